@@ -1,0 +1,41 @@
+# On a fresh machine with Python, make and git:
+#   make demo    the main job on real photos, ends by itself      make demo IMAGES=~/Pictures WORKERS=2
+#   make test    everything a contributor needs to trust a change
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint check bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#  //p' Makefile
+	@echo "  make lint    ruff and mypy"
+	@echo "  make check   lint, then test"
+	@echo "  make bench   frames per second, side by side with the usual loop"
+
+# A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
+$(VENV)/.%: pyproject.toml
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing nanofleet[$*] into $(VENV): the first time takes some minutes, most of it is PyTorch"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/nanofleet demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(WORKERS),--workers $(WORKERS)) $(if $(KEEP),--keep)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m bench.throughput
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
