@@ -1,0 +1,124 @@
+"""Where the broker is and how to get in."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, field_validator
+
+from wire.errors import SettingsError
+from wire.settings import PASSWORD_VARIABLE, Settings
+from wire.topics import Topics
+
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+
+
+@dataclass(frozen=True)
+class Broker:
+    """An address with what it takes to log in. Its text never holds the password."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = "/mqtt"
+    user: Optional[str] = None
+    password: Optional[str] = field(default=None, repr=False)
+    tls: Optional[ssl.SSLContext] = field(default=None, repr=False)
+
+    @property
+    def websocket(self) -> bool:
+        """Whether MQTT travels inside a WebSocket."""
+        return self.scheme in ("ws", "wss")
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{user}{host}:{self.port}{self.path if self.websocket else ''}"
+
+
+class BrokerSettings(Settings):
+    """The settings by which a member finds its broker and its fleet."""
+
+    broker: str = Field(
+        "mqtt://localhost", description="mqtt://, mqtts://, ws:// or wss:// [USER@]HOST[:PORT][/PATH]"
+    )
+    root: str = Field("nanofleet", description="First level of the fleet's topics")
+    password_file: Optional[Path] = Field(
+        None, description=f"File with the password; or set {PASSWORD_VARIABLE}"
+    )
+    ca_file: Optional[Path] = Field(None, description="CA certificates to trust instead of the system's")
+    cert_file: Optional[Path] = Field(
+        None, description="Client certificate (PEM), if the broker asks for one"
+    )
+    key_file: Optional[Path] = Field(None, description="Private key of the client certificate")
+
+    @field_validator("root")
+    @classmethod
+    def _root_is_plain(cls, root: str) -> str:
+        if not root or set(root) & set("+#\0{}") or root.startswith(("/", "$")) or root.endswith("/"):
+            raise ValueError(f"a plain topic such as nanofleet or site/nanofleet, not {root!r}")
+        return root
+
+    @property
+    def topics(self) -> Topics:
+        """The fleet's topics."""
+        return Topics(self.root)
+
+    def open_broker(self) -> Broker:
+        """Resolve the address, the password and the certificates.
+
+        Raises:
+            SettingsError: the URL is malformed, or a file cannot be read.
+        """
+        # Looked for in the text, because a URL that cannot be parsed must not be echoed either.
+        user, at, _ = self.broker.rpartition("://")[2].rpartition("@")
+        if at and ":" in user:
+            raise SettingsError(
+                "--broker: a password in the URL can be read in the process list; "
+                f"put it in a --password-file, or in {PASSWORD_VARIABLE}"
+            )
+        try:
+            url = urlsplit(self.broker)
+            port = url.port
+            (url.hostname or "").encode("idna")  # as connecting does, with the same ValueError
+        except ValueError as error:
+            raise SettingsError(f"--broker {self.broker}: {error}") from None
+        if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+            raise SettingsError(
+                f"--broker {self.broker}: write mqtt://HOST, mqtts://HOST, ws://HOST/PATH or wss://HOST/PATH"
+            )
+        if self.password_file and not url.username:
+            raise SettingsError(f"--password-file: name the user as well: {url.scheme}://USER@{url.hostname}")
+        if (self.ca_file or self.cert_file) and url.scheme not in ("mqtts", "wss"):
+            raise SettingsError(f"--broker {self.broker}: certificates need mqtts:// or wss://")
+        return Broker(
+            scheme=url.scheme,
+            host=url.hostname,
+            port=port or _DEFAULT_PORTS[url.scheme],
+            path=url.path or "/mqtt",
+            user=unquote(url.username) if url.username else None,
+            password=self._password(),
+            tls=self._tls() if url.scheme in ("mqtts", "wss") else None,
+        )
+
+    def _password(self) -> Optional[str]:
+        if self.password_file is None:
+            return os.environ.get(PASSWORD_VARIABLE)
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--password-file {self.password_file}: {error}") from None
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            if self.cert_file:
+                context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"--ca-file, --cert-file or --key-file: {error}") from None
+        return context

@@ -1,0 +1,519 @@
+"""One MQTT 5 connection that keeps itself alive, in a thread of its own.
+
+    any thread                      network thread
+    publish(), call()  ── posts ──> ┌─> connect ── CONNACK ──> serve: read, write, run what was posted ─┐
+                                    └────────── back off, 1 s doubling to 30 s <──────── lost ──────────┘
+
+paho-mqtt is driven through its external-loop calls, so that everything about the connection happens in
+one thread: there is no lock to take in the wrong order, an ack cannot meet another connection than its
+frame's, and an exception in a handler ends the thread instead of hiding in it (paho #365, #704).
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import random
+import selectors
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Type
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from wire.broker import Broker
+from wire.errors import ConnectionRefused, DuplicateMember
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE = 30  # seconds; a dead member is noticed after one and a half of it
+CONNACK_TIMEOUT = 10.0
+MAX_BACKOFF = 30.0
+#: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
+DEFAULT_RECEIVE_MAXIMUM = 65535
+DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
+#: Room for the topic's length, packet id and properties that travel beside topic and payload.
+PACKET_OVERHEAD = 1024
+
+SESSION_TAKEN_OVER = 0x8E
+PACKET_TOO_LARGE = 0x95
+#: Refusals that another try does not change [MQTT 5, 3.2.2.2].
+_FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
+_ADVICE = {
+    0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
+    0x86: "wrong user name or password: check the user in --broker and the --password-file",
+    0x87: "not authorised: wrong or missing user name or password (the user is named in --broker), "
+    "or its ACL does not let this member in",
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A message to publish at QoS 1. `on_puback` hears the reason code, in the network thread."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    user_properties: Sequence[Tuple[str, str]] = ()
+    correlation_data: Optional[bytes] = None
+    response_topic: Optional[str] = None
+    on_puback: Optional[Callable[[int], None]] = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packet, at most."""
+        return len(self.payload) + len(self.topic.encode()) + PACKET_OVERHEAD
+
+    def properties(self) -> Properties:
+        """What paho wants to be told besides topic and payload."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if self.user_properties:
+            properties.UserProperty = list(self.user_properties)
+        if self.correlation_data is not None:
+            properties.CorrelationData = self.correlation_data
+        if self.response_topic is not None:
+            properties.ResponseTopic = self.response_topic
+        return properties
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message as it came. `epoch` counts connections: an ack is only good on the one that delivered."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    mid: int
+    epoch: int
+    user_properties: Dict[str, str] = field(default_factory=dict)
+    response_topic: Optional[str] = None
+    correlation_data: Optional[bytes] = None
+
+
+class Connection:
+    """A connection as a context manager: entering starts the thread, leaving disconnects.
+
+    What happens is told to the callables given here, all of them in the network thread.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        on_delivery: Callable[[Delivery], None],
+        on_connected: Callable[[bool], None] = lambda session_present: None,
+        on_lost: Callable[[], None] = lambda: None,
+        on_failure: Callable[[BaseException], None] = lambda failure: None,
+        subscriptions: Sequence[str] = (),
+        will: Optional[Publication] = None,
+        session_expiry: int = 0,
+        receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM,
+    ) -> None:
+        """Prepare a connection.
+
+        Args:
+            broker: where to connect.
+            client_id: the session's name; unique in the whole broker.
+            on_delivery: hears each message; acks it later with `ack`.
+            on_connected: hears each CONNACK, and whether the broker still had the session.
+            on_lost: hears that the connection is gone (it will be retried).
+            on_failure: hears what ended the thread, when nothing will be retried.
+            subscriptions: topic filters, at QoS 1.
+            will: published by the broker when this member vanishes.
+            session_expiry: seconds for which the broker keeps the session of a vanished member.
+            receive_maximum: messages that the broker may send ahead of their acks.
+        """
+        self.broker = broker
+        self.client_id = client_id
+        #: What ended the network thread, if it was not `close()`.
+        self.failure: Optional[BaseException] = None
+        self.connected = threading.Event()
+        self.ended = threading.Event()
+        self.unsubscribed = threading.Event()
+        self.reconnects = 0
+        self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
+        self.epoch = 0
+        self._on_delivery = on_delivery
+        self._on_connected = on_connected
+        self._on_lost = on_lost
+        self._on_failure = on_failure
+        self._subscriptions = list(subscriptions)
+        self._left_subscriptions: List[str] = []
+        self._session_expiry = session_expiry
+        self._receive_maximum = receive_maximum
+        self._window = DEFAULT_RECEIVE_MAXIMUM
+        self._queue: Deque[Publication] = collections.deque()
+        self._in_flight: Dict[int, Publication] = {}
+        self._posted: Deque[Callable[[], None]] = collections.deque()
+        self._closing = False
+        self._vanishing = False
+        self._lost_because = ""
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._client = self._make_client(will)
+        self._thread = threading.Thread(target=self._run, name="network", daemon=True)
+
+    # --- for any thread -----------------------------------------------------------------------------
+
+    def __enter__(self) -> Connection:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close(send_will=exc_type is not None)
+
+    def wait_connected(self, stop: threading.Event) -> bool:
+        """Wait until connected; False if `stop` was set first.
+
+        Raises:
+            NanofleetError: the broker refused.
+        """
+        while not (self.connected.is_set() or stop.is_set()):
+            self.check()
+            self.ended.wait(0.05)
+        return not stop.is_set()
+
+    def check(self) -> None:
+        """Raise what ended the network thread, if anything did."""
+        if self.failure is not None:
+            raise self.failure
+
+    def publish(self, publication: Publication) -> None:
+        """Publish at QoS 1 as soon as the broker's window has room; kept across reconnects."""
+        self.call(lambda: self._queue.append(publication))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run a function in the network thread."""
+        self._posted.append(function)
+        # Full: it will wake anyway. Closed: nobody is left to run it.
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"\0")
+
+    def unsubscribe(self) -> None:
+        """Leave all subscriptions, for good; `unsubscribed` is set once the broker has confirmed it."""
+        self.call(self._unsubscribe)
+
+    def close(
+        self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
+    ) -> None:
+        """Send what is queued, disconnect and end the thread.
+
+        Args:
+            session_expiry: seconds to keep the session; 0 ends it; None leaves it as it was agreed.
+            send_will: let the broker publish the will, as if this member had vanished; the session stays.
+            timeout: seconds to wait for the last packets to leave.
+        """
+        if not self._thread.is_alive():
+            return
+        expiry = self._session_expiry if session_expiry is None else session_expiry
+        self.call(lambda: self._begin_close(expiry, send_will))
+        self._thread.join(timeout)
+
+    # --- for the network thread, which handlers run in ------------------------------------------------
+
+    def ack(self, delivery: Delivery) -> bool:
+        """Ack a delivery; False if its connection is gone, and it will be delivered again."""
+        if delivery.epoch != self.epoch or not self.connected.is_set() or self._client.socket() is None:
+            return False
+        if delivery.qos > 0:
+            self._client.ack(delivery.mid, delivery.qos)
+        return True
+
+    def _make_client(self, will: Optional[Publication]) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            transport="websockets" if self.broker.websocket else "tcp",
+            manual_ack=True,
+        )
+        if self.broker.websocket:
+            client.ws_set_options(path=self.broker.path)
+        if self.broker.user is not None:
+            client.username_pw_set(self.broker.user, self.broker.password)
+        if self.broker.tls is not None:
+            client.tls_set_context(self.broker.tls)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.max_inflight_messages_set(0)  # the queue is ours; paho only holds what is in flight
+        client.max_queued_messages_set(0)
+        client.on_connect = self._handle_connack
+        client.on_disconnect = self._handle_disconnect
+        client.on_message = self._handle_message
+        client.on_publish = self._handle_puback
+        client.on_subscribe = self._handle_suback
+        client.on_unsubscribe = self._handle_unsuback
+        # Its presence tells paho that somebody else writes: without it publish() writes at once.
+        client.on_socket_register_write = lambda client, userdata, sock: None
+        return client
+
+    def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread by check()
+            self.failure = error
+            self._on_failure(error)
+        finally:
+            self.connected.clear()
+            self.ended.set()
+            sock = self._client.socket()
+            if sock is not None:
+                sock.close()
+            self._wake_read.close()
+            self._wake_write.close()
+
+    def _keep_connected(self) -> None:
+        backoff = 1.0
+        while not self._closing:
+            self._lost_because = ""
+            try:
+                self._open()
+                self._serve()
+            except OSError as error:
+                self._raise_if_final(error)
+                self._lost_because = str(error) or type(error).__name__
+            was_connected = self.connected.is_set()
+            self.connected.clear()
+            if was_connected:
+                backoff = 1.0
+                self._on_lost()
+            if self._closing:
+                return
+            verb = "lost" if was_connected else "cannot reach"
+            log.warning("%s %s: %s; trying again in %.0f s", verb, self.broker, self._lost_because, backoff)
+            # Jitter, so that a fleet does not come back in one wave.
+            self._pause(backoff * random.uniform(0.8, 1.2))
+            backoff = min(2 * backoff, MAX_BACKOFF)
+
+    def _raise_if_final(self, error: OSError) -> None:
+        """A certificate that does not fit will not fit on the next try either."""
+        if self.epoch or not isinstance(error, ssl.SSLError):
+            return
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise ConnectionRefused(
+                f"{self.broker}: its certificate was not accepted: {error.verify_message}; "
+                "name the CA that signed it with --ca-file, and connect by the name it was made for"
+            ) from None
+        if not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            raise ConnectionRefused(f"{self.broker}: TLS failed: {error}; is this its TLS port?") from None
+
+    def _open(self) -> None:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._session_expiry
+        properties.ReceiveMaximum = self._receive_maximum
+        self._client.connect(
+            self.broker.host,
+            self.broker.port,
+            keepalive=KEEPALIVE,
+            clean_start=False,
+            properties=properties,
+        )
+
+    def _serve(self) -> None:
+        connack_due = time.monotonic() + CONNACK_TIMEOUT
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            sock = self._client.socket()
+            assert sock is not None
+            selector.register(sock, selectors.EVENT_READ)
+            wanted = selectors.EVENT_READ
+            while self._client.socket() is not None:
+                wish = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
+                if wish != wanted:
+                    selector.modify(sock, wish)
+                    wanted = wish
+                # TLS and WebSockets may hold bytes that the selector cannot see.
+                buffered = getattr(sock, "pending", lambda: 0)()
+                ready = {key.fd: events for key, events in selector.select(0 if buffered else 1.0)}
+                events = ready.get(sock.fileno(), 0)
+                if events & selectors.EVENT_READ or buffered:
+                    self._client.loop_read()
+                if events & selectors.EVENT_WRITE and self._client.socket() is not None:
+                    self._client.loop_write()
+                self._client.loop_misc()
+                self._run_posted()
+                if self._vanishing and not self._client.want_write():
+                    return
+                if not self.connected.is_set() and time.monotonic() > connack_due:
+                    raise OSError(f"no CONNACK within {CONNACK_TIMEOUT:.0f} s")
+
+    def _run_posted(self) -> None:
+        try:
+            while self._wake_read.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
+        self._pump()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but run what is posted: a `close()` must not have to wait for the next try."""
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while not self._closing and time.monotonic() < deadline:
+                selector.select(max(0.0, deadline - time.monotonic()))
+                self._run_posted()
+
+    def _pump(self) -> None:
+        while self._queue and self.connected.is_set() and len(self._in_flight) < self._window:
+            publication = self._queue.popleft()
+            if publication.size > self.maximum_packet_size:
+                self._refuse(publication)
+                continue
+            info = self._client.publish(
+                publication.topic,
+                publication.payload,
+                qos=1,
+                retain=publication.retain,
+                properties=publication.properties(),
+            )
+            self._in_flight[info.mid] = publication
+
+    def _refuse(self, publication: Publication) -> None:
+        # paho would send it, be disconnected, reconnect and send it again, for ever.
+        log.error(
+            "%s: %d bytes are more than the broker's %d",
+            publication.topic,
+            publication.size,
+            self.maximum_packet_size,
+        )
+        if publication.on_puback:
+            publication.on_puback(PACKET_TOO_LARGE)
+
+    def _unsubscribe(self) -> None:
+        self._left_subscriptions += self._subscriptions
+        self._subscriptions = []
+        if self.connected.is_set():
+            self._client.unsubscribe(self._left_subscriptions)
+
+    def _begin_close(self, session_expiry: int, send_will: bool) -> None:
+        self._pump()
+        self._closing = True
+        # rumqttd forgets the will at any DISCONNECT, even at the one that asks for it.
+        self._vanishing = send_will
+        if self._client.socket() is not None and not send_will:
+            properties = Properties(PacketTypes.DISCONNECT)
+            properties.SessionExpiryInterval = session_expiry
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"), properties)
+
+    # --- paho's callbacks -----------------------------------------------------------------------------
+
+    def _handle_connack(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Optional[Properties],
+    ) -> None:
+        if reason.is_failure:
+            advice = _ADVICE.get(reason.value, str(reason))
+            if not self.epoch and reason.value in _FINAL_REFUSALS:
+                raise ConnectionRefused(f"{self.broker} refused the connection: {advice}")
+            self._lost_because = f"refused: {advice}"
+            return
+        self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
+        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
+        if self.epoch:
+            self.reconnects += 1
+        self.epoch += 1
+        self.connected.set()
+        if self._subscriptions:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+        if self._left_subscriptions:
+            client.unsubscribe(self._left_subscriptions)  # the broker's session still has them
+        self._on_connected(flags.session_present)
+
+    def _handle_disconnect(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        properties: Optional[Properties],
+    ) -> None:
+        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
+            raise DuplicateMember(
+                f"{self.broker}: another client connected as {self.client_id!r} and took the session over"
+            )
+        if not self._lost_because:
+            hint = "" if self.connected.is_set() else " before CONNACK; is this the broker's MQTT port?"
+            self._lost_because = f"{reason}{hint}"
+
+    def _handle_message(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        message: mqtt.MQTTMessage,
+    ) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            log.warning("ignored a message whose topic is not UTF-8")
+            if message.qos:
+                client.ack(message.mid, message.qos)
+            return
+        properties = message.properties
+        self._on_delivery(
+            Delivery(
+                topic=topic,
+                payload=bytes(message.payload),
+                qos=message.qos,
+                retain=message.retain,
+                mid=message.mid,
+                epoch=self.epoch,
+                user_properties=dict(getattr(properties, "UserProperty", ())),
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation_data=getattr(properties, "CorrelationData", None),
+            )
+        )
+
+    def _handle_puback(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        mid: int,
+        reason: ReasonCode,
+        properties: Optional[Properties],
+    ) -> None:
+        publication = self._in_flight.pop(mid)
+        if publication.on_puback:
+            publication.on_puback(reason.value)
+        self._pump()
+
+    def _handle_suback(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        mid: int,
+        reasons: List[ReasonCode],
+        properties: Optional[Properties],
+    ) -> None:
+        refused = [f"{t} ({r})" for t, r in zip(self._subscriptions, reasons) if r.is_failure]
+        if refused:
+            raise ConnectionRefused(
+                f"{self.broker} does not let this member read {', '.join(refused)}: check the broker's ACL"
+            )
+
+    def _handle_unsuback(self, *_: Any) -> None:
+        self.unsubscribed.set()

@@ -1,0 +1,42 @@
+"""Errors that end a command, told to the user in one message.
+
+    NanofleetError            exit code 1
+    ├── SettingsError         2   a flag, variable, file or model name is wrong
+    ├── ConnectionRefused     3   the broker answered, and said no
+    ├── DuplicateMember       4   another member runs under this id
+    └── DecodeError           1   a message on the wire breaks the contract
+
+Their text says what is wrong, where, and what to do about it; no traceback follows it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NanofleetError(Exception):
+    """Base of the errors a user is told about in one message."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(NanofleetError):
+    """A flag, an environment variable, a config file or a file it names is wrong."""
+
+    exit_code = 2
+
+
+class ConnectionRefused(NanofleetError):
+    """The broker was reached and refused: password, certificate, protocol version, permission."""
+
+    exit_code = 3
+
+
+class DuplicateMember(NanofleetError):
+    """Another member of the fleet runs under the same id, so one of the two has to leave."""
+
+    exit_code = 4
+
+
+class DecodeError(NanofleetError):
+    """A payload is not the message that its topic promises."""

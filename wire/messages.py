@@ -1,0 +1,164 @@
+"""The JSON messages of a fleet, each a frozen model that encodes and decodes itself.
+
+    Result          nanofleet/results/<camera>     worker -> listeners
+    Rejection       nanofleet/rejects/<camera>     worker -> listeners
+    WorkerStatus    nanofleet/workers/<worker>     worker -> fleet, retained; also the will
+    Envelope        nanofleet/frames/<camera>      a camera that wraps its image in JSON
+
+Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Dict, Literal, Optional, Tuple, Type, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Annotated
+
+from wire.errors import DecodeError
+
+M = TypeVar("M", bound="Message")
+
+#: A frame id: visible ASCII, so that it can stand in logs, JSON and user properties alike.
+FRAME_ID = r"^[\x21-\x7e]{1,128}$"
+#: The user properties of a frame that is published as plain image bytes.
+FRAME_ID_PROPERTY = "frame-id"
+CAPTURED_AT_PROPERTY = "captured-at"
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError("not within the years 1 to 9999 of UTC") from None
+
+
+#: A time with an offset, kept and written as UTC.
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+class Reason(str, Enum):
+    """Why a frame was rejected: a closed list, so that it can be a metric's label."""
+
+    EMPTY = "empty"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    INVALID_ENVELOPE = "invalid_envelope"
+    EXPIRED = "expired"
+    NOT_AN_IMAGE = "not_an_image"
+    CORRUPT_IMAGE = "corrupt_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_TIMEOUT = "decoder_timeout"
+
+
+class Message(BaseModel):
+    """What is common to all messages: frozen, versioned, tolerant of unknown fields."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True, protected_namespaces=()
+    )
+
+    schema_: Literal[1] = Field(1, alias="schema")
+
+    def encode(self) -> bytes:
+        """The JSON payload, UTF-8. Times are RFC 3339 with a `Z`."""
+        return self.model_dump_json(by_alias=True).encode()
+
+    @classmethod
+    def decode(cls: Type[M], payload: bytes) -> M:
+        """Read a payload.
+
+        Raises:
+            DecodeError: it is not JSON, or not this message; the text names the fields at fault.
+        """
+        try:
+            return cls.model_validate_json(payload)
+        except ValidationError as error:
+            raise DecodeError(f"not a {cls.__name__}: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The faults in a validation error on one line, without the (perhaps huge, perhaps secret) input."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault["loc"] else fault["msg"]
+        for fault in faults
+    )
+
+
+class Candidate(BaseModel):
+    """One of a Result's top k."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    label: str
+    index: int = Field(ge=0)
+    confidence: float = Field(ge=0, le=1)
+
+
+class Result(Message):
+    """The answer to one frame. `label`, `index` and `confidence` repeat the first of `top`."""
+
+    frame_id: str
+    camera: str
+    worker: str
+    model: str
+    weights: str
+    label: str
+    index: int = Field(ge=0)
+    confidence: float = Field(ge=0, le=1)
+    top: Tuple[Candidate, ...]
+    width: int = Field(description="Pixels of the upright image as it was sent")
+    height: int
+    captured_at: Optional[UtcTime] = None
+    received_at: UtcTime
+    answered_at: UtcTime
+    timings_ms: Dict[str, float] = Field(description="Milliseconds: queue, decode, inference, total")
+    batch_size: int = Field(ge=1)
+
+
+class Rejection(Message):
+    """A frame that gets no Result, and why."""
+
+    frame_id: str
+    camera: str
+    worker: str
+    reason: Reason
+    detail: str
+    received_at: UtcTime
+
+
+class WorkerStatus(Message):
+    """One worker as the fleet sees it.
+
+    `started_at` tells two processes apart that were given the same id.
+    """
+
+    worker: str
+    state: Literal["online", "draining", "offline", "lost", "adopted"]
+    model: str
+    weights: str
+    engine: str
+    device: str
+    version: str
+    started_at: UtcTime
+    sent_at: UtcTime
+    frames_per_second: float = Field(0.0, ge=0, description="Answers over the last status interval")
+    in_hand: int = Field(0, ge=0, description="Frames received and not yet acked")
+
+
+class Envelope(BaseModel):
+    """A frame as JSON, from a camera that cannot set user properties. The image is base64 or a data URI."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    image: str
+    frame_id: Optional[str] = Field(None, pattern=FRAME_ID)
+    captured_at: Optional[UtcTime] = None

@@ -1,0 +1,85 @@
+"""Topics: the fleet's own, and the templates by which a worker finds the camera in any topic.
+
+nanofleet/frames/{camera}               nanofleet/frames/+             our own
+frigate/{camera}/{object}/snapshot      frigate/+/+/snapshot           Frigate's
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Dict, Optional
+
+#: A camera or worker id: one topic level that needs no escaping anywhere.
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be the id of a camera or a worker."""
+    return ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics below one root."""
+
+    root: str = "nanofleet"
+
+    def frames(self, camera: str) -> str:
+        """Where a camera's frames go; the template's default with `{camera}`."""
+        return f"{self.root}/frames/{camera}"
+
+    def results(self, camera: str) -> str:
+        """Where a camera's Results appear."""
+        return f"{self.root}/results/{camera}"
+
+    def rejects(self, camera: str) -> str:
+        """Where a camera's Rejections appear."""
+        return f"{self.root}/rejects/{camera}"
+
+    def worker(self, worker: str) -> str:
+        """Where a worker's retained WorkerStatus stands."""
+        return f"{self.root}/workers/{worker}"
+
+    def is_reply(self, topic: str) -> bool:
+        """Whether a Response Topic may be followed: any other could make workers publish anywhere."""
+        prefix = f"{self.root}/replies/"
+        return topic.startswith(prefix) and len(topic) > len(prefix) and not set(topic) & set("+#\0")
+
+
+class Template:
+    """A topic with placeholders, each standing for exactly one level. One of them is `{camera}`."""
+
+    def __init__(self, text: str) -> None:
+        """Parse a template.
+
+        Raises:
+            ValueError: it has no `{camera}`, names one twice, or a placeholder is not a whole level.
+        """
+        levels = text.split("/")
+        names = []
+        patterns = []
+        for level in levels:
+            placeholder = _PLACEHOLDER.fullmatch(level)
+            if placeholder:
+                names.append(placeholder.group(1))
+                patterns.append(f"(?P<{placeholder.group(1)}>[^/]*)")
+            elif set(level) & set("{}+#\0"):
+                raise ValueError(f"{text!r}: a level is plain text or one {{placeholder}}, not {level!r}")
+            else:
+                patterns.append(re.escape(level))
+        if names.count("camera") != 1 or len(set(names)) != len(names):
+            raise ValueError(f"{text!r}: needs {{camera}} once, and no placeholder twice")
+        self.text = text
+        #: The MQTT topic filter that matches the same topics.
+        self.filter = "/".join("+" if _PLACEHOLDER.fullmatch(level) else level for level in levels)
+        self._pattern = re.compile("/".join(patterns), re.DOTALL)
+
+    def match(self, topic: str) -> Optional[Dict[str, str]]:
+        """The placeholders' values in a topic, or None if the topic is not of this form."""
+        match = self._pattern.fullmatch(topic)
+        return match.groupdict() if match else None
+
+    def __repr__(self) -> str:
+        return f"Template({self.text!r})"
