@@ -1,0 +1,50 @@
+"""Continuous batching: the engine takes what is ready the moment it is free."""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import Generic, List, Optional, TypeVar
+
+T = TypeVar("T")
+
+
+class Batcher(Generic[T]):
+    """A queue that hands out batches. What bounds it is the window of those who fill it."""
+
+    def __init__(self, max_batch: int, max_delay: float) -> None:
+        """Args:
+        max_batch: items in a batch, at most.
+        max_delay: seconds to wait for more once there is one; 0 answers an idle fleet at once.
+        """
+        self._max_batch = max_batch
+        self._max_delay = max_delay
+        self._ready: queue.SimpleQueue[Optional[T]] = queue.SimpleQueue()
+
+    def put(self, item: T) -> None:
+        """Add an item, from any thread."""
+        self._ready.put(item)
+
+    def close(self) -> None:
+        """Make `take` return an empty batch, once what was put before has been taken."""
+        self._ready.put(None)
+
+    def take(self) -> List[T]:
+        """Wait for a batch of 1 to `max_batch` items; empty means closed."""
+        batch: List[T] = []
+        deadline = float("inf")
+        while len(batch) < self._max_batch:
+            try:
+                if not batch:
+                    item = self._ready.get()
+                    deadline = time.monotonic() + self._max_delay
+                else:
+                    item = self._ready.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                if batch:
+                    self._ready.put(None)
+                break
+            batch.append(item)
+        return batch

@@ -1,0 +1,99 @@
+"""The main of a decoder process: jobs on stdin, replies on stdout, pixels in shared memory.
+
+    python -m worker.decoder_process FD MEMORY MAX_PIXELS RESIZE CROP INTERPOLATION
+
+A job is a JOB record and the payload it announces; each gets one REPLY record, and so does the start.
+The process ends when stdin does, so it never outlives its parent for longer than one frame. All it
+imports is Pillow, what Pillow needs, and two modules without any more: it starts anew for hostile frames.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from typing import Sequence
+
+#: Offset in the shared memory, bytes of payload that follow.
+JOB = struct.Struct("<QQ")
+#: Reason (empty: decoded) and detail in ASCII; width and height in pixels, milliseconds it took.
+REPLY = struct.Struct("<24s232sIId")
+#: The reason in the first reply of a process that cannot work.
+CANNOT_START = "cannot_start"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Decode until stdin ends.
+
+    Args:
+        arguments: file descriptor of the shared memory, bytes of address space, pixels of an image at
+            most, and the resize, crop and interpolation of the model's Preprocessing.
+    """
+    # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A stray print must not end up between the replies.
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        _limit(int(arguments[1]))
+        # Pillow 10 imports numpy for its type hints: 0.1 s, 20 MB, and 100 MB of address space.
+        sys.modules["numpy"] = None  # type: ignore[assignment]
+        # Here, where the limit holds and where the parent can be told what is missing.
+        from PIL import Image
+
+        from worker.decoding import Undecodable, decode
+        from worker.preprocessing import Preprocessing
+
+        memory = mmap.mmap(int(arguments[0]), 0)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        _reply(replies, CANNOT_START, f"{type(error).__name__}: {error}")
+        return
+    max_pixels, resize, crop = map(int, arguments[2:5])
+    Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own would overrule a larger one
+    preprocessing = Preprocessing(resize, crop, arguments[5])  # type: ignore[arg-type]
+    _reply(replies)
+
+    while True:
+        header = sys.stdin.buffer.read(JOB.size)
+        if len(header) < JOB.size:
+            return
+        offset, size = JOB.unpack(header)
+        payload = sys.stdin.buffer.read(size)
+        began = time.perf_counter()
+        try:
+            decoded = decode(payload, preprocessing, max_pixels)
+        except Undecodable as error:
+            _reply(replies, error.reason, error.detail)
+            continue
+        memory[offset : offset + len(decoded.pixels)] = decoded.pixels
+        milliseconds = (time.perf_counter() - began) * 1000
+        _reply(replies, width=decoded.width, height=decoded.height, milliseconds=milliseconds)
+
+
+def _limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # macOS knows the limit and refuses to set it
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _reply(
+    replies: int,
+    reason: str = "",
+    detail: str = "",
+    *,
+    width: int = 0,
+    height: int = 0,
+    milliseconds: float = 0.0,
+) -> None:
+    # Smaller than PIPE_BUF, so it is written whole or not at all.
+    ascii_detail = detail.encode("ascii", "replace")
+    os.write(replies, REPLY.pack(reason.encode("ascii"), ascii_detail, width, height, milliseconds))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""A frame in a worker's hands, from its delivery to its ack."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Optional
+
+from pydantic import TypeAdapter, ValidationError
+
+from wire.connection import Delivery
+from wire.messages import (
+    CAPTURED_AT_PROPERTY,
+    FRAME_ID,
+    FRAME_ID_PROPERTY,
+    Envelope,
+    UtcTime,
+    explain,
+    utc_now,
+)
+from worker.errors import EmptyPayload, Expired, InvalidEnvelope, PayloadTooLarge
+
+_DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,", re.ASCII)
+_TIME = TypeAdapter(UtcTime)
+
+
+@dataclass(eq=False)
+class Frame:
+    """One frame. Its id is the publisher's, or else a hash, so that a redelivered frame keeps it."""
+
+    delivery: Delivery
+    camera: str
+    frame_id: str
+    received_at: datetime = field(default_factory=utc_now)
+    captured_at: Optional[datetime] = None
+    image: bytes = b""
+    #: `time.perf_counter()` when it came.
+    received: float = field(default_factory=time.perf_counter)
+    #: Its answer is with the broker; only the ack, which goes in order, may still be due.
+    settled: bool = False
+
+    @classmethod
+    def receive(cls, delivery: Delivery, camera: str) -> Frame:
+        """A frame that has an id, and nothing else looked at yet."""
+        given = delivery.user_properties.get(FRAME_ID_PROPERTY, "")
+        frame_id = given if re.fullmatch(FRAME_ID, given) else _hash(camera, delivery.payload)
+        return cls(delivery, camera, frame_id)
+
+    def unwrap(self, max_payload: int) -> None:
+        """Find the image, the frame's own id and its time of capture in the payload and its properties.
+
+        Raises:
+            EmptyPayload, PayloadTooLarge, InvalidEnvelope: see there.
+        """
+        payload = self.delivery.payload
+        if not payload:
+            raise EmptyPayload("the payload has no bytes")
+        if len(payload) > max_payload:
+            raise PayloadTooLarge(f"{len(payload)} bytes, at most {max_payload} are taken")
+        properties = self.delivery.user_properties
+        if properties.get(FRAME_ID_PROPERTY, self.frame_id) != self.frame_id:
+            raise InvalidEnvelope(f"{FRAME_ID_PROPERTY}: 1 to 128 visible ASCII characters")
+        if CAPTURED_AT_PROPERTY in properties:
+            try:
+                self.captured_at = _TIME.validate_strings(properties[CAPTURED_AT_PROPERTY])
+            except ValidationError as error:
+                raise InvalidEnvelope(f"{CAPTURED_AT_PROPERTY}: {explain(error)}") from None
+        if payload.lstrip()[:1] == b"{":
+            self._open_envelope(payload)
+        else:
+            self.image = payload
+
+    def _open_envelope(self, payload: bytes) -> None:
+        try:
+            envelope = Envelope.model_validate_json(payload)
+        except ValidationError as error:
+            raise InvalidEnvelope(explain(error)) from None
+        text = envelope.image
+        prefix = _DATA_URI.match(text)
+        try:
+            self.image = base64.b64decode(text[prefix.end() :] if prefix else text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidEnvelope(f"image: neither base64 nor a data URI: {error}") from None
+        if not self.image:
+            raise EmptyPayload("the envelope's image has no bytes")
+        self.frame_id = envelope.frame_id or self.frame_id
+        self.captured_at = envelope.captured_at or self.captured_at
+
+    def age(self) -> float:
+        """Seconds since its capture, or since it came if no capture time came with it."""
+        return (utc_now() - (self.captured_at or self.received_at)).total_seconds()
+
+    def check_age(self, max_age: Optional[float]) -> None:
+        """Hold the frame against the worker's limit.
+
+        Raises:
+            Expired: it is older than `max_age` seconds.
+        """
+        if max_age is not None and self.age() > max_age:
+            raise Expired(f"{self.age():.1f} s old, at most {max_age:g} s are taken")
+
+
+def _hash(camera: str, payload: bytes) -> str:
+    return hashlib.blake2b(payload, digest_size=16, key=camera.encode()).hexdigest()

@@ -1,0 +1,63 @@
+"""A worker's id: stable across restarts, because the broker keeps its frames under that name."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Iterator, Optional, Sequence, TextIO, Tuple
+
+from wire.errors import DuplicateMember, SettingsError
+
+_MOST_ON_ONE_HOST = 256
+
+
+@contextlib.contextmanager
+def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
+    """Hold an id for as long as the block lasts, by a lock that ends with the process.
+
+    Without a wish, the id is the host's name, with -2, -3, … for the next workers on the same host: started
+    again, they find the same names.
+
+    Raises:
+        DuplicateMember: the id that was asked for is held by another process on this machine.
+        SettingsError: the state directory cannot be written.
+    """
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
+    candidates = [worker_id] if worker_id else [host, *(f"{host}-{n}" for n in range(2, _MOST_ON_ONE_HOST))]
+    try:
+        candidate, lock = _lock_first_free(state_dir, candidates)
+    except OSError as error:
+        raise SettingsError(f"--state-dir {state_dir}: {error.strerror or error}") from None
+    with lock:
+        yield candidate
+
+
+def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, TextIO]:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    for candidate in candidates:
+        # Append, because opening to write would wipe the holder's process id.
+        lock = (state_dir / f"{candidate}.lock").open("a+", encoding="ascii")
+        if _lock(lock):
+            return candidate, lock
+        with lock:
+            lock.seek(0)
+            holder = lock.read().strip()
+    raise DuplicateMember(
+        f"a worker called {candidates[0]!r} already runs on this machine (process {holder}); "
+        "give each its own --worker-id"
+    )
+
+
+def _lock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return True

@@ -1,0 +1,72 @@
+"""The frames in hand. It acks them in the order in which they came [MQTT 5, 4.6.0-2].
+
+All calls come from the network thread. The broker never sends more than the window ahead of the acks,
+and that alone bounds a worker's memory: nothing behind the inbox holds a frame that is not in it.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Callable, Deque, Dict, List, Optional, Tuple
+
+from wire.connection import Delivery
+from wire.messages import FRAME_ID_PROPERTY
+from worker.frame import Frame
+
+_Message = Tuple[str, Optional[str], bytes]
+
+
+class Inbox:
+    """Frames from delivery to ack, across reconnects."""
+
+    def __init__(self, ack: Callable[[Delivery], bool]) -> None:
+        """Args:
+        ack: acks one delivery; called in the order of `admit`.
+        """
+        self._ack = ack
+        self._order: Deque[Frame] = collections.deque()
+        self._orphans: Dict[_Message, List[Frame]] = {}
+
+    def __len__(self) -> int:
+        """Frames whose answer is not out yet, or not yet acked."""
+        return len(self._order) + sum(len(frames) for frames in list(self._orphans.values()))
+
+    def admit(self, frame: Frame) -> bool:
+        """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""
+        message = _message(frame.delivery)
+        copies = self._orphans.get(message)
+        if not copies:
+            self._order.append(frame)
+            return True
+        known = copies.pop(0)
+        if not copies:
+            del self._orphans[message]
+        known.delivery = frame.delivery
+        self._order.append(known)
+        self._ack_settled()
+        return False
+
+    def settle(self, frame: Frame) -> None:
+        """A frame's answer is with the broker: ack it as soon as all before it are."""
+        frame.settled = True
+        self._ack_settled()
+
+    def lost(self) -> None:
+        """The connection is gone, and with it the right to ack: the broker will deliver these again."""
+        for frame in self._order:
+            self._orphans.setdefault(_message(frame.delivery), []).append(frame)
+        self._order.clear()
+
+    def connected(self, session_present: bool) -> None:
+        """A new connection; without the old session nothing will be delivered again."""
+        if not session_present:
+            self._orphans.clear()
+
+    def _ack_settled(self) -> None:
+        while self._order and self._order[0].settled:
+            self._ack(self._order.popleft().delivery)
+
+
+def _message(delivery: Delivery) -> _Message:
+    # Not the frame's id: an envelope may change that later, and two cameras may count alike.
+    return delivery.topic, delivery.user_properties.get(FRAME_ID_PROPERTY), delivery.payload

@@ -1,0 +1,195 @@
+"""What a worker tells Prometheus: /metrics, and /healthz and /readyz for supervisors."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    make_wsgi_app,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from wire.errors import SettingsError
+from wire.messages import Reason
+
+disable_created_metrics()
+
+STAGES = ("queue", "decode", "inference", "publish", "total")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
+_THERMAL = Path("/sys/class/thermal")
+
+
+class Metrics:
+    """A worker's metrics, in a registry of their own."""
+
+    def __init__(self, in_hand: Callable[[], int]) -> None:
+        """Args:
+        in_hand: counts the frames received and not yet acked.
+        """
+        self.registry = CollectorRegistry()
+        self.frames = Counter(
+            "nanofleet_frames",
+            "Frames by outcome: answered, or rejected for a reason",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self.frames.labels("answered", "")
+        for reason in Reason:
+            self.frames.labels("rejected", reason.value)
+        self.ignored = Counter(
+            "nanofleet_ignored_messages",
+            "Messages on a frames topic that name no valid camera, so that no answer has an address",
+            registry=self.registry,
+        )
+        self.stage = Histogram(
+            "nanofleet_stage_seconds",
+            "Time a frame spends in each stage",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        for stage in STAGES:
+            self.stage.labels(stage)
+        self.batch = Histogram(
+            "nanofleet_batch_frames",
+            "Frames in a batch",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self.age = Histogram(
+            "nanofleet_frame_age_seconds",
+            "Time from a frame's capture to its answer, where the camera tells the time",
+            buckets=_AGE_SECONDS,
+            registry=self.registry,
+        )
+        Gauge(
+            "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
+        ).set_function(in_hand)
+        self.connected = Gauge(
+            "nanofleet_broker_connected", "1 while connected to the broker", registry=self.registry
+        )
+        self.reconnects = Counter(
+            "nanofleet_broker_reconnects", "Connections after the first", registry=self.registry
+        )
+        self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=self.registry)
+        self.registry.register(_Machine())
+
+
+class _Machine(Collector):
+    """Temperature and GPU memory, read when Prometheus asks, on machines that tell them."""
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        temperature = GaugeMetricFamily(
+            "nanofleet_temperature_celsius", "Temperature by thermal zone", labels=["zone"]
+        )
+        for zone, celsius in sorted(_temperatures().items()):
+            temperature.add_metric([zone], celsius)
+        if temperature.samples:
+            yield temperature
+        memory = _gpu_memory()
+        if memory is not None:
+            free, total = memory
+            yield GaugeMetricFamily("nanofleet_gpu_memory_total_bytes", "Memory of the GPU", total)
+            yield GaugeMetricFamily(
+                "nanofleet_gpu_memory_used_bytes", "Memory in use, by any process", total - free
+            )
+
+
+def _temperatures() -> Dict[str, float]:
+    found: Dict[str, float] = {}
+    for zone in sorted(_THERMAL.glob("thermal_zone*")):
+        try:
+            name = (zone / "type").read_text(encoding="ascii").strip()
+            found.setdefault(name, int((zone / "temp").read_text(encoding="ascii")) / 1000)
+        except (OSError, ValueError):
+            continue  # a sensor that is switched off does not answer
+    return found
+
+
+def _gpu_memory() -> Optional[Any]:
+    import torch  # here, so that a test of the metrics alone does not wait for it
+
+    # The engine, which opens CUDA, comes first: asking must not be what opens it.
+    return torch.cuda.mem_get_info() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+
+@contextmanager
+def serve_metrics(
+    metrics: Metrics, host: str, port: int, *, healthy: Callable[[], bool], ready: Callable[[], bool]
+) -> Iterator[Optional[str]]:
+    """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, None for port 0.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    if port == 0:
+        yield None
+        return
+    exposition = make_wsgi_app(metrics.registry)
+
+    def app(environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return exposition(environ, start_response)  # type: ignore[no-any-return]
+        probe = {"/healthz": healthy, "/readyz": ready}.get(path)
+        if probe is None:
+            return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
+        return (
+            _text(start_response, "200 OK", "ok\n")
+            if probe()
+            else _text(start_response, "503 Service Unavailable", "no\n")
+        )
+
+    try:
+        server = make_server(host, port, app, _Server6 if ":" in host else _Server, _QuietHandler)
+    except OSError as error:
+        raise SettingsError(
+            f"--metrics-port {port}: cannot listen on {host}:{port}: {error.strerror}; "
+            "name another port, or 0 for no metrics"
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _text(start_response: Callable[..., Any], status: str, text: str) -> List[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [text.encode()]
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind, without http.server's look-up of the host's name, which waits where DNS does not answer."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A scrape every few seconds is no news."""

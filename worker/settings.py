@@ -1,0 +1,123 @@
+"""What a worker can be told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import List, Optional
+
+from pydantic import Field, field_validator
+from typing_extensions import Literal
+
+from wire.broker import BrokerSettings
+from wire.settings import POSITIONAL, Names, Settings
+from wire.topics import ID, Template
+
+#: The names that users know; `worker.models` takes torchvision's own for them, too.
+MODELS = "efficientnet_lite0, alexnet, vgg16, googlenet, densenet, resnet18, inception, mobilenet"
+
+
+def _default_state_dir() -> Path:
+    # systemd names a unit's StateDirectory in STATE_DIRECTORY.
+    if "STATE_DIRECTORY" in os.environ:
+        return Path(os.environ["STATE_DIRECTORY"])
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "nanofleet"
+
+
+class WorkerSettings(BrokerSettings):
+    """Classify frames from a broker until told to stop.
+
+    nanofleet worker --broker mqtt://cameras.local --model resnet18
+    nanofleet worker --broker embedded              (starts a broker of its own, on this machine)
+    nanofleet worker --input 'frigate/{camera}/{object}/snapshot'
+
+    SIGTERM or Ctrl-C: take no new frames, answer those in hand, leave. A second one leaves at once;
+    what is unanswered stays with the broker.
+    """
+
+    group: str = Field("workers", description="Workers of one group share the frames between them")
+    worker_id: Optional[str] = Field(
+        None,
+        description="Stable name of this worker (default: the host's name, with -2, -3, … beside others)",
+    )
+    input: Names = Field(
+        [], description="Topic template with {camera}, may be repeated (default: ROOT/frames/{camera})"
+    )
+    model: str = Field("mobilenet_v2", description=f"Model to run: {MODELS}")
+    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
+    device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
+    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model")
+    top_k: int = Field(5, ge=1, le=1000, description="Candidates in a Result")
+    max_batch: int = Field(8, ge=1, le=256, description="Frames the engine takes at once, at most")
+    max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
+    window: int = Field(
+        32, ge=1, le=65535, description="Frames in hand, at most (MQTT Receive Maximum); bounds memory"
+    )
+    max_age: Optional[float] = Field(
+        None, gt=0, description="Seconds after which a frame is too old to classify"
+    )
+    max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
+    max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
+    decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0 for one a core, at most 4")
+    decoder_timeout: float = Field(5.0, gt=0, description="Seconds that decoding one image may take")
+    metrics_port: int = Field(
+        9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address the metrics listen on; 0.0.0.0 for all")
+    state_dir: Path = Field(default_factory=_default_state_dir, description="Where the worker keeps its id")
+    session_expiry: int = Field(
+        86_400,
+        ge=1,
+        le=0xFFFFFFFE,
+        description="Seconds that the broker keeps frames for a worker that is gone",
+    )
+    status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
+    drain_timeout: float = Field(60.0, ge=0, description="Seconds to answer what is in hand when stopping")
+
+    @field_validator("worker_id")
+    @classmethod
+    def _worker_id_is_an_id(cls, worker_id: Optional[str]) -> Optional[str]:
+        if worker_id is not None and not ID.fullmatch(worker_id):
+            raise ValueError(f"1 to 64 letters, digits, - and _, not {worker_id!r}")
+        return worker_id
+
+    @field_validator("group")
+    @classmethod
+    def _group_is_a_level(cls, group: str) -> str:
+        if not group or set(group) & set("/+#\0"):
+            raise ValueError(f"one topic level without wildcards, not {group!r}")
+        return group
+
+    @field_validator("input")
+    @classmethod
+    def _inputs_are_templates(cls, inputs: List[str]) -> List[str]:
+        for text in inputs:
+            Template(text)
+        return inputs
+
+    @property
+    def templates(self) -> List[Template]:
+        """Where frames come from."""
+        return [Template(text) for text in self.input or [self.topics.frames("{camera}")]]
+
+    @property
+    def decoder_count(self) -> int:
+        """Decoder processes to start."""
+        return self.decoders or min(4, os.cpu_count() or 1)
+
+
+class ClassifySettings(Settings):
+    """Classify images on this machine, without a broker.
+
+    nanofleet classify coffee.png --model resnet18
+    nanofleet classify photos/*.jpg --model mobilenet --top-k 3 --json
+    """
+
+    images: List[Path] = Field(description="Image files: JPEG, PNG or WebP", json_schema_extra=POSITIONAL)
+    model: str = Field("mobilenet_v2", description=f"Model to run: {MODELS}")
+    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
+    top_k: int = Field(5, ge=1, le=1000, description="Candidates to show for each image")
+    device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
+    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model")
+    json_: bool = Field(False, description="Print one JSON line for each image, and nothing else")
