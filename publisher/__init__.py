@@ -1,0 +1,1 @@
+"""Feeds images in. Never imports torch, numpy or the worker."""

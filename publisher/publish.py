@@ -1,0 +1,164 @@
+"""The publish command: images out, answers in, a summary, and an exit code that scripts can trust."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import threading
+import time
+from typing import Iterable, Iterator, List, Optional, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from publisher.publisher import Publisher, Sent
+from publisher.settings import PublishSettings
+from publisher.shrink import shrink
+from publisher.sources import Image, find_images
+from wire.errors import SettingsError
+from wire.messages import Rejection, Result
+
+
+def publish(settings: PublishSettings) -> int:
+    """Send what the settings name.
+
+    Returns:
+        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1.
+
+    Raises:
+        NanofleetError: a source is missing, an image too large, or the broker refuses.
+    """
+    images = find_images(settings.sources)
+    publisher = Publisher(
+        settings.open_broker(),
+        settings.topics,
+        settings.camera,
+        window=settings.window,
+        timeout=settings.timeout,
+        await_answers=settings.wait,
+        on_answer=lambda sent: report.done(sent),
+    )
+    report = Report(show_answers=settings.wait, total=None if settings.loop else len(images))
+    with publisher, report:
+        publisher.connection.wait_connected(threading.Event())
+        if settings.max_side is None:
+            _check_sizes(images, publisher.max_payload)
+        cameras = itertools.cycle(settings.camera)
+        try:
+            for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
+                content = image.read()
+                if settings.max_side is not None:
+                    content = shrink(content, settings.max_side)
+                    _check_size(image.name, len(content), publisher.max_payload)
+                report.sent(publisher.send(next(cameras), content, image.name))
+            publisher.wait()
+        except KeyboardInterrupt:
+            report.interrupted = True
+    report.summarise()
+    if report.interrupted and not settings.loop:
+        return 130
+    return 0 if report.complete else 1
+
+
+def _check_sizes(images: Sequence[Image], limit: int) -> None:
+    for image in images:
+        _check_size(image.name, image.size, limit)
+
+
+def _check_size(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise SettingsError(
+            f"{name}: {size:,} bytes; this broker takes frames of at most {limit:,}. "
+            "Shrink it with --max-side 1280, or raise the broker's limit (Mosquitto: max_packet_size)"
+        )
+
+
+def _paced(images: Iterable[Image], fps: Optional[float]) -> Iterator[Image]:
+    due = time.monotonic()
+    for image in images:
+        if fps is not None:
+            time.sleep(max(0.0, due - time.monotonic()))
+            # Late by more than a frame, the pace starts afresh instead of catching up in a burst.
+            due = max(due + 1 / fps, time.monotonic() - 1 / fps)
+        yield image
+
+
+class Report:
+    """What the user sees: a line for each answer, progress on a terminal, and the summary."""
+
+    def __init__(self, *, show_answers: bool, total: Optional[int]) -> None:
+        self.interrupted = False
+        self._show_answers = show_answers
+        self._sent = self._answered = self._rejected = self._refused = self._undelivered = 0
+        self._milliseconds: List[float] = []
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("connecting", total=total)
+
+    def __enter__(self) -> Report:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def sent(self, sent: Sent) -> None:
+        """A frame has been handed to the connection."""
+        self._sent += 1
+        self._progress.update(self._task, description="answered" if self._show_answers else "taken")
+
+    def done(self, sent: Sent) -> None:
+        """A frame is done."""
+        self._progress.advance(self._task)
+        self._milliseconds.append(sent.milliseconds)
+        if isinstance(sent.answer, Result):
+            self._answered += 1
+            label = f"{sent.answer.label} {sent.answer.confidence:.2f}"
+        elif isinstance(sent.answer, Rejection):
+            self._rejected += 1
+            label = f"rejected: {sent.answer.reason.value} ({sent.answer.detail})"
+        elif sent.refused:
+            self._refused += 1
+        elif sent.reason_code == 0:
+            self._answered += 1
+        else:
+            self._undelivered += 1
+        if sent.answer is not None:
+            line = f"{sent.source}  {sent.camera}  {label}  {sent.milliseconds:.0f} ms  {sent.answer.worker}"
+            self._out.print(line, markup=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every frame was answered, or taken for somebody if nobody waits for answers."""
+        return self._sent == self._answered
+
+    def summarise(self) -> None:
+        """Print the counts, and the time from sending to answer."""
+        missing = self._sent - self._answered - self._rejected - self._refused - self._undelivered
+        if not self._show_answers:
+            line = f"sent {self._sent}, taken by the broker {self._answered}"
+            if self._undelivered:
+                line += f", for nobody {self._undelivered} (no worker reads this topic)"
+            if missing:
+                line += f", missing {missing}"
+        else:
+            line = (
+                f"sent {self._sent}, answered {self._answered}, rejected {self._rejected}, missing {missing}"
+            )
+        if self._refused:
+            line += f", refused by the broker {self._refused} (may this user write here?)"
+        if len(self._milliseconds) > 1:
+            cuts = statistics.quantiles(self._milliseconds, n=20, method="inclusive")
+            line += f"; p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms"
+        elif self._milliseconds:
+            line += f"; {self._milliseconds[0]:.0f} ms"
+        self._out.print(line, markup=False)
