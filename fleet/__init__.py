@@ -1,0 +1,1 @@
+"""Operating many members: the nanofleet command, the demo, the embedded broker."""

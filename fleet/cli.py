@@ -1,0 +1,192 @@
+"""The nanofleet command: finds the subcommand, and turns every error into one message and an exit code.
+
+0    all went well                     3    the broker refused the connection
+1    not all went well                 4    another member runs under this id
+2    a setting is wrong                130  Ctrl-C
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import signal
+import sys
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Set, Type
+
+import wire
+from wire.errors import NanofleetError, SettingsError
+from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE, Settings
+
+#: Modules that come with an extra, and that extra.
+_EXTRAS = {
+    "torch": "worker",
+    "torchvision": "worker",
+    "numpy": "worker",
+    "PIL": "worker",
+    "prometheus_client": "worker",
+    "iotcore": "demo",
+    "skimage": "demo",
+}
+
+
+class Command(NamedTuple):
+    """A subcommand: its settings are light to import, what it runs may not be."""
+
+    summary: str
+    settings: Callable[[], Type[Settings]]
+    run: Callable[[Settings], int]
+
+
+def _worker_settings() -> Type[Settings]:
+    from worker.settings import WorkerSettings
+
+    return WorkerSettings
+
+
+def _run_worker(settings: Settings) -> int:
+    from fleet.embedded import with_broker
+    from worker.service import run
+    from worker.settings import WorkerSettings
+
+    assert isinstance(settings, WorkerSettings)
+    with with_broker(settings) as ready:
+        return run(ready)
+
+
+def _publish_settings() -> Type[Settings]:
+    from publisher.settings import PublishSettings
+
+    return PublishSettings
+
+
+def _run_publish(settings: Settings) -> int:
+    from publisher.publish import publish
+    from publisher.settings import PublishSettings
+
+    assert isinstance(settings, PublishSettings)
+    _raise_on_ctrl_c()
+    return publish(settings)
+
+
+def _classify_settings() -> Type[Settings]:
+    from worker.settings import ClassifySettings
+
+    return ClassifySettings
+
+
+def _run_classify(settings: Settings) -> int:
+    from worker.classify import classify
+    from worker.settings import ClassifySettings
+
+    assert isinstance(settings, ClassifySettings)
+    return classify(
+        settings.images,
+        model=settings.model,
+        labels=settings.labels,
+        top_k=settings.top_k,
+        device=settings.device,
+        engine=settings.engine,
+        as_json=settings.json_,
+    )
+
+
+def _demo_settings() -> Type[Settings]:
+    from fleet.demo_settings import DemoSettings
+
+    return DemoSettings
+
+
+def _run_demo(settings: Settings) -> int:
+    from fleet.demo import demo
+    from fleet.demo_settings import DemoSettings
+
+    assert isinstance(settings, DemoSettings)
+    _raise_on_ctrl_c()
+    return demo(settings)
+
+
+def _raise_on_ctrl_c() -> None:
+    """From here on there is something to clean up or to sum up."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+COMMANDS: Dict[str, Command] = {
+    "demo": Command("show the whole fleet at work, on this machine", _demo_settings, _run_demo),
+    "worker": Command("classify frames from a broker", _worker_settings, _run_worker),
+    "publish": Command("send images to a broker, and show the answers", _publish_settings, _run_publish),
+    "classify": Command("classify images here, without a broker", _classify_settings, _run_classify),
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"nanofleet {wire.__version__}")
+        return 0
+    # A worker's log is its only voice; the other commands speak on stdout.
+    level = logging.INFO if arguments[0] == "worker" else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s")
+    try:
+        command = _find(arguments[0])
+        _check_environment()
+        settings = command.settings().from_command_line(f"nanofleet {arguments[0]}", arguments[1:])
+        return command.run(settings)
+    except NanofleetError as error:
+        print(f"nanofleet {arguments[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"nanofleet {arguments[0]}: {error.name} is not installed: pip install 'nanofleet[{extra}]'",
+            file=sys.stderr,
+        )
+        return SettingsError.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: nanofleet COMMAND [--help] …",
+            "",
+            "A fleet of workers that classify images arriving over MQTT.",
+            "",
+            *lines,
+            "",
+            "nanofleet COMMAND --help explains each. nanofleet --version names the version.",
+        ]
+    )
+
+
+def _find(name: str) -> Command:
+    if name in COMMANDS:
+        return COMMANDS[name]
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+    raise SettingsError(f"there is no such command; {hint}")
+
+
+def _check_environment() -> None:
+    """A misspelt variable would be ignored without a word, so every NANOFLEET_… must be some setting's."""
+    known: Set[str] = {PASSWORD_VARIABLE}
+    for command in COMMANDS.values():
+        known |= command.settings().variables()
+    for variable in sorted(os.environ):
+        if variable.startswith(ENV_PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"{variable}: there is no such setting{hint}")
