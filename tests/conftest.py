@@ -1,0 +1,117 @@
+"""Brokers, listeners and workers as fixtures. A server that is missing skips at home and fails in CI."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+
+from tests.harness import Listener, Mosquitto, WorkerProcess
+
+EMBEDDED = pytest.param(
+    "embedded",
+    marks=pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8"),
+)
+
+
+@pytest.fixture(scope="session")
+def mosquitto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Mosquitto for all tests that do no harm to it: keep to a root of your own."""
+    broker = Mosquitto(
+        tmp_path_factory.mktemp("mosquitto"), "allow_anonymous true", "max_queued_messages 10000"
+    )
+    yield broker.start().url
+    broker.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Start a Mosquitto with a configuration of the test's own."""
+    started: List[Mosquitto] = []
+
+    def start(*lines: str) -> Mosquitto:
+        folder = tmp_path / f"mosquitto-{len(started)}"
+        folder.mkdir()
+        started.append(Mosquitto(folder, *lines).start())
+        return started[-1]
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded_url() -> Iterator[str]:
+    """The embedded broker, for all tests."""
+    from fleet.embedded import embedded_broker
+
+    with embedded_broker() as url:
+        yield url
+
+
+@pytest.fixture(params=["mosquitto", EMBEDDED])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Each of the two brokers in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+_roots = itertools.count()
+
+
+@pytest.fixture
+def root() -> str:
+    """A root topic that no other test uses."""
+    return f"test-{os.getpid()}-{next(_roots)}"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """scikit-image's photos, as they come in its wheel."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data"
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listener]]:
+    """Open listeners that close with the test."""
+    opened: List[Listener] = []
+
+    def open_listener(url: str, *topics: str) -> Listener:
+        opened.append(Listener(url, *topics))
+        return opened[-1]
+
+    yield open_listener
+    for listener in opened:
+        listener.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path, root: str) -> Iterator[Callable[..., WorkerProcess]]:
+    """Start workers below this test's root; what still runs afterwards is stopped, and must stop well."""
+    started: Dict[str, WorkerProcess] = {}
+
+    def start(url: str, *flags: str, worker_id: str = "w1", wait: bool = True) -> WorkerProcess:
+        worker = WorkerProcess(tmp_path, url, root, f"{root}-{worker_id}", *flags)
+        started[worker_id] = worker
+        if wait:
+            worker.wait_ready()
+        return worker
+
+    yield start
+    for worker in started.values():
+        if worker.process.poll() is None:
+            worker.process.terminate()
+    for worker in started.values():
+        try:
+            worker.process.wait(60)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+            pytest.fail(f"{worker.id} did not stop:\n{worker.log.read_text()}")
+        assert "Traceback" not in worker.log.read_text(), worker.log.read_text()

@@ -1,0 +1,375 @@
+"""deploy/ keeps its word: real Mosquitto, promtool and systemd-analyze, and the worker's own settings."""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+import paho.mqtt.client as mqtt
+import pytest
+import yaml
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.harness import Mosquitto, free_port, need, wait_for
+from wire.connection import PACKET_OVERHEAD
+from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
+from worker.metrics import Metrics, serve_metrics
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".whl")
+CONFIGS = [DEPLOY / "mosquitto" / "mosquitto.conf", DEPLOY / "compose" / "mosquitto.conf"]
+DOCKERFILES = sorted(DEPLOY.rglob("Dockerfile"))
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+def options(config: Path) -> Dict[str, str]:
+    """A Mosquitto configuration's options; Mosquitto refuses one that is named twice."""
+    lines = [line for line in config.read_text().splitlines() if line and not line.startswith("#")]
+    found = dict(line.split(" ", 1) for line in lines)
+    assert len(found) == len(lines)
+    return found
+
+
+# --- Mosquitto ----------------------------------------------------------------------------------------
+
+
+class Broker(Mosquitto):
+    """Mosquitto with a configuration of deploy/, but for its port, its data folder and its user."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        super().__init__(folder)
+        self.database = folder / "mosquitto.db"
+        text, listeners = re.subn(r"(?m)^listener 1883\b.*$", f"listener {self.port} 127.0.0.1", text)
+        text, folders = re.subn(r"(?m)^persistence_location .*$", f"persistence_location {folder}/", text)
+        assert (listeners, folders) == (1, 1)
+        # Started by root, Mosquitto would become a user of its own, whom pytest's folders don't let in.
+        self.config.write_text(f"{text}\nuser {getpass.getuser()}\n")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
+    """Start brokers with the text of a configuration."""
+    started: List[Broker] = []
+
+    def start(text: str) -> Broker:
+        folder = tmp_path / f"broker-{len(started)}"
+        folder.mkdir()
+        started.append(Broker(folder, text))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+class Client:
+    """A plain MQTT 5 client, connected while the block lasts."""
+
+    def __init__(self, broker: Broker, name: str, *, expiry: int = 0, user: Optional[str] = None) -> None:
+        self.connack: Optional[Tuple[int, Any]] = None
+        self.payloads: List[bytes] = []
+        self.subscribed = threading.Event()
+        self._broker = broker
+        self._expiry = expiry
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        if user:
+            self.client.username_pw_set(user, "a password")
+        self.client.on_connect = self._on_connect
+        self.client.on_message = lambda client, userdata, message: self.payloads.append(message.payload)
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self.connack = (reason.value, properties)
+
+    def __enter__(self) -> Client:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._expiry
+        self.client.connect("127.0.0.1", self._broker.port, clean_start=False, properties=properties)
+        self.client.loop_start()
+        wait_for(lambda: self.connack, what="CONNACK")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def subscribe(self, topic: str) -> None:
+        self.client.subscribe(topic, 1)
+        assert self.subscribed.wait(10)
+
+
+def test_limits_fit_the_worker() -> None:
+    conf = options(CONFIGS[0])
+    defaults = {name: field.default for name, field in WorkerSettings.model_fields.items()}
+    assert int(conf["max_packet_size"]) >= defaults["max_payload"] + PACKET_OVERHEAD
+    assert int(conf["max_inflight_messages"]) > defaults["window"]
+    assert int(conf["max_queued_bytes"]) >= int(conf["max_packet_size"])
+
+
+def test_compose_differs_from_the_other_only_where_a_container_must() -> None:
+    first, second = map(options, CONFIGS)
+    assert first.keys() == second.keys()
+    assert {k for k in first if first[k] != second[k]} == {"listener", "persistence_location"}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.parent.name)
+def test_large_frames_pass(broker: Callable[[str], Broker], config: Path) -> None:
+    server = broker(config.read_text())
+    frame = bytes(range(256)) * 7422  # 1.9 MB
+    with Client(server, "listener") as listener, Client(server, "camera") as camera:
+        assert camera.connack
+        assert camera.connack[1].MaximumPacketSize == int(options(config)["max_packet_size"])
+        assert camera.connack[1].ReceiveMaximum == int(options(config)["max_inflight_messages"])
+        listener.subscribe("nanofleet/frames/+")
+        camera.client.publish("nanofleet/frames/door", frame, 1).wait_for_publish(10)
+        wait_for(lambda: listener.payloads, 10, "the frame")
+        assert listener.payloads == [frame]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=lambda signum: signum.name)
+def test_waiting_frames_survive(broker: Callable[[str], Broker], signum: signal.Signals) -> None:
+    server = broker(CONFIGS[0].read_text())
+    frames = [b"%04d" % number + b"x" * 20_000 for number in range(50)]
+    with Client(server, "worker", expiry=3600) as worker:
+        worker.subscribe("nanofleet/frames/+")
+    with Client(server, "camera") as camera:
+        for frame in frames:
+            published = camera.client.publish("nanofleet/frames/door", frame, 1)
+        published.wait_for_publish(10)
+    if signum is signal.SIGKILL:
+        size, database = sum(map(len, frames)), server.database
+        wait_for(lambda: database.exists() and database.stat().st_size > size, 10, "the autosave")
+    server.stop(signum)
+    server.start()
+    with Client(server, "worker", expiry=3600) as worker:
+        wait_for(lambda: len(worker.payloads) == len(frames), 10, "the frames")
+        assert worker.payloads == frames
+
+
+def test_the_listener_for_the_network_wants_a_password(
+    broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    text = CONFIGS[0].read_text().replace("listener 1883 127.0.0.1\nallow_anonymous true\n", "")
+    text = re.sub(r"(?m)^#(listener|allow_anonymous|password_file) ", r"\1 ", text)
+    passwords = tmp_path / "passwd"
+    made = run(need("mosquitto_passwd"), "-b", "-c", str(passwords), "camera", "a password")
+    assert made.returncode == 0, made.stderr
+    server = broker(text.replace("/etc/mosquitto/passwd", str(passwords)))
+    for user, code in (("camera", 0), (None, 0x87)):
+        with Client(server, "camera", user=user) as camera:
+            assert camera.connack
+            assert camera.connack[0] == code
+
+
+# --- Prometheus ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "rules", "rules.yml"),
+        ("test", "rules", "rules_test.yml"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_promtool(arguments: Tuple[str, ...]) -> None:
+    checked = run(need("promtool"), *arguments, cwd=DEPLOY / "prometheus")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "FAILED" not in checked.stdout + checked.stderr
+
+
+def test_alerts_use_the_metrics_of_a_worker() -> None:
+    exposition = generate_latest(Metrics(in_hand=lambda: 0).registry).decode()
+    families = list(text_string_to_metric_families(exposition))
+    samples = [sample for family in families for sample in family.samples]
+    labels = {pair for sample in samples for pair in sample.labels.items()}
+    text = "\n".join(path.read_text() for path in (DEPLOY / "prometheus").glob("*.yml"))
+    used = set(re.findall(r"\bnanofleet_\w+", text))
+    assert len(used) >= 5
+    assert used <= {sample.name for sample in samples}
+    assert set(re.findall(r'(outcome|reason|stage)="(\w+)"', text)) <= labels
+
+
+def test_every_alert_is_tested_and_explained() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    tests = yaml.safe_load((DEPLOY / "prometheus" / "rules_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    readme = (DEPLOY / "prometheus" / "README.md").read_text()
+    assert alerts == fired == set(re.findall(r"(?m)^\| (Nanofleet\w+) ", readme))
+
+
+# --- Settings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_every_setting_that_is_named_exists(path: Path) -> None:
+    known = {PASSWORD_VARIABLE} | {ENV_PREFIX + name.upper() for name in WorkerSettings.model_fields}
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"\bNANOFLEET_[A-Z_]+", text)) <= known
+    flags = {"--help"} | {"--" + name.replace("_", "-") for name in WorkerSettings.model_fields}
+    commands = re.findall(r"nanofleet worker\b([^`\n]*)", text.replace("\\\n", " "))
+    assert {flag for command in commands for flag in re.findall(r"--[a-z][a-z-]*", command)} <= flags
+
+
+def worker_environments() -> Iterator[Tuple[str, Dict[str, str]]]:
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    yield "compose", services["worker-1"]["environment"]
+    lines = (DEPLOY / "systemd" / "worker.env").read_text().splitlines()
+    # With its examples that are commented out.
+    assignments = [line.lstrip("#") for line in lines if re.match(r"#?[A-Z_]+=", line)]
+    yield "systemd", dict(line.split("=", 1) for line in assignments)
+    for dockerfile in DOCKERFILES:
+        text = " ".join(rest for name, rest in instructions(dockerfile) if name == "ENV")
+        yield dockerfile.parent.name, dict(re.findall(r"(NANOFLEET_\w+)=(\S+)", text))
+
+
+@pytest.mark.parametrize("where", ["compose", "systemd", "x86", "jetson-nano"])
+def test_settings_are_valid(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = dict(worker_environments())[where]
+    assert environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    WorkerSettings.from_command_line("nanofleet worker", []).open_broker()
+
+
+def test_every_supervisor_waits_longer_than_the_worker_drains() -> None:
+    text = "".join(path.read_text() for path in FILES)
+    waits = re.findall(r"(?m)(?:TimeoutStopSec=|stop_grace_period: |--stop-timeout )(\d+)s?\b", text)
+    assert len(waits) == 4
+    # The connection, the engine and the decoders may take some seconds each after the drain.
+    assert min(map(int, waits)) >= WorkerSettings.model_fields["drain_timeout"].default + 20
+
+
+# --- compose, Dockerfiles, systemd ----------------------------------------------------------------------
+
+
+def test_compose_names_what_exists() -> None:
+    folder = DEPLOY / "compose"
+    compose = yaml.safe_load((folder / "compose.yaml").read_text())
+    services = compose["services"]
+    sources = {volume.split(":")[0] for service in services.values() for volume in service["volumes"]}
+    for source in sources:
+        assert (folder / source).exists() if source.startswith(".") else source in compose["volumes"]
+    build = services["worker-1"]["build"]
+    assert (folder / build["context"]).resolve() == ROOT
+    assert (ROOT / build["dockerfile"]).is_file()
+    targets = yaml.safe_load((folder / "workers.yml").read_text())[0]["targets"]
+    assert {target.split(":")[0] for target in targets} <= services.keys()
+
+
+def instructions(dockerfile: Path) -> List[Tuple[str, str]]:
+    """A Dockerfile's instructions, each as its name and the rest."""
+    text = re.sub(r"(?m)^#.*\n", "", dockerfile.read_text())
+    lines = re.sub(r"\s*\\\n\s*", " ", text).splitlines()
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines if line)]
+
+
+def sent_to_docker(path: str) -> bool:
+    """Whether .dockerignore lets a path through: the last pattern that matches it or a parent decides."""
+    patterns = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")
+    ]
+    candidates = [path, *map(str, Path(path).parents)][:-1]
+    sent = True
+    for pattern in patterns:
+        wanted = pattern.lstrip("!")
+        if any(c.count("/") == wanted.count("/") and fnmatch.fnmatchcase(c, wanted) for c in candidates):
+            sent = pattern.startswith("!")
+    return sent
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_dockerfile(dockerfile: Path) -> None:
+    steps = instructions(dockerfile)
+    copied: Set[str] = set()
+    for name, rest in steps:
+        if name == "COPY":
+            copied |= set(rest.split()[:-1])
+    assert all((ROOT / source).exists() and sent_to_docker(source) for source in copied)
+    built = re.search(r"(?m)^packages = (.*)$", (ROOT / "pyproject.toml").read_text())
+    assert built
+    assert set(json.loads(built.group(1))) | {"pyproject.toml", "README.md"} <= copied
+    names = [name for name, _ in steps]
+    assert names.index("USER") < names.index("ENTRYPOINT")
+    assert ("STOPSIGNAL", "SIGTERM") in steps
+    assert not re.search(r"--(extra-)?index-url|https?://(?!127\.0\.0\.1)", dockerfile.read_text())
+
+
+def test_only_what_an_image_needs_is_sent_to_docker() -> None:
+    for path in ("tests", ".git", ".venv", "deploy/compose/passwd", "deploy/x86/Dockerfile"):
+        assert not sent_to_docker(path), path
+    assert sent_to_docker("deploy/jetson-nano/wheels/torch.whl")
+
+
+def test_the_nano_has_the_oldest_supported_releases() -> None:
+    def pins(text: str) -> Dict[str, str]:
+        return dict(re.findall(r"([\w-]+)==([\d.]+)", text))
+
+    recipe = (DEPLOY / "jetson-nano" / "Dockerfile").read_text()
+    floor, nano = pins((ROOT / ".ci" / "floor.txt").read_text()), pins(recipe)
+    assert floor.keys() - {"torch", "torchvision"} <= nano.keys()
+    assert all(nano[name] == floor[name] for name in nano.keys() & floor.keys())
+    wheels = dict(re.findall(r"/wheels/(\w+)-(\d+\.\d+)\*", recipe))
+    assert wheels == {name: floor[name].rpartition(".")[0] for name in ("torch", "torchvision")}
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_healthcheck(dockerfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = [rest for name, rest in instructions(dockerfile) if name == "HEALTHCHECK"]
+    command = json.loads(line.partition("CMD ")[2])
+    command[0] = sys.executable
+    port, health = free_port(), [True]
+    monkeypatch.setenv("NANOFLEET_METRICS_PORT", str(port))
+    metrics = Metrics(in_hand=lambda: 0)
+    with serve_metrics(metrics, "127.0.0.1", port, healthy=lambda: health[0], ready=lambda: True):
+        assert run(*command).returncode == 0
+        health[0] = False
+        assert run(*command).returncode != 0
+    assert run(*command).returncode != 0
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_systemd_accepts_the_unit(tmp_path: Path, password: bool) -> None:
+    sources = [DEPLOY / "systemd" / "nanofleet-worker.service"]
+    if password:
+        sources.append(DEPLOY / "systemd" / "nanofleet-worker.service.d" / "password.conf")
+    for source in sources:
+        copy = tmp_path / source.relative_to(DEPLOY / "systemd")
+        copy.parent.mkdir(exist_ok=True)
+        # The command must exist, and nobody has installed one in /opt here.
+        copy.write_text(
+            source.read_text().replace("/opt/nanofleet/bin/nanofleet", shlex.quote(sys.executable))
+        )
+    verified = run(need("systemd-analyze"), "verify", "--man=no", str(tmp_path / "nanofleet-worker.service"))
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_every_folder_says_what_was_run() -> None:
+    folders = [path for path in DEPLOY.iterdir() if path.is_dir()]
+    assert len(folders) == 6
+    table = (DEPLOY / "README.md").read_text()
+    for folder in folders:
+        first, second, *_ = (folder / "README.md").read_text().splitlines()
+        assert first.startswith("Run for real: ")
+        assert second.startswith("Only checked: ")
+        assert f"| [{folder.name}]({folder.name}) |" in table

@@ -1,0 +1,111 @@
+"""The commands as a user runs them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, List
+
+import pytest
+
+from tests.harness import WorkerProcess, free_port, nanofleet, need, wait_for
+
+embedded = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
+
+
+@embedded
+def test_demo_says_what_is_in_the_photos() -> None:
+    demo = nanofleet("demo", "--workers", "2", timeout=300)
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    lines = demo.stdout.splitlines()
+    for photo, label in (
+        ("coffee.png", "espresso"),
+        ("rocket.jpg", "missile"),
+        ("chelsea.png", "Egyptian cat"),
+    ):
+        assert any(photo in line and label in line for line in lines), demo.stdout
+    assert any("demo-1" in line for line in lines)
+    assert any("demo-2" in line for line in lines)
+    assert "/metrics" in demo.stdout
+
+
+@embedded
+def test_demo_with_ones_own_images_and_keep(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cup.png").write_bytes((photos / "coffee.png").read_bytes())
+    command = [sys.executable, "-m", "fleet", "demo", "--images", str(tmp_path / "mine"), "--keep"]
+    log = tmp_path / "demo.log"
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as demo:
+        wait_for(
+            lambda: "Ctrl-C stops" in log.read_text() or demo.poll() is not None, 120, what=log.read_text
+        )
+        time.sleep(2)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0, log.read_text()
+    text = log.read_text()
+    assert "cup.png" in text
+    assert "espresso" in text
+    assert "Traceback" not in text
+    assert nanofleet("demo", "--images", str(tmp_path / "none")).returncode == 2
+
+
+@embedded
+def test_a_worker_brings_its_own_broker(
+    tmp_path: Path, photos: Path, root: str, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    port = free_port()
+    start_worker(f"embedded://127.0.0.1:{port}")
+    sent = nanofleet(
+        *("publish", str(photos / "coffee.png"), "--wait"),
+        *("--broker", f"mqtt://127.0.0.1:{port}", "--root", root),
+    )
+    assert sent.returncode == 0, sent.stderr
+    assert "espresso" in sent.stdout
+    frame = ["-p", str(port + 1), "-t", f"{root}/frames/old", "-f", str(photos / "coffee.png"), "-q", "1"]
+    subprocess.run([need("mosquitto_pub"), "-V", "311", *frame], check=True)
+
+
+def test_publish_shows_the_answers(
+    mosquitto_url: str, root: str, photos: Path, tmp_path: Path, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    worker = start_worker(mosquitto_url)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    address = ["--broker", mosquitto_url, "--root", root, "--wait"]
+    sent = nanofleet("publish", str(photos / "rocket.jpg"), str(photos / "coffee.png"), *address)
+    assert sent.returncode == 0, sent.stderr
+    assert "missile" in sent.stdout
+    assert worker.id in sent.stdout
+    assert "sent 2, answered 2, rejected 0, missing 0; p50" in sent.stdout
+    sent = nanofleet("publish", str(photos / "rocket.jpg"), str(bad), *address)
+    assert sent.returncode == 1
+    assert "rejected: not_an_image" in sent.stdout
+
+
+def refused(arguments: List[str]) -> str:
+    """Run a command that must fail in one message."""
+    run = nanofleet(*arguments)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+def test_errors_are_one_message(tmp_path: Path) -> None:
+    assert "did you mean 'worker'" in refused(["wroker"])
+    assert "did you mean resnet18" in refused(["worker", "--model", "resnet81"])
+    assert "--max-batch (NANOFLEET_MAX_BATCH)" in refused(["worker", "--max-batch", "0"])
+    assert "{camera}" in refused(["worker", "--input", "cameras/snapshot"])
+    assert "process list" in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
+    assert "secret" not in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
+    assert str(tmp_path / "none.jpg") in refused(["publish", str(tmp_path / "none.jpg")])
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_ctrl_c_while_loading_stops_at_once(tmp_path: Path, seconds: float) -> None:
+    worker = WorkerProcess(tmp_path, f"mqtt://127.0.0.1:{free_port()}", "root", "early")
+    time.sleep(seconds)
+    assert worker.stop(signal.SIGINT, timeout=2) == -signal.SIGINT
+    assert not worker.said("Traceback")

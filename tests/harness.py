@@ -1,0 +1,169 @@
+"""Real servers and processes for the tests: Mosquitto, a listener, workers as a user starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Callable, List, Optional
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from wire.messages import WorkerStatus
+
+MODEL = "efficientnet_lite0"
+
+
+def need(program: str) -> str:
+    """The path of a server or tool; without it, skip at home and fail in CI."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        message = f"{program} is not installed (Debian: mosquitto, mosquitto-clients, prometheus)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = "") -> Any:
+    """Wait until something is true, and return it; fail loudly otherwise."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    pytest.fail(f"not within {timeout} s: {what or condition}")
+
+
+class Mosquitto:
+    """A real Mosquitto on a port of its own, which can be stopped, killed and started again."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.program = need("mosquitto")
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self.log = folder / "mosquitto.log"
+        self.config = folder / "mosquitto.conf"
+        given = lines or ("allow_anonymous true",)
+        self.config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *given, "log_type all", ""]))
+        self.process: Optional[subprocess.Popen[bytes]] = None
+
+    def start(self) -> Mosquitto:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([self.program, "-c", str(self.config)], stdout=log, stderr=log)
+        wait_for(lambda: _listens(self.port), what=f"mosquitto: {self.log.read_text()}")
+        return self
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(signum)
+            self.process.wait(10)
+            self.process = None
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+        return True
+    return False
+
+
+class Listener:
+    """A second pair of eyes on the broker: paho alone, nothing of nanofleet's."""
+
+    def __init__(self, url: str, *topics: str) -> None:
+        self.messages: List[mqtt.MQTTMessage] = []
+        self._subscribed = threading.Event()
+        self.client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex, protocol=mqtt.MQTTv5
+        )
+        self.client.on_message = lambda client, userdata, message: self.messages.append(message)
+        self.client.on_subscribe = lambda *_: self._subscribed.set()
+        host, _, port = url[len("mqtt://") :].partition(":")
+        self.client.connect(host, int(port), clean_start=True)
+        self.client.loop_start()
+        wait_for(self.client.is_connected, what="listener connected")
+        self.client.subscribe([(topic, 1) for topic in topics])
+        assert self._subscribed.wait(10)
+
+    def on(self, prefix: str) -> List[mqtt.MQTTMessage]:
+        """The messages so far whose topic begins so."""
+        return [m for m in list(self.messages) if m.topic.startswith(prefix)]
+
+    def publish(self, topic: str, payload: bytes, **options: Any) -> None:
+        """Publish at QoS 1, and wait for the PUBACK."""
+        self.client.publish(topic, payload, qos=1, **options).wait_for_publish(30)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class WorkerProcess:
+    """A worker as a user starts it: a process of its own, with its log in a file."""
+
+    def __init__(self, folder: Path, url: str, root: str, worker_id: str, *flags: str) -> None:
+        self.id = worker_id
+        self.metrics_port = free_port()
+        self.log = folder / f"{worker_id}.log"
+        self.command = [
+            *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root),
+            *("--worker-id", worker_id, "--model", MODEL, "--metrics-port", str(self.metrics_port)),
+            *("--state-dir", str(folder), *flags),
+        ]
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.log.parent)
+
+    def said(self, text: str) -> bool:
+        """Whether its log holds this text."""
+        return text in self.log.read_text(errors="replace")
+
+    def wait_said(self, text: str, timeout: float = 90.0) -> None:
+        """Wait for a text in the log; fail with the log if the process ends first."""
+        wait_for(lambda: self.said(text) or self.process.poll() is not None, timeout, f"{self.id}: {text!r}")
+        assert self.said(text), f"{self.id} ended with {self.process.poll()}:\n{self.log.read_text()}"
+
+    def wait_ready(self) -> None:
+        self.wait_said("connected to")
+
+    def stop(self, signum: int = signal.SIGTERM, timeout: float = 60.0) -> int:
+        """Send a signal, and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        return self.process.wait(timeout)
+
+
+def statuses(messages: List[mqtt.MQTTMessage]) -> List[WorkerStatus]:
+    """Decode the statuses among some messages."""
+    return [WorkerStatus.decode(m.payload) for m in messages if "/workers/" in m.topic]
+
+
+def nanofleet(*arguments: str, timeout: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the nanofleet command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "fleet", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )

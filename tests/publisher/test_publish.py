@@ -1,0 +1,176 @@
+"""The publish command against a real broker; the other side is plain paho, or nobody."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Iterator, List
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from tests.harness import Listener, Mosquitto, nanofleet, wait_for
+from wire.messages import Candidate, Reason, Rejection, Result, utc_now
+
+
+class Answerer(Listener):
+    """Answers each frame as a worker would, from its size alone; bytes that say "silence" get nothing."""
+
+    def __init__(self, url: str, root: str) -> None:
+        self.root = root
+        super().__init__(url, f"{root}/frames/+")
+        self.client.on_message = self._answer
+
+    def _answer(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+        self.messages.append(message)
+        camera = message.topic.rsplit("/", 1)[1]
+        common = {
+            "frame_id": dict(message.properties.UserProperty)["frame-id"],
+            "camera": camera,
+            "worker": "paho",
+            "received_at": utc_now(),
+        }
+        if b"silence" in message.payload:
+            return
+        if b"bad" in message.payload:
+            rejection = Rejection(reason=Reason.NOT_AN_IMAGE, detail="text", **common)
+            client.publish(f"{self.root}/rejects/{camera}", rejection.encode(), qos=1)
+            return
+        best = Candidate(label="cup", index=1, confidence=0.5)
+        result = Result(
+            **common,
+            model="m",
+            weights="w",
+            label="cup",
+            index=1,
+            confidence=0.5,
+            top=(best,),
+            width=1,
+            height=1,
+            answered_at=utc_now(),
+            timings_ms={},
+            batch_size=1,
+        )
+        client.publish(f"{self.root}/results/{camera}", result.encode(), qos=1)
+
+
+@pytest.fixture
+def answerer(mosquitto_url: str, root: str) -> Iterator[Answerer]:
+    started = Answerer(mosquitto_url, root)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def address(mosquitto_url: str, root: str) -> List[str]:
+    return ["--broker", mosquitto_url, "--root", root]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Callable[[str], str]:
+    """A file with this text; the publisher does not look inside."""
+
+    def make(text: str) -> str:
+        path = tmp_path / f"{text}.jpg"
+        path.write_text(text)
+        return str(path)
+
+    return make
+
+
+def test_all_answered(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
+    cameras = ["--camera", "door,garden"]
+    run = nanofleet("publish", image("one"), image("two"), image("three"), "--wait", *cameras, *address)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"sent 3, answered 3, rejected 0, missing 0; p50 \d+ ms, p95 \d+ ms", run.stdout)
+    assert run.stdout.count("cup 0.50") == 3
+    assert [(m.topic.rsplit("/", 1)[1], m.payload) for m in answerer.messages] == [
+        ("door", b"one"),
+        ("garden", b"two"),
+        ("door", b"three"),
+    ]
+    properties = [dict(m.properties.UserProperty) for m in answerer.messages]
+    assert len({p["frame-id"] for p in properties}) == 3
+    assert all("captured-at" in p for p in properties)
+
+
+def test_rejected_or_missing_is_not_answered(
+    answerer: Answerer, address: List[str], image: Callable[[str], str]
+) -> None:
+    sources = [image("good"), image("bad"), image("silence")]
+    run = nanofleet("publish", *sources, "--wait", "--timeout", "1", *address)
+    assert run.returncode == 1
+    assert "sent 3, answered 1, rejected 1, missing 1" in run.stdout
+    assert "rejected: not_an_image (text)" in run.stdout
+
+
+def test_a_missing_answer_does_not_block_the_rest(
+    answerer: Answerer, address: List[str], image: Callable[[str], str]
+) -> None:
+    sources = [image("silence"), image("one"), image("two")]
+    run = nanofleet("publish", *sources, "--wait", "--window", "1", "--timeout", "1", *address)
+    assert run.returncode == 1
+    assert "sent 3, answered 2, rejected 0, missing 1" in run.stdout
+
+
+def test_without_waiting_it_says_whether_somebody_was_there(
+    answerer: Answerer, mosquitto_url: str, address: List[str], image: Callable[[str], str]
+) -> None:
+    run = nanofleet("publish", image("one"), "--no-wait", *address)
+    assert run.returncode == 0, run.stderr
+    assert "sent 1, taken by the broker 1" in run.stdout
+    run = nanofleet("publish", image("one"), "--no-wait", "--broker", mosquitto_url, "--root", "nobody-here")
+    assert run.returncode == 1
+    assert "for nobody 1" in run.stdout
+
+
+def test_stdin(answerer: Answerer, address: List[str], photos: Path) -> None:
+    command = [sys.executable, "-m", "fleet", "publish", "-", "--wait", *address]
+    with (photos / "rocket.jpg").open("rb") as picture:
+        subprocess.run(command, stdin=picture, check=True, capture_output=True, timeout=60)
+    assert [m.payload for m in answerer.messages] == [(photos / "rocket.jpg").read_bytes()]
+
+
+def test_a_pace_and_ctrl_c(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
+    command = [sys.executable, "-m", "fleet", "publish", image("one"), "--loop", "--fps", "10", "--wait"]
+    with subprocess.Popen([*command, *address], stdout=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: answerer.messages, what="a first frame")
+        time.sleep(2)
+        publisher.send_signal(signal.SIGINT)
+        output, _ = publisher.communicate(timeout=10)
+    assert publisher.returncode in (0, 1), "a loop has no other end than Ctrl-C"
+    assert 10 <= len(answerer.messages) <= 40
+    assert f"sent {len(answerer.messages)}, " in output
+
+
+def test_too_large_for_the_broker(
+    mosquitto: Callable[..., Mosquitto],
+    listen: Callable[..., Listener],
+    root: str,
+    photos: Path,
+) -> None:
+    broker = mosquitto("allow_anonymous true", "max_packet_size 100000")
+    listener = listen(broker.url, f"{root}/frames/+")
+    photo, small = str(photos / "motorcycle_left.png"), str(photos / "clock_motion.png")
+    address = ["--broker", broker.url, "--root", root, "--no-wait"]
+    run = nanofleet("publish", small, photo, *address)
+    assert run.returncode == 2
+    assert "motorcycle_left.png" in run.stderr
+    assert "--max-side" in run.stderr
+    assert listener.messages == [], "nothing is sent before all sizes are known to fit"
+    run = nanofleet("publish", photo, "--max-side", "320", *address)
+    assert run.returncode == 0, run.stderr
+    wait_for(lambda: listener.messages, what="the shrunk frame")
+    assert Counter(m.payload[:3] for m in listener.messages) == {b"\xff\xd8\xff": 1}
+
+
+def test_refused_by_the_broker(mosquitto: Callable[..., Mosquitto], image: Callable[[str], str]) -> None:
+    broker = mosquitto("allow_anonymous false")
+    run = nanofleet("publish", image("one"), "--broker", broker.url)
+    assert run.returncode == 3
+    assert "password" in run.stderr

@@ -1,0 +1,197 @@
+"""Small real servers, for what no broker at hand does: answer as an old one, die in time, speak WebSocket."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import socket
+import ssl
+import struct
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Callable, Iterator, List, Optional, Tuple, Type
+
+
+class Server:
+    """Accepts TCP connections on a free port, each served in a thread; a context manager."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._open: List[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def serve(self, client: socket.socket) -> None:
+        """Speak with one client."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Server:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        self._listener.close()
+        for sock in self._open:
+            with contextlib.suppress(OSError):  # the other side may have left first
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+    def keep(self, sock: socket.socket) -> socket.socket:
+        """Shut this socket down when the server ends."""
+        self._open.append(sock)
+        return sock
+
+    def start(self, function: Callable[[], None]) -> None:
+        """Run a function in a thread that the server waits for."""
+        thread = threading.Thread(target=function)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # shut down
+            self.keep(client)
+            self.start(lambda client=client: self._serve(client))  # type: ignore[misc]
+
+    def _serve(self, client: socket.socket) -> None:
+        # A client that leaves in the middle of a word is what some tests are about.
+        with contextlib.suppress(OSError, EOFError), client:
+            self.serve(client)
+
+
+class _Answering(Server):
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def serve(self, client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(self._answer)
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """The port of a server that says one thing to everybody, and hangs up."""
+    with _Answering(answer) as server:
+        yield server.port
+
+
+class ForgetfulBroker(Server):
+    """Speaks just enough MQTT 5 to take a frame, and hangs up on the first one before its PUBACK."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: List[bytes] = []
+
+    def serve(self, client: socket.socket) -> None:
+        stream = client.makefile("rb")
+        with stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind == 3:  # PUBLISH, at QoS 1
+                    self.published.append(body)
+                    if len(self.published) == 1:
+                        return
+                    (topic,) = struct.unpack_from("!H", body)
+                    client.sendall(b"\x40\x02" + body[2 + topic : 4 + topic])
+
+
+def _packet(stream: BinaryIO) -> Tuple[int, bytes]:
+    first = _exactly(stream, 1)[0]
+    length = shift = 0
+    while True:
+        byte = _exactly(stream, 1)[0]
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return first >> 4, _exactly(stream, length)
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    found = stream.read(count)
+    if len(found) < count:
+        raise EOFError
+    return found
+
+
+class WebSocketProxy(Server):
+    """WebSocket (RFC 6455) in front, plain MQTT behind."""
+
+    def __init__(self, broker: str, certificates: Optional[Path] = None) -> None:
+        super().__init__()
+        host, _, port = broker[len("mqtt://") :].partition(":")
+        self._broker = (host, int(port))
+        self.paths: List[str] = []
+        self._tls: Optional[ssl.SSLContext] = None
+        if certificates:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(str(certificates / "server.pem"), str(certificates / "server.key"))
+
+    def serve(self, client: socket.socket) -> None:
+        if self._tls:
+            client = self.keep(self._tls.wrap_socket(client, server_side=True))
+        with client, client.makefile("rb") as stream, socket.create_connection(self._broker) as broker:
+            self.keep(broker)
+            self._shake_hands(client, stream)
+            self.start(lambda: self._send_frames(broker, client))
+            while True:
+                broker.sendall(_read_frame(stream))
+
+    def _shake_hands(self, client: socket.socket, stream: BinaryIO) -> None:
+        self.paths.append(stream.readline().split()[1].decode())
+        headers = {}
+        for line in iter(stream.readline, b"\r\n"):
+            name, _, value = line.decode().partition(":")
+            headers[name.lower()] = value.strip()
+        assert headers["sec-websocket-protocol"] == "mqtt"
+        key = headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        client.sendall(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+        )
+
+    def _send_frames(self, broker: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                content = broker.recv(65536)
+                if not content:
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                header = b"\x82" + (
+                    bytes([len(content)])
+                    if len(content) < 126
+                    else b"\x7e" + struct.pack("!H", len(content))
+                    if len(content) < 65536
+                    else b"\x7f" + struct.pack("!Q", len(content))
+                )
+                client.sendall(header + content)
+
+
+def _read_frame(stream: BinaryIO) -> bytes:
+    _, length = _exactly(stream, 2)
+    length &= 0x7F
+    if length == 126:
+        (length,) = struct.unpack("!H", _exactly(stream, 2))
+    elif length == 127:
+        (length,) = struct.unpack("!Q", _exactly(stream, 8))
+    mask = _exactly(stream, 4)
+    masked = int.from_bytes(_exactly(stream, length), "big")
+    pattern = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
+    return (masked ^ pattern).to_bytes(length, "big")

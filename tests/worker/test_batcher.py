@@ -1,0 +1,47 @@
+"""Batching: what is ready, at once, and never more than fits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from worker.batcher import Batcher
+
+
+def test_takes_what_is_ready_up_to_the_limit() -> None:
+    batcher: Batcher[int] = Batcher(max_batch=4, max_delay=0)
+    for number in range(6):
+        batcher.put(number)
+    assert batcher.take() == [0, 1, 2, 3]
+    assert batcher.take() == [4, 5]
+
+
+def test_without_a_delay_one_item_does_not_wait_for_company() -> None:
+    batcher: Batcher[int] = Batcher(max_batch=4, max_delay=0)
+    threading.Timer(0.05, batcher.put, [1]).start()
+    threading.Timer(0.5, batcher.put, [2]).start()
+    assert batcher.take() == [1]
+    assert batcher.take() == [2]
+
+
+def test_with_a_delay_it_waits_for_more_but_not_once_it_is_full() -> None:
+    batcher: Batcher[int] = Batcher(max_batch=2, max_delay=30)
+    batcher.put(1)
+    threading.Timer(0.05, batcher.put, [2]).start()
+    began = time.monotonic()
+    assert batcher.take() == [1, 2]
+    assert time.monotonic() - began < 20
+
+
+def test_closing_hands_out_the_rest_first_and_then_nothing() -> None:
+    batcher: Batcher[int] = Batcher(max_batch=2, max_delay=30)
+    batcher.put(1)
+    batcher.close()
+    assert batcher.take() == [1]
+    assert batcher.take() == []
+
+
+def test_close_wakes_who_waits() -> None:
+    batcher: Batcher[int] = Batcher(max_batch=2, max_delay=0)
+    threading.Timer(0.05, batcher.close).start()
+    assert batcher.take() == []

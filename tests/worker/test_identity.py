@@ -1,0 +1,51 @@
+"""A worker's id: held by one process, found again by the next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wire.errors import DuplicateMember, SettingsError
+from wire.topics import is_id
+from worker.identity import claim_worker_id
+
+
+def test_the_host_names_the_first_and_numbers_the_next(tmp_path: Path) -> None:
+    with claim_worker_id(tmp_path, None) as first, claim_worker_id(tmp_path, None) as second:
+        assert is_id(first)
+        assert second == f"{first}-2"
+    with claim_worker_id(tmp_path, None) as again:
+        assert again == first
+
+
+def test_an_id_that_is_taken_names_its_holder(tmp_path: Path) -> None:
+    says = f"'w1' already runs .*{os.getpid()}"
+    with claim_worker_id(tmp_path, "w1"), pytest.raises(DuplicateMember, match=says):
+        claim_worker_id(tmp_path, "w1").__enter__()
+    with claim_worker_id(tmp_path, "w1") as free_again:
+        assert free_again == "w1"
+
+
+def test_the_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys; from worker.identity import claim_worker_id\n"
+        "with claim_worker_id(pathlib.Path(sys.argv[1]), 'w1'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    with claim_worker_id(tmp_path, "w1") as free_again:
+        assert free_again == "w1"
+
+
+def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="--state-dir"), claim_worker_id(tmp_path / "file", None):
+        pass
+
+
+def test_an_error_in_the_block_is_not_taken_for_one_of_the_state_dir(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), claim_worker_id(tmp_path, "w1"):
+        raise ConnectionResetError

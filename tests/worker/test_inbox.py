@@ -1,0 +1,121 @@
+"""The inbox: what is acked, when, and on which connection."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.connection import Delivery
+from worker.frame import Frame
+from worker.inbox import Inbox
+
+
+class Broker:
+    """Hears the acks; as a connection does, it takes none for an earlier one."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.acked: List[Tuple[int, int]] = []
+        self.inbox = Inbox(self.ack)
+
+    def ack(self, delivery: Delivery) -> bool:
+        if delivery.epoch != self.epoch:
+            return False
+        self.acked.append((delivery.epoch, delivery.mid))
+        return True
+
+    def deliver(self, mid: int, payload: bytes) -> Tuple[Frame, bool]:
+        delivery = Delivery("t", payload, qos=1, retain=False, mid=mid, epoch=self.epoch)
+        frame = Frame.receive(delivery, "door")
+        return frame, self.inbox.admit(frame)
+
+    def reconnect(self, session_present: bool = True) -> None:
+        self.inbox.lost()
+        self.epoch += 1
+        self.inbox.connected(session_present)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@given(st.permutations(range(6)))
+def test_acks_keep_the_order_of_receipt(settled: List[int]) -> None:
+    broker = Broker()
+    frames = [broker.deliver(mid, b"%d" % mid)[0] for mid in range(6)]
+    for number in settled:
+        broker.inbox.settle(frames[number])
+    assert broker.acked == [(1, mid) for mid in range(6)]
+    assert len(broker.inbox) == 0
+
+
+def test_nothing_is_acked_before_what_came_before_it(broker: Broker) -> None:
+    first, _ = broker.deliver(1, b"a")
+    second, _ = broker.deliver(2, b"b")
+    broker.inbox.settle(second)
+    assert broker.acked == []
+    assert len(broker.inbox) == 2
+    broker.inbox.settle(first)
+    assert broker.acked == [(1, 1), (1, 2)]
+
+
+def test_a_redelivered_frame_goes_on_as_it_was(broker: Broker) -> None:
+    """It is in hand already: not decoded once more, and acked under its new message id."""
+    frame, new = broker.deliver(7, b"a")
+    assert new
+    broker.reconnect()
+    _, new = broker.deliver(1, b"a")
+    assert not new
+    assert len(broker.inbox) == 1
+    broker.inbox.settle(frame)
+    assert broker.acked == [(2, 1)]
+    assert len(broker.inbox) == 0
+
+
+def test_settled_while_the_connection_was_away(broker: Broker) -> None:
+    """The answer is out, only the ack was not: the redelivery is acked and nothing else."""
+    blocker, _ = broker.deliver(1, b"slow")
+    done, _ = broker.deliver(2, b"fast")
+    broker.inbox.settle(done)
+    broker.reconnect()
+    broker.deliver(1, b"slow")
+    assert not broker.deliver(2, b"fast")[1]
+    assert broker.acked == []
+    broker.inbox.settle(blocker)
+    assert broker.acked == [(2, 1), (2, 2)]
+
+
+def test_redelivery_in_another_order_is_acked_in_that_order(broker: Broker) -> None:
+    one, _ = broker.deliver(1, b"a")
+    two, _ = broker.deliver(2, b"b")
+    broker.reconnect()
+    broker.deliver(1, b"b")
+    broker.deliver(2, b"a")
+    broker.inbox.settle(one)
+    assert broker.acked == []
+    broker.inbox.settle(two)
+    assert broker.acked == [(2, 1), (2, 2)]
+
+
+def test_the_same_picture_twice_is_two_frames(broker: Broker) -> None:
+    """A camera may send the same bytes again: each delivery is answered and acked."""
+    first, new_first = broker.deliver(1, b"same")
+    second, new_second = broker.deliver(2, b"same")
+    assert first.frame_id == second.frame_id
+    assert new_first
+    assert new_second
+    broker.reconnect()
+    assert [broker.deliver(mid, b"same")[1] for mid in (1, 2, 3)] == [False, False, True]
+
+
+def test_a_session_that_is_gone_delivers_nothing_again(broker: Broker) -> None:
+    frame, _ = broker.deliver(1, b"a")
+    broker.reconnect(session_present=False)
+    assert len(broker.inbox) == 0
+    broker.inbox.settle(frame)
+    assert broker.acked == []
+    assert broker.deliver(1, b"a")[1]
