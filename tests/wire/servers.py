@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import select
 import socket
 import ssl
 import struct
@@ -124,9 +125,12 @@ def _packet(stream: BinaryIO) -> Tuple[int, bytes]:
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
-    found = stream.read(count)
-    if len(found) < count:
-        raise EOFError
+    found = b""
+    while len(found) < count:
+        more = stream.read(count - len(found))
+        if not more:
+            raise EOFError
+        found += more
     return found
 
 
@@ -144,14 +148,22 @@ class WebSocketProxy(Server):
             self._tls.load_cert_chain(str(certificates / "server.pem"), str(certificates / "server.key"))
 
     def serve(self, client: socket.socket) -> None:
+        # One thread for both ways: an SSLSocket may not be read and written at once (before Python 3.13).
         if self._tls:
             client = self.keep(self._tls.wrap_socket(client, server_side=True))
-        with client, client.makefile("rb") as stream, socket.create_connection(self._broker) as broker:
+        with client, client.makefile("rb", 0) as stream, socket.create_connection(self._broker) as broker:
             self.keep(broker)
             self._shake_hands(client, stream)
-            self.start(lambda: self._send_frames(broker, client))
             while True:
-                broker.sendall(_read_frame(stream))
+                buffered = isinstance(client, ssl.SSLSocket) and client.pending()
+                ready, _, _ = select.select([client, broker], [], [], 0 if buffered else None)
+                if client in ready or buffered:
+                    broker.sendall(_read_frame(stream))
+                if broker in ready:
+                    content = broker.recv(65536)
+                    if not content:
+                        return
+                    client.sendall(_frame(content))
 
     def _shake_hands(self, client: socket.socket, stream: BinaryIO) -> None:
         self.paths.append(stream.readline().split()[1].decode())
@@ -167,21 +179,13 @@ class WebSocketProxy(Server):
             f"Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
         )
 
-    def _send_frames(self, broker: socket.socket, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                content = broker.recv(65536)
-                if not content:
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                header = b"\x82" + (
-                    bytes([len(content)])
-                    if len(content) < 126
-                    else b"\x7e" + struct.pack("!H", len(content))
-                    if len(content) < 65536
-                    else b"\x7f" + struct.pack("!Q", len(content))
-                )
-                client.sendall(header + content)
+
+def _frame(content: bytes) -> bytes:
+    if len(content) < 126:
+        return b"\x82" + bytes([len(content)]) + content
+    if len(content) < 65536:
+        return b"\x82\x7e" + struct.pack("!H", len(content)) + content
+    return b"\x82\x7f" + struct.pack("!Q", len(content)) + content
 
 
 def _read_frame(stream: BinaryIO) -> bytes:

@@ -28,6 +28,13 @@ NEVER = threading.Event()
 PAHO_DROPS_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
+@pytest.fixture(autouse=True)
+def _own_garbage() -> Iterator[None]:
+    """A socket that a test left open is that test's fault, not that of the next one."""
+    yield
+    gc.collect()
+
+
 class Member:
     """A connection that writes down what it hears. It acks nothing by itself."""
 
