@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 
 from tests.harness import Listener, Mosquitto, WorkerProcess
+
+# A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EMBEDDED = pytest.param(
     "embedded",

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> None:
     # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A parent that was killed cannot hear: end without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # A stray print must not end up between the replies.
     replies = os.dup(1)
     os.dup2(2, 1)
@@ -64,6 +66,8 @@ def main(arguments: Sequence[str]) -> None:
             return
         offset, size = JOB.unpack(header)
         payload = sys.stdin.buffer.read(size)
+        if len(payload) < size:
+            return
         began = time.perf_counter()
         try:
             decoded = decode(payload, preprocessing, max_pixels)

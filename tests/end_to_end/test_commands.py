@@ -39,12 +39,15 @@ def test_demo_with_ones_own_images_and_keep(photos: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-m", "fleet", "demo", "--images", str(tmp_path / "mine"), "--keep"]
     log = tmp_path / "demo.log"
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as demo:
-        wait_for(
-            lambda: "Ctrl-C stops" in log.read_text() or demo.poll() is not None, 120, what=log.read_text
-        )
-        time.sleep(2)
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 0, log.read_text()
+        try:
+            wait_for(
+                lambda: "Ctrl-C stops" in log.read_text() or demo.poll() is not None, 120, what=log.read_text
+            )
+            time.sleep(2)
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(30) == 0, log.read_text()
+        finally:
+            demo.kill()
     text = log.read_text()
     assert "cup.png" in text
     assert "espresso" in text
@@ -103,9 +106,11 @@ def test_errors_are_one_message(tmp_path: Path) -> None:
     assert str(tmp_path / "none.jpg") in refused(["publish", str(tmp_path / "none.jpg")])
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
-def test_ctrl_c_while_loading_stops_at_once(tmp_path: Path, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0, 4.0])
+def test_ctrl_c_while_starting_stops_at_once(tmp_path: Path, seconds: float) -> None:
+    """While imports run and weights load it ends by the signal, and later, waiting for a broker, with 0."""
     worker = WorkerProcess(tmp_path, f"mqtt://127.0.0.1:{free_port()}", "root", "early")
     time.sleep(seconds)
-    assert worker.stop(signal.SIGINT, timeout=2) == -signal.SIGINT
+    reached_for_a_broker = worker.said("cannot reach")
+    assert worker.stop(signal.SIGINT, timeout=2) in ((0,) if reached_for_a_broker else (0, -signal.SIGINT))
     assert not worker.said("Traceback")

@@ -19,6 +19,7 @@ from PIL import Image
 
 from wire.errors import NanofleetError
 from worker.decoder import DecoderPool, Pixels
+from worker.decoder_process import JOB, REPLY
 from worker.decoding import decode
 from worker.errors import (
     CorruptImage,
@@ -381,3 +382,29 @@ def test_processes_end_with_their_parent() -> None:
         assert len(children) == 2
         parent.kill()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+@pytest.mark.parametrize("payload", [b"no picture", b""], ids=["busy", "idle"])
+def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -> None:
+    memory = os.memfd_create("pixels")
+    os.ftruncate(memory, RECIPE.crop**2 * 3)
+    command = [sys.executable, "-m", "worker.decoder_process", str(memory), str(1 << 30), "1000000"]
+    recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation]
+    with subprocess.Popen(
+        [*command, *recipe],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[memory],
+    ) as child:
+        os.close(memory)
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        assert len(child.stdout.read(REPLY.size)) == REPLY.size
+        child.stdout.close()
+        if payload:
+            child.stdin.write(JOB.pack(0, len(payload)) + payload)
+        child.stdin.close()
+        assert child.stderr.read() == b""
+        assert child.wait(10) == (-signal.SIGPIPE if payload else 0)
