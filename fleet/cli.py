@@ -20,6 +20,11 @@ from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE, Settings
 
 #: Modules that come with an extra, and that extra.
 _EXTRAS = {
+    "filelock": "worker",
+    "onnxruntime": "worker",
+    "onnx": "worker",
+    "onnxscript": "worker",
+    "safetensors": "worker",
     "torch": "worker",
     "torchvision": "worker",
     "numpy": "worker",
@@ -80,15 +85,81 @@ def _run_classify(settings: Settings) -> int:
     from worker.settings import ClassifySettings
 
     assert isinstance(settings, ClassifySettings)
-    return classify(
-        settings.images,
-        model=settings.model,
-        labels=settings.labels,
-        top_k=settings.top_k,
-        device=settings.device,
-        engine=settings.engine,
-        as_json=settings.json_,
-    )
+    return classify(settings)
+
+
+def _list_settings() -> Type[Settings]:
+    from fleet.models_settings import ListSettings
+
+    return ListSettings
+
+
+def _run_list(settings: Settings) -> int:
+    from fleet.models import list_models
+    from fleet.models_settings import ListSettings
+
+    assert isinstance(settings, ListSettings)
+    return list_models(settings)
+
+
+def _show_settings() -> Type[Settings]:
+    from fleet.models_settings import ShowSettings
+
+    return ShowSettings
+
+
+def _run_show(settings: Settings) -> int:
+    from fleet.models import show
+    from fleet.models_settings import ShowSettings
+
+    assert isinstance(settings, ShowSettings)
+    return show(settings)
+
+
+def _download_settings() -> Type[Settings]:
+    from fleet.models_settings import DownloadSettings
+
+    return DownloadSettings
+
+
+def _run_download(settings: Settings) -> int:
+    from fleet.models import download
+    from fleet.models_settings import DownloadSettings
+
+    assert isinstance(settings, DownloadSettings)
+    _raise_on_ctrl_c()
+    logging.getLogger("worker").setLevel(logging.INFO)  # the progress, where there is no terminal
+    return download(settings)
+
+
+def _use_settings() -> Type[Settings]:
+    from fleet.use_settings import UseSettings
+
+    return UseSettings
+
+
+def _run_use(settings: Settings) -> int:
+    from fleet.use import use
+    from fleet.use_settings import UseSettings
+
+    assert isinstance(settings, UseSettings)
+    _raise_on_ctrl_c()
+    return use(settings)
+
+
+def _reset_settings() -> Type[Settings]:
+    from fleet.use_settings import ResetSettings
+
+    return ResetSettings
+
+
+def _run_reset(settings: Settings) -> int:
+    from fleet.use import reset
+    from fleet.use_settings import ResetSettings
+
+    assert isinstance(settings, ResetSettings)
+    _raise_on_ctrl_c()
+    return reset(settings)
 
 
 def _demo_settings() -> Type[Settings]:
@@ -117,6 +188,11 @@ COMMANDS: Dict[str, Command] = {
     "worker": Command("classify frames from a broker", _worker_settings, _run_worker),
     "publish": Command("send images to a broker, and show the answers", _publish_settings, _run_publish),
     "classify": Command("classify images here, without a broker", _classify_settings, _run_classify),
+    "models list": Command("the models that can be run", _list_settings, _run_list),
+    "models show": Command("one model and its weights", _show_settings, _run_show),
+    "models download": Command("fetch weights ahead", _download_settings, _run_download),
+    "models use": Command("change the model of a running fleet", _use_settings, _run_use),
+    "models reset": Command("let workers go back to their own model", _reset_settings, _run_reset),
 }
 
 
@@ -129,23 +205,28 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments[0] == "--version":
         print(f"nanofleet {wire.__version__}")
         return 0
+    words = 2 if _is_group(arguments[0]) else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
+    if name in (arguments[0], f"{arguments[0]} -h", f"{arguments[0]} --help") and words == 2:
+        print(_usage(f"{arguments[0]} "))
+        return 0 if len(arguments) > 1 else 2
     # A worker's log is its only voice; the other commands speak on stdout.
-    level = logging.INFO if arguments[0] == "worker" else logging.WARNING
+    level = logging.INFO if name == "worker" else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s")
     try:
-        command = _find(arguments[0])
+        command = _find(name)
         _check_environment()
-        settings = command.settings().from_command_line(f"nanofleet {arguments[0]}", arguments[1:])
+        settings = command.settings().from_command_line(f"nanofleet {name}", rest)
         return command.run(settings)
     except NanofleetError as error:
-        print(f"nanofleet {arguments[0]}: {error}", file=sys.stderr)
+        print(f"nanofleet {name}: {error}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
         print(
-            f"nanofleet {arguments[0]}: {error.name} is not installed: pip install 'nanofleet[{extra}]'",
+            f"nanofleet {name}: {error.name} is not installed: pip install 'nanofleet[{extra}]'",
             file=sys.stderr,
         )
         return SettingsError.exit_code
@@ -157,11 +238,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 1
 
 
-def _usage() -> str:
-    lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+def _is_group(word: str) -> bool:
+    """Whether a word is the first of commands of two words."""
+    return any(name.startswith(f"{word} ") for name in COMMANDS)
+
+
+def _usage(group: str = "") -> str:
+    shown = [(name, command) for name, command in COMMANDS.items() if name.startswith(group)]
+    lines = [f"  {name:<17}{command.summary}" for name, command in shown]
     return "\n".join(
         [
-            "usage: nanofleet COMMAND [--help] …",
+            f"usage: nanofleet {group}COMMAND [--help] …",
             "",
             "A fleet of workers that classify images arriving over MQTT.",
             "",

@@ -3,6 +3,8 @@
     Result          nanofleet/results/<camera>     worker -> listeners
     Rejection       nanofleet/rejects/<camera>     worker -> listeners
     WorkerStatus    nanofleet/workers/<worker>     worker -> fleet, retained; also the will
+    ModelCommand    nanofleet/control/model        operator -> workers, retained
+                    nanofleet/control/<worker>/model
     Envelope        nanofleet/frames/<camera>      a camera that wraps its image in JSON
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
@@ -17,6 +19,7 @@ from typing import Dict, Literal, Optional, Tuple, Type, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated
 
+from wire.choice import ModelChoice
 from wire.errors import DecodeError
 
 M = TypeVar("M", bound="Message")
@@ -135,6 +138,35 @@ class Rejection(Message):
     received_at: UtcTime
 
 
+class ModelCommand(Message):
+    """Which model a worker shall run instead of its own settings' until the command is taken back.
+
+    Retained; an empty payload takes it back. The command for one worker goes before the fleet's. Files that
+    the choice names are looked for below the worker's weights folder, and nowhere else.
+    """
+
+    #: Says in the worker's status which command it speaks of.
+    id: str = ""
+    choice: ModelChoice
+    #: Run the former model beside this one, and report how often they agree.
+    compare: bool = False
+
+
+class Change(BaseModel):
+    """How a worker stands with the ModelCommand that it follows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    command: str = Field(description="The command's id")
+    topic: str = Field(description="Where it stands: the fleet's or the worker's own control topic")
+    model: str = Field(description="The model it names")
+    instead_of: str = Field(description="The model of the worker's own settings, which it overrides")
+    state: Literal["loading", "serving", "failed"]
+    detail: str = Field("", description="Why it failed")
+    compared: int = Field(0, ge=0, description="Frames that the former model has classified as well")
+    agreed: int = Field(0, ge=0, description="Those of them on which both said the same")
+
+
 class WorkerStatus(Message):
     """One worker as the fleet sees it.
 
@@ -146,12 +178,15 @@ class WorkerStatus(Message):
     model: str
     weights: str
     engine: str
+    engine_why: str = Field("", description="Why this engine, on this device")
     device: str
     version: str
     started_at: UtcTime
     sent_at: UtcTime
     frames_per_second: float = Field(0.0, ge=0, description="Answers over the last status interval")
     in_hand: int = Field(0, ge=0, description="Frames received and not yet acked")
+    accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
+    change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
 
 
 class Envelope(BaseModel):

@@ -125,7 +125,7 @@ def _parser(cls: Type[Settings], prog: str) -> argparse.ArgumentParser:
         flag = _flag(name)
         text = (field.description or "").replace("%", "%%")
         if _is_positional(field):
-            nargs = "+" if field.is_required() else "*"
+            nargs = None if not _is_list(field) else "+" if field.is_required() else "*"
             parser.add_argument(name, nargs=nargs, metavar=name.upper().rstrip("S"), help=text)
         elif field.annotation is bool:
             default = f" (default: {'yes' if field.get_default(call_default_factory=True) else 'no'})"

@@ -42,6 +42,10 @@ class Topics:
         """Where a worker's retained WorkerStatus stands."""
         return f"{self.root}/workers/{worker}"
 
+    def model_command(self, worker: Optional[str] = None) -> str:
+        """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
+        return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"
+
     def is_reply(self, topic: str) -> bool:
         """Whether a Response Topic may be followed: any other could make workers publish anywhere."""
         prefix = f"{self.root}/replies/"

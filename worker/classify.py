@@ -6,60 +6,50 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Sequence, Union
 
 import numpy as np
 
 from worker.decoding import Undecodable, decode
-from worker.engine import Engine, EngineName, open_engine
-from worker.engine import top_k as best
-from worker.models import Model, load_model
+from worker.engine import Engine, open_model, top_k
+from worker.model import Model
+from worker.settings import ClassifySettings
 
 #: Pixels of an image, at most: the default of the worker's `max_pixels`.
 MAX_PIXELS = 64_000_000
 
 
-def classify(
-    paths: Sequence[Path],
-    *,
-    model: str,
-    labels: Optional[Path],
-    top_k: int,
-    device: str,
-    engine: EngineName,
-    as_json: bool,
-) -> int:
+def classify(settings: ClassifySettings) -> int:
     """Print what a model sees in each image.
 
-    Args:
-        paths: image files. One that cannot be read or decoded is named on stderr, and the others go on.
-        model: a name that `load_model` knows.
-        labels: a file with other class names than the model's own.
-        top_k: candidates to print for each image.
-        device: as `open_engine` takes it.
-        engine: likewise.
-        as_json: print one JSON line for each image, also for one that failed, and nothing else on stdout.
+    One that cannot be read or decoded is named on stderr, and the others go on. With `json_`, each gets one
+    JSON line, also one that failed, and nothing else is on stdout.
 
     Returns:
         The exit code: 0 if every image was classified, else 1.
 
     Raises:
-        SettingsError: the model, its labels, the engine or the device is not to be had.
+        NanofleetError: the model, its labels, the engine or the device is not to be had.
     """
-    loaded = load_model(model, labels)
-    runner = open_engine(loaded, engine=engine, device=device, max_batch=1)
-    runner.warm_up()
-    if not as_json:
-        _print_settings(loaded, runner)
+    model, engine = open_model(
+        settings.choice,
+        engine=settings.engine,
+        device=settings.device,
+        max_batch=1,
+        weights_dir=settings.weights_dir,
+    )
+    engine.warm_up()
+    if not settings.json_:
+        _print_settings(model, engine)
     exit_code = 0
-    for path in paths:
+    for path in settings.images:
         try:
-            answer = _classify_file(path, loaded, runner, top_k)
+            answer = _classify_file(path, model, engine, settings)
         except (OSError, Undecodable) as error:
             exit_code = 1
             answer = _failure(path, error)
             print(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
-        if as_json:
+        if settings.json_:
             print(json.dumps(answer), flush=True)
         elif "error" not in answer:
             _print_answer(answer)
@@ -72,17 +62,17 @@ def _failure(path: Path, error: Union[OSError, Undecodable]) -> Dict[str, Any]:
     return {"image": str(path), "error": "unreadable", "detail": error.strerror or str(error)}
 
 
-def _classify_file(path: Path, model: Model, engine: Engine, top_k: int) -> Dict[str, Any]:
+def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifySettings) -> Dict[str, Any]:
     payload = path.read_bytes()
     began = time.perf_counter()
-    decoded = decode(payload, model.preprocessing, MAX_PIXELS)
+    decoded = decode(payload, model.preprocessing, MAX_PIXELS, exact=settings.decode == "exact")
     ready = time.perf_counter()
     crop = model.preprocessing.crop
     probabilities = engine.infer(np.frombuffer(decoded.pixels, np.uint8).reshape(1, crop, crop, 3))
     done = time.perf_counter()
     top = [
         {"label": model.classes[index], "index": index, "confidence": confidence}
-        for index, confidence in best(probabilities[0], top_k)
+        for index, confidence in top_k(probabilities[0], settings.top_k)
     ]
     return {
         "image": str(path),
@@ -102,7 +92,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, top_k: int) -> Dict
 def _print_settings(model: Model, engine: Engine) -> None:
     recipe = model.preprocessing
     print(f"model          {model.name}, weights {model.weights}")
-    print(f"engine         {engine.name} on {engine.device}")
+    print(f"engine         {engine.name} on {engine.device} ({engine.why})")
     print(f"preprocessing  resize {recipe.resize} ({recipe.interpolation}), crop {recipe.crop},")
     print(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
     print(f"classes        {len(model.classes)}", flush=True)

@@ -110,6 +110,7 @@ class DecoderPool(Generic[T]):
         timeout: float = 5.0,
         memory: int = 1 << 30,
         max_pixels: int = 64_000_000,
+        exact: bool = False,
     ) -> None:
         """Args:
         preprocessing: what the model wants; the slots have its size.
@@ -120,6 +121,7 @@ class DecoderPool(Generic[T]):
         timeout: seconds for one image, from its first byte written to a process.
         memory: bytes of address space that each process may use.
         max_pixels: of an image, at most.
+        exact: whether to decode every JPEG at its full size.
         """
         self.failed: Optional[BaseException] = None
         self._shape = (preprocessing.crop, preprocessing.crop, 3)
@@ -133,7 +135,8 @@ class DecoderPool(Generic[T]):
         # The slots are address space as well, and none of a frame's.
         address_space = memory + slots * self._slot_size
         recipe = (preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
-        self._arguments = [str(argument) for argument in (address_space, max_pixels, *recipe)]
+        how = "exact" if exact else "fast"
+        self._arguments = [str(argument) for argument in (address_space, max_pixels, *recipe, how)]
         # None tells a thread to end.
         self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()

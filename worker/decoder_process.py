@@ -1,6 +1,6 @@
 """The main of a decoder process: jobs on stdin, replies on stdout, pixels in shared memory.
 
-    python -m worker.decoder_process FD MEMORY MAX_PIXELS RESIZE CROP INTERPOLATION
+    python -m worker.decoder_process FD MEMORY MAX_PIXELS RESIZE CROP INTERPOLATION fast|exact
 
 A job is a JOB record and the payload it announces; each gets one REPLY record, and so does the start.
 The process ends when stdin does, so it never outlives its parent for longer than one frame. All it
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: file descriptor of the shared memory, bytes of address space, pixels of an image at
-            most, and the resize, crop and interpolation of the model's Preprocessing.
+            most, the resize, crop and interpolation of the model's Preprocessing, and how to decode.
     """
     # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
             return
         began = time.perf_counter()
         try:
-            decoded = decode(payload, preprocessing, max_pixels)
+            decoded = decode(payload, preprocessing, max_pixels, exact=arguments[6] == "exact")
         except Undecodable as error:
             _reply(replies, error.reason, error.detail)
             continue

@@ -57,7 +57,7 @@ class Undecodable(Exception):
         self.detail = detail
 
 
-def decode(payload: bytes, preprocessing: Preprocessing, max_pixels: int) -> Decoded:
+def decode(payload: bytes, preprocessing: Preprocessing, max_pixels: int, *, exact: bool = False) -> Decoded:
     """Decode one JPEG, PNG or WebP (of an animation, the first picture).
 
     The pixels are those of torchvision's Resize and CenterCrop, within rounding; a JPEG that is much
@@ -67,6 +67,7 @@ def decode(payload: bytes, preprocessing: Preprocessing, max_pixels: int) -> Dec
         payload: the file's bytes.
         preprocessing: to what size; mean and std are left to the engine.
         max_pixels: width x height of the image as it was sent, at most. Checked before any pixel is decoded.
+        exact: decode every JPEG at its full size.
 
     Raises:
         Undecodable: for `empty`, `not_an_image`, `corrupt_image`, `image_too_large`, or `decoder_crashed` if
@@ -81,7 +82,7 @@ def decode(payload: bytes, preprocessing: Preprocessing, max_pixels: int) -> Dec
         with warnings.catch_warnings():
             # Pillow remarks on odd metadata, which is none of our business, and on sizes, which we check.
             warnings.simplefilter("ignore")
-            return _decode(payload, kind, preprocessing, max_pixels)
+            return _decode(payload, kind, preprocessing, max_pixels, exact)
     except Undecodable:
         raise
     except Image.DecompressionBombError:
@@ -94,13 +95,14 @@ def decode(payload: bytes, preprocessing: Preprocessing, max_pixels: int) -> Dec
         raise Undecodable("corrupt_image", f"begins as {kind}, but: {_explain(error)}") from None
 
 
-def _decode(payload: bytes, kind: str, preprocessing: Preprocessing, max_pixels: int) -> Decoded:
+def _decode(payload: bytes, kind: str, preprocessing: Preprocessing, max_pixels: int, exact: bool) -> Decoded:
     with Image.open(io.BytesIO(payload), formats=[kind]) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise Undecodable("image_too_large", f"{width} x {height} pixels, at most {max_pixels} are taken")
         # A JPEG comes out at 1/2, 1/4 or 1/8, but never with less than the resize wants.
-        image.draft(None, (preprocessing.resize, preprocessing.resize))
+        if not exact:
+            image.draft(None, (preprocessing.resize, preprocessing.resize))
         image.load()
         upright = _to_rgb(image)
         turn = _turn(image)

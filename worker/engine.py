@@ -1,22 +1,32 @@
-"""Engines: pixels in, probabilities out.
+"""Engines: pixels in, probabilities out; and which one runs a model.
 
-uint8 [N, H, W, 3] -> device -> normalised, channels last -> module -> softmax -> float32 [N, classes]
+FILE.onnx ─────────────────────────────────────> ONNX Runtime
+CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ──> PyTorch, half precision
+CPU:   ONNX Runtime, if installed ─────────────> ONNX Runtime      else ──> PyTorch
 """
 
 from __future__ import annotations
 
-import copy
-from typing import List, Literal, Protocol, Tuple
+import importlib.util
+import logging
+import threading
+from pathlib import Path
+from typing import List, Literal, NamedTuple, Optional, Protocol, Tuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.models import Model
+from worker.model import Model
 
-#: What `open_engine` can be asked for; `auto` is the fastest that is installed for the device.
-EngineName = Literal["auto", "torch"]
+log = logging.getLogger(__name__)
+
+#: What `open_model` can be asked for; `auto` is the fastest that is installed for the device.
+EngineName = Literal["auto", "torch", "onnxruntime"]
+
+# Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
+_CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
 
 
 class Engine(Protocol):
@@ -24,11 +34,15 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs the model: `torch`."""
+        """What runs the model: `torch` or `onnxruntime`."""
 
     @property
     def device(self) -> str:
         """Where it runs: `cpu`, `cuda`, `cuda:1`."""
+
+    @property
+    def why(self) -> str:
+        """Why this one, on this device, in a few words."""
 
     def warm_up(self) -> None:
         """Run the smallest and the largest batch once, so that no frame pays for a first use."""
@@ -47,91 +61,124 @@ class Engine(Protocol):
         """
 
 
-class TorchEngine:
-    """Plain torch: half precision on CUDA, float32 on the CPU, channels last on both."""
+class Pick(NamedTuple):
+    """An engine, its device, and why."""
 
-    name = "torch"
-
-    def __init__(self, model: Model, device: torch.device, max_batch: int) -> None:
-        """Put a copy of the model on a device.
-
-        Args:
-            model: left as it is.
-            device: of type `cpu` or `cuda`.
-            max_batch: frames in a batch, at most.
-        """
-        self.device = str(device)
-        self._device = device
-        self._dtype = torch.float16 if device.type == "cuda" else torch.float32
-        self._crop = model.preprocessing.crop
-        self._max_batch = max_batch
-        module = copy.deepcopy(model.module)
-        self._module = module.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # (x / 255 - mean) / std  =  x * 1/(255 std)  -  mean/std: one multiply-add.
-        mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
-        std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
-        self._scale = (1 / (255 * std)).to(device, self._dtype)
-        self._shift = (-mean / std).to(device, self._dtype)
-
-    def warm_up(self) -> None:
-        """See Engine."""
-        for size in (1, self._max_batch):
-            self.infer(np.zeros((size, self._crop, self._crop, 3), np.uint8))
-
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See Engine."""
-        # torch warns of memory that it may not write to, such as the bytes a decoder hands over.
-        pixels = torch.from_numpy(batch if batch.flags.writeable else batch.copy())
-        with torch.inference_mode():
-            # They travel as bytes. NHWC in memory is channels last: permuting moves none of them.
-            images = pixels.to(self._device).permute(0, 3, 1, 2).to(self._dtype)
-            logits = self._module(torch.addcmul(self._shift, images, self._scale))
-            probabilities: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
-        return probabilities
+    engine: Literal["torch", "onnxruntime"]
+    device: str
+    why: str
 
 
-def open_engine(model: Model, *, engine: EngineName, device: str = "auto", max_batch: int) -> Engine:
-    """The engine to run a model with.
+def open_model(
+    choice: ModelChoice,
+    *,
+    engine: EngineName,
+    device: str = "auto",
+    max_batch: int,
+    weights_dir: Path,
+    stop: Optional[threading.Event] = None,
+) -> Tuple[Model, Engine]:
+    """Load a model into the engine that is to run it.
 
     Args:
-        model: what to run.
-        engine: `auto` for the fastest that is installed.
+        choice: which model.
+        engine: `auto` for the fastest that is installed for the device.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         max_batch: frames in a batch, at most.
+        weights_dir: where weights and exports are kept.
+        stop: set to give up waiting for an export.
 
     Raises:
-        SettingsError: no such engine or device here.
+        SettingsError: no such engine or device here; see `load_model` and `open_onnx` for the model.
+        NanofleetError: the weights are not to be had, or `stop` was set.
     """
-    if engine not in ("auto", "torch"):
-        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch")
-    return TorchEngine(model, _torch_device(device), max_batch)
+    own_onnx = choice.model.endswith(".onnx")
+    pick = _pick(engine, device, own_onnx)
+    # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
+    if own_onnx:
+        from worker.onnx_file import open_onnx
 
+        return open_onnx(choice, pick, max_batch, weights_dir)
+    if pick.engine == "torch":
+        return _open_torch(choice, pick, max_batch, weights_dir)
 
-def _torch_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from worker.exports import ExportError, exported, forget
+    from worker.onnx_engine import OnnxEngine
+
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"unknown device {name!r}: known are auto, cpu, cuda, cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise SettingsError(f"unknown device {name!r}: known are auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(_no_cuda(name))
-    return device
+        model, path = exported(choice, weights_dir, stop)
+        try:
+            return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
+        except SettingsError as error:
+            log.warning("%s; exporting it anew", error)
+            forget(path)
+        model, path = exported(choice, weights_dir, stop)
+        return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
+    except ExportError as error:
+        if engine == "onnxruntime":
+            raise
+        log.warning("%s: %s; running it with PyTorch", choice.model, error)
+        slower = pick._replace(why=f"onnxruntime is faster, but {error}")
+        return _open_torch(choice, slower, max_batch, weights_dir)
 
 
-def _no_cuda(name: str) -> str:
-    if torch.version.cuda is None:
-        return (
-            f"device {name}: torch {torch.__version__} is built without CUDA. Install a build with it "
-            "(on a Jetson, the one made for its JetPack), or take --device cpu"
-        )
-    return (
-        f"device {name}: torch {torch.__version__}, built for CUDA {torch.version.cuda}, finds "
-        f"{torch.cuda.device_count()} CUDA devices. See whether nvidia-smi lists it and its driver is new "
-        "enough for that CUDA (in a container: whether it was given the GPU), or take --device cpu"
-    )
+def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
+    from worker.models import load_model
+    from worker.torch_engine import TorchEngine
+
+    model, module = load_model(choice, weights_dir)
+    return model, TorchEngine(model, module, pick.device, pick.why, max_batch)
+
+
+def _pick(engine: EngineName, device: str, own_onnx: bool) -> Pick:
+    if engine not in ("auto", "torch", "onnxruntime"):
+        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch, onnxruntime")
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    if own_onnx and engine == "torch":
+        raise SettingsError("--engine torch: an ONNX file is run by onnxruntime")
+    if not installed and (own_onnx or engine == "onnxruntime"):
+        raise SettingsError("onnxruntime is not installed: pip install onnxruntime")
+
+    device, whether = _device(device)
+    providers = _providers() if installed else []
+    if own_onnx:
+        wanted, why = "onnxruntime", "an ONNX file"
+    elif engine != "auto":
+        wanted, why = engine, "asked for"
+    elif device == "cpu":
+        wanted = "onnxruntime" if installed else "torch"
+        why = "the fastest on a CPU" if installed else "onnxruntime, which is faster, is not installed"
+    elif "TensorrtExecutionProvider" in providers:
+        wanted, why = "onnxruntime", "with TensorRT the fastest on CUDA"
+    else:
+        wanted, why = "torch", "half precision; onnxruntime is not built with TensorRT"
+    if wanted == "onnxruntime" and device != "cpu" and "CUDAExecutionProvider" not in providers:
+        if whether == "asked for" and engine == "onnxruntime":
+            raise SettingsError(
+                f"device {device}: this onnxruntime is built without CUDA. Install onnxruntime-gpu, or take "
+                "--device cpu or --engine torch"
+            )
+        device, whether = "cpu", "this onnxruntime is built without CUDA"
+    return Pick("torch" if wanted == "torch" else "onnxruntime", device, f"{why}; {device}: {whether}")
+
+
+def _providers() -> List[str]:
+    import onnxruntime
+
+    providers: List[str] = onnxruntime.get_available_providers()
+    return providers
+
+
+def _device(name: str) -> Tuple[str, str]:
+    """A device that is there, and why it."""
+    if name == "cpu":
+        return "cpu", "asked for"
+    if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
+        return "cpu", "no CUDA device"
+
+    from worker.torch_engine import cuda_device
+
+    return cuda_device(name)
 
 
 def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]:

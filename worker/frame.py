@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,6 +24,9 @@ from wire.messages import (
     utc_now,
 )
 from worker.errors import EmptyPayload, Expired, InvalidEnvelope, PayloadTooLarge
+
+if TYPE_CHECKING:
+    from worker.serving import Shadow
 
 _DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,", re.ASCII)
 _TIME = TypeAdapter(UtcTime)
@@ -43,6 +46,8 @@ class Frame:
     received: float = field(default_factory=time.perf_counter)
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
     settled: bool = False
+    #: Its second way through the former model, while the two are compared.
+    shadow: Optional[Shadow] = None
 
     @classmethod
     def receive(cls, delivery: Delivery, camera: str) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,14 @@ class Metrics:
             "nanofleet_broker_reconnects", "Connections after the first", registry=self.registry
         )
         self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=self.registry)
+        self.changes = Counter(
+            "nanofleet_model_changes",
+            "Model commands followed (serving), or that changed nothing (failed)",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("serving", "failed"):
+            self.changes.labels(outcome)
         self.registry.register(_Machine())
 
 
@@ -121,10 +130,9 @@ def _temperatures() -> Dict[str, float]:
 
 
 def _gpu_memory() -> Optional[Any]:
-    import torch  # here, so that a test of the metrics alone does not wait for it
-
-    # The engine, which opens CUDA, comes first: asking must not be what opens it.
-    return torch.cuda.mem_get_info() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    # The engine, which opens CUDA, comes first: asking must be neither what imports torch nor what opens it.
+    torch = sys.modules.get("torch")
+    return torch.cuda.mem_get_info() if torch and torch.cuda.is_initialized() else None
 
 
 @contextmanager

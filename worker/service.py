@@ -3,6 +3,7 @@
 network thread        decoder processes    engine thread          network thread
 _receive ───────────> DecoderPool ───────> _infer ──────────────> _answer ── PUBACK ──> Inbox.settle
 (Inbox.admit)         bytes -> pixels      Batcher -> Engine      publish               (ack, in order)
+         └─ Serving: the model's own decoders and engine; Control swaps it between two frames
 """
 
 from __future__ import annotations
@@ -12,25 +13,29 @@ import logging
 import signal
 import threading
 import time
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
 import wire
 from wire.broker import Broker
+from wire.choice import ModelChoice
 from wire.connection import PACKET_TOO_LARGE, Connection, Delivery, Publication
 from wire.errors import ConnectionRefused, DecodeError, DuplicateMember
-from wire.messages import Candidate, Rejection, Result, WorkerStatus, utc_now
+from wire.messages import Candidate, Change, Rejection, Result, WorkerStatus, utc_now
 from wire.topics import is_id
 from worker.batcher import Batcher
+from worker.control import Control
 from worker.decoder import DecoderPool, Pixels
-from worker.engine import Engine, open_engine, top_k
+from worker.engine import open_model, top_k
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.identity import claim_worker_id
 from worker.inbox import Inbox
+from worker.lineup import Lineup
 from worker.metrics import Metrics, serve_metrics
-from worker.models import Model, load_model
+from worker.model import Model
+from worker.serving import Job, Serving, Shadow, Work
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -59,24 +64,13 @@ def run(settings: WorkerSettings) -> int:
     broker = settings.open_broker()
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
         log.info("worker %s: loading %s", worker_id, settings.model)
-        model = load_model(settings.model, settings.labels)
-        engine = open_engine(
-            model, engine=settings.engine, device=settings.device, max_batch=settings.max_batch
-        )
-        engine.warm_up()
-        log.info(
-            "%s (%s), %d classes, by %s on %s",
-            model.name,
-            model.weights,
-            len(model.classes),
-            engine.name,
-            engine.device,
-        )
-
-        with _stop_signals() as stop:
-            worker = Worker(settings, worker_id, model, engine, stop)
+        stop = threading.Event()
+        worker = Worker(settings, worker_id, stop)
+        # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
+        with worker.lineup.opened(settings.choice), _stop_signals(stop):
             connection = worker.connect_to(broker)
-            with worker.decoders, worker.engine_thread(), worker.metrics_server() as metrics_url, connection:
+            threads = worker.engine_thread(), worker.control.following(), worker.metrics_server()
+            with threads[0], threads[1], threads[2] as metrics_url, connection:
                 if metrics_url:
                     log.info("metrics on %s", metrics_url)
                 if connection.wait_connected(stop):
@@ -86,19 +80,17 @@ def run(settings: WorkerSettings) -> int:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or Ctrl-C sets; the second raises KeyboardInterrupt."""
-    stop = threading.Event()
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """The first SIGTERM or Ctrl-C sets an event; the second raises KeyboardInterrupt."""
 
     def handle(signum: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    # Before, both have ended the process on the spot: it had no frame in hand.
     previous = [(s, signal.signal(s, handle)) for s in (signal.SIGTERM, signal.SIGINT)]
     try:
-        yield stop
+        yield
     finally:
         for signum, handler in previous:
             signal.signal(signum, handler)
@@ -107,26 +99,22 @@ def _stop_signals() -> Iterator[threading.Event]:
 class Worker:
     """The parts of a worker, and what flows between them."""
 
-    def __init__(
-        self, settings: WorkerSettings, worker_id: str, model: Model, engine: Engine, stop: threading.Event
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, worker_id: str, stop: threading.Event) -> None:
         self.settings = settings
         self.worker_id = worker_id
-        self.model = model
-        self.engine = engine
         self.topics = settings.topics
         self.subscriptions = [f"$share/{settings.group}/{t.filter}" for t in settings.templates]
-        self.decoders: DecoderPool[Frame] = DecoderPool(
-            model.preprocessing,
-            processes=settings.decoder_count,
-            slots=settings.window,
-            timeout=settings.decoder_timeout,
-            max_pixels=settings.max_pixels,
-            on_done=self._decoded,
-            on_failure=self._fail,
+        self.lineup = Lineup(self._load, call=self._call, stop=stop)
+        commands = [self.topics.model_command(worker_id), self.topics.model_command()]
+        self.control = Control(
+            [] if settings.ignore_control else commands,
+            settings.choice,
+            settings.weights_dir,
+            change_to=self.lineup.change_to,
+            report=self._report_change,
         )
         self._templates = settings.templates
-        self._batcher: Batcher[Tuple[Frame, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
+        self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
         self._inbox = Inbox(self._ack)
         self._stop = stop
         self._failure: Optional[BaseException] = None
@@ -139,20 +127,45 @@ class Worker:
         self._short_lives = 0
         self._last_status = (time.monotonic(), 0)
         self.metrics = Metrics(in_hand=lambda: len(self._inbox))
-        self.metrics.model.info(
-            {
-                "model": model.name,
-                "weights": model.weights,
-                "engine": engine.name,
-                "device": engine.device,
-                "version": wire.__version__,
-            }
-        )
 
     # --- startup ------------------------------------------------------------------------------------
 
+    def _load(self, choice: ModelChoice) -> Serving:
+        """A model with its engine, warm, and its decoders, not yet started."""
+        settings = self.settings
+        model, engine = open_model(
+            choice,
+            engine=settings.engine,
+            device=settings.device,
+            max_batch=settings.max_batch,
+            weights_dir=settings.weights_dir,
+            stop=self._stop,
+        )
+        engine.warm_up()
+        log.info(
+            "%s (%s), %d classes, by %s on %s: %s",
+            model.name,
+            model.weights,
+            len(model.classes),
+            engine.name,
+            engine.device,
+            engine.why,
+        )
+        decoders: DecoderPool[Work] = DecoderPool(
+            model.preprocessing,
+            processes=settings.decoder_count,
+            slots=settings.window,
+            timeout=settings.decoder_timeout,
+            max_pixels=settings.max_pixels,
+            exact=settings.decode == "exact",
+            on_done=self._decoded,
+            on_failure=self._fail,
+        )
+        return Serving(choice, model, engine, decoders)
+
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
+        self._show_model()
         self.connection = Connection(
             broker,
             f"nanofleet-worker-{self.worker_id}",
@@ -160,7 +173,7 @@ class Worker:
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._fail,
-            subscriptions=[*self.subscriptions, self.topics.worker(self.worker_id)],
+            subscriptions=[*self.subscriptions, self.topics.worker(self.worker_id), *self.control.topics],
             will=self._status_publication("lost"),
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
@@ -177,6 +190,9 @@ class Worker:
         finally:
             self._batcher.close()
             thread.join(timeout=5)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        self.connection.call(function)
 
     def metrics_server(self) -> contextlib.AbstractContextManager[Optional[str]]:
         """Serve the metrics while the block lasts."""
@@ -223,7 +239,7 @@ class Worker:
         except FrameError as error:
             self._reject(frame, error)
         else:
-            self.decoders.submit(frame, frame.image)
+            self.lineup.submit(frame)
 
     def _camera(self, topic: str) -> Optional[str]:
         matches = (template.match(topic) for template in self._templates)
@@ -233,6 +249,8 @@ class Worker:
     def _receive_other(self, delivery: Delivery) -> None:
         if delivery.topic == self.topics.worker(self.worker_id):
             self._look_for_twin(delivery)
+        elif delivery.topic in self.control.topics:
+            self.control.receive(delivery.topic, delivery.payload)
         else:
             self.metrics.ignored.inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
@@ -259,14 +277,24 @@ class Worker:
             )
         log.warning("another worker called %r was running; the older one leaves", self.worker_id)
 
-    def _decoded(self, frame: Frame, outcome: Union[Pixels, FrameError]) -> None:
+    def _decoded(self, work: Work, outcome: Union[Pixels, FrameError]) -> None:
         """In a thread of the decoder pool."""
-        frame.image = b""
+        if isinstance(work.job, Frame):
+            work.job.image = b""
         if isinstance(outcome, FrameError):
-            error = outcome
-            self.connection.call(lambda: self._reject(frame, error))
+            self._reject_work(work, outcome)
         else:
-            self._batcher.put((frame, outcome))
+            self._batcher.put((work, outcome))
+
+    def _reject_work(self, work: Work, error: FrameError) -> None:
+        work.serving.done()
+        job = work.job
+        if isinstance(job, Shadow):
+            job.comparison.drop()
+            return
+        if job.shadow is not None:
+            job.shadow.comparison.drop()
+        self.connection.call(lambda: self._reject(job, error))
 
     def _infer_until_closed(self) -> None:
         try:
@@ -278,25 +306,37 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - carried to the main thread
             self._fail(error)
 
-    def _infer(self, batch: List[Tuple[Frame, Pixels]]) -> None:
+    def _infer(self, batch: List[Tuple[Work, Pixels]]) -> None:
         fresh = []
-        for frame, pixels in batch:
+        for work, pixels in batch:
             try:
-                frame.check_age(self.settings.max_age)
-                fresh.append((frame, pixels))
+                if isinstance(work.job, Frame):
+                    work.job.check_age(self.settings.max_age)
+                fresh.append((work, pixels))
             except FrameError as error:
                 pixels.release()
-                self.connection.call(lambda frame=frame, error=error: self._reject(frame, error))  # type: ignore[misc]
-        if not fresh:
-            return
+                self._reject_work(work, error)
+        # While a model is changed, frames for the old one and frames for the new one come mixed.
+        for serving in {work.serving: None for work, _ in fresh}:
+            self._infer_by(serving, [(work.job, pixels) for work, pixels in fresh if work.serving is serving])
+
+    def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
         began = time.perf_counter()
-        images = np.stack([pixels.array for _, pixels in fresh])
-        for _, pixels in fresh:
+        images = np.stack([pixels.array for _, pixels in batch])
+        for _, pixels in batch:
             pixels.release()
-        probabilities = self.engine.infer(images)
+        probabilities = serving.engine.infer(images)
         inference = time.perf_counter() - began
-        self.metrics.batch.observe(len(fresh))
-        for (frame, pixels), row in zip(fresh, probabilities):
+        self.metrics.batch.observe(len(batch))
+        for (job, pixels), row in zip(batch, probabilities):
+            serving.done()
+            best = serving.model.classes[int(row.argmax())]
+            if isinstance(job, Shadow):
+                job.hear(best)
+                continue
+            if job.shadow is not None:
+                job.shadow.hear(best)
+            frame = job
             queued = began - frame.received - pixels.decode_ms / 1000
             for stage, seconds in (
                 ("queue", queued),
@@ -304,12 +344,13 @@ class Worker:
                 ("inference", inference),
             ):
                 self.metrics.stage.labels(stage).observe(seconds)
-            result = self._result(frame, pixels, row, queued, inference, len(fresh))
+            result = self._result(frame, serving.model, pixels, row, queued, inference, len(batch))
             self.connection.call(lambda frame=frame, result=result: self._answer(frame, result))  # type: ignore[misc]
 
     def _result(
         self,
         frame: Frame,
+        model: Model,
         pixels: Pixels,
         probabilities: np.ndarray,
         queued: float,
@@ -317,15 +358,15 @@ class Worker:
         batch_size: int,
     ) -> Result:
         top = tuple(
-            Candidate(label=self.model.classes[index], index=index, confidence=confidence)
+            Candidate(label=model.classes[index], index=index, confidence=confidence)
             for index, confidence in top_k(probabilities, self.settings.top_k)
         )
         return Result(
             frame_id=frame.frame_id,
             camera=frame.camera,
             worker=self.worker_id,
-            model=self.model.name,
-            weights=self.model.weights,
+            model=model.name,
+            weights=model.weights,
             label=top[0].label,
             index=top[0].index,
             confidence=top[0].confidence,
@@ -424,6 +465,26 @@ class Worker:
                 self.worker_id,
             )
 
+    def _report_change(self) -> None:
+        change = self.control.change
+        if change is None or change.state != "loading":
+            self.metrics.changes.labels(change.state if change else "serving").inc()
+        self._show_model()
+        self.connection.call(self._publish_status)
+
+    def _show_model(self) -> None:
+        model, engine = self.lineup.serving.model, self.lineup.serving.engine
+        self.metrics.model.info(
+            {
+                "model": model.name,
+                "weights": model.weights,
+                "engine": engine.name,
+                "engine_why": engine.why,
+                "device": engine.device,
+                "version": wire.__version__,
+            }
+        )
+
     def _publish_status(self) -> None:
         self.connection.publish(self._status_publication(self._state))
 
@@ -433,20 +494,30 @@ class Worker:
         # Two statuses at almost the same time say nothing about the rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last_status = (now, answered)
+        model, engine = self.lineup.serving.model, self.lineup.serving.engine
         status = WorkerStatus(
             worker=self.worker_id,
             state=state,
-            model=self.model.name,
-            weights=self.model.weights,
-            engine=self.engine.name,
-            device=self.engine.device,
+            model=model.name,
+            weights=model.weights,
+            engine=engine.name,
+            engine_why=engine.why,
+            device=engine.device,
             version=wire.__version__,
             started_at=self._started_at,
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
             in_hand=len(self._inbox),
+            accepts_control=not self.settings.ignore_control,
+            change=self._change(),
         )
         return Publication(self.topics.worker(self.worker_id), status.encode(), retain=True)
+
+    def _change(self) -> Optional[Change]:
+        change, comparison = self.control.change, self.lineup.comparison
+        if change is None or comparison is None:
+            return change
+        return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
 
     # --- drain --------------------------------------------------------------------------------------
 

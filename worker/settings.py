@@ -10,11 +10,9 @@ from pydantic import Field, field_validator
 from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
+from wire.choice import ModelChoice
 from wire.settings import POSITIONAL, Names, Settings
 from wire.topics import ID, Template
-
-#: The names that users know; `worker.models` takes torchvision's own for them, too.
-MODELS = "efficientnet_lite0, alexnet, vgg16, googlenet, densenet, resnet18, inception, mobilenet"
 
 
 def _default_state_dir() -> Path:
@@ -25,7 +23,30 @@ def _default_state_dir() -> Path:
     return Path(base).expanduser() / "nanofleet"
 
 
-class WorkerSettings(BrokerSettings):
+def default_weights_dir() -> Path:
+    """Where torchvision itself keeps them, so that what is there already is found."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+class EngineSettings(ModelChoice):
+    """Which model, and what runs it."""
+
+    weights_dir: Path = Field(
+        default_factory=default_weights_dir,
+        description="Where downloaded weights and their exports are kept; $TORCH_HOME moves the default",
+    )
+    device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
+    engine: Literal["auto", "torch", "onnxruntime"] = Field(
+        "auto", description="What runs the model; auto takes the fastest that is installed for the device"
+    )
+    decode: Literal["fast", "exact"] = Field(
+        "fast", description="fast lets libjpeg shrink large JPEGs while decoding; exact never does"
+    )
+
+
+class WorkerSettings(BrokerSettings, EngineSettings):
     """Classify frames from a broker until told to stop.
 
     nanofleet worker --broker mqtt://cameras.local --model resnet18
@@ -44,10 +65,6 @@ class WorkerSettings(BrokerSettings):
     input: Names = Field(
         [], description="Topic template with {camera}, may be repeated (default: ROOT/frames/{camera})"
     )
-    model: str = Field("mobilenet_v2", description=f"Model to run: {MODELS}")
-    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
-    device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
-    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model")
     top_k: int = Field(5, ge=1, le=1000, description="Candidates in a Result")
     max_batch: int = Field(8, ge=1, le=256, description="Frames the engine takes at once, at most")
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
@@ -71,6 +88,9 @@ class WorkerSettings(BrokerSettings):
         ge=1,
         le=0xFFFFFFFE,
         description="Seconds that the broker keeps frames for a worker that is gone",
+    )
+    ignore_control: bool = Field(
+        False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"
     )
     status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
     drain_timeout: float = Field(60.0, ge=0, description="Seconds to answer what is in hand when stopping")
@@ -107,7 +127,7 @@ class WorkerSettings(BrokerSettings):
         return self.decoders or min(4, os.cpu_count() or 1)
 
 
-class ClassifySettings(Settings):
+class ClassifySettings(Settings, EngineSettings):
     """Classify images on this machine, without a broker.
 
     nanofleet classify coffee.png --model resnet18
@@ -115,9 +135,5 @@ class ClassifySettings(Settings):
     """
 
     images: List[Path] = Field(description="Image files: JPEG, PNG or WebP", json_schema_extra=POSITIONAL)
-    model: str = Field("mobilenet_v2", description=f"Model to run: {MODELS}")
-    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
     top_k: int = Field(5, ge=1, le=1000, description="Candidates to show for each image")
-    device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
-    engine: Literal["auto", "torch"] = Field("auto", description="What runs the model")
     json_: bool = Field(False, description="Print one JSON line for each image, and nothing else")

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wire.errors import DecodeError
-from wire.messages import Candidate, Envelope, Reason, Rejection, Result, WorkerStatus, utc_now
+from wire.messages import (
+    Candidate,
+    Envelope,
+    ModelCommand,
+    Reason,
+    Rejection,
+    Result,
+    WorkerStatus,
+    utc_now,
+)
 
 MOMENT = "2026-11-24T04:05:06.789000Z"
 
@@ -51,15 +60,43 @@ STATUS: Dict[str, Any] = {
     "model": "efficientnet_lite0",
     "weights": "0123abcd",
     "engine": "torch",
+    "engine_why": "asked for",
     "device": "cpu",
     "version": "0.1.0",
     "started_at": MOMENT,
     "sent_at": MOMENT,
     "frames_per_second": 12.5,
     "in_hand": 3,
+    "accepts_control": True,
+    "change": {
+        "command": "c1",
+        "topic": "nanofleet/control/model",
+        "model": "resnet50",
+        "instead_of": "mobilenet_v2",
+        "state": "serving",
+        "detail": "",
+        "compared": 20,
+        "agreed": 19,
+    },
+}
+COMMAND: Dict[str, Any] = {
+    "schema": 1,
+    "id": "c1",
+    "choice": {
+        "model": "resnet18@birds.pth",
+        "labels": "birds.txt",
+        "sha256": "0" * 64,
+        "resize": 232,
+        "crop": 224,
+        "interpolation": "bicubic",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    },
+    "compare": True,
 }
 MESSAGES = pytest.mark.parametrize(
-    ("message", "fields"), [(Result, RESULT), (Rejection, REJECTION), (WorkerStatus, STATUS)]
+    ("message", "fields"),
+    [(Result, RESULT), (Rejection, REJECTION), (WorkerStatus, STATUS), (ModelCommand, COMMAND)],
 )
 
 
@@ -95,6 +132,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 @MESSAGES
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
+    optional |= {"engine_why", "accepts_control", "change", "id", "compare"}
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
             message.decode(json.dumps({k: v for k, v in fields.items() if k != name}).encode())

@@ -17,6 +17,8 @@ def test_the_topics_of_the_contract() -> None:
     assert topics.results("door") == "nanofleet/results/door"
     assert topics.rejects("door") == "nanofleet/rejects/door"
     assert topics.worker("w1") == "nanofleet/workers/w1"
+    assert topics.model_command() == "nanofleet/control/model"
+    assert topics.model_command("w1") == "nanofleet/control/w1/model"
     assert Topics("site/cams").frames("door") == "site/cams/frames/door"
 
 

@@ -389,7 +389,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
     memory = os.memfd_create("pixels")
     os.ftruncate(memory, RECIPE.crop**2 * 3)
     command = [sys.executable, "-m", "worker.decoder_process", str(memory), str(1 << 30), "1000000"]
-    recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation]
+    recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation, "fast"]
     with subprocess.Popen(
         [*command, *recipe],
         stdin=subprocess.PIPE,

@@ -1,0 +1,256 @@
+"""Changing the model of a running fleet: `nanofleet models use | reset`, under load, with canaries."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+import torch
+import torchvision.models as zoo
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, statuses, wait_for
+from wire.messages import ModelCommand, Rejection, Result, WorkerStatus
+
+#: The worker's own model at another size: its pixels differ, and its answers hardly do.
+SMALLER = [MODEL, "--resize", "224", "--crop", "192"]
+FAST_STATUS = ("--status-interval", "0.2")
+
+
+@pytest.fixture(scope="module")
+def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With an untrained network's checkpoint, which answers something else than a trained one."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(zoo.resnet18(weights=None).state_dict(), folder / "untrained.pth")
+    return folder
+
+
+@pytest.fixture
+def start(
+    start_worker: Callable[..., WorkerProcess], mosquitto_url: str, weights_dir: Path
+) -> Callable[..., WorkerProcess]:
+    """Start a worker that says often how it is."""
+
+    def start(*flags: str, **options: object) -> WorkerProcess:
+        return start_worker(mosquitto_url, *FAST_STATUS, "--weights-dir", str(weights_dir), *flags, **options)
+
+    return start
+
+
+@pytest.fixture
+def models(mosquitto_url: str, root: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `nanofleet models …` on this test's fleet."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return nanofleet("models", *arguments, "--broker", mosquitto_url, "--root", root)
+
+    return run
+
+
+@contextlib.contextmanager
+def camera(listener: Listener, root: str, image: bytes, interval: float) -> Iterator[List[str]]:
+    """Publish frames at a steady rate while the block lasts; the ids of those sent."""
+    sent: List[str] = []
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.wait(interval):
+            sent.append(f"frame-{len(sent)}")
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.UserProperty = ("frame-id", sent[-1])
+            listener.publish(f"{root}/frames/door", image, properties=properties)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        stop.set()
+        thread.join()
+
+
+def latest(listener: Listener, worker: WorkerProcess) -> WorkerStatus:
+    return [status for status in statuses(listener.messages) if status.worker == worker.id][-1]
+
+
+def answers(listener: Listener, root: str) -> List[Result]:
+    return [Result.decode(m.payload) for m in listener.on(f"{root}/results/")]
+
+
+def test_a_swap_under_load_loses_and_rejects_nothing(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    start()
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+", f"{root}/workers/+")
+    with camera(listener, root, (photos / "coffee.png").read_bytes(), 0.1) as sent:
+        wait_for(lambda: len(answers(listener, root)) >= 20, what="20 answers before")
+        changed_at = len(sent)
+        changed = models("use", "resnet18@untrained.pth")
+        after = len(sent)
+        again = models("use", *SMALLER)
+        back_at = len(sent)
+        wait_for(lambda: len(answers(listener, root)) >= back_at + 20, 60, what="20 answers after")
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    assert again.returncode == 0, again.stdout + again.stderr
+    wait_for(lambda: len(answers(listener, root)) >= len(sent), 60, what="all answers")
+    found = answers(listener, root)
+    assert Counter(a.frame_id for a in found) == Counter(sent)
+    assert listener.on(f"{root}/rejects/") == []
+    weights = [a.weights for a in found]
+    assert [name for name, _ in itertools.groupby(weights)] == [
+        "IMAGENET1K_V1",
+        "untrained.pth",
+        "IMAGENET1K_V1",
+    ]
+    total = [a.timings_ms["total"] for a in found]
+    for name, some in (
+        ("before", total[:changed_at]),
+        ("during", total[changed_at:after]),
+        ("after", total[after:]),
+    ):
+        if len(some) > 1:
+            p99 = statistics.quantiles(some, n=100)[-1]
+            print(f"{name}: {len(some)} frames, median {statistics.median(some):.0f} ms, p99 {p99:.0f} ms")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    worker = start()
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    for model, says in (
+        ("resnet81", "resnet18"),
+        ("resnet18@missing.pth", "missing.pth"),
+        (f"resnet18@{photos / 'coffee.pth'}", "below the worker's weights folder"),
+    ):
+        refused = models("use", model)
+        assert refused.returncode == 1, refused.stdout
+        assert "failed" in refused.stdout
+        change = latest(listener, worker).change
+        assert change is not None
+        assert (change.state, change.model, change.instead_of) == ("failed", model, MODEL)
+        assert says in change.detail
+    listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
+    (answer,) = wait_for(lambda: answers(listener, root), what="an answer")
+    assert (answer.label, answer.model) == ("espresso", MODEL)
+
+
+def test_one_worker_the_fleet_and_back(
+    mosquitto_url: str,
+    root: str,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    workers = {
+        "one": start(worker_id="one", wait=False),
+        "two": start(worker_id="two", wait=False),
+        "deaf": start("--ignore-control", worker_id="deaf", wait=False),
+    }
+    for worker in workers.values():
+        worker.wait_ready()
+    listener = listen(mosquitto_url, f"{root}/workers/+")
+
+    def running() -> Dict[str, str]:
+        return {name: latest(listener, worker).weights for name, worker in workers.items()}
+
+    own, other = "IMAGENET1K_V1", "untrained.pth"
+    one = models("use", "resnet18@untrained.pth", "--worker", workers["one"].id)
+    assert one.returncode == 0, one.stdout + one.stderr
+    assert running() == {"one": other, "two": own, "deaf": own}
+
+    fleet = models("use", *SMALLER)
+    assert fleet.returncode == 1, "two of three do not follow"
+    assert "--ignore-control" in fleet.stdout
+    assert f"reset --worker {workers['one'].id}" in fleet.stdout
+    status = latest(listener, workers["two"])
+    assert status.change is not None
+    assert (status.change.state, status.change.topic) == ("serving", f"{root}/control/model")
+    assert latest(listener, workers["deaf"]).accepts_control is False
+
+    back = models("reset", "--worker", workers["one"].id)
+    assert back.returncode == 0, back.stdout + back.stderr
+    change = latest(listener, workers["one"]).change
+    assert change is not None
+    assert (change.state, change.topic) == ("serving", f"{root}/control/model")
+    assert running() == {"one": own, "two": own, "deaf": own}
+    assert models("reset").returncode == 0
+    wait_for(lambda: all(latest(listener, w).change is None for w in workers.values()), what="no change left")
+    assert "no command" in models("reset").stdout
+    assert models("use", MODEL, "--worker", "nobody").returncode == 1
+
+
+def test_a_worker_that_starts_later_follows_the_command(
+    mosquitto_url: str, root: str, start: Callable[..., WorkerProcess], listen: Callable[..., Listener]
+) -> None:
+    listener = listen(mosquitto_url, f"{root}/workers/+")
+    command = ModelCommand(id="early", choice={"model": "resnet18@untrained.pth"})
+    listener.publish(f"{root}/control/model", command.encode(), retain=True)
+    worker = start()
+    wait_for(lambda: (c := latest(listener, worker).change) and c.state == "serving", 60, what="the change")
+    assert latest(listener, worker).weights == "untrained.pth"
+    listener.publish(f"{root}/control/model", b"", retain=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "agrees"), [(SMALLER, True), (["resnet18@untrained.pth"], False)], ids=["good", "bad"]
+)
+def test_canaries_go_first_and_decide(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+    model: List[str],
+    agrees: bool,
+) -> None:
+    first, second = start(worker_id="a", wait=False), start(worker_id="b", wait=False)
+    first.wait_ready()
+    second.wait_ready()
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+", f"{root}/workers/+")
+    with camera(listener, root, (photos / "coffee.png").read_bytes(), 0.15) as sent:
+        # The machine may be busy with other things than this fleet: only agreement is to decide.
+        canary = models("use", *model, "--canary", "1", "--canary-frames", "15", "--max-slowdown", "1000")
+    changes = [s for s in statuses(listener.messages) if s.change]
+    assert {s.change.topic for s in changes if s.worker == first.id and s.change} >= {
+        f"{root}/control/{first.id}/model"
+    }
+    comparing = [s.change for s in changes if s.change and s.change.compared]
+    assert comparing[-1].compared >= 15
+    assert (comparing[-1].agreed / comparing[-1].compared > 0.9) is agrees
+    if agrees:
+        assert canary.returncode == 0, canary.stdout + canary.stderr
+        assert "on to the whole fleet" in canary.stdout
+        for worker in (first, second):
+            change = latest(listener, worker).change
+            assert change is not None
+            assert (change.topic, change.state) == (f"{root}/control/model", "serving")
+    else:
+        assert canary.returncode == 1
+        assert "rolling back" in canary.stdout
+        wait_for(lambda: latest(listener, first).change is None, what="the roll-back")
+        assert all(latest(listener, worker).model == MODEL for worker in (first, second))
+        assert not any(s.change for s in changes if s.worker == second.id)
+    wait_for(lambda: len(answers(listener, root)) >= len(sent), 60, what="all answers")
+    assert Counter(a.frame_id for a in answers(listener, root)) == Counter(sent)
+    assert [Rejection.decode(m.payload) for m in listener.on(f"{root}/rejects/")] == []

@@ -1,0 +1,131 @@
+"""Which command is in force, and what comes of it."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+import pytest
+
+from tests.harness import wait_for
+from wire.choice import ModelChoice
+from wire.errors import SettingsError
+from wire.messages import Change, ModelCommand
+from worker.control import Control
+
+FLEET, MINE = "nanofleet/control/model", "nanofleet/control/w1/model"
+OWN = ModelChoice(model="own")
+
+
+def command(model: str, compare: bool = False) -> bytes:
+    return ModelCommand(id=f"id-{model}", choice=ModelChoice(model=model), compare=compare).encode()
+
+
+class Following:
+    """A Control whose changes are kept in order; it blocks or fails where the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.changes: queue.Queue[Tuple[str, bool]] = queue.Queue()
+        self.reports: List[Optional[Change]] = []
+        self.before: Callable[[str], None] = lambda model: None
+        self.control = Control([MINE, FLEET], OWN, folder, change_to=self._change_to, report=self._report)
+
+    def _change_to(self, choice: ModelChoice, compare: bool) -> None:
+        self.before(choice.model)
+        self.changes.put((choice.model, compare))
+
+    def _report(self) -> None:
+        self.reports.append(self.control.change)
+
+    def next(self) -> Tuple[str, bool]:
+        return self.changes.get(timeout=10)
+
+    def wait_state(self, state: str) -> Change:
+        wait_for(lambda: self.control.change is not None and self.control.change.state == state, 10)
+        assert self.control.change is not None
+        return self.control.change
+
+
+def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> None:
+    following = Following(tmp_path)
+    receive = following.control.receive
+    with following.control.following():
+        receive(FLEET, command("a"))
+        assert following.next() == ("a", False)
+        receive(MINE, command("b", compare=True))
+        assert following.next() == ("b", True)
+        receive(FLEET, command("c"))
+        receive(MINE, b"")
+        assert following.next() == ("c", False)
+        receive(FLEET, b"")
+        assert following.next() == ("own", False)
+        wait_for(lambda: following.control.change is None, 10)
+    assert [change and (change.model, change.state) for change in following.reports] == [
+        ("a", "loading"),
+        ("a", "serving"),
+        ("b", "loading"),
+        ("b", "serving"),
+        ("c", "loading"),
+        ("c", "serving"),
+        None,
+    ]
+
+
+def test_a_command_that_comes_again_changes_nothing(tmp_path: Path) -> None:
+    following = Following(tmp_path)
+    with following.control.following():
+        for _ in range(3):
+            following.control.receive(FLEET, command("a"))
+        assert following.next() == ("a", False)
+        following.control.receive(FLEET, command("b"))
+        assert following.next() == ("b", False)
+    assert following.changes.empty()
+
+
+def test_of_several_while_one_loads_the_last_is_followed(tmp_path: Path) -> None:
+    following = Following(tmp_path)
+    gate: queue.Queue[None] = queue.Queue()
+    following.before = lambda model: gate.get(timeout=10)
+    with following.control.following():
+        following.control.receive(FLEET, command("a"))
+        following.wait_state("loading")
+        for model in "bcd":
+            following.control.receive(FLEET, command(model))
+        gate.put(None)
+        gate.put(None)
+        assert [following.next()[0], following.next()[0]] == ["a", "d"]
+
+
+@pytest.mark.parametrize("error", [SettingsError("no such model"), RuntimeError("out of memory")])
+def test_a_failure_is_reported_and_the_next_command_followed(error: Exception, tmp_path: Path) -> None:
+    def fail(model: str) -> None:
+        if model == "bad":
+            raise error
+
+    following = Following(tmp_path)
+    following.before = fail
+    with following.control.following():
+        following.control.receive(FLEET, command("bad"))
+        change = following.wait_state("failed")
+        assert str(error) in change.detail
+        assert (change.command, change.topic, change.model) == ("id-bad", FLEET, "bad")
+        assert change.instead_of == "own"
+        following.control.receive(FLEET, command("good"))
+        assert following.next() == ("good", False)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"resnet18", "not a ModelCommand"),
+        (b'{"choice": {"modle": "x"}}', "modle"),
+        (command("resnet18@/etc/x.pth"), "not a file below"),
+    ],
+)
+def test_what_cannot_be_followed_is_reported(payload: bytes, says: str, tmp_path: Path) -> None:
+    following = Following(tmp_path)
+    with following.control.following():
+        following.control.receive(MINE, payload)
+        assert says in following.wait_state("failed").detail
+    assert following.changes.empty()

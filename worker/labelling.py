@@ -1,0 +1,59 @@
+"""What a user says of a model beside its name: labels, hash, preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional
+
+from labels import read_labels
+from wire.choice import ModelChoice
+from wire.errors import SettingsError
+from worker.model import Model
+from worker.preprocessing import Preprocessing
+from worker.weights import sha256_of
+
+
+def check_sha256(path: Path, expected: Optional[str]) -> str:
+    """The SHA-256 of a file of weights.
+
+    Raises:
+        SettingsError: the file cannot be read, or has another one than expected.
+    """
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise SettingsError(f"weights file {path}: {error.strerror or error}") from error
+    if expected is not None and found != expected:
+        raise SettingsError(f"{path} has the SHA-256 {found}, and not {expected} as --sha256 demands")
+    return found
+
+
+def overridden(recipe: Preprocessing, choice: ModelChoice) -> Preprocessing:
+    """A weights' own preprocessing, with what the user says instead.
+
+    Raises:
+        SettingsError: it would crop more than there is.
+    """
+    fields = ("resize", "crop", "interpolation", "mean", "std")
+    given = {name: getattr(choice, name) for name in fields if getattr(choice, name) is not None}
+    try:
+        return replace(recipe, **given)
+    except ValueError as error:
+        raise SettingsError(f"--resize and --crop: {error}") from None
+
+
+def relabelled(model: Model, labels: Optional[Path]) -> Model:
+    """The model with the class names of a label file, if there is one.
+
+    Raises:
+        SettingsError: it is unreadable, or has another number of classes than the model.
+    """
+    if labels is None:
+        return model
+    classes = read_labels(labels)
+    if len(classes) != len(model.classes):
+        raise SettingsError(
+            f"label file {labels}: {len(classes)} classes, but the model has {len(model.classes)} outputs"
+        )
+    return model.model_copy(update={"classes": classes})

@@ -1,0 +1,101 @@
+"""The models of a worker: the one that serves, the former one while they are compared, those that leave.
+
+change_to(choice) ── load ──> swap, between two frames ──> the former answers what it has ──> close it
+   control thread              network thread               decoders, engine                   control thread
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import Callable, Iterator, List, Optional
+
+from wire.choice import ModelChoice
+from wire.errors import NanofleetError
+from worker.frame import Frame
+from worker.serving import Comparison, Serving
+
+
+class Lineup:
+    """Loads models, and says which one a frame goes to."""
+
+    serving: Serving
+    comparison: Optional[Comparison] = None
+
+    def __init__(
+        self,
+        load: Callable[[ModelChoice], Serving],
+        *,
+        call: Callable[[Callable[[], None]], None],
+        stop: threading.Event,
+    ) -> None:
+        """Args:
+        load: opens a model, its engine and its decoders.
+        call: runs a function in the thread that `submit` is called in, later.
+        stop: set when the worker leaves, and nothing is to be waited for any more.
+        """
+        self._load = load
+        self._call = call
+        self._stop = stop
+        self._open: List[Serving] = []
+
+    @contextmanager
+    def opened(self, choice: ModelChoice) -> Iterator[None]:
+        """Serve by a first model while the block lasts; then close it, and whatever came after it."""
+        try:
+            self.serving = self._open_one(choice)
+            yield
+        finally:
+            for serving in self._open:
+                serving.decoders.close()
+
+    def submit(self, frame: Frame) -> None:
+        """Send a frame on its way through the model that serves now."""
+        if self.comparison is not None:
+            frame.shadow = self.comparison.take(frame)
+        self.serving.submit(frame, frame.image)
+
+    def change_to(self, choice: ModelChoice, compare: bool) -> None:
+        """Serve by another model; return once the former one is closed, or is there to be compared with.
+
+        Raises:
+            NanofleetError: it cannot be loaded; or the worker leaves.
+        """
+        # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
+        ready = [serving for serving in self._in_service() if serving.choice == choice]
+        serving = ready[0] if ready else self._open_one(choice)
+        comparison = None
+        if compare:
+            comparison = self.comparison if serving is self.serving else Comparison(self.serving)
+        swapped = threading.Event()
+
+        def swap() -> None:
+            self.serving, self.comparison = serving, comparison
+            for former in self._former():
+                former.retire()
+            swapped.set()
+
+        self._call(swap)
+        self._wait(swapped)
+        for former in self._former():
+            self._wait(former.idle)
+            former.decoders.close()
+            self._open.remove(former)
+
+    def _open_one(self, choice: ModelChoice) -> Serving:
+        serving = self._load(choice)
+        self._open.append(serving)
+        serving.decoders.__enter__()
+        return serving
+
+    def _in_service(self) -> List[Serving]:
+        return [self.serving, self.comparison.former] if self.comparison else [self.serving]
+
+    def _former(self) -> List[Serving]:
+        in_service = self._in_service()
+        return [serving for serving in self._open if serving not in in_service]
+
+    def _wait(self, event: threading.Event) -> None:
+        while not event.wait(0.1):
+            if self._stop.is_set():
+                raise NanofleetError("the worker is leaving")

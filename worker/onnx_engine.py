@@ -1,0 +1,95 @@
+"""The ONNX Runtime engine: one graph from uint8 pixels to probabilities.
+
+uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N, classes]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple, Union
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from worker.engine import Pick
+
+Provider = Union[str, Tuple[str, Dict[str, Any]]]
+
+
+def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.InferenceSession:
+    """A session for an ONNX file.
+
+    Args:
+        path: the file.
+        device: `cpu`, `cuda` or `cuda:N`, which the installed build has a provider for.
+        weights_dir: where TensorRT keeps the engines that it builds.
+
+    Raises:
+        SettingsError: the file is no ONNX model, or a damaged one, or needs operators that are not there.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # its warnings are for those who build the graph
+    # Threads that spin while they wait take the decoders' cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
+    # Its exceptions have no common class but Exception.
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise SettingsError(f"{path}: onnxruntime cannot load it: {lines[0]}") from error
+
+
+def _providers(device: str, weights_dir: Path) -> List[Provider]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    cuda = {"device_id": int(device.partition(":")[2] or 0)}
+    providers: List[Provider] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        cache = {
+            "trt_fp16_enable": True,
+            "trt_engine_cache_enable": True,  # building one takes minutes
+            "trt_engine_cache_path": str(weights_dir / "nanofleet" / "tensorrt"),
+        }
+        providers.insert(0, ("TensorrtExecutionProvider", {**cuda, **cache}))
+    return providers
+
+
+class OnnxEngine:
+    """See `worker.engine.Engine`. Runs what `worker.exports` has exported."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path, crop: int, pick: Pick, max_batch: int, weights_dir: Path) -> None:
+        """Open a session.
+
+        Args:
+            path: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
+            crop: pixels of each side.
+            pick: the device, and why.
+            max_batch: frames in a batch, at most.
+            weights_dir: where TensorRT keeps the engines that it builds.
+
+        Raises:
+            SettingsError: the file cannot be loaded.
+        """
+        self.device = pick.device
+        self.why = pick.why
+        self._session = open_session(path, pick.device, weights_dir)
+        self._input = self._session.get_inputs()[0].name
+        self._crop = crop
+        self._max_batch = max_batch
+
+    def warm_up(self) -> None:
+        """See Engine."""
+        for size in (1, self._max_batch):
+            self.infer(np.zeros((size, self._crop, self._crop, 3), np.uint8))
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See Engine."""
+        (probabilities,) = self._session.run(None, {self._input: batch})
+        result: NDArray[np.float32] = probabilities
+        return result

@@ -1,0 +1,118 @@
+"""A model at work, and the former one beside it while the two are compared.
+
+         frame
+           ├──> Serving (new) ────> decoders, engine ──> Result
+one at a time └> Serving (former) ─> decoders, engine ──> its label, counted as agreeing or not
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import List, NamedTuple, Optional, Union
+
+from wire.choice import ModelChoice
+from worker.decoder import DecoderPool
+from worker.engine import Engine
+from worker.frame import Frame
+from worker.model import Model
+
+
+class Serving:
+    """A model with its engine, and the decoders that make the pixels it wants.
+
+    A worker swaps from one to another between two frames: each frame goes the whole way through the one
+    that was serving when it came.
+    """
+
+    def __init__(
+        self, choice: ModelChoice, model: Model, engine: Engine, decoders: DecoderPool[Work]
+    ) -> None:
+        #: What was asked for; `model` is what came of it.
+        self.choice = choice
+        self.model = model
+        self.engine = engine
+        self.decoders = decoders
+        self._lock = threading.Lock()
+        self._in_work = 0
+        self._retired = False
+        #: Set once it is retired and has no frame in work.
+        self.idle = threading.Event()
+
+    def submit(self, job: Job, image: bytes) -> None:
+        """Have an image decoded and classified; `done` must follow."""
+        with self._lock:
+            self._in_work += 1
+        self.decoders.submit(Work(self, job), image)
+
+    def done(self) -> None:
+        """A job is out of the decoders and the engine."""
+        with self._lock:
+            self._in_work -= 1
+            self._check_idle()
+
+    def retire(self) -> None:
+        """Nothing will be submitted any more."""
+        with self._lock:
+            self._retired = True
+            self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._retired and not self._in_work:
+            self.idle.set()
+
+
+class Comparison:
+    """How often the former model says the same, on live frames taken one at a time.
+
+    One at a time, so that comparing never costs more than one frame's work beside a batch.
+    """
+
+    def __init__(self, former: Serving) -> None:
+        self.former = former
+        self.compared = 0
+        self.agreed = 0
+        self._busy = False
+
+    def take(self, frame: Frame) -> Optional[Shadow]:
+        """Have the former model classify a frame too, if it is not at another one."""
+        if self._busy:
+            return None
+        self._busy = True
+        shadow = Shadow(self)
+        self.former.submit(shadow, frame.image)
+        return shadow
+
+    def count(self, labels: List[str]) -> None:
+        """Both have spoken."""
+        self.compared += 1
+        self.agreed += labels[0] == labels[1]
+        self._busy = False
+
+    def drop(self) -> None:
+        """One of the two will never speak: the frame was rejected."""
+        self._busy = False
+
+
+@dataclass(eq=False)
+class Shadow:
+    """A frame's second way, through the former model. Nothing of it is published."""
+
+    comparison: Comparison
+    _labels: List[str] = field(default_factory=list)
+
+    def hear(self, label: str) -> None:
+        """One model's best label; in the engine's thread."""
+        self._labels.append(label)
+        if len(self._labels) == 2:
+            self.comparison.count(self._labels)
+
+
+Job = Union[Frame, Shadow]
+
+
+class Work(NamedTuple):
+    """What goes through decoders and engine."""
+
+    serving: Serving
+    job: Job

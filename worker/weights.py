@@ -1,0 +1,143 @@
+"""Files of weights: downloaded once, whole or not at all, and what they must be.
+
+URL ── lock ──> .NAME.part ── length, hash prefix ──> NAME
+                a leftover of a killed download is begun anew
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import logging
+import re
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Iterator
+from urllib.parse import urlparse
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from wire.errors import NanofleetError
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a byte after which a server is given up.
+STALLED = 30.0
+_CHUNK = 1 << 20
+#: torch.hub's rule: what follows the last dash of a file's name is how its SHA-256 begins.
+_HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
+
+
+def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
+    """Where the file of a URL lies, after downloading it if it isn't there.
+
+    Args:
+        url: its last part is the file's name.
+        folder: made if it does not exist.
+        stalled: seconds without a byte after which the server is given up.
+
+    Raises:
+        NanofleetError: it cannot be downloaded, or what came has another hash than its name says.
+    """
+    path = folder / Path(urlparse(url).path).name
+    if path.exists():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(path):
+            if not path.exists():  # another process may just have downloaded it
+                _download(url, path, stalled)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # No SettingsError, on whose exit code a supervisor gives up: the network may come yet.
+        raise NanofleetError(
+            f"cannot download the weights: {type(error).__name__}: {error}\n"
+            f"  fetch    {url}\n"
+            f"  put it   {path}\n"
+            "(--weights-dir or TORCH_HOME moves the folder)"
+        ) from error
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Let one process at a time make a file; the others wait, and find it made."""
+    # The lock's file stays: removing it would let two processes hold two locks of one name.
+    with FileLock(str(path.with_name(f".{path.name}.lock"))):
+        yield
+
+
+def _download(url: str, path: Path, stalled: float) -> None:
+    # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
+    part = path.with_name(f".{path.name}.part")
+    digest = hashlib.sha256()
+    request = urllib.request.Request(url, headers={"User-Agent": "nanofleet"})
+    try:
+        with urllib.request.urlopen(request, timeout=stalled) as response, part.open("wb") as file:
+            length = int(response.headers.get("Content-Length") or 0)
+            with _Progress(path.name, length) as progress:
+                for chunk in iter(lambda: response.read(_CHUNK), b""):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    progress.advance(len(chunk))
+            if length and file.tell() != length:
+                raise ConnectionError(f"the connection ended after {file.tell()} of {length} bytes")
+        expected = _HASH_PREFIX.search(path.name)
+        if expected and not digest.hexdigest().startswith(expected.group(1)):
+            raise ConnectionError(f"what came has the SHA-256 {digest.hexdigest()}, not {expected.group(1)}…")
+        part.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+
+
+class _Progress:
+    """A bar on a terminal, a line of the log now and then elsewhere."""
+
+    def __init__(self, name: str, length: int) -> None:
+        self._name = name
+        self._length = length
+        self._done = 0
+        self._told = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task(f"downloading {name}", total=length or None)
+
+    def __enter__(self) -> _Progress:
+        log.info("downloading %s (%.0f MB)", self._name, self._length / 1e6)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, count: int) -> None:
+        """So many bytes more have come."""
+        self._done += count
+        self._bar.advance(self._task, count)
+        if time.monotonic() - self._told > 10:
+            self._told = time.monotonic()
+            log.info("%s: %.0f of %.0f MB", self._name, self._done / 1e6, self._length / 1e6)
