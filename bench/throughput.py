@@ -29,7 +29,9 @@ from fleet.demo import CAMERAS, Workers, progress_display
 from fleet.demo_settings import DemoSettings
 from fleet.embedded import with_broker
 from publisher.publisher import Publisher
-from worker.models import Model, load_model
+from wire.choice import ModelChoice
+from worker.model import Model
+from worker.models import load_model
 
 ROUNDS = 5
 FRAMES = 120
@@ -39,7 +41,7 @@ PHOTOS = ("coffee.png", "rocket.jpg", "chelsea.png", "motorcycle_left.png", "ast
 
 def main() -> None:
     """Measure, show, write."""
-    model = load_model("efficientnet_lite0")
+    model, module = load_model(ModelChoice(model="efficientnet_lite0"), Path("unused"))
     jpegs = _jpegs()
     settings = DemoSettings()
     with with_broker(settings, default_port=0) as ready, Workers(ready) as workers:
@@ -48,7 +50,7 @@ def main() -> None:
         broker = ready.open_broker()
         with Publisher(broker, ready.topics, CAMERAS, window=64, timeout=60) as publisher:
             ways: Dict[str, Callable[[Sequence[bytes]], None]] = {
-                "the usual loop": _usual_loop(model),
+                "the usual loop": _usual_loop(model, module),
                 "nanofleet": lambda frames: _through_the_fleet(publisher, frames),
             }
             measured = _measure(ways, jpegs)
@@ -69,7 +71,7 @@ def _jpegs() -> List[bytes]:
     return found
 
 
-def _usual_loop(model: Model) -> Callable[[Sequence[bytes]], None]:
+def _usual_loop(model: Model, module: torch.nn.Module) -> Callable[[Sequence[bytes]], None]:
     recipe = model.preprocessing
     preprocess = transforms.Compose(
         [
@@ -83,7 +85,7 @@ def _usual_loop(model: Model) -> Callable[[Sequence[bytes]], None]:
     def run(frames: Sequence[bytes]) -> None:
         for frame in frames:
             with Image.open(io.BytesIO(frame)) as image, torch.no_grad():
-                int(model.module(preprocess(image.convert("RGB")).unsqueeze(0)).argmax())
+                int(module(preprocess(image.convert("RGB")).unsqueeze(0)).argmax())
 
     return run
 

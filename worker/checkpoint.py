@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -19,6 +20,7 @@ from wire.errors import SettingsError
 
 State = Dict[str, torch.Tensor]
 
+_SAVE = "torch.save(model.state_dict(), 'weights.pth')"
 # What training scripts put around a state dict, and before its names (DataParallel, torch.compile).
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -40,7 +42,12 @@ def read_state(path: Path) -> State:
 
             loaded: Any = load_file(str(path))
         else:
-            loaded = torch.load(str(path), map_location="cpu", weights_only=True)
+            _refuse_torchscript(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # remarks on the format, for whoever saved it
+                loaded = torch.load(str(path), map_location="cpu", weights_only=True)
+    except SettingsError:
+        raise
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
     # Whatever an unpickler stumbles over in foreign bytes, it says that the file is not what it should be.
@@ -77,21 +84,26 @@ def _like(original: State, renamed: State) -> State:
     return state
 
 
-def _explain(path: Path, error: Exception) -> str:
-    save = "torch.save(model.state_dict(), 'weights.pth')"
+def _refuse_torchscript(path: Path) -> None:
+    # First, because torch.load of PyTorch 1.13 would load it, whatever weights_only says.
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any("/code/" in name for name in archive.namelist()):
-                return (
+                raise SettingsError(
                     f"{path}: a TorchScript archive, which is code. Where it was made, save its tensors:\n"
-                    f"  model = torch.jit.load({path.name!r})\n  {save}"
+                    f"  model = torch.jit.load({path.name!r})\n  {_SAVE}"
                 )
+
+
+def _explain(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        pickled = file.read(2).startswith((b"PK", b"\x80"))
     text = str(error)
-    if isinstance(error, pickle.UnpicklingError) and ("Unsupported" in text or "GLOBAL" in text):
+    if pickled and isinstance(error, pickle.UnpicklingError) and ("Unsupported" in text or "GLOBAL" in text):
         return (
             f"{path}: a pickle of more than tensors, such as a whole module; reading it would run the code "
             "it holds. Where it was made, save its tensors instead:\n"
-            f"  model = torch.load({path.name!r}, weights_only=False)\n  {save}"
+            f"  model = torch.load({path.name!r}, weights_only=False)\n  {_SAVE}"
         )
     lines = text.splitlines() or [""]
     return f"{path}: not a checkpoint, or a damaged one: {type(error).__name__}: {lines[0]}"
@@ -116,7 +128,8 @@ def classes_in(state: State, template: torch.nn.Module, path: Path) -> int:
     """
     expected = template.state_dict()
     problems: List[str] = []
-    missing = [name for name in expected if name not in state]
+    # Only training counts batches, and files from before torch 0.4.1 don't.
+    missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
     unknown = [name for name in state if name not in expected]
     resized = [n for n, value in expected.items() if n in state and state[n].shape != value.shape]
     # Of a last layer, only the first dimension depends on the classes: [classes, features] and [classes].

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from worker.labelling import relabelled
 from worker.model import Model
 
 log = logging.getLogger(__name__)
@@ -95,31 +96,42 @@ def open_model(
     own_onnx = choice.model.endswith(".onnx")
     pick = _pick(engine, device, own_onnx)
     # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
+    opened: Tuple[Model, Engine]
     if own_onnx:
         from worker.onnx_file import open_onnx
 
-        return open_onnx(choice, pick, max_batch, weights_dir)
-    if pick.engine == "torch":
-        return _open_torch(choice, pick, max_batch, weights_dir)
+        opened = open_onnx(choice, pick, max_batch, weights_dir)
+    elif pick.engine == "torch":
+        opened = _open_torch(choice, pick, max_batch, weights_dir)
+    else:
+        from worker.exports import ExportError
 
-    from worker.exports import ExportError, exported, forget
+        try:
+            opened = _open_export(choice, pick, max_batch, weights_dir, stop)
+        except ExportError as error:
+            if engine == "onnxruntime":
+                raise
+            log.warning("%s: %s; running it with PyTorch", choice.model, error)
+            slower = pick._replace(why=f"onnxruntime is faster, but {error}")
+            opened = _open_torch(choice, slower, max_batch, weights_dir)
+    model, runner = opened
+    return relabelled(model, choice.labels), runner
+
+
+def _open_export(
+    choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
+) -> Tuple[Model, Engine]:
+    from worker.exports import exported, forget
     from worker.onnx_engine import OnnxEngine
 
+    model, path = exported(choice, weights_dir, stop)
     try:
-        model, path = exported(choice, weights_dir, stop)
-        try:
-            return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
-        except SettingsError as error:
-            log.warning("%s; exporting it anew", error)
-            forget(path)
-        model, path = exported(choice, weights_dir, stop)
         return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
-    except ExportError as error:
-        if engine == "onnxruntime":
-            raise
-        log.warning("%s: %s; running it with PyTorch", choice.model, error)
-        slower = pick._replace(why=f"onnxruntime is faster, but {error}")
-        return _open_torch(choice, slower, max_batch, weights_dir)
+    except SettingsError as error:
+        log.warning("%s; exporting it anew", error)
+        forget(path)
+    model, path = exported(choice, weights_dir, stop)
+    return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
 
 
 def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
 from wire.errors import NanofleetError, SettingsError
-from worker.labelling import check_sha256, relabelled
+from worker.labelling import check_sha256
 from worker.model import ALIASES, Model
 from worker.weights import lock
 
@@ -54,7 +54,7 @@ def exported(
     """A model as an ONNX file: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
 
     Args:
-        choice: which; a NAME, NAME@WEIGHTS or NAME@FILE.
+        choice: which; a NAME, NAME@WEIGHTS or NAME@FILE. Its labels are the caller's business.
         weights_dir: where weights and exports are kept.
         stop: set to give up waiting for the export.
 
@@ -77,7 +77,7 @@ def exported(
             f"the weights of {choice.model} have the SHA-256 {model.sha256}, "
             f"and not {choice.sha256} as --sha256 demands"
         )
-    return relabelled(model, choice.labels), path
+    return model, path
 
 
 def forget(path: Path) -> None:

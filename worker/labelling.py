@@ -47,13 +47,19 @@ def relabelled(model: Model, labels: Optional[Path]) -> Model:
     """The model with the class names of a label file, if there is one.
 
     Raises:
-        SettingsError: it is unreadable, or has another number of classes than the model.
+        SettingsError: it is unreadable, or has another number of classes than the model; or there is none,
+            and the model's classes have no names either.
     """
     if labels is None:
-        return model
+        if model.named:
+            return model
+        raise SettingsError(
+            f"{model.weights} has {len(model.classes)} classes: name them in a file, one a line, in the "
+            "order of its outputs, and give it as --labels"
+        )
     classes = read_labels(labels)
     if len(classes) != len(model.classes):
         raise SettingsError(
             f"label file {labels}: {len(classes)} classes, but the model has {len(model.classes)} outputs"
         )
-    return model.model_copy(update={"classes": classes})
+    return model.model_copy(update={"classes": classes, "named": True})

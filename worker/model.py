@@ -23,6 +23,7 @@ class Model(BaseModel):
     weights: str
     #: SHA-256 of the weights' file, 64 hexadecimal digits.
     sha256: str
-    #: The name of each output, in order.
+    #: The name of each output, in order; of a model that nobody has named the outputs of, their numbers.
     classes: Tuple[str, ...]
+    named: bool = True
     preprocessing: Preprocessing

@@ -16,7 +16,7 @@ from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
 from wire.errors import SettingsError
 from worker import catalog
 from worker.checkpoint import classes_in, fill, read_state
-from worker.labelling import check_sha256, overridden, relabelled
+from worker.labelling import check_sha256, overridden
 from worker.model import Model
 from worker.weights import fetch
 
@@ -25,7 +25,7 @@ def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.
     """Load a model.
 
     Args:
-        choice: which; a NAME, NAME@WEIGHTS or NAME@FILE.
+        choice: which; a NAME, NAME@WEIGHTS or NAME@FILE. Its labels are the caller's business.
         weights_dir: where downloaded weights are kept.
 
     Returns:
@@ -33,8 +33,8 @@ def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.
         the CPU, in eval mode, without gradients.
 
     Raises:
-        SettingsError: no such model or weights; a file that is not what it should be; the label file is
-            unreadable, or has another number of classes than the model; the preprocessing is impossible.
+        SettingsError: no such model or weights; a file that is not what it should be; the preprocessing is
+            impossible.
         NanofleetError: the weights are neither here nor to be had.
     """
     given, weights = catalog.split(choice.model)
@@ -66,7 +66,7 @@ def _torchvision(
         classes=classes,
         preprocessing=overridden(recipe, choice),
     )
-    return relabelled(model, choice.labels), module
+    return model, module
 
 
 def _efficientnet_lite0(weights: str, choice: ModelChoice) -> Tuple[Model, torch.nn.Module]:
@@ -82,7 +82,7 @@ def _efficientnet_lite0(weights: str, choice: ModelChoice) -> Tuple[Model, torch
         preprocessing=overridden(catalog.EFFICIENTNET_LITE0_PREPROCESSING, choice),
     )
     module = fill(catalog.build(model.name, len(classes)), read_state(path), path)
-    return relabelled(model, choice.labels), module
+    return model, module
 
 
 def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Module]:
@@ -95,16 +95,12 @@ def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Mo
         recipe, names = catalog.preprocessing_of(default), tuple(default.meta["categories"])
     recipe = overridden(recipe, choice)
     outputs = classes_in(state, catalog.build(name, len(names), recipe.crop), path)
-    if choice.labels is None and outputs != len(names):
-        raise SettingsError(
-            f"{path} has {outputs} classes: name them in a file, one a line, in the order of training, "
-            "and give it as --labels"
-        )
     model = Model(
         name=name,
         weights=path.name,
         sha256=sha256,
         classes=names if outputs == len(names) else tuple(map(str, range(outputs))),
+        named=outputs == len(names),
         preprocessing=recipe,
     )
-    return relabelled(model, choice.labels), fill(catalog.build(name, outputs, recipe.crop), state, path)
+    return model, fill(catalog.build(name, outputs, recipe.crop), state, path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from labels import IMAGENET_1K, read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.labelling import check_sha256, overridden, relabelled
+from worker.labelling import check_sha256, overridden
 from worker.model import Model
 from worker.onnx_engine import open_session
 from worker.preprocessing import Preprocessing
@@ -49,13 +49,13 @@ def open_onnx(
     """Open a FILE.onnx.
 
     Args:
-        choice: its `model` is the file.
+        choice: its `model` is the file; its labels are the caller's business.
         pick: the device, and why.
         max_batch: frames in a batch, at most.
         weights_dir: where TensorRT keeps the engines that it builds.
 
     Raises:
-        SettingsError: it is no classifier of images, or damaged, or its labels are missing or do not fit.
+        SettingsError: it is no classifier of images, or damaged.
     """
     path = Path(choice.model)
     sha256 = check_sha256(path, choice.sha256)
@@ -67,20 +67,16 @@ def open_onnx(
     # The usual proportion, of ImageNet's evaluation.
     recipe = overridden(Preprocessing(resize=round(crop * 256 / 224), crop=crop), choice)
     engine = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
-    if choice.labels is None and engine.outputs != 1000:
-        raise SettingsError(
-            f"{path} has {engine.outputs} classes: name them in a file, one a line, in the order of its "
-            "outputs, and give it as --labels"
-        )
-    numbered = tuple(map(str, range(engine.outputs)))
+    imagenet = engine.outputs == 1000
     model = Model(
         name=path.stem,
         weights=path.name,
         sha256=sha256,
-        classes=read_labels(IMAGENET_1K) if choice.labels is None else numbered,
+        classes=read_labels(IMAGENET_1K) if imagenet else tuple(map(str, range(engine.outputs))),
+        named=imagenet,
         preprocessing=recipe,
     )
-    return relabelled(model, choice.labels), engine
+    return model, engine
 
 
 def _input_of(path: Path, session: Any) -> _Input:

@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Iterator
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds without a byte after which a server is given up.
 STALLED = 30.0
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 #: torch.hub's rule: what follows the last dash of a file's name is how its SHA-256 begins.
 _HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
 
@@ -53,6 +54,8 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
             if not path.exists():  # another process may just have downloaded it
                 _download(url, path, stalled)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer as well, with a socket
         # No SettingsError, on whose exit code a supervisor gives up: the network may come yet.
         raise NanofleetError(
             f"cannot download the weights: {type(error).__name__}: {error}\n"

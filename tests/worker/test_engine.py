@@ -1,138 +1,171 @@
+"""Both engines on real weights: what they see, which one runs, and what they say when they cannot."""
+
 from __future__ import annotations
 
-import importlib.util
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
-from typing import List
+from typing import Tuple
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torchvision.transforms import CenterCrop, Compose, Resize
 
+from tests.worker.photos import PHOTOS, crops
+from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.engine import Engine, open_engine, top_k
-from worker.models import Model, load_model
+from worker.engine import Engine, open_model, top_k
+from worker.model import Model
+from worker.models import load_model
+from worker.torch_engine import TorchEngine
 
-PHOTOS = {
-    "coffee.png": "espresso",
-    "rocket.jpg": "missile",
-    "chelsea.png": "Egyptian cat",
-    "motorcycle_left.png": "moped",
-}
+LITE0 = ModelChoice(model="efficientnet_lite0")
+ROOT = Path(__file__).resolve().parents[2]
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model("efficientnet_lite0")
-
-
-@pytest.fixture(scope="module")
-def cpu(model: Model) -> Engine:
-    return open_engine(model, engine="torch", device="cpu", max_batch=8)
+def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
 
 
 @pytest.fixture(scope="module")
 def photos() -> NDArray[np.uint8]:
     """uint8 [8, 224, 224, 3]: the photos, and the photos mirrored."""
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None
-    assert spec.origin is not None
-    prepare = Compose([Resize(256), CenterCrop(224)])
-    images: List[NDArray[np.uint8]] = []
-    for name in PHOTOS:
-        with Image.open(Path(spec.origin).parent / "data" / name) as image:
-            images.append(np.asarray(prepare(image.convert("RGB"))))
-    upright = np.stack(images)
+    upright = crops(LITE0_PREPROCESSING)
     return np.concatenate([upright, upright[:, :, ::-1]])
 
 
-def eager(model: Model, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The textbook way: float32, channels first, normalised in two steps."""
-    mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
-    std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
-    images = torch.from_numpy(batch.copy()).permute(0, 3, 1, 2).contiguous().float() / 255
-    with torch.no_grad():
-        probabilities: NDArray[np.float32] = model.module((images - mean) / std).softmax(1).numpy()
-    return probabilities
+LITE0_PREPROCESSING = load_model(LITE0, Path("unused"))[0].preprocessing
 
 
-def test_it_sees_what_is_in_the_photos(model: Model, cpu: Engine, photos: NDArray[np.uint8]) -> None:
-    probabilities = cpu.infer(photos[:4])
+@pytest.fixture(scope="module", params=["torch", "onnxruntime"])
+def opened(request: pytest.FixtureRequest, weights_dir: Path) -> Tuple[Model, Engine]:
+    return open_model(LITE0, engine=request.param, device="cpu", max_batch=8, weights_dir=weights_dir)
+
+
+def test_it_sees_what_is_in_the_photos(opened: Tuple[Model, Engine], photos: NDArray[np.uint8]) -> None:
+    model, engine = opened
+    engine.warm_up()
+    probabilities = engine.infer(photos[: len(PHOTOS)])
     assert [model.classes[top_k(row, 1)[0][0]] for row in probabilities] == list(PHOTOS.values())
     assert [top_k(row, 1)[0][1] for row in probabilities[:2]] == pytest.approx([0.84, 0.41], abs=0.02)
+    assert (engine.device, engine.why) == ("cpu", "asked for; cpu: asked for")
 
 
-def test_it_agrees_with_plain_eager_torch(model: Model, cpu: Engine, photos: NDArray[np.uint8]) -> None:
-    probabilities = cpu.infer(photos)
-    expected = eager(model, photos)
-    assert (probabilities.shape, probabilities.dtype) == ((8, 1000), np.float32)
-    assert (probabilities.argmax(1) == expected.argmax(1)).all()
-    np.testing.assert_allclose(probabilities, expected, atol=1e-3)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-
-
-def test_a_frame_does_not_depend_on_its_batch(cpu: Engine, photos: NDArray[np.uint8]) -> None:
-    together = cpu.infer(photos)
+def test_a_frame_does_not_depend_on_its_batch(
+    opened: Tuple[Model, Engine], photos: NDArray[np.uint8]
+) -> None:
+    _, engine = opened
+    together = engine.infer(photos)
+    assert (together.shape, together.dtype) == ((8, 1000), np.float32)
+    np.testing.assert_allclose(together.sum(1), 1, atol=1e-5)
     for size in (1, 3):
-        parts = [cpu.infer(photos[start : start + size]) for start in range(0, 8, size)]
+        parts = [engine.infer(photos[start : start + size]) for start in range(0, 8, size)]
         np.testing.assert_allclose(np.concatenate(parts), together, atol=1e-5)
 
 
-def test_it_reads_pixels_it_may_not_write_to(cpu: Engine, photos: NDArray[np.uint8]) -> None:
+def test_it_reads_pixels_it_may_not_write_to(opened: Tuple[Model, Engine], photos: NDArray[np.uint8]) -> None:
     borrowed = np.frombuffer(photos.tobytes(), np.uint8).reshape(photos.shape)
-    np.testing.assert_array_equal(cpu.infer(borrowed[:2]), cpu.infer(photos[:2]))
+    np.testing.assert_array_equal(opened[1].infer(borrowed[:2]), opened[1].infer(photos[:2]))
 
 
-def test_it_leaves_the_model_as_it_was(model: Model, photos: NDArray[np.uint8]) -> None:
-    before = {key: value.clone() for key, value in model.module.state_dict().items()}
-    engine = open_engine(model, engine="auto", max_batch=2)
+def test_torch_leaves_the_module_as_it_was(photos: NDArray[np.uint8]) -> None:
+    model, module = load_model(LITE0, Path("unused"))
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    engine = TorchEngine(model, module, "cpu", "", 2)
     engine.warm_up()
     engine.infer(photos[:2])
-    after = model.module.state_dict()
+    after = module.state_dict()
     assert all(torch.equal(after[key], before[key]) for key in before)
-    assert all(parameter.is_contiguous() for parameter in model.module.parameters())
+    assert all(parameter.is_contiguous() for parameter in module.parameters())
+
+
+def test_auto_without_cuda_is_onnxruntime_and_says_so(weights_dir: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("has a CUDA device")
+    _, engine = open_model(LITE0, engine="auto", max_batch=1, weights_dir=weights_dir)
+    assert (engine.name, engine.device) == ("onnxruntime", "cpu")
+    assert engine.why == "the fastest on a CPU; cpu: no CUDA device"
+
+
+def test_auto_without_onnxruntime_is_torch_and_says_so(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    _, engine = open_model(LITE0, engine="auto", device="cpu", max_batch=1, weights_dir=weights_dir)
+    assert engine.name == "torch"
+    assert "onnxruntime, which is faster, is not installed" in engine.why
+    with pytest.raises(SettingsError, match="pip install onnxruntime"):
+        open_model(LITE0, engine="onnxruntime", device="cpu", max_batch=1, weights_dir=weights_dir)
 
 
 @without_cuda
-def test_auto_is_the_cpu_where_there_is_no_cuda(model: Model) -> None:
-    engine = open_engine(model, engine="auto", device="auto", max_batch=1)
-    assert (engine.name, engine.device) == ("torch", "cpu")
+def test_with_an_export_at_hand_torch_stays_out_of_the_process(weights_dir: Path) -> None:
+    open_model(LITE0, engine="onnxruntime", device="cpu", max_batch=1, weights_dir=weights_dir)
+    script = """
+        import sys
+        from pathlib import Path
+        import worker.service
+        from wire.choice import ModelChoice
+        from worker.engine import open_model
+
+        choice = ModelChoice(model="efficientnet_lite0")
+        model, engine = open_model(choice, engine="auto", max_batch=8, weights_dir=Path(sys.argv[1]))
+        engine.warm_up()
+        status = Path("/proc/self/status").read_text()
+        print("torch" in sys.modules, int(status.split("VmHWM:")[1].split()[0]) // 1024)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(weights_dir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    imported, megabytes = done.stdout.split()
+    print(f"peak memory without PyTorch: {megabytes} MB")
+    assert imported == "False"
+    assert int(megabytes) < 400  # PyTorch alone would be as much
 
 
 @without_cuda
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_where_there_is_none_says_which_torch_is_installed(model: Model, device: str) -> None:
+def test_cuda_where_there_is_none_says_which_torch_is_installed(device: str, weights_dir: Path) -> None:
     with pytest.raises(SettingsError, match=f"device {device}: torch ") as raised:
-        open_engine(model, engine="torch", device=device, max_batch=1)
+        open_model(LITE0, engine="torch", device=device, max_batch=1, weights_dir=weights_dir)
     assert torch.__version__ in str(raised.value)
     assert "--device cpu" in str(raised.value)
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "mps", "cuda:x", "meta"])
-def test_an_unknown_device_says_which_are_known(model: Model, device: str) -> None:
+def test_an_unknown_device_says_which_are_known(device: str, weights_dir: Path) -> None:
     with pytest.raises(SettingsError, match="known are auto, cpu, cuda"):
-        open_engine(model, engine="torch", device=device, max_batch=1)
+        open_model(LITE0, engine="auto", device=device, max_batch=1, weights_dir=weights_dir)
 
 
-def test_an_unknown_engine_says_which_are_known(model: Model) -> None:
-    with pytest.raises(SettingsError, match="unknown engine 'warp': known are auto, torch"):
-        open_engine(model, engine="warp", max_batch=1)  # type: ignore[arg-type]
+def test_an_unknown_engine_says_which_are_known(weights_dir: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown engine 'warp': known are auto, torch, onnxruntime"):
+        open_model(LITE0, engine="warp", max_batch=1, weights_dir=weights_dir)  # type: ignore[arg-type]
 
 
 @on_cuda
-def test_half_precision_on_cuda_agrees_with_float32(model: Model, photos: NDArray[np.uint8]) -> None:
-    engine = open_engine(model, engine="auto", max_batch=8)
+def test_half_precision_on_cuda_agrees_with_float32(weights_dir: Path, photos: NDArray[np.uint8]) -> None:
+    _, engine = open_model(LITE0, engine="torch", max_batch=8, weights_dir=weights_dir)
+    _, reference = open_model(LITE0, engine="torch", device="cpu", max_batch=8, weights_dir=weights_dir)
     assert engine.device == "cuda"
     engine.warm_up()
-    probabilities = engine.infer(photos)
-    expected = eager(model, photos)
-    assert probabilities.dtype == np.float32
-    assert (probabilities.argmax(1) == expected.argmax(1)).all()
-    np.testing.assert_allclose(probabilities, expected, atol=2e-2)
+    found, expected = engine.infer(photos), reference.infer(photos)
+    assert found.dtype == np.float32
+    assert (found.argmax(1) == expected.argmax(1)).all()
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+
+
+def test_onnxruntime_keeps_its_remarks_to_itself(
+    weights_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    open_model(LITE0, engine="onnxruntime", device="cpu", max_batch=1, weights_dir=weights_dir)
+    assert "CPUExecutionProvider" in onnxruntime.get_available_providers()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_top_k_is_best_first_and_ties_go_to_the_lower_index() -> None:

@@ -1,0 +1,247 @@
+"""The cache of exports: made once, by a child, whole or not at all, anew when something changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import pytest
+import torch
+import torchvision.models as zoo
+
+from tests.harness import wait_for
+from wire.choice import ModelChoice
+from wire.errors import NanofleetError, SettingsError
+from worker import exports
+from worker.engine import open_model
+from worker.exports import KEPT, ExportError, exported
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with a small network's checkpoint, and its export."""
+    folder = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    torch.save(zoo.squeezenet1_1(weights=None, num_classes=3).state_dict(), folder / "mine.pth")
+    exported(choice_in(folder), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as one likes."""
+    return Path(shutil.copytree(made, tmp_path / "weights"))
+
+
+def choice_in(folder: Path, **fields: object) -> ModelChoice:
+    model = f"squeezenet1_1@{folder / 'mine.pth'}"
+    return ModelChoice(**{"model": model, "crop": 64, "resize": 72, **fields})
+
+
+def entries(folder: Path) -> List[str]:
+    """Exports, and what should not be left beside them."""
+    names = (path.name for path in (folder / "nanofleet").iterdir())
+    return sorted(name for name in names if not name.endswith(".lock"))
+
+
+def test_an_entry_is_a_model_and_a_graph(folder: Path) -> None:
+    model, path = exported(choice_in(folder), folder)
+    assert (model.name, model.weights, model.classes) == ("squeezenet1_1", "mine.pth", ("0", "1", "2"))
+    assert not model.named
+    assert model.preprocessing.crop == 64
+    assert path.name.startswith("squeezenet1_1-")
+    assert entries(folder) == [path.with_suffix(".json").name, path.name]
+
+
+def test_it_is_exported_once_wherever_the_same_file_lies(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = entries(folder)
+    (folder / "elsewhere").mkdir()
+    moved = Path(shutil.copy(folder / "mine.pth", folder / "elsewhere"))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("x\ny\nz\n", encoding="utf-8")
+    choice = choice_in(folder, model=f"SqueezeNet1_1@{moved}", labels=labels)
+    model, _ = open_model(choice, engine="onnxruntime", device="cpu", max_batch=1, weights_dir=folder)
+    assert (model.classes, model.named) == (("x", "y", "z"), True)
+    assert entries(folder) == before
+    assert "exporting" not in caplog.text
+
+
+def test_other_weights_or_other_preprocessing_make_another(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = exported(choice_in(folder), folder)[1]
+    second = exported(choice_in(folder, mean="0.5,0.5,0.5"), folder)[1]
+    torch.manual_seed(1)
+    torch.save(zoo.squeezenet1_1(weights=None, num_classes=3).state_dict(), folder / "mine.pth")
+    third = exported(choice_in(folder), folder)[1]
+    assert len({first, second, third}) == 3
+    assert caplog.text.count("exporting") == 2
+
+
+def test_another_release_makes_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = exports._key(exports._bare(choice_in(folder)))
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "99.0")
+    assert exports._key(exports._bare(choice_in(folder))) != before
+
+
+def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path) -> None:
+    model, _ = exported(choice_in(folder), folder)
+    assert exported(choice_in(folder, sha256=model.sha256), folder)[0] == model
+    with pytest.raises(SettingsError, match="as --sha256 demands"):
+        exported(choice_in(folder, sha256="0" * 64), folder)
+    with pytest.raises(SettingsError, match="as --sha256 demands"):
+        exported(ModelChoice(model="efficientnet_lite0", sha256="0" * 64), folder)
+
+
+def test_the_childs_errors_are_the_workers(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="did you mean squeezenet1_1"):
+        exported(ModelChoice(model="squeezenet11"), folder)
+    with pytest.raises(SettingsError, match="cannot crop 80 pixels"):
+        exported(choice_in(folder, crop=80), folder)
+    with pytest.raises(SettingsError, match="No such file"):
+        exported(choice_in(folder, model=f"resnet18@{folder / 'missing.pth'}"), folder)
+
+
+def test_a_damaged_graph_is_made_anew(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, path = exported(choice_in(folder), folder)
+    for damage in (b"", b"no graph", path.read_bytes()[:1000]):
+        caplog.clear()
+        path.write_bytes(damage)
+        with pytest.raises(SettingsError, match=r"mine\.pth has 3 classes: name them in a file.*--labels"):
+            open_model(choice_in(folder), engine="onnxruntime", device="cpu", max_batch=2, weights_dir=folder)
+        assert "exporting it anew" in caplog.text
+    assert "exporting it anew" not in _reopened(folder, caplog)
+
+
+def _reopened(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
+    caplog.clear()
+    labels = folder / "labels.txt"
+    labels.write_text("x\ny\nz\n", encoding="utf-8")
+    _, engine = open_model(
+        choice_in(folder, labels=labels), engine="auto", device="cpu", max_batch=2, weights_dir=folder
+    )
+    assert engine.infer(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 3)
+    return caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"name": "x"}'])
+def test_a_damaged_description_is_made_anew(damage: bytes, folder: Path) -> None:
+    model, path = exported(choice_in(folder), folder)
+    path.with_suffix(".json").write_bytes(damage)
+    assert exported(choice_in(folder), folder) == (model, path)
+
+
+def start_exporting(folder: Path) -> subprocess.Popen[str]:
+    script = """
+        import logging, sys
+        from pathlib import Path
+        from wire.choice import ModelChoice
+        from worker.exports import exported
+
+        logging.basicConfig(level="INFO")
+        exported(ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), choice_in(folder).model_dump_json()]
+    return subprocess.Popen([*command, str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_workers_at_once_export_once(folder: Path) -> None:
+    before = entries(folder)
+    shutil.rmtree(folder / "nanofleet")
+    both = [start_exporting(folder) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "".join(said).count("exporting") == 1
+    assert entries(folder) == before
+
+
+def exporters(folder: Path) -> List[int]:
+    """The processes that export below a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if b"worker.export\0" in command and str(folder).encode() in command:
+            found.append(int(entry.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_told_to_stop_it_leaves_nothing(folder: Path) -> None:
+    shutil.rmtree(folder / "nanofleet")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(NanofleetError, match="told to stop"):
+        exported(choice_in(folder), folder, stop)
+    assert exporters(folder) == []
+    assert entries(folder) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_child_that_dies_is_an_export_error_and_auto_goes_on_with_torch(folder: Path) -> None:
+    shutil.rmtree(folder / "nanofleet")
+
+    def kill() -> None:
+        os.kill(wait_for(lambda: exporters(folder), what="a child")[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ExportError, match="exit code -9"):
+        exported(choice_in(folder), folder)
+    killer.join()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    labels = folder / "labels.txt"
+    labels.write_text("x\ny\nz\n", encoding="utf-8")
+    choice = choice_in(folder, labels=labels)
+    _, engine = open_model(choice, engine="auto", device="cpu", max_batch=1, weights_dir=folder)
+    killer.join()
+    assert engine.name == "torch"
+    assert "onnxruntime is faster, but the export ended" in engine.why
+
+
+def test_what_nobody_used_for_long_goes(folder: Path) -> None:
+    old = folder / "nanofleet" / "old-0123.json"
+    old.write_text(json.dumps({}), encoding="utf-8")
+    old.with_suffix(".onnx").touch()
+    _, used = exported(choice_in(folder), folder)
+    long_ago = time.time() - KEPT - 60
+    for path in (old, used.with_suffix(".json")):
+        os.utime(path, (long_ago, long_ago))
+    exported(choice_in(folder), folder)  # uses it, and so keeps it
+    exported(choice_in(folder, crop=65), folder)
+    assert not old.exists()
+    assert not old.with_suffix(".onnx").exists()
+    assert used.exists()
+
+
+def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    exports._temporary_folder.cache_clear()
+    _, path = exported(choice_in(folder), tmp_path / "file")
+    assert "the export is made again at each start" in caplog.text
+    assert path.exists()
+    shutil.rmtree(path.parent)
+    exports._temporary_folder.cache_clear()
