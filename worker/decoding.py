@@ -49,9 +49,9 @@ _TURNS = {
     7: _Turn(Image.Transpose.TRANSVERSE, True, (True, True)),
     8: _Turn(Image.Transpose.ROTATE_90, True, (False, True)),
 }
-#: libjpeg scales with another filter than Pillow, so this times the pixels wanted are left for Pillow's. Of 1020
-#: crops of photos at 720 to 2160 pixels, efficientnet_lite0 gave another label than with full decoding to 2.5%
-#: when it was 1, to 1.1% when it was 2, and to 0.6% when it was 3: close calls all of them but two, with 1.
+#: libjpeg scales with another filter than Pillow, so this times the pixels wanted are left for Pillow's. Of
+#: 1020 crops of photos at 720 to 2160 pixels, efficientnet_lite0 gave another label than with full decoding
+#: to 2.5% when it was 1, to 1.1% when it was 2, to 0.6% when it was 3: all but two of them close calls.
 DRAFT_GAP = 3
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
