@@ -67,10 +67,9 @@ def run(settings: WorkerSettings) -> int:
         stop = threading.Event()
         worker = Worker(settings, worker_id, stop)
         # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-        with worker.lineup.opened(settings.choice), _stop_signals(stop):
+        with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_thread():
             connection = worker.connect_to(broker)
-            threads = worker.engine_thread(), worker.control.following(), worker.metrics_server()
-            with threads[0], threads[1], threads[2] as metrics_url, connection:
+            with worker.control.following(), worker.metrics_server() as metrics_url, connection:
                 if metrics_url:
                     log.info("metrics on %s", metrics_url)
                 if connection.wait_connected(stop):
