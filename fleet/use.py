@@ -47,7 +47,11 @@ def use(settings: UseSettings) -> int:
         if not workers:
             raise NanofleetError("no worker is online; the command waits with the broker for those that come")
         alone = settings.worker is not None
-        return 0 if _await(fleet, workers, command, settings.timeout, console, alone=alone) else 1
+        if _await(fleet, workers, command, settings.timeout, console, alone=alone):
+            return 0
+        which = f" --worker {settings.worker}" if alone else ""
+        console.print(f"The command stays with the broker; nanofleet models reset{which} takes it back.")
+        return 1
 
 
 def reset(settings: ResetSettings) -> int:
@@ -212,7 +216,11 @@ def _use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> i
     canaries = free[: settings.canary]
     before = Observed()
     command: Optional[ModelCommand] = None
-    _observe(fleet, canaries, before, settings, console, "as they are")
+    if not _observe(fleet, canaries, before, settings, console, "as they are"):
+        raise NanofleetError(
+            f"{before.frames} frames came within {settings.timeout:g} s, and a canary is judged by "
+            f"{settings.canary_frames} before and after; nothing was changed"
+        )
     with _canaries(fleet, canaries, settings, console) as changed:
         if changed:
             after = Observed()
@@ -285,8 +293,7 @@ def _judge(
     slowest = before.p95 * settings.max_slowdown
     return [
         Bound("rejected", f"{after.rejections:.1%}", f"{allowed:.1%}", after.rejections <= allowed),
-        # Without frames before the change there is nothing to be slower than.
-        Bound("p95", f"{after.p95:.0f} ms", f"{slowest:.0f} ms", not before.total_ms or after.p95 <= slowest),
+        Bound("p95", f"{after.p95:.0f} ms", f"{slowest:.0f} ms", after.p95 <= slowest),
         Bound(
             f"agreement on {compared} frames",
             f"{agreement:.1%}",

@@ -145,6 +145,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
         refused = models("use", model)
         assert refused.returncode == 1, refused.stdout
         assert "failed" in refused.stdout
+        assert "nanofleet models reset takes it back" in refused.stdout
         change = latest(listener, worker).change
         assert change is not None
         assert (change.state, change.model, change.instead_of) == ("failed", model, MODEL)
