@@ -186,7 +186,7 @@ class Workers:
             settings.open_broker(),
             "nanofleet-demo-watch",
             on_delivery=self._hear,
-            subscriptions=[settings.topics.worker("+")],
+            subscriptions={settings.topics.worker("+"): 1},
         ) as connection:
             connection.wait_connected(threading.Event())
             while len(self._online) < total:

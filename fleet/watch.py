@@ -40,7 +40,7 @@ class Fleet:
             broker,
             f"nanofleet-operator-{uuid.uuid4().hex[:12]}",
             on_delivery=self._receive,
-            subscriptions=follow,
+            subscriptions=dict.fromkeys(follow, 1),
         )
 
     def __enter__(self) -> Fleet:

@@ -69,7 +69,7 @@ class Publisher:
             broker,
             f"nanofleet-publisher-{uuid.uuid4().hex[:12]}",
             on_delivery=self._receive,
-            subscriptions=listen,
+            subscriptions=dict.fromkeys(listen, 1),
             session_expiry=SESSION_EXPIRY,
         )
         self._topics = topics

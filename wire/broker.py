@@ -29,6 +29,8 @@ class Broker:
     user: Optional[str] = None
     password: Optional[str] = field(default=None, repr=False)
     tls: Optional[ssl.SSLContext] = field(default=None, repr=False)
+    #: Seconds between two signs of life; either side gives the other up after one and a half of it.
+    keepalive: int = 30
 
     @property
     def websocket(self) -> bool:
@@ -56,6 +58,12 @@ class BrokerSettings(Settings):
         None, description="Client certificate (PEM), if the broker asks for one"
     )
     key_file: Optional[Path] = Field(None, description="Private key of the client certificate")
+    keepalive: int = Field(
+        30,
+        ge=2,
+        le=65535,
+        description="Seconds between signs of life; a dead line is noticed after 1.5 times that",
+    )
 
     @field_validator("root")
     @classmethod
@@ -104,6 +112,7 @@ class BrokerSettings(Settings):
             user=unquote(url.username) if url.username else None,
             password=self._password(),
             tls=self._tls() if url.scheme in ("mqtts", "wss") else None,
+            keepalive=self.keepalive,
         )
 
     def _password(self) -> Optional[str]:

@@ -22,7 +22,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -36,7 +36,6 @@ from wire.errors import ConnectionRefused, DuplicateMember
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE = 30  # seconds; a dead member is noticed after one and a half of it
 CONNACK_TIMEOUT = 10.0
 MAX_BACKOFF = 30.0
 #: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
@@ -116,10 +115,12 @@ class Connection:
         on_connected: Callable[[bool], None] = lambda session_present: None,
         on_lost: Callable[[], None] = lambda: None,
         on_failure: Callable[[BaseException], None] = lambda failure: None,
-        subscriptions: Sequence[str] = (),
+        subscriptions: Optional[Mapping[str, int]] = None,
         will: Optional[Publication] = None,
+        will_delay: int = 0,
         session_expiry: int = 0,
         receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM,
+        reconnect: bool = True,
     ) -> None:
         """Prepare a connection.
 
@@ -130,10 +131,13 @@ class Connection:
             on_connected: hears each CONNACK, and whether the broker still had the session.
             on_lost: hears that the connection is gone (it will be retried).
             on_failure: hears what ended the thread, when nothing will be retried.
-            subscriptions: topic filters, at QoS 1.
+            subscriptions: topic filters with their QoS, 0 or 1. What comes at QoS 0 is not kept for a member
+                that is away.
             will: published by the broker when this member vanishes.
+            will_delay: seconds that the broker waits with it; a member that returns in time has not vanished.
             session_expiry: seconds for which the broker keeps the session of a vanished member.
             receive_maximum: messages that the broker may send ahead of their acks.
+            reconnect: whether to connect again after a loss; without, a loss ends the thread.
         """
         self.broker = broker
         self.client_id = client_id
@@ -149,10 +153,12 @@ class Connection:
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._on_failure = on_failure
-        self._subscriptions = list(subscriptions)
+        self._subscriptions = dict(subscriptions or {})
         self._left_subscriptions: List[str] = []
+        self._subscribing: Dict[int, List[str]] = {}
         self._session_expiry = session_expiry
         self._receive_maximum = receive_maximum
+        self._reconnect = reconnect
         self._window = DEFAULT_RECEIVE_MAXIMUM
         self._queue: Deque[Publication] = collections.deque()
         self._in_flight: Dict[int, Publication] = {}
@@ -163,7 +169,7 @@ class Connection:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._client = self._make_client(will)
+        self._client = self._make_client(will, will_delay)
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
 
     # --- for any thread -----------------------------------------------------------------------------
@@ -207,9 +213,12 @@ class Connection:
         with contextlib.suppress(OSError):
             self._wake_write.send(b"\0")
 
-    def unsubscribe(self) -> None:
-        """Leave all subscriptions, for good; `unsubscribed` is set once the broker has confirmed it."""
-        self.call(self._unsubscribe)
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Leave some subscriptions, for good; `unsubscribed` is set once the broker has confirmed it.
+
+        They may be an earlier connection's: the broker's session has them, too.
+        """
+        self.call(lambda: self._unsubscribe(topics))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -237,7 +246,7 @@ class Connection:
             self._client.ack(delivery.mid, delivery.qos)
         return True
 
-    def _make_client(self, will: Optional[Publication]) -> mqtt.Client:
+    def _make_client(self, will: Optional[Publication], will_delay: int) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
@@ -252,7 +261,9 @@ class Connection:
         if self.broker.tls is not None:
             client.tls_set_context(self.broker.tls)
         if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+            properties = Properties(PacketTypes.WILLMESSAGE)
+            properties.WillDelayInterval = will_delay
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
         client.max_inflight_messages_set(0)  # the queue is ours; paho only holds what is in flight
         client.max_queued_messages_set(0)
         client.on_connect = self._handle_connack
@@ -295,7 +306,7 @@ class Connection:
             if was_connected:
                 backoff = 1.0
                 self._on_lost()
-            if self._closing:
+            if self._closing or not self._reconnect:
                 return
             verb = "lost" if was_connected else "cannot reach"
             log.warning("%s %s: %s; trying again in %.0f s", verb, self.broker, self._lost_because, backoff)
@@ -322,7 +333,7 @@ class Connection:
         self._client.connect(
             self.broker.host,
             self.broker.port,
-            keepalive=KEEPALIVE,
+            keepalive=self.broker.keepalive,
             clean_start=False,
             properties=properties,
         )
@@ -400,9 +411,10 @@ class Connection:
         if publication.on_puback:
             publication.on_puback(PACKET_TOO_LARGE)
 
-    def _unsubscribe(self) -> None:
-        self._left_subscriptions += self._subscriptions
-        self._subscriptions = []
+    def _unsubscribe(self, topics: Sequence[str]) -> None:
+        self._left_subscriptions += topics
+        for topic in topics:
+            self._subscriptions.pop(topic, None)
         if self.connected.is_set():
             self._client.unsubscribe(self._left_subscriptions)
 
@@ -439,7 +451,10 @@ class Connection:
         self.epoch += 1
         self.connected.set()
         if self._subscriptions:
-            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+            wanted = [(topic, SubscribeOptions(qos=qos)) for topic, qos in self._subscriptions.items()]
+            _, mid = client.subscribe(wanted)
+            assert mid is not None
+            self._subscribing = {mid: list(self._subscriptions)}
         if self._left_subscriptions:
             client.unsubscribe(self._left_subscriptions)  # the broker's session still has them
         self._on_connected(flags.session_present)
@@ -509,7 +524,7 @@ class Connection:
         reasons: List[ReasonCode],
         properties: Optional[Properties],
     ) -> None:
-        refused = [f"{t} ({r})" for t, r in zip(self._subscriptions, reasons) if r.is_failure]
+        refused = [f"{t} ({r})" for t, r in zip(self._subscribing.pop(mid, []), reasons) if r.is_failure]
         if refused:
             raise ConnectionRefused(
                 f"{self.broker} does not let this member read {', '.join(refused)}: check the broker's ACL"

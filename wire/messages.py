@@ -59,6 +59,7 @@ class Reason(str, Enum):
     IMAGE_TOO_LARGE = "image_too_large"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMEOUT = "decoder_timeout"
+    POISON = "poison"
 
 
 class Message(BaseModel):
@@ -170,11 +171,17 @@ class Change(BaseModel):
 class WorkerStatus(Message):
     """One worker as the fleet sees it.
 
-    `started_at` tells two processes apart that were given the same id.
+    `started_at` tells two processes apart that were given the same id. Workers of the same `group` and
+    `inputs` adopt each other's frames: of one that is `lost`, or silent for longer than its lease, another
+    drains the session and ends it; then it is `adopted`.
     """
 
     worker: str
     state: Literal["online", "draining", "offline", "lost", "adopted"]
+    group: str = Field("", description="The shared subscription's")
+    inputs: Tuple[str, ...] = Field((), description="Topic templates it reads frames from")
+    lease_seconds: float = Field(30.0, gt=0, description="Silence for longer than this means it is gone")
+    adopter: str = Field("", description="The worker that drains, or has drained, this one's session")
     model: str
     weights: str
     engine: str

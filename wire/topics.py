@@ -20,6 +20,11 @@ def is_id(text: str) -> bool:
     return ID.fullmatch(text) is not None
 
 
+def client_id(worker: str) -> str:
+    """The MQTT client id of a worker, by which the broker keeps its session and another may adopt it."""
+    return f"nanofleet-worker-{worker}"
+
+
 @dataclass(frozen=True)
 class Topics:
     """The topics below one root."""

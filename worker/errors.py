@@ -9,7 +9,8 @@
     ├── CorruptImage                corrupt_image
     ├── ImageTooLarge               image_too_large
     ├── DecoderCrashed              decoder_crashed
-    └── DecoderTimeout              decoder_timeout
+    ├── DecoderTimeout              decoder_timeout
+    └── Poison                      poison
 
 The text of a FrameError becomes the Rejection's detail. Everything else that is raised on a frame's
 path is a defect of the worker's: it is logged with its traceback and ends the process, because the
@@ -81,3 +82,9 @@ class DecoderTimeout(FrameError):
     """The decoder process took longer than it may."""
 
     reason = Reason.DECODER_TIMEOUT
+
+
+class Poison(FrameError):
+    """The whole worker died with this frame at work, more than once."""
+
+    reason = Reason.POISON

@@ -7,8 +7,9 @@ import binascii
 import hashlib
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,7 @@ from wire.messages import (
 from worker.errors import EmptyPayload, Expired, InvalidEnvelope, PayloadTooLarge
 
 if TYPE_CHECKING:
+    from worker.inbox import Inbox
     from worker.serving import Shadow
 
 _DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,", re.ASCII)
@@ -39,6 +41,8 @@ class Frame:
     delivery: Delivery
     camera: str
     frame_id: str
+    #: Its id before the envelope is opened: known before anything in the payload is looked at.
+    delivered_id: str
     received_at: datetime = field(default_factory=utc_now)
     captured_at: Optional[datetime] = None
     image: bytes = b""
@@ -46,6 +50,10 @@ class Frame:
     received: float = field(default_factory=time.perf_counter)
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
     settled: bool = False
+    #: Where its ack belongs; set when it is admitted.
+    inbox: Optional[Inbox] = None
+    _kept_in: Optional[Path] = None
+    _digest: bytes = b""
     #: Its second way through the former model, while the two are compared.
     shadow: Optional[Shadow] = None
 
@@ -54,7 +62,37 @@ class Frame:
         """A frame that has an id, and nothing else looked at yet."""
         given = delivery.user_properties.get(FRAME_ID_PROPERTY, "")
         frame_id = given if re.fullmatch(FRAME_ID, given) else _hash(camera, delivery.payload)
-        return cls(delivery, camera, frame_id)
+        return cls(delivery, camera, frame_id, delivered_id=frame_id)
+
+    def redelivered(self, delivery: Delivery) -> None:
+        """The broker has sent it again: that is what will be acked. The payload is the same."""
+        self.delivery = replace(delivery, payload=self.delivery.payload)
+
+    def put_aside(self, file: Path) -> None:
+        """Keep the payload in a file while the frame waits.
+
+        Raises:
+            OSError: it cannot be written; the payload stays in memory.
+        """
+        digest = self.digest()
+        file.write_bytes(self.delivery.payload)
+        self._digest, self._kept_in = digest, file
+        self.delivery = replace(self.delivery, payload=b"")
+
+    def take_up(self) -> None:
+        """Have the payload in memory again, if it was put aside.
+
+        Raises:
+            OSError: the file is gone.
+        """
+        if self._kept_in is not None:
+            self.delivery = replace(self.delivery, payload=self._kept_in.read_bytes())
+            self._kept_in.unlink()
+            self._kept_in = None
+
+    def digest(self) -> bytes:
+        """A hash of the payload, wherever that is."""
+        return self._digest or hashlib.blake2b(self.delivery.payload, digest_size=16).digest()
 
     def unwrap(self, max_payload: int) -> None:
         """Find the image, the frame's own id and its time of capture in the payload and its properties.

@@ -1,7 +1,6 @@
 """The frames in hand. It acks them in the order in which they came [MQTT 5, 4.6.0-2].
 
-All calls come from the network thread. The broker never sends more than the window ahead of the acks,
-and that alone bounds a worker's memory: nothing behind the inbox holds a frame that is not in it.
+All calls come from the network thread.
 """
 
 from __future__ import annotations
@@ -33,15 +32,16 @@ class Inbox:
 
     def admit(self, frame: Frame) -> bool:
         """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""
-        message = _message(frame.delivery)
-        copies = self._orphans.get(message)
-        if not copies:
+        message = _message(frame) if self._orphans else None  # hashing takes time, and orphans are rare
+        copies = self._orphans.get(message) if message else None
+        if not message or not copies:
+            frame.inbox = self
             self._order.append(frame)
             return True
         known = copies.pop(0)
         if not copies:
             del self._orphans[message]
-        known.delivery = frame.delivery
+        known.redelivered(frame.delivery)
         self._order.append(known)
         self._ack_settled()
         return False
@@ -54,7 +54,7 @@ class Inbox:
     def lost(self) -> None:
         """The connection is gone, and with it the right to ack: the broker will deliver these again."""
         for frame in self._order:
-            self._orphans.setdefault(_message(frame.delivery), []).append(frame)
+            self._orphans.setdefault(_message(frame), []).append(frame)
         self._order.clear()
 
     def connected(self, session_present: bool) -> None:
@@ -67,6 +67,7 @@ class Inbox:
             self._ack(self._order.popleft().delivery)
 
 
-def _message(delivery: Delivery) -> _Message:
+def _message(frame: Frame) -> _Message:
     # Not the frame's id: an envelope may change that later, and two cameras may count alike.
-    return delivery.topic, delivery.user_properties.get(FRAME_ID_PROPERTY), delivery.payload
+    delivery = frame.delivery
+    return delivery.topic, delivery.user_properties.get(FRAME_ID_PROPERTY), frame.digest()

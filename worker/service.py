@@ -20,13 +20,17 @@ import numpy as np
 import wire
 from wire.broker import Broker
 from wire.choice import ModelChoice
-from wire.connection import PACKET_TOO_LARGE, Connection, Delivery, Publication
-from wire.errors import ConnectionRefused, DecodeError, DuplicateMember
+from wire.connection import Connection, Delivery, Publication
+from wire.errors import DecodeError, DuplicateMember
 from wire.messages import Candidate, Change, Rejection, Result, WorkerStatus, utc_now
-from wire.topics import is_id
+from wire.topics import client_id, is_id
+from worker.admission import Admission
+from worker.adoption import Adoption
+from worker.attempts import Attempts
 from worker.batcher import Batcher
 from worker.control import Control
 from worker.decoder import DecoderPool, Pixels
+from worker.drain import Drain
 from worker.engine import open_model, top_k
 from worker.errors import FrameError
 from worker.frame import Frame
@@ -35,21 +39,19 @@ from worker.inbox import Inbox
 from worker.lineup import Lineup
 from worker.metrics import Metrics, serve_metrics
 from worker.model import Model
+from worker.outbox import Answer, Outbox
+from worker.peers import Peers
 from worker.serving import Job, Serving, Shadow, Work
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-#: A broker that has nothing left to hand over is silent for this long, in seconds.
-QUIET = 0.5
+#: Seconds that the broker waits before it calls a vanished worker lost.
+WILL_DELAY = 5
+#: Statuses that may fail to come before a worker counts as gone.
+LEASE_STATUSES = 3
 #: A connection that is lost within so many seconds, time and again, has another reason than the network.
 SHORT_LIFE = 5.0
-PUBLISHED = {0x00, 0x10}  # success, and success without a subscriber: nobody listens just now
-#: What the broker will say on every other try, too.
-FINAL = {
-    0x87: "its ACL does not let this worker write there",
-    PACKET_TOO_LARGE: "the answer is larger than the packets it takes; lower --top-k",
-}
 
 
 def run(settings: WorkerSettings) -> int:
@@ -69,7 +71,7 @@ def run(settings: WorkerSettings) -> int:
         # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
         with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_thread():
             connection = worker.connect_to(broker)
-            with worker.control.following(), worker.metrics_server() as metrics_url, connection:
+            with worker.admission, worker.following(), worker.metrics_server() as metrics_url, connection:
                 if metrics_url:
                     log.info("metrics on %s", metrics_url)
                 if connection.wait_connected(stop):
@@ -103,6 +105,12 @@ class Worker:
         self.worker_id = worker_id
         self.topics = settings.topics
         self.subscriptions = [f"$share/{settings.group}/{t.filter}" for t in settings.templates]
+        self.admission = Admission(
+            Attempts(settings.state_dir / f"{worker_id}.attempts", 4 * settings.window),
+            settings.window,
+            settings.state_dir / f"{worker_id}.waiting",
+            self._work,
+        )
         self.lineup = Lineup(self._load, call=self._call, stop=stop)
         commands = [self.topics.model_command(worker_id), self.topics.model_command()]
         self.control = Control(
@@ -115,17 +123,17 @@ class Worker:
         self._templates = settings.templates
         self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
         self._inbox = Inbox(self._ack)
+        self._adoption: Optional[Adoption] = None
+        self._drain: Optional[Drain] = None
         self._stop = stop
         self._failure: Optional[BaseException] = None
-        self._refused: List[Tuple[Frame, Union[Result, Rejection]]] = []
         self._started_at = utc_now()
         self._state = "online"
         self._answered = 0
-        self._last_delivery = 0.0
         self._connected_at = 0.0
         self._short_lives = 0
         self._last_status = (time.monotonic(), 0)
-        self.metrics = Metrics(in_hand=lambda: len(self._inbox))
+        self.metrics = Metrics(in_hand=self._in_hand)
 
     # --- startup ------------------------------------------------------------------------------------
 
@@ -165,18 +173,23 @@ class Worker:
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
         self._show_model()
+        self._peers = Peers(self._status("online"), self.settings.adopt_after)
+        own = [*self.subscriptions, self.topics.worker(self.worker_id), *self.control.topics]
         self.connection = Connection(
             broker,
-            f"nanofleet-worker-{self.worker_id}",
-            on_delivery=self._receive,
+            client_id(self.worker_id),
+            on_delivery=self._hear,
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._fail,
-            subscriptions=[*self.subscriptions, self.topics.worker(self.worker_id), *self.control.topics],
+            # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
+            subscriptions={**dict.fromkeys(own, 1), self.topics.worker("+"): 0},
             will=self._status_publication("lost"),
+            will_delay=WILL_DELAY,
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
         )
+        self._outbox = Outbox(self.connection, self.topics, self._published)
         return self.connection
 
     @contextlib.contextmanager
@@ -189,6 +202,10 @@ class Worker:
         finally:
             self._batcher.close()
             thread.join(timeout=5)
+
+    def following(self) -> contextlib.AbstractContextManager[None]:
+        """Follow the commands that name a model while the block lasts."""
+        return self.control.following()
 
     def _call(self, function: Callable[[], None]) -> None:
         self.connection.call(function)
@@ -212,8 +229,7 @@ class Worker:
             BaseException: whatever ended a thread.
         """
         while not self._stop.wait(self.settings.status_interval):
-            self.connection.call(self._publish_status)
-            self.connection.call(self._retry_refused)
+            self.connection.call(self._tick)
         if self._failure is not None:
             raise self._failure
 
@@ -222,16 +238,60 @@ class Worker:
         self._failure = self._failure or failure
         self._stop.set()
 
-    def _receive(self, delivery: Delivery) -> None:
-        self._last_delivery = time.monotonic()
+    def _tick(self) -> None:
+        self._publish_status()
+        self._outbox.retry()
+        free = self._adoption is None or self._adoption.ended
+        if free and self._state == "online" and self.connection.connected.is_set():
+            orphan = self._peers.orphan()
+            self._adoption = self._adopt(orphan) if orphan else None
+
+    def _adopt(self, dead: WorkerStatus) -> Adoption:
+        adoption = Adoption(
+            self.connection.broker,
+            dead,
+            by=self.worker_id,
+            topics=self.topics,
+            subscriptions=self.subscriptions,
+            window=self.settings.window,
+            session_expiry=self.settings.session_expiry,
+            claim_interval=self.settings.status_interval,
+            stop=self._stop,
+            call=self._call,
+            receive=self._receive,
+        )
+        adoption.start()
+        return adoption
+
+    def _in_hand(self) -> int:
+        return len(self._inbox) + (len(self._adoption.inbox) if self._adoption else 0)
+
+    def _hear(self, delivery: Delivery) -> None:
+        if self._drain and delivery.topic == self.topics.worker(self.worker_id):
+            self._drain.hear_marker(delivery.payload)
+        elif self._drain and self._camera(delivery.topic):
+            self._drain.hear_frame()
+        self._receive(delivery, self._inbox)
+
+    def _receive(self, delivery: Delivery, inbox: Inbox) -> None:
         camera = self._camera(delivery.topic)
-        frame = Frame.receive(delivery, camera or "")
-        if not self._inbox.admit(frame):
-            return
-        if camera is None:
-            self._inbox.settle(frame)  # its ack, too, has to wait for those before it
+        if delivery.qos == 0 and (camera is None or self.admission.full):
+            # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
             self._receive_other(delivery)
             return
+        frame = Frame.receive(delivery, camera or "")
+        if not inbox.admit(frame):
+            return
+        if camera is None:
+            inbox.settle(frame)  # its ack, too, has to wait for those before it
+            self._receive_other(delivery)
+            return
+        try:
+            self.admission.submit(frame)
+        except FrameError as error:
+            self._reject(frame, error)
+
+    def _work(self, frame: Frame) -> None:
         try:
             frame.unwrap(self.settings.max_payload)
             frame.check_age(self.settings.max_age)
@@ -246,28 +306,39 @@ class Worker:
         return cameras[0] if cameras and is_id(cameras[0]) else None
 
     def _receive_other(self, delivery: Delivery) -> None:
-        if delivery.topic == self.topics.worker(self.worker_id):
-            self._look_for_twin(delivery)
+        if delivery.topic.startswith(self.topics.worker("")):
+            self._hear_status(delivery)
         elif delivery.topic in self.control.topics:
             self.control.receive(delivery.topic, delivery.payload)
+        elif self._camera(delivery.topic):
+            self.metrics.ignored.inc()
+            log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)
         else:
             self.metrics.ignored.inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
 
-    def _look_for_twin(self, delivery: Delivery) -> None:
+    def _hear_status(self, delivery: Delivery) -> None:
+        if not delivery.payload:  # somebody tidied up
+            return
+        try:
+            status = WorkerStatus.decode(delivery.payload)
+        except DecodeError as error:
+            log.warning("%s: %s", delivery.topic, error)
+            return
+        if delivery.topic == self.topics.worker(self.worker_id):
+            self._look_for_twin(status, retained=delivery.retain)
+        elif delivery.topic == self.topics.worker(status.worker):
+            self._peers.hear(status)
+
+    def _look_for_twin(self, status: WorkerStatus, retained: bool) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
         Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
         tell the one that loses it, but when it comes back it finds the other's status. What it finds on
         its first connection is only what an earlier life of its own has left.
         """
-        try:
-            status = WorkerStatus.decode(delivery.payload)
-        except DecodeError as error:
-            log.warning("%s: %s", delivery.topic, error)
-            return
         ours = status.started_at == self._started_at
-        if ours or status.state != "online" or (delivery.retain and not self.connection.reconnects):
+        if ours or status.state != "online" or (retained and not self.connection.reconnects):
             return
         if status.started_at > self._started_at:
             raise DuplicateMember(
@@ -344,7 +415,7 @@ class Worker:
             ):
                 self.metrics.stage.labels(stage).observe(seconds)
             result = self._result(frame, serving.model, pixels, row, queued, inference, len(batch))
-            self.connection.call(lambda frame=frame, result=result: self._answer(frame, result))  # type: ignore[misc]
+            self.connection.call(lambda frame=frame, result=result: self._outbox.put(frame, result))  # type: ignore[misc]
 
     def _result(
         self,
@@ -393,41 +464,12 @@ class Worker:
             detail=str(error),
             received_at=frame.received_at,
         )
-        self._answer(frame, rejection)
+        self._outbox.put(frame, rejection)
 
-    def _answer(self, frame: Frame, answer: Union[Result, Rejection]) -> None:
-        """Publish an answer; its PUBACK settles the frame."""
-        published = time.perf_counter()
-        of = self.topics.results if isinstance(answer, Result) else self.topics.rejects
-        topic = of(frame.camera)
-
-        def settle(reason_code: int) -> None:
-            if reason_code in FINAL:
-                raise ConnectionRefused(
-                    f"{self.connection.broker} refuses {topic}: {FINAL[reason_code]}; without its answer the "
-                    "frame cannot be acked, and stays with the broker"
-                )
-            if reason_code not in PUBLISHED:
-                log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
-                self._refused.append((frame, answer))
-                return
-            self._count(frame, answer, time.perf_counter() - published)
-            self._inbox.settle(frame)
-
-        payload = answer.encode()
-        reply_to = frame.delivery.response_topic
-        if reply_to is not None and self.topics.is_reply(reply_to):
-            # Before the other: when that one's PUBACK settles the frame, this one is out as well.
-            correlation = frame.delivery.correlation_data
-            self.connection.publish(Publication(reply_to, payload, correlation_data=correlation))
-        self.connection.publish(Publication(topic, payload, on_puback=settle))
-
-    def _retry_refused(self) -> None:
-        refused, self._refused = self._refused, []
-        for frame, answer in refused:
-            self._answer(frame, answer)
-
-    def _count(self, frame: Frame, answer: Union[Result, Rejection], publishing: float) -> None:
+    def _published(self, frame: Frame, answer: Answer, publishing: float) -> None:
+        self.admission.done(frame)
+        assert frame.inbox is not None
+        frame.inbox.settle(frame)
         self._answered += 1
         if isinstance(answer, Rejection):
             self.metrics.frames.labels("rejected", answer.reason.value).inc()
@@ -452,6 +494,7 @@ class Worker:
 
     def _lost(self) -> None:
         self._inbox.lost()
+        self._peers.forget()
         self.metrics.connected.set(0)
         lived = time.monotonic() - self._connected_at
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
@@ -488,15 +531,21 @@ class Worker:
         self.connection.publish(self._status_publication(self._state))
 
     def _status_publication(self, state: str) -> Publication:
+        return Publication(self.topics.worker(self.worker_id), self._status(state).encode(), retain=True)
+
+    def _status(self, state: str) -> WorkerStatus:
         now, answered = time.monotonic(), self._answered
         then, before = self._last_status
         # Two statuses at almost the same time say nothing about the rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last_status = (now, answered)
         model, engine = self.lineup.serving.model, self.lineup.serving.engine
-        status = WorkerStatus(
+        return WorkerStatus(
             worker=self.worker_id,
             state=state,
+            group=self.settings.group,
+            inputs=[template.text for template in self._templates],
+            lease_seconds=LEASE_STATUSES * self.settings.status_interval,
             model=model.name,
             weights=model.weights,
             engine=engine.name,
@@ -506,11 +555,10 @@ class Worker:
             started_at=self._started_at,
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
-            in_hand=len(self._inbox),
+            in_hand=self._in_hand(),
             accepts_control=not self.settings.ignore_control,
             change=self._change(),
         )
-        return Publication(self.topics.worker(self.worker_id), status.encode(), retain=True)
 
     def _change(self) -> Optional[Change]:
         change, comparison = self.control.change, self.lineup.comparison
@@ -527,12 +575,20 @@ class Worker:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id.
         """
         deadline = time.monotonic() + self.settings.drain_timeout
+        if self._adoption is not None:
+            self._adoption.join()  # its session stays, for another to adopt
         self._state = "draining"
-        log.info("draining: %d frames in hand; interrupt again to leave at once", len(self._inbox))
+        log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
         self.connection.call(self._publish_status)
-        self.connection.unsubscribe()
+        self._drain = Drain(
+            self.connection, self._inbox, self.subscriptions, lambda: self._status_publication("draining")
+        )
+        next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
             self.connection.check()
+            if time.monotonic() > next_status:  # or the others would take it for dead
+                self.connection.call(self._tick)
+                next_status += self.settings.status_interval
             if time.monotonic() > deadline:
                 log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
                 self.connection.close(send_will=True)
@@ -546,5 +602,5 @@ class Worker:
     def _drained(self) -> bool:
         if not self.connection.connected.is_set():
             return len(self._inbox) == 0  # what the broker holds stays in the session, for the next start
-        quiet = time.monotonic() - self._last_delivery > QUIET
-        return self.connection.unsubscribed.is_set() and len(self._inbox) == 0 and quiet
+        assert self._drain is not None
+        return self._drain.finished()

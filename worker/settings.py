@@ -69,7 +69,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_batch: int = Field(8, ge=1, le=256, description="Frames the engine takes at once, at most")
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
     window: int = Field(
-        32, ge=1, le=65535, description="Frames in hand, at most (MQTT Receive Maximum); bounds memory"
+        32, ge=1, le=65535, description="Frames at work, at most (also MQTT Receive Maximum); bounds memory"
     )
     max_age: Optional[float] = Field(
         None, gt=0, description="Seconds after which a frame is too old to classify"
@@ -82,7 +82,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
     )
     metrics_host: str = Field("127.0.0.1", description="Address the metrics listen on; 0.0.0.0 for all")
-    state_dir: Path = Field(default_factory=_default_state_dir, description="Where the worker keeps its id")
+    state_dir: Path = Field(
+        default_factory=_default_state_dir, description="Where the worker keeps its id and its notes"
+    )
     session_expiry: int = Field(
         86_400,
         ge=1,
@@ -93,6 +95,11 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"
     )
     status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
+    adopt_after: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds until this worker takes over the frames of one that does not return; 0: never",
+    )
     drain_timeout: float = Field(60.0, ge=0, description="Seconds to answer what is in hand when stopping")
 
     @field_validator("worker_id")

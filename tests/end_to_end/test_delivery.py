@@ -194,7 +194,8 @@ def test_acks_go_in_the_order_of_receipt(
     delivered = re.findall(rf"Sending PUBLISH to {client} \(d\d, q1, r\d, m(\d+)", log)
     acked = re.findall(rf"Received PUBACK from {client} \(Mid: (\d+)", log)
     assert len(delivered) > sent + 5
-    assert acked == delivered
+    assert acked == delivered[: len(acked)]
+    assert len(delivered) - len(acked) <= 1  # its own status `offline`, with which it leaves
 
 
 def test_sigterm_drains_and_leaves_nothing_behind(

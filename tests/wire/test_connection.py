@@ -52,7 +52,7 @@ class Member:
             on_connected=self.sessions.append,
             on_lost=self._lost,
             on_failure=self.failures.append,
-            subscriptions=subscriptions,
+            subscriptions=dict.fromkeys(subscriptions, 1),
             **options,
         )
 
@@ -334,7 +334,7 @@ def test_unsubscribing_holds_across_a_reconnect(
     writer = join(broker.url)
     assert send(writer, f"{root}/a", b"x") == [0]
     reader.break_line()
-    reader.connection.unsubscribe()
+    reader.connection.unsubscribe([f"{root}/#"])
     assert reader.connection.unsubscribed.wait(10)
     assert reader.sessions == [False, True]
     assert send(writer, f"{root}/a", b"y") == [0x10]

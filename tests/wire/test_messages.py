@@ -57,6 +57,10 @@ STATUS: Dict[str, Any] = {
     "schema": 1,
     "worker": "w1",
     "state": "online",
+    "group": "workers",
+    "inputs": ["nanofleet/frames/{camera}"],
+    "lease_seconds": 30.0,
+    "adopter": "",
     "model": "efficientnet_lite0",
     "weights": "0123abcd",
     "engine": "torch",
@@ -133,6 +137,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare"}
+    optional |= {"group", "inputs", "lease_seconds", "adopter"}
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
             message.decode(json.dumps({k: v for k, v in fields.items() if k != name}).encode())

@@ -1,0 +1,111 @@
+"""A worker that does not return: who takes over its frames, and what happens should it return after all."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from wire.messages import Result
+
+QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
+
+
+def with_id(frame_id: str) -> Dict[str, Any]:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.UserProperty = ("frame-id", frame_id)
+    return {"properties": properties}
+
+
+def ids(messages: List[mqtt.MQTTMessage]) -> List[str]:
+    return [Result.decode(m.payload).frame_id for m in messages]
+
+
+def last_status(listener: Listener, worker: WorkerProcess) -> Any:
+    return next((s for s in reversed(statuses(listener.messages)) if s.worker == worker.id), None)
+
+
+@pytest.fixture
+def send(photos: Path) -> Callable[[Listener, str, range], None]:
+    image = (photos / "rocket.jpg").read_bytes()
+
+    def send(listener: Listener, root: str, numbers: range) -> None:
+        for n in numbers:
+            listener.publish(f"{root}/frames/door", image, **with_id(f"frame-{n}"))
+
+    return send
+
+
+def test_frames_of_a_dead_worker_are_answered_by_one_of_the_others(
+    broker_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    """On the embedded broker, which deals a dead member's frames anew by itself, adoption does no harm."""
+    dead, *living = [start_worker(broker_url, *QUICK, worker_id=f"w{n}", wait=False) for n in (1, 2, 3)]
+    for worker in (dead, *living):
+        worker.wait_ready()
+    listener = listen(broker_url, f"{root}/results/+", f"{root}/workers/+")
+    send(listener, root, range(30))
+    dead.stop(signal.SIGKILL)
+    send(listener, root, range(30, 90))
+    adopted = wait_for(
+        lambda: (s := last_status(listener, dead)) and s.state == "adopted" and s, 60, "adopted"
+    )
+    assert adopted.adopter in {worker.id for worker in living}
+    wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 90, 30, "90 answers")
+    before = len(listener.on(f"{root}/results/"))
+    send(listener, root, range(90, 120))
+    wait_for(lambda: len(listener.on(f"{root}/results/")) == before + 30, 30, "30 more, each once")
+    assert sum(worker.said(f"adopted {dead.id}") for worker in living) == 1
+
+
+def test_a_worker_that_returns_takes_its_session_back(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    """Its adopter is slow on purpose, so that it is still at it when the owner returns."""
+    dead = start_worker(mosquitto_url, *QUICK, worker_id="w1")
+    dead.stop(signal.SIGKILL)
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    send(listener, root, range(40))
+    slow = ("--max-delay", "2", "--max-batch", "256", "--window", "8")
+    adopter = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
+    adopter.wait_said("adopting its frames")
+    dead.start()
+    adopter.wait_said("has the worker returned?")
+    wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 40, 60, "40 answers")
+    assert last_status(listener, dead).state == "online"
+    # Only what the adopter had in hand may come twice.
+    twice = [i for i, n in Counter(ids(listener.on(f"{root}/results/"))).items() if n > 1]
+    assert len(twice) <= 2
+    assert dead.stop() == 0
+    assert adopter.stop() == 0
+
+
+def test_a_worker_that_left_in_good_order_is_not_adopted(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    first, second = [start_worker(mosquitto_url, *QUICK, worker_id=f"w{n}") for n in (1, 2)]
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    assert first.stop() == 0
+    since = len(statuses(listener.messages))
+    wait_for(lambda: len(statuses(listener.messages)) > since + 10, 30, "five seconds of statuses")
+    assert last_status(listener, first).state == "offline"
+    assert not second.said("adopting")

@@ -1,0 +1,137 @@
+"""Frames that a worker died with: what is kept on disk, and how suspects are told from the guilty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from wire.connection import Delivery
+from wire.errors import SettingsError
+from worker.admission import Admission
+from worker.attempts import Attempts
+from worker.errors import Poison
+from worker.frame import Frame
+
+
+def frame(name: str) -> Frame:
+    return Frame.receive(Delivery("t", name.encode(), qos=1, retain=False, mid=1, epoch=1), "door")
+
+
+class Life:
+    """A worker's life, as far as admission sees it. Leaving the block without a word is its death."""
+
+    def __init__(self, folder: Path, capacity: int = 16, window: int = 8) -> None:
+        self.working: List[Frame] = []
+        self.attempts = Attempts(folder / "w1.attempts", capacity)
+        self.admission = Admission(self.attempts, window, folder / "waiting", self.working.append)
+        self.admission.__enter__()
+
+    def take(self, *names: str) -> List[Frame]:
+        frames = [frame(name) for name in names]
+        for each in frames:
+            self.admission.submit(each)
+        return frames
+
+    def done(self, *frames: Frame) -> None:
+        for each in frames:
+            self.working.remove(each)
+            self.admission.done(each)
+
+
+def names(frames: List[Frame]) -> List[str]:
+    return [each.delivery.payload.decode() for each in frames]
+
+
+def test_without_a_death_all_frames_work_at_once(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.done(*life.take("a", "b", "c"))
+    life = Life(tmp_path)
+    life.take("a", "b", "c")
+    assert names(life.working) == ["a", "b", "c"]
+
+
+def test_suspects_work_alone_and_the_others_wait_for_them(tmp_path: Path) -> None:
+    Life(tmp_path).take("a", "b")
+    life = Life(tmp_path)
+    new, a, b, newer = life.take("new", "a", "b", "newer")
+    assert life.working == [new]
+    life.done(new)
+    assert life.working == [a]
+    life.done(a)
+    assert life.working == [b]
+    life.done(b)
+    assert life.working == [newer]
+
+
+def test_the_guilty_one_is_rejected_at_its_third_delivery_and_no_other(tmp_path: Path) -> None:
+    Life(tmp_path).take("a", "poison", "b")
+    life = Life(tmp_path)
+    life.done(life.take("a", "poison", "b")[0])
+    assert names(life.working) == ["poison"]
+    life = Life(tmp_path)
+    with pytest.raises(Poison, match="died 2 times"):
+        life.take("poison")
+    life.admission.done(frame("poison"))  # its Rejection is out
+    b, c = life.take("b", "c")
+    assert life.working == [b]
+    life.done(b)
+    assert life.working == [c]
+    life.done(c)
+    assert Life(tmp_path).attempts.deaths(frame("poison")) == 0
+
+
+def test_suspects_that_never_return_make_room(tmp_path: Path) -> None:
+    Life(tmp_path, 4).take("a", "b", "c", "d")
+    life = Life(tmp_path, 4)
+    for name in "efgh":
+        life.done(*life.take(name))
+    life.take("e", "f", "g", "h")
+    assert names(life.working) == ["e", "f", "g", "h"]
+
+
+def test_two_copies_of_a_frame_are_no_death(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.take("a", "a")
+    assert Life(tmp_path).attempts.deaths(frame("a")) == 1
+    life = Life(tmp_path)
+    first, second = life.take("a", "a")
+    life.done(first)
+    life.done(second)
+    assert Life(tmp_path).attempts.deaths(frame("a")) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--state-dir"):
+        Life(tmp_path / "missing")
+
+
+def test_what_the_window_does_not_hold_waits_on_disk(tmp_path: Path) -> None:
+    life = Life(tmp_path, window=2)
+    frames = life.take("a", "b", "c", "d")
+    assert life.working == frames[:2]
+    assert [f.delivery.payload for f in frames] == [b"a", b"b", b"", b""]
+    assert frames[2].digest() == frame("c").digest()
+    life.done(frames[0], frames[1])
+    assert life.working == frames[2:]
+    assert [f.delivery.payload for f in frames[2:]] == [b"c", b"d"]
+    assert list((tmp_path / "waiting").iterdir()) == []
+
+
+def test_a_full_disk_keeps_waiting_frames_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(tmp_path, window=1)
+    (tmp_path / "waiting").rmdir()
+    first, second = life.take("a", "b")
+    assert second.delivery.payload == b"b"
+    assert "stay in memory" in caplog.text
+    life.done(first)
+    assert life.working == [second]
+
+
+def test_what_a_killed_life_put_aside_is_removed(tmp_path: Path) -> None:
+    Life(tmp_path, window=1).take("a", "b", "c")
+    life = Life(tmp_path, window=1)
+    assert list((tmp_path / "waiting").iterdir()) == []
+    life.admission.__exit__()
+    assert not (tmp_path / "waiting").exists()

@@ -1,0 +1,143 @@
+"""Who adopts whom, and when: by statuses and a clock alone."""
+
+from __future__ import annotations
+
+from typing import Dict, List
+
+import pytest
+
+from wire.messages import WorkerStatus, utc_now
+from worker.peers import Peers
+
+GRACE = 60.0
+LEASE = 30.0
+
+
+def status(worker: str, state: str = "online", **given: object) -> WorkerStatus:
+    fields: Dict[str, object] = {
+        **{"worker": worker, "state": state, "group": "workers", "inputs": ["nanofleet/frames/{camera}"]},
+        **{"model": "m", "weights": "w", "engine": "e", "device": "cpu", "version": "0"},
+        **{"started_at": utc_now(), "sent_at": utc_now(), "lease_seconds": LEASE},
+        **given,
+    }
+    return WorkerStatus.model_validate(fields)
+
+
+class Fleet:
+    """Peers that hear the same statuses at the same times."""
+
+    def __init__(self, *names: str, grace: float = GRACE) -> None:
+        self.now = 1000.0
+        self.living = list(names)
+        self.peers = {name: Peers(status(name), grace, clock=lambda: self.now) for name in names}
+
+    def hear(self, message: WorkerStatus) -> None:
+        for peers in self.peers.values():
+            peers.hear(message)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with the heartbeats of the living in it."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + 10, until)
+            for name in self.living:
+                self.hear(status(name))
+
+    def adopters(self, dead: str) -> List[str]:
+        orphans = {name: peers.orphan() for name, peers in self.peers.items() if name in self.living}
+        return [name for name, orphan in orphans.items() if orphan and orphan.worker == dead]
+
+
+def test_one_adopts_a_worker_that_is_lost_for_the_grace_time() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.wait(10)
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(GRACE - 1)
+    assert fleet.adopters("dead") == []
+    fleet.wait(1)
+    assert len(fleet.adopters("dead")) == 1
+
+
+def test_the_next_one_steps_in_when_the_first_does_nothing() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.wait(10)
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(GRACE)
+    (first,) = fleet.adopters("dead")
+    fleet.wait(GRACE)
+    assert len(fleet.adopters("dead")) == 2
+    assert first in fleet.adopters("dead")
+
+
+def test_a_claim_renews_the_lease_and_its_end_lets_others_try() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.wait(10)
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(GRACE)
+    (adopter,) = fleet.adopters("dead")
+    fleet.hear(status("dead", "lost", adopter=adopter))
+    assert fleet.adopters("dead") == []
+    fleet.living.remove(adopter)
+    fleet.hear(status(adopter, "adopted"))
+    fleet.wait(GRACE)
+    assert len(fleet.adopters("dead")) == 1
+
+
+def test_silence_past_the_lease_counts_as_death_without_a_will() -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead"))
+    fleet.wait(LEASE + GRACE - 1)
+    assert fleet.adopters("dead") == []
+    fleet.wait(1)
+    assert fleet.adopters("dead") == ["a"]
+
+
+@pytest.mark.parametrize("state", ["online", "offline", "adopted", "draining"])
+def test_who_is_back_or_gone_for_good_is_not_adopted(state: str) -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(GRACE - 1)
+    fleet.hear(status("dead", state))
+    fleet.wait(LEASE)
+    assert fleet.adopters("dead") == []
+
+
+@pytest.mark.parametrize("other", [{"group": "night"}, {"inputs": ["frigate/{camera}/snapshot"]}])
+def test_only_workers_that_read_the_same_adopt(other: Dict[str, object]) -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead", "lost", **other))
+    fleet.wait(10 * GRACE)
+    assert fleet.adopters("dead") == []
+
+
+def test_what_was_heard_before_the_connection_was_lost_means_nothing() -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead"))
+    fleet.wait(LEASE + GRACE - 1)
+    fleet.peers["a"].forget()
+    fleet.hear(status("dead"))  # retained, as it is heard again
+    fleet.wait(10)
+    assert fleet.adopters("dead") == []
+
+
+def test_a_worker_never_adopts_itself_nor_anyone_if_told_so() -> None:
+    fleet = Fleet("a", grace=0)
+    fleet.hear(status("a", "lost"))
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(1000)
+    assert fleet.adopters("a") == fleet.adopters("dead") == []
+
+
+def test_the_dead_are_spread_over_the_living() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.wait(10)
+    shares: Dict[str, int] = dict.fromkeys("abc", 0)
+    for number in range(300):
+        fleet.hear(status(f"dead-{number}", "lost"))
+        fleet.now += GRACE
+        for name in fleet.living:
+            fleet.hear(status(name))
+        (adopter,) = fleet.adopters(f"dead-{number}")
+        shares[adopter] += 1
+        fleet.hear(status(f"dead-{number}", "adopted"))
+    assert min(shares.values()) > 60

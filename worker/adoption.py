@@ -1,0 +1,186 @@
+"""Adopting a worker that does not return: its session is drained through this worker's own pipeline.
+
+Some brokers, Mosquitto among them, keep dealing frames to a dead member's session. The adopter connects
+with the dead one's client id, which makes the session its own, and ends it once it is empty. Should the
+dead one return meanwhile, the broker takes the session back from the adopter, whose acks are then void.
+
+    connect as the dead one ──> unsubscribe ──> say who adopts ──> drain ──> status `adopted` ──> expiry 0
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Callable, Optional, Sequence
+
+from wire.broker import Broker
+from wire.connection import Connection, Delivery, Publication
+from wire.errors import NanofleetError
+from wire.messages import WorkerStatus, utc_now
+from wire.topics import Topics, client_id
+from worker.drain import Drain
+from worker.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.05
+
+
+class _Ended(Exception):
+    """The adoption ends before its time; the session stays with the broker."""
+
+
+class Adoption:
+    """One adoption, in a thread of its own."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        dead: WorkerStatus,
+        *,
+        by: str,
+        topics: Topics,
+        subscriptions: Sequence[str],
+        window: int,
+        session_expiry: int,
+        claim_interval: float,
+        stop: threading.Event,
+        call: Callable[[Callable[[], None]], None],
+        receive: Callable[[Delivery, Inbox], None],
+    ) -> None:
+        """Prepare an adoption.
+
+        Args:
+            broker: where the session is.
+            dead: the last status of the worker that died.
+            by: this worker's id.
+            topics: the fleet's.
+            subscriptions: the shared subscriptions of the dead worker, which are this one's as well.
+            window: frames that may be in hand from this session, on top of the worker's own.
+            session_expiry: seconds for which the session stays, should the adopter die as well.
+            claim_interval: seconds between two statuses that say who adopts.
+            stop: set when this worker leaves; the session is then somebody else's to adopt.
+            call: runs a function in the thread that `receive` belongs to.
+            receive: takes a frame from the session into the pipeline.
+        """
+        self.worker = dead.worker
+        #: The frames in hand that belong to this session; used by the thread of `receive` only.
+        self.inbox = Inbox(self._ack)
+        self._dead = dead
+        self._by = by
+        self._topics = topics
+        self._subscriptions = subscriptions
+        self._claim_interval = claim_interval
+        self._stop = stop
+        self._call = call
+        self._receive = receive
+        self._drain: Optional[Drain] = None
+        self._session_present = False
+        self._delivered = 0
+        self._taken = 0
+        self._connection = Connection(
+            broker,
+            client_id(dead.worker),
+            on_delivery=self._deliver,
+            on_connected=self._connected,
+            # The session has them; but rumqttd confirms only the end of what this connection has begun.
+            subscriptions={**dict.fromkeys(subscriptions, 1), topics.worker(dead.worker): 1},
+            session_expiry=session_expiry,
+            receive_maximum=window,
+            reconnect=False,
+        )
+        self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, well or not."""
+        return not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait for its end, which `stop` brings about."""
+        self._thread.join()
+
+    # --- in the adoption's thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        log.warning("%s does not return: adopting its frames", self.worker)
+        try:
+            with self._connection as connection:
+                self._wait(connection.connected.is_set)
+                if self._session_present:
+                    self._empty(connection)
+                self._bury(connection)
+        except (_Ended, NanofleetError) as ended:
+            log.warning("adoption of %s ended after %d frames: %s", self.worker, self._taken, ended)
+        else:
+            log.warning("adopted %s: %d frames", self.worker, self._taken)
+
+    def _empty(self, connection: Connection) -> None:
+        self._drain = Drain(connection, self.inbox, self._subscriptions, lambda: self._status("lost"))
+        claimed = time.monotonic()
+        while self._taken != self._delivered or not self._drain.finished():
+            self._check()
+            if time.monotonic() - claimed > self._claim_interval:
+                connection.publish(self._status("lost"))
+                claimed = time.monotonic()
+            time.sleep(_TICK)
+
+    def _bury(self, connection: Connection) -> None:
+        # Through this very connection: if the dead one has returned, it has closed, and this says nothing.
+        marked = threading.Event()
+        connection.publish(self._status("adopted", on_puback=lambda code: marked.set()))
+        self._wait(marked.is_set)
+        connection.close(session_expiry=0)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._check()
+            time.sleep(_TICK)
+
+    def _check(self) -> None:
+        self._connection.check()
+        if self._stop.is_set():
+            raise _Ended("this worker leaves")
+        if self._connection.ended.is_set():
+            raise _Ended("the connection is gone; has the worker returned?")
+
+    def _status(self, state: str, on_puback: Optional[Callable[[int], None]] = None) -> Publication:
+        status = self._dead.model_copy(
+            update={"state": state, "adopter": self._by, "sent_at": utc_now(), "frames_per_second": 0.0}
+        )
+        return Publication(
+            self._topics.worker(self.worker), status.encode(), retain=True, on_puback=on_puback
+        )
+
+    # --- in its connection's network thread -------------------------------------------------------------
+
+    def _connected(self, session_present: bool) -> None:
+        self._session_present = session_present
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if delivery.topic.startswith(self._topics.worker("")):
+            self._connection.ack(delivery)
+            if self._drain and delivery.topic == self._topics.worker(self.worker):
+                self._drain.hear_marker(delivery.payload)
+            return
+        if self._drain:
+            self._drain.hear_frame()
+        self._delivered += 1
+        # The pipeline belongs to the worker's own network thread.
+        self._call(lambda: self._take(delivery))
+
+    def _take(self, delivery: Delivery) -> None:
+        self._receive(delivery, self.inbox)
+        self._taken += 1
+
+    def _ack(self, delivery: Delivery) -> bool:
+        def ack() -> None:
+            self._connection.ack(delivery)
+
+        self._connection.call(ack)
+        return True

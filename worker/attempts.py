@@ -1,0 +1,110 @@
+"""Frames that this worker has died with, told apart from those that only were beside them.
+
+A file, mapped into memory, holds the frames at work. What stands in it when the process starts are those
+it died with: suspects. A suspect that is delivered again runs alone, so that if the worker dies once more
+the file says with which one. That one is not tried a third time.
+
+The file is not flushed to the disk: a process that dies leaves its mapped pages to the kernel, and a power
+cut is no frame's fault.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import mmap
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Counter, Dict, List, Optional, Type
+
+from wire.errors import SettingsError
+from worker.frame import Frame
+
+#: A frame's key, and how many times it was put to work without an end.
+_RECORD = struct.Struct("<16sB")
+#: A frame is given up after so many deaths.
+MAX_DEATHS = 2
+
+
+class Attempts:
+    """The file. A context manager; all calls come from one thread."""
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        """Args:
+        path: the file, this worker's alone.
+        capacity: frames that may be at work at once, at least; suspects that never return count as well.
+        """
+        self._path = path
+        self._capacity = capacity
+        self._slots: Dict[bytes, int] = {}
+        self._deaths: Dict[bytes, int] = {}
+        self._at_work: Counter[bytes] = collections.Counter()
+        self._free: List[int] = []
+
+    def __enter__(self) -> Attempts:
+        """Read what the last life has left.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        size = self._capacity * _RECORD.size
+        try:
+            with self._path.open("a+b") as file:
+                file.truncate(size)
+                self._memory = mmap.mmap(file.fileno(), size)
+        except OSError as error:
+            raise SettingsError(f"--state-dir: {self._path}: {error.strerror or error}") from None
+        for slot in range(self._capacity):
+            key, deaths = _RECORD.unpack_from(self._memory, slot * _RECORD.size)
+            if deaths:
+                self._slots[key] = slot
+                self._deaths[key] = deaths
+            else:
+                self._free.append(slot)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._memory.close()
+
+    def deaths(self, frame: Frame) -> int:
+        """How often the worker died with this frame at work."""
+        return self._deaths.get(_key(frame), 0)
+
+    def begin(self, frame: Frame) -> None:
+        """A frame is put to work."""
+        key = _key(frame)
+        self._at_work[key] += 1
+        if self._at_work[key] > 1:  # a second copy under the same id
+            return
+        if key not in self._slots:
+            if not self._free:  # full of suspects that never came back
+                self._forget(next(k for k in self._slots if not self._at_work[k]))
+            self._slots[key] = self._free.pop()
+        self._write(self._slots[key], key, self.deaths(frame) + 1)
+
+    def end(self, frame: Frame) -> None:
+        """A frame has its answer."""
+        key = _key(frame)
+        self._at_work[key] -= 1
+        if self._at_work[key] <= 0 and key in self._slots:
+            self._forget(key)
+
+    def _forget(self, key: bytes) -> None:
+        slot = self._slots.pop(key)
+        self._deaths.pop(key, None)
+        self._at_work.pop(key, None)
+        self._write(slot, bytes(16), 0)
+        self._free.append(slot)
+
+    def _write(self, slot: int, key: bytes, deaths: int) -> None:
+        _RECORD.pack_into(self._memory, slot * _RECORD.size, key, min(deaths, 255))
+
+
+def _key(frame: Frame) -> bytes:
+    return hashlib.blake2b(f"{frame.camera}/{frame.delivered_id}".encode(), digest_size=16).digest()

@@ -1,0 +1,66 @@
+"""Emptying a session: nothing new, and then all that the broker still holds for it.
+
+unsubscribe ── UNSUBACK ──> marker, published to a topic that the session reads ──> the marker comes back:
+                            the broker has queued it behind the last frame          the session is empty
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, List, Sequence
+
+from wire.connection import Connection, Publication
+from worker.inbox import Inbox
+
+#: rumqttd does not keep the order between subscriptions, but is silent once it has nothing left. In seconds.
+QUIET = 0.5
+#: A marker may be lost with a broker that loses its state. In seconds.
+MARK_AGAIN = 5.0
+
+
+class Drain:
+    """One emptying of one session."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        inbox: Inbox,
+        subscriptions: Sequence[str],
+        marker: Callable[[], Publication],
+    ) -> None:
+        """Begin by leaving the subscriptions.
+
+        Args:
+            connection: holds the session, which must stay subscribed to the marker's topic at QoS 1.
+            inbox: its frames in hand.
+            subscriptions: where the session's frames come from.
+            marker: makes a message, each time with another payload.
+        """
+        self._connection = connection
+        self._inbox = inbox
+        self._marker = marker
+        self._sent: List[bytes] = []
+        self._sent_at = 0.0
+        self._echoed = False
+        self._last_frame = time.monotonic()
+        connection.unsubscribe(subscriptions)
+
+    def hear_frame(self) -> None:
+        """The session has delivered a frame."""
+        self._last_frame = time.monotonic()
+
+    def hear_marker(self, payload: bytes) -> None:
+        """The session has delivered a message on the marker's topic."""
+        self._echoed = self._echoed or payload in self._sent
+
+    def finished(self) -> bool:
+        """Whether nothing is left, neither with the broker nor in hand. Ask again and again."""
+        if not self._connection.unsubscribed.is_set():
+            return False
+        now = time.monotonic()
+        if not self._echoed and now - self._sent_at > MARK_AGAIN:
+            publication = self._marker()
+            self._sent.append(publication.payload)
+            self._sent_at = now
+            self._connection.publish(publication)
+        return self._echoed and len(self._inbox) == 0 and now - self._last_frame > QUIET

@@ -1,0 +1,89 @@
+"""The other workers of the group, and which of them has died and is this worker's to adopt.
+
+There is no coordinator. Every worker hears the same retained statuses and ranks the living by a hash of
+their name and the dead one's; the first adopts, the next one waits a grace time longer. Two that disagree
+for a moment do no harm: the broker gives the dead one's session to the later of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, Optional
+
+from wire.messages import WorkerStatus
+
+log = logging.getLogger(__name__)
+
+#: More than any fleet has; what bounds it is who may write statuses, and that may be anyone.
+MAX_PEERS = 10_000
+
+
+@dataclass(frozen=True)
+class _Peer:
+    status: WorkerStatus
+    #: By this machine's clock: the peer's own may be wrong.
+    heard: float
+
+
+class Peers:
+    """What is known of the others, from their statuses alone. All calls come from one thread."""
+
+    def __init__(self, own: WorkerStatus, grace: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        own: a status of this worker's; it adopts only those that read the same topics in the same group.
+        grace: seconds that a dead worker has to return; 0 to adopt nobody.
+        """
+        self._own = own
+        self._grace = grace
+        self._clock = clock
+        self._peers: Dict[str, _Peer] = {}
+
+    def hear(self, status: WorkerStatus) -> None:
+        """Take note of a status."""
+        if status.worker == self._own.worker:
+            return
+        if status.state in ("offline", "adopted"):  # its session has ended: nothing is left of it
+            self._peers.pop(status.worker, None)
+        elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
+            self._peers[status.worker] = _Peer(status, self._clock())
+
+    def forget(self) -> None:
+        """The connection was lost: that nothing is heard means nothing now."""
+        self._peers.clear()
+
+    def orphan(self) -> Optional[WorkerStatus]:
+        """The last status of a worker that this one shall adopt now, if there is one."""
+        if not self._grace:
+            return None
+        for peer in self._peers.values():
+            if self._reads_the_same(peer) and self._overdue(peer) >= self._grace * (1 + self._rank(peer)):
+                return peer.status
+        return None
+
+    def _reads_the_same(self, peer: _Peer) -> bool:
+        return (peer.status.group, peer.status.inputs) == (self._own.group, self._own.inputs)
+
+    def _overdue(self, peer: _Peer) -> float:
+        """Seconds since it died, by what is known; below 0 while it lives."""
+        silence = self._clock() - peer.heard
+        # Without a will, as after a broker that was killed with it, only the silence tells.
+        return silence if peer.status.state == "lost" else silence - peer.status.lease_seconds
+
+    def _rank(self, dead: _Peer) -> int:
+        """How many of the living come before this worker."""
+        living = [
+            peer.status.worker
+            for peer in self._peers.values()
+            if self._reads_the_same(peer) and peer.status.state == "online" and self._overdue(peer) < 0
+        ]
+        name = dead.status.worker
+        own = _weight(self._own.worker, name)
+        return sum(_weight(other, name) > own for other in living)
+
+
+def _weight(worker: str, dead: str) -> bytes:
+    """Highest random weight hashing: the dead of a large fleet are spread evenly over the living."""
+    return hashlib.blake2b(f"{worker}/{dead}".encode(), digest_size=8).digest()
