@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import statistics
 import sys
 import threading
@@ -12,12 +14,15 @@ from typing import Iterable, Iterator, List, Optional, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from publisher.publisher import Publisher, Sent
+from publisher.publisher import NoAnswers, Publisher, Sent
 from publisher.settings import PublishSettings
 from publisher.shrink import shrink
 from publisher.sources import Image, find_images
+from publisher.spool import Spool, SpoolFull
 from wire.errors import SettingsError
 from wire.messages import Rejection, Result
+
+log = logging.getLogger(__name__)
 
 
 def publish(settings: PublishSettings) -> int:
@@ -30,35 +35,55 @@ def publish(settings: PublishSettings) -> int:
         NanofleetError: a source is missing, an image too large, or the broker refuses.
     """
     images = find_images(settings.sources)
-    publisher = Publisher(
-        settings.open_broker(),
-        settings.topics,
-        settings.camera,
-        window=settings.window,
-        timeout=settings.timeout,
-        await_answers=settings.wait,
-        on_answer=lambda sent: report.done(sent),
-    )
-    report = Report(show_answers=settings.wait, total=None if settings.loop else len(images))
-    with publisher, report:
-        publisher.connection.wait_connected(threading.Event())
-        if settings.max_side is None:
-            _check_sizes(images, publisher.max_payload)
-        cameras = itertools.cycle(settings.camera)
-        try:
-            for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
-                content = image.read()
-                if settings.max_side is not None:
-                    content = shrink(content, settings.max_side)
-                    _check_size(image.name, len(content), publisher.max_payload)
-                report.sent(publisher.send(next(cameras), content, image.name))
-            publisher.wait()
-        except KeyboardInterrupt:
-            report.interrupted = True
+    with contextlib.ExitStack() as stack:
+        spool = Spool(settings.spool_folder, settings.spool_size) if settings.spool else None
+        publisher = Publisher(
+            settings.open_broker(),
+            settings.topics,
+            settings.camera,
+            window=settings.window,
+            # A loop goes on whatever comes back: its frames are safe in the spool.
+            timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
+            await_answers=settings.awaits_answers,
+            spool=stack.enter_context(spool) if spool else None,
+            drop_oldest=settings.spool_policy == "drop-oldest",
+            resend_after=settings.resend_after,
+            on_answer=lambda sent: report.done(sent),
+        )
+        total = None if settings.loop else len(images) + len(publisher.restored)
+        report = Report(show_answers=settings.awaits_answers, total=total, restored=len(publisher.restored))
+        stack.enter_context(publisher)
+        stack.enter_context(report)
+        _send(settings, images, publisher, report)
+        report.left = len(spool.kept) if spool else 0
     report.summarise()
     if report.interrupted and not settings.loop:
         return 130
     return 0 if report.complete else 1
+
+
+def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publisher, report: Report) -> None:
+    try:
+        publisher.connection.wait_connected(threading.Event())
+        if settings.max_side is None:
+            _check_sizes(images, publisher.max_payload)
+        cameras = itertools.cycle(settings.camera)
+        for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
+            content = image.read()
+            if settings.max_side is not None:
+                content = shrink(content, settings.max_side)
+                _check_size(image.name, len(content), publisher.max_payload)
+            try:
+                report.sent(
+                    publisher.send(next(cameras), content, image.name, paced=settings.fps is not None)
+                )
+            except SpoolFull as full:
+                report.not_taken(image.name, full)
+        publisher.wait()
+    except KeyboardInterrupt:
+        report.interrupted = True
+    except NoAnswers as error:
+        report.gave_up = str(error)
 
 
 def _check_sizes(images: Sequence[Image], limit: int) -> None:
@@ -87,10 +112,22 @@ def _paced(images: Iterable[Image], fps: Optional[float]) -> Iterator[Image]:
 class Report:
     """What the user sees: a line for each answer, progress on a terminal, and the summary."""
 
-    def __init__(self, *, show_answers: bool, total: Optional[int]) -> None:
+    def __init__(self, *, show_answers: bool, total: Optional[int], restored: int = 0) -> None:
+        """Args:
+        show_answers: whether to print a line for each.
+        total: frames to be sent, if that is known.
+        restored: frames that an earlier run has left in the spool.
+        """
         self.interrupted = False
+        #: Why nothing more was waited for, if that is so.
+        self.gave_up = ""
+        #: Frames that stay in the spool.
+        self.left = 0
         self._show_answers = show_answers
-        self._sent = self._answered = self._rejected = self._refused = self._undelivered = 0
+        self._restored = restored
+        self._sent = restored
+        self._not_taken = self._dropped = 0
+        self._answered = self._rejected = self._refused = self._undelivered = 0
         self._milliseconds: List[float] = []
         self._out = Console(highlight=False, soft_wrap=True)
         self._progress = Progress(
@@ -116,6 +153,11 @@ class Report:
         self._sent += 1
         self._progress.update(self._task, description="answered" if self._show_answers else "taken")
 
+    def not_taken(self, name: str, full: SpoolFull) -> None:
+        """The spool has no room for a frame."""
+        self._not_taken += 1
+        log.warning("%s: not taken: %s", name, full)
+
     def done(self, sent: Sent) -> None:
         """A frame is done."""
         self._progress.advance(self._task)
@@ -126,6 +168,8 @@ class Report:
         elif isinstance(sent.answer, Rejection):
             self._rejected += 1
             label = f"rejected: {sent.answer.reason.value} ({sent.answer.detail})"
+        elif sent.dropped:
+            self._dropped += 1
         elif sent.refused:
             self._refused += 1
         elif sent.reason_code == 0:
@@ -139,11 +183,12 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether every frame was answered, or taken for somebody if nobody waits for answers."""
-        return self._sent == self._answered
+        return self._sent == self._answered and not (self._not_taken or self.gave_up)
 
     def summarise(self) -> None:
         """Print the counts, and the time from sending to answer."""
-        missing = self._sent - self._answered - self._rejected - self._refused - self._undelivered
+        done = self._answered + self._rejected + self._refused + self._undelivered + self._dropped
+        missing = self._sent - done
         if not self._show_answers:
             line = f"sent {self._sent}, taken by the broker {self._answered}"
             if self._undelivered:
@@ -154,6 +199,12 @@ class Report:
             line = (
                 f"sent {self._sent}, answered {self._answered}, rejected {self._rejected}, missing {missing}"
             )
+        if self._restored:
+            line += f", {self._restored} of them from an earlier run"
+        if self._dropped:
+            line += f", dropped to make room {self._dropped}"
+        if self._not_taken:
+            line += f", not taken because the spool was full {self._not_taken}"
         if self._refused:
             line += f", refused by the broker {self._refused} (may this user write here?)"
         if len(self._milliseconds) > 1:
@@ -162,3 +213,6 @@ class Report:
         elif self._milliseconds:
             line += f"; {self._milliseconds[0]:.0f} ms"
         self._out.print(line, markup=False)
+        if self.left:
+            because = f"{self.gave_up}: " if self.gave_up else ""
+            self._out.print(f"{because}{self.left} stay in the spool, for the next run", markup=False)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import List, Optional
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
-from wire.settings import POSITIONAL, Names
+from wire.settings import POSITIONAL, Names, default_state_dir
 from wire.topics import is_id
 
 
@@ -19,8 +22,9 @@ class PublishSettings(BrokerSettings):
     nanofleet publish photos/ 'more/*.png' --camera door,garden --fps 5 --loop
     ffmpeg … -f image2pipe -frames 1 - | nanofleet publish - --camera door
 
-    The exit code is 0 only if every frame was answered (with --no-wait: if the broker had somebody to
-    give each to).
+    A frame stays in the spool until its answer has come; what an earlier run left there is sent first. The
+    exit code is 0 only if every frame was answered (with --no-spool --no-wait: if the broker had somebody
+    to give each to).
     """
 
     sources: List[str] = Field(
@@ -32,9 +36,25 @@ class PublishSettings(BrokerSettings):
         None, gt=0, description="Frames a second, all cameras together (default: all speed)"
     )
     loop: bool = Field(False, description="Begin again after the last image, until Ctrl-C")
+    spool: bool = Field(
+        True,
+        description="Keep each frame on disk until its answer, and send it again if none comes. "
+        "--no-spool is for live cameras, whose newest frame is worth more than every frame",
+    )
+    spool_dir: Path = Field(
+        default_factory=lambda: default_state_dir() / "spool", description="Where the spool is"
+    )
+    spool_size: int = Field(1_000_000_000, ge=1, description="Bytes of frames in the spool, at most")
+    spool_policy: Literal["refuse", "drop-oldest"] = Field(
+        "refuse",
+        description="A spool that is full takes no frame until there is room, or gives up its oldest",
+    )
+    resend_after: float = Field(
+        15.0, gt=0, description="Seconds without its answer after which a frame is sent again, at first"
+    )
     wait: bool = Field(
         default_factory=lambda: sys.stdout.isatty(),
-        description="Wait for the answers and show them; on a terminal this is the default",
+        description="With --no-spool: wait for the answers and show them (the default on a terminal)",
     )
     timeout: float = Field(30.0, gt=0, description="Seconds without an answer after which a frame is missing")
     window: int = Field(
@@ -56,3 +76,19 @@ class PublishSettings(BrokerSettings):
                 f"a camera is 1 to 64 letters, digits, - and _, not {', '.join(wrong) or 'nothing'}"
             )
         return cameras
+
+    @model_validator(mode="after")
+    def _a_spool_waits(self) -> PublishSettings:
+        if self.spool and "wait" in self.model_fields_set and not self.wait:
+            raise ValueError("--no-wait needs --no-spool: the spool keeps each frame until its answer")
+        return self
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether a frame is done with its answer, or already when the broker has it."""
+        return self.spool or self.wait
+
+    @property
+    def spool_folder(self) -> Path:
+        """The spools for this broker and root: a frame must not go to another fleet."""
+        return self.spool_dir / re.sub(r"[^A-Za-z0-9.-]+", "-", f"{self.open_broker()}-{self.root}")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List
 
@@ -16,6 +17,10 @@ from tests.harness import Listener, Mosquitto, WorkerProcess
 
 # A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What members keep across restarts must neither come from earlier tests nor go to the user's own fleet.
+_STATE = tempfile.TemporaryDirectory(prefix="nanofleet-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 EMBEDDED = pytest.param(
     "embedded",
@@ -119,3 +124,15 @@ def start_worker(tmp_path: Path, root: str) -> Iterator[Callable[..., WorkerProc
             worker.process.wait()
             pytest.fail(f"{worker.id} did not stop:\n{worker.log.read_text()}")
         assert "Traceback" not in worker.log.read_text(), worker.log.read_text()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB, where this machine lets one be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

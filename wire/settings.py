@@ -47,6 +47,15 @@ def _split(value: object) -> object:
 Names = Annotated[List[str], NoDecode, BeforeValidator(_split)]
 
 
+def default_state_dir() -> Path:
+    """Where a member keeps what must outlive it."""
+    # systemd names a unit's StateDirectory in STATE_DIRECTORY.
+    if "STATE_DIRECTORY" in os.environ:
+        return Path(os.environ["STATE_DIRECTORY"])
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "nanofleet"
+
+
 class Settings(BaseSettings):
     """What the settings of every command share: where they come from."""
 

@@ -11,16 +11,8 @@ from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
 from wire.choice import ModelChoice
-from wire.settings import POSITIONAL, Names, Settings
+from wire.settings import POSITIONAL, Names, Settings, default_state_dir
 from wire.topics import ID, Template
-
-
-def _default_state_dir() -> Path:
-    # systemd names a unit's StateDirectory in STATE_DIRECTORY.
-    if "STATE_DIRECTORY" in os.environ:
-        return Path(os.environ["STATE_DIRECTORY"])
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "nanofleet"
 
 
 def default_weights_dir() -> Path:
@@ -83,7 +75,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="Address the metrics listen on; 0.0.0.0 for all")
     state_dir: Path = Field(
-        default_factory=_default_state_dir, description="Where the worker keeps its id and its notes"
+        default_factory=default_state_dir, description="Where the worker keeps its id and its notes"
     )
     session_expiry: int = Field(
         86_400,

@@ -113,7 +113,7 @@ def test_a_missing_answer_does_not_block_the_rest(
     answerer: Answerer, address: List[str], image: Callable[[str], str]
 ) -> None:
     sources = [image("silence"), image("one"), image("two")]
-    run = nanofleet("publish", *sources, "--wait", "--window", "1", "--timeout", "1", *address)
+    run = nanofleet("publish", *sources, "--no-spool", "--wait", "--window", "1", "--timeout", "1", *address)
     assert run.returncode == 1
     assert "sent 3, answered 2, rejected 0, missing 1" in run.stdout
 
@@ -121,10 +121,12 @@ def test_a_missing_answer_does_not_block_the_rest(
 def test_without_waiting_it_says_whether_somebody_was_there(
     answerer: Answerer, mosquitto_url: str, address: List[str], image: Callable[[str], str]
 ) -> None:
-    run = nanofleet("publish", image("one"), "--no-wait", *address)
+    run = nanofleet("publish", image("one"), "--no-wait", "--no-spool", *address)
     assert run.returncode == 0, run.stderr
     assert "sent 1, taken by the broker 1" in run.stdout
-    run = nanofleet("publish", image("one"), "--no-wait", "--broker", mosquitto_url, "--root", "nobody-here")
+    run = nanofleet(
+        "publish", image("one"), "--no-wait", "--no-spool", "--broker", mosquitto_url, "--root", "nobody-here"
+    )
     assert run.returncode == 1
     assert "for nobody 1" in run.stdout
 
@@ -157,7 +159,7 @@ def test_too_large_for_the_broker(
     broker = mosquitto("allow_anonymous true", "max_packet_size 100000")
     listener = listen(broker.url, f"{root}/frames/+")
     photo, small = str(photos / "motorcycle_left.png"), str(photos / "clock_motion.png")
-    address = ["--broker", broker.url, "--root", root, "--no-wait"]
+    address = ["--broker", broker.url, "--root", root, "--no-wait", "--no-spool"]
     run = nanofleet("publish", small, photo, *address)
     assert run.returncode == 2
     assert "motorcycle_left.png" in run.stderr

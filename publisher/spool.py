@@ -1,0 +1,220 @@
+"""A directory that keeps each frame until its answer has come.
+
+    DIR/1/lock                                   held while a publisher uses DIR/1
+    DIR/1/client-id                              its MQTT client id: answers wait for it with the broker
+    DIR/1/<sequence>-<frame id>.frame            one frame: a line of JSON, then the image's bytes
+
+One file a frame, written aside, flushed to the disk and renamed: a frame that `put` has taken survives a
+kill and a power cut. Files and not a database, because a full disk must still let frames be removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Dict, Optional, TextIO, Tuple, Type
+
+from wire.errors import NanofleetError, SettingsError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MOST_PUBLISHERS = 256
+
+
+class SpoolFull(NanofleetError):
+    """A frame was not taken: the spool has its size, or the disk no room."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A frame in the spool, without its image."""
+
+    frame_id: str
+    camera: str
+    source: str
+    captured_at: str
+    file: Path
+    #: Bytes on disk.
+    size: int
+
+
+class Spool:
+    """The frames of one publisher at a time. A context manager; thread-safe.
+
+    Attributes:
+        client_id: stable, so that the broker keeps answers for whoever opens this spool next.
+        kept: the frames in it, oldest first.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        """Args:
+        folder: holds the spools of all publishers of this machine that send to the same fleet.
+        max_bytes: bytes of all frames, at most.
+        """
+        self._base = folder
+        self._max_bytes = max_bytes
+        self._changing = threading.Lock()
+        self._bytes = 0
+        self._sequence = 0
+        self.kept: Dict[str, Kept] = {}
+
+    def __enter__(self) -> Spool:
+        """Open the first spool that is free, and gather in it what publishers that died have left.
+
+        Raises:
+            SettingsError: the folder cannot be written.
+        """
+        try:
+            self._base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder, self._lock = self._claim()
+            self._gather()
+            identity = self._folder / "client-id"
+            if not identity.exists():
+                _write(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
+            self.client_id = identity.read_text(encoding="ascii")
+        except OSError as error:
+            raise SettingsError(
+                f"--spool-dir {self._base}: {error.strerror or error}; name another, or --no-spool"
+            ) from None
+        try:
+            self._read()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _read(self) -> None:
+        for file in sorted(self._folder.iterdir()):
+            if file.suffix == ".frame":
+                self._add(_read_header(file))
+                self._sequence = int(file.name.split("-", 1)[0])
+            elif file.suffix == ".tmp":
+                file.unlink()  # whoever wrote it was told nothing
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._lock.close()
+
+    def put(self, frame_id: str, camera: str, source: str, captured_at: str, image: bytes) -> Kept:
+        """Take a frame; it is on the disk when this returns.
+
+        Raises:
+            SpoolFull: it was not taken.
+        """
+        header = {"frame_id": frame_id, "camera": camera, "source": source, "captured_at": captured_at}
+        content = json.dumps(header).encode() + b"\n" + image
+        with self._changing:
+            return self._put(Kept(**header, file=self._next(frame_id), size=len(content)), content)
+
+    def _next(self, frame_id: str) -> Path:
+        self._sequence += 1
+        return self._folder / f"{self._sequence:020d}-{frame_id}.frame"
+
+    def _put(self, kept: Kept, content: bytes) -> Kept:
+        if self._bytes + len(content) > self._max_bytes:
+            raise SpoolFull(
+                f"the spool holds {self._bytes:,} bytes of at most {self._max_bytes:,} (--spool-size)"
+            )
+        try:
+            _write(kept.file, content)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                kept.file.with_suffix(".tmp").unlink()
+            if error.errno in _FULL:
+                raise SpoolFull(f"{self._folder}: {error.strerror}") from None
+            raise SettingsError(f"--spool-dir {self._folder}: {error.strerror or error}") from None
+        self._add(kept)
+        return kept
+
+    def image(self, kept: Kept) -> bytes:
+        """The image's bytes."""
+        return kept.file.read_bytes().partition(b"\n")[2]
+
+    def remove(self, frame_id: str) -> None:
+        """Forget a frame that has its answer."""
+        with self._changing:
+            kept = self.kept.pop(frame_id, None)
+            if kept is not None:
+                self._bytes -= kept.size
+                with contextlib.suppress(FileNotFoundError):
+                    kept.file.unlink()
+
+    def drop_oldest(self) -> Optional[Kept]:
+        """Give the oldest frame up, to make room; None if there is none."""
+        oldest = next(iter(self.kept.values()), None)
+        if oldest is not None:
+            self.remove(oldest.frame_id)
+        return oldest
+
+    def _add(self, kept: Kept) -> None:
+        self.kept[kept.frame_id] = kept
+        self._bytes += kept.size
+
+    def _claim(self) -> Tuple[Path, TextIO]:
+        for number in range(1, _MOST_PUBLISHERS):
+            folder = self._base / str(number)
+            lock = _lock(folder)
+            if lock is not None:
+                return folder, lock
+        raise OSError(errno.EBUSY, f"{_MOST_PUBLISHERS} publishers use it")
+
+    def _gather(self) -> None:
+        """Move what publishers that will not return have left to this one."""
+        for folder in sorted(self._base.iterdir()):
+            lock = _lock(folder) if folder != self._folder and folder.name.isdigit() else None
+            if lock is None:
+                continue
+            with lock:
+                for file in folder.glob("*.frame"):
+                    file.replace(self._folder / file.name)
+                _sync(self._folder)
+
+
+def _lock(folder: Path) -> Optional[TextIO]:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    lock = (folder / "lock").open("a", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file so that it is there whole and for good, or not at all."""
+    aside = file.with_suffix(".tmp")
+    with aside.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    aside.replace(file)
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_header(file: Path) -> Kept:
+    try:
+        with file.open("rb") as opened:
+            header: Dict[str, str] = json.loads(opened.readline())
+        return Kept(**header, file=file, size=file.stat().st_size)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{file}: this is no frame of the spool's ({error}); remove it") from None

@@ -1,0 +1,242 @@
+"""The spool: what it has taken is there after a kill, a full disk or a restart, until its answer comes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+
+from publisher.spool import Spool, SpoolFull
+from tests.harness import Mosquitto, nanofleet, wait_for
+from tests.publisher.test_publish import Answerer
+from wire.errors import SettingsError
+
+
+def put(spool: Spool, name: str, image: bytes = b"image") -> None:
+    spool.put(name, "door", f"{name}.jpg", "2026-01-01T00:00:00+00:00", image)
+
+
+def test_frames_outlive_the_process_in_their_order(tmp_path: Path) -> None:
+    with Spool(tmp_path, 10_000) as spool:
+        for name in "cab":
+            put(spool, name, f"{name}\n\0 bytes".encode())
+        spool.remove("a")
+        identity = spool.client_id
+    with Spool(tmp_path, 10_000) as spool:
+        assert list(spool.kept) == ["c", "b"]
+        kept = spool.kept["c"]
+        assert (kept.camera, kept.source) == ("door", "c.jpg")
+        assert spool.image(kept) == b"c\n\0 bytes"
+        assert spool.client_id == identity
+        put(spool, "d")
+    with Spool(tmp_path, 10_000) as spool:
+        assert list(spool.kept) == ["c", "b", "d"]
+
+
+def test_two_publishers_have_a_spool_each_and_the_next_gathers_both(tmp_path: Path) -> None:
+    with Spool(tmp_path, 10_000) as first, Spool(tmp_path, 10_000) as second:
+        assert first.client_id != second.client_id
+        put(first, "a")
+        put(second, "b")
+    with Spool(tmp_path, 10_000) as both:
+        assert sorted(both.kept) == ["a", "b"]
+
+
+def test_its_size_is_bounded(tmp_path: Path) -> None:
+    with Spool(tmp_path, 2000) as spool:
+        put(spool, "a", bytes(1000))
+        with pytest.raises(SpoolFull, match="--spool-size"):
+            put(spool, "b", bytes(1000))
+        assert list(spool.kept) == ["a"]
+        oldest = spool.drop_oldest()
+        assert oldest is not None
+        assert oldest.frame_id == "a"
+        put(spool, "b", bytes(1000))
+        assert spool.drop_oldest() is not None
+        assert spool.drop_oldest() is None
+
+
+def test_half_a_frame_is_none_and_a_strange_file_is_named(tmp_path: Path) -> None:
+    with Spool(tmp_path, 10_000) as spool:
+        put(spool, "a")
+    (tmp_path / "1" / "00000000000000000009-b.tmp").write_bytes(b"{")
+    with Spool(tmp_path, 10_000) as spool:
+        assert list(spool.kept) == ["a"]
+    assert not list((tmp_path / "1").glob("*.tmp"))
+    (tmp_path / "1" / "00000000000000000009-b.frame").write_bytes(b"{")
+    with pytest.raises(SettingsError, match=r"-b\.frame"), Spool(tmp_path, 10_000):
+        pass
+
+
+def test_a_full_disk_refuses_and_frees_what_is_answered(small_disk: Path) -> None:
+    with Spool(small_disk, 1 << 40) as spool:
+
+        def fill() -> None:
+            for number in range(100):
+                put(spool, f"f{number}", bytes(100_000))
+
+        with pytest.raises(SpoolFull, match="No space left"):
+            fill()
+        taken = [f"f{number}" for number in range(len(spool.kept))]
+        assert list(spool.kept) == taken
+        assert len(taken) > 5
+        spool.remove("f0")
+        put(spool, "again", bytes(100_000))
+    with Spool(small_disk, 1 << 40) as spool:
+        assert list(spool.kept) == [*taken[1:], "again"]
+        assert all(spool.image(kept) == bytes(100_000) for kept in spool.kept.values())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="--spool-dir"), Spool(tmp_path / "file", 10):
+        pass
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answerer(mosquitto_url: str, root: str) -> Iterator[Answerer]:
+    started = Answerer(mosquitto_url, root)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number:02d}.jpg").write_text(f"image {number}")
+    return folder
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> List[str]:
+    return ["--spool-dir", str(tmp_path / "spool")]
+
+
+def frame_ids(answerer: Answerer) -> Counter[str]:
+    return Counter(dict(m.properties.UserProperty)["frame-id"] for m in answerer.messages)
+
+
+def kept(tmp_path: Path) -> List[Path]:
+    return sorted((tmp_path / "spool").rglob("*.frame"))
+
+
+def test_what_nobody_takes_stays_and_goes_out_with_the_next_run(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    run = nanofleet("publish", str(images), "--timeout", "1", *address)
+    assert run.returncode == 1, run.stderr
+    assert "no answer for 1 s (--timeout): 20 stay in the spool, for the next run" in run.stdout
+    assert len(kept(tmp_path)) == 20
+    answerer = Answerer(mosquitto_url, root)
+    (tmp_path / "one.jpg").write_text("one more")
+    run = nanofleet("publish", str(tmp_path / "one.jpg"), "--resend-after", "0.5", *address)
+    answerer.close()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "sent 21, answered 21, rejected 0, missing 0, 20 of them from an earlier run" in run.stdout
+    assert kept(tmp_path) == []
+
+
+def test_a_publisher_that_is_killed_loses_nothing_it_took(
+    mosquitto: Callable[..., Mosquitto], root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    broker = mosquitto()
+    address = ["--broker", broker.url, "--root", root, *spool]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), "--window", "5", *address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as publisher:
+        wait_for(lambda: len(kept(tmp_path)) == 5, what="five frames in the spool")
+        publisher.kill()
+    answerer = Answerer(broker.url, root)
+    run = nanofleet("publish", str(images / "00.jpg"), "--resend-after", "1", *address)
+    answerer.close()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "answered 6" in run.stdout
+    assert len(frame_ids(answerer)) == 6
+    assert kept(tmp_path) == []
+
+
+def test_answers_that_came_after_the_kill_wait_with_the_broker(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    """So the next run need not send those frames again."""
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), *address]
+    frames: Any = Answerer(mosquitto_url, root)
+    answer, frames.client.on_message = frames.client.on_message, lambda c, u, m: frames.messages.append(m)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as publisher:
+        wait_for(lambda: len(frames.messages) == 20, what="20 frames")
+        publisher.kill()
+    for message in list(frames.messages):
+        answer(frames.client, None, message)
+    time.sleep(0.5)
+    sent = len(frame_ids(frames))
+    run = nanofleet("publish", str(images / "00.jpg"), "--resend-after", "600", "--timeout", "5", *address)
+    frames.close()
+    assert sent == 20
+    assert "20 of them from an earlier run" in run.stdout
+    assert "answered 20" in run.stdout
+    assert len(kept(tmp_path)) == 1  # the new one, which nobody has answered
+
+
+def test_silence_is_asked_again_with_growing_delays(
+    mosquitto_url: str, root: str, spool: List[str], tmp_path: Path, answerer: Answerer
+) -> None:
+    (tmp_path / "silence.jpg").write_text("silence")
+    times: List[float] = []
+    answerer.client.on_message = lambda c, u, m: times.append(time.monotonic())
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    run = nanofleet(
+        "publish", str(tmp_path / "silence.jpg"), "--resend-after", "0.5", "--timeout", "5", *address
+    )
+    assert run.returncode == 1
+    gaps = [later - earlier for earlier, later in zip(times, times[1:])]
+    assert len(gaps) == 3, gaps  # after 0.5, 1 and 2 s; the next would be after 4 more
+    assert all(later > 1.5 * earlier for earlier, later in zip(gaps, gaps[1:]))
+
+
+def test_a_camera_that_outruns_a_silent_fleet_fills_the_spool_and_drops_the_oldest(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    policy = ["--spool-policy", "drop-oldest", "--spool-size", "1000", "--fps", "50", "--timeout", "1"]
+    run = nanofleet("publish", str(images), *policy, *address)
+    assert run.returncode == 1
+    assert "dropped to make room" in run.stdout
+    sources = [file.read_bytes().partition(b"\n")[2] for file in kept(tmp_path)]
+    assert sources
+    assert sources == [f"image {n}".encode() for n in range(20 - len(sources), 20)]
+    policy[1] = "refuse"
+    run = nanofleet("publish", str(images), *policy, *address)
+    assert run.returncode == 1
+    assert "not taken because the spool was full 20" in run.stdout
+
+
+def test_no_wait_needs_no_spool(mosquitto_url: str, images: Path) -> None:
+    run = nanofleet("publish", str(images), "--no-wait", "--broker", mosquitto_url)
+    assert run.returncode == 2
+    assert "--no-wait needs --no-spool" in run.stderr
+
+
+def test_ctrl_c_keeps_what_is_unanswered(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), *address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: len(kept(tmp_path)) == 20, what="20 frames in the spool")
+        publisher.send_signal(signal.SIGINT)
+        output, _ = publisher.communicate(timeout=10)
+    assert publisher.returncode == 130
+    assert "20 stay in the spool, for the next run" in output
+    assert len(kept(tmp_path)) == 20
