@@ -15,7 +15,9 @@ import sys
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Set, Type
 
 import wire
+from fleet.logs import configure_logging
 from wire.errors import NanofleetError, SettingsError
+from wire.printable import printable
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE, Settings
 
 #: Modules that come with an extra, and that extra.
@@ -212,14 +214,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0 if len(arguments) > 1 else 2
     # A worker's log is its only voice; the other commands speak on stdout.
     level = logging.INFO if name == "worker" else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s")
+    configure_logging(level)
     try:
         command = _find(name)
         _check_environment()
         settings = command.settings().from_command_line(f"nanofleet {name}", rest)
         return command.run(settings)
     except NanofleetError as error:
-        print(f"nanofleet {name}: {error}", file=sys.stderr)
+        lines = "\n".join(printable(line) for line in str(error).split("\n"))
+        print(f"nanofleet {name}: {lines}", file=sys.stderr)
+        if error.ends_process:
+            sys.stderr.flush()
+            os._exit(error.exit_code)
         return error.exit_code
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])

@@ -21,6 +21,7 @@ from publisher.sources import Image, find_images
 from publisher.spool import Spool, SpoolFull
 from wire.errors import SettingsError
 from wire.messages import Rejection, Result
+from wire.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Report:
             self._undelivered += 1
         if sent.answer is not None:
             line = f"{sent.source}  {sent.camera}  {label}  {sent.milliseconds:.0f} ms  {sent.answer.worker}"
-            self._out.print(line, markup=False)
+            self._out.print(printable(line), markup=False)
 
     @property
     def complete(self) -> bool:

@@ -54,7 +54,7 @@ class PublishSettings(BrokerSettings):
     )
     wait: bool = Field(
         default_factory=lambda: sys.stdout.isatty(),
-        description="With --no-spool: wait for the answers and show them (the default on a terminal)",
+        description="With --no-spool: wait for the answers and show them; on a terminal this is the default",
     )
     timeout: float = Field(30.0, gt=0, description="Seconds without an answer after which a frame is missing")
     window: int = Field(

@@ -18,6 +18,8 @@ class NanofleetError(Exception):
     """Base of the errors a user is told about in one message."""
 
     exit_code: ClassVar[int] = 1
+    #: A thread hangs, and would hang the interpreter's way out as well: the process must end at once.
+    ends_process: ClassVar[bool] = False
 
 
 class SettingsError(NanofleetError):

@@ -49,6 +49,10 @@ class Lineup:
             for serving in self._open:
                 serving.decoders.close()
 
+    def waiting(self) -> float:
+        """Seconds for which one of the models has had work, and done none of it."""
+        return max(serving.waiting() for serving in list(self._open))
+
     def submit(self, frame: Frame) -> None:
         """Send a frame on its way through the model that serves now."""
         if self.comparison is not None:

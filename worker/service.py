@@ -43,6 +43,7 @@ from worker.outbox import Answer, Outbox
 from worker.peers import Peers
 from worker.serving import Job, Serving, Shadow, Work
 from worker.settings import WorkerSettings
+from worker.watchdog import Stalled, Watchdog, notify
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ class Worker:
         self._started_at = utc_now()
         self._state = "online"
         self._answered = 0
+        self._infers_since: Optional[float] = None
         self._connected_at = 0.0
         self._short_lives = 0
         self._last_status = (time.monotonic(), 0)
@@ -189,6 +191,9 @@ class Worker:
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
         )
+        self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
+        self._watchdog.watch("engine", self._engine_waiting)
+        self._watchdog.watch("decoders or the engine", self.lineup.waiting)
         self._outbox = Outbox(self.connection, self.topics, self._published)
         return self.connection
 
@@ -228,10 +233,22 @@ class Worker:
         Raises:
             BaseException: whatever ended a thread.
         """
-        while not self._stop.wait(self.settings.status_interval):
-            self.connection.call(self._tick)
+        next_status = time.monotonic() + self.settings.status_interval
+        notify("READY=1")
+        while not self._stop.wait(min(1.0, self.settings.status_interval)):
+            self._look_after_parts()
+            if time.monotonic() >= next_status:
+                self.connection.call(self._tick)
+                next_status += self.settings.status_interval
         if self._failure is not None:
             raise self._failure
+
+    def _look_after_parts(self) -> None:
+        try:
+            self._watchdog.check()
+        except Stalled as error:
+            self._fail(error)
+            raise
 
     def _fail(self, failure: BaseException) -> None:
         """A thread has ended: let the main thread raise what ended it."""
@@ -390,12 +407,18 @@ class Worker:
         for serving in {work.serving: None for work, _ in fresh}:
             self._infer_by(serving, [(work.job, pixels) for work, pixels in fresh if work.serving is serving])
 
+    def _engine_waiting(self) -> float:
+        since = self._infers_since
+        return time.monotonic() - since if since is not None else 0.0
+
     def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
         began = time.perf_counter()
+        self._infers_since = time.monotonic()
         images = np.stack([pixels.array for _, pixels in batch])
         for _, pixels in batch:
             pixels.release()
         probabilities = serving.engine.infer(images)
+        self._infers_since = None
         inference = time.perf_counter() - began
         self.metrics.batch.observe(len(batch))
         for (job, pixels), row in zip(batch, probabilities):
@@ -578,6 +601,7 @@ class Worker:
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
         self._state = "draining"
+        notify("STOPPING=1")
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
         self.connection.call(self._publish_status)
         self._drain = Drain(
@@ -586,6 +610,7 @@ class Worker:
         next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
             self.connection.check()
+            self._look_after_parts()
             if time.monotonic() > next_status:  # or the others would take it for dead
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval

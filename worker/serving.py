@@ -8,6 +8,7 @@ one at a time └> Serving (former) ─> decoders, engine ──> its label, cou
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import List, NamedTuple, Optional, Union
 
@@ -35,6 +36,7 @@ class Serving:
         self.decoders = decoders
         self._lock = threading.Lock()
         self._in_work = 0
+        self._progress = 0.0
         self._retired = False
         #: Set once it is retired and has no frame in work.
         self.idle = threading.Event()
@@ -42,6 +44,8 @@ class Serving:
     def submit(self, job: Job, image: bytes) -> None:
         """Have an image decoded and classified; `done` must follow."""
         with self._lock:
+            if not self._in_work:
+                self._progress = time.monotonic()
             self._in_work += 1
         self.decoders.submit(Work(self, job), image)
 
@@ -49,7 +53,13 @@ class Serving:
         """A job is out of the decoders and the engine."""
         with self._lock:
             self._in_work -= 1
+            self._progress = time.monotonic()
             self._check_idle()
+
+    def waiting(self) -> float:
+        """Seconds for which there has been work, and none of it was done."""
+        with self._lock:
+            return time.monotonic() - self._progress if self._in_work else 0.0
 
     def retire(self) -> None:
         """Nothing will be submitted any more."""

@@ -92,6 +92,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         ge=0,
         description="Seconds until this worker takes over the frames of one that does not return; 0: never",
     )
+    stall_timeout: float = Field(
+        60.0, gt=0, description="Seconds without progress after which the worker leaves, to be started again"
+    )
     drain_timeout: float = Field(60.0, ge=0, description="Seconds to answer what is in hand when stopping")
 
     @field_validator("worker_id")

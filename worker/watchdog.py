@@ -1,0 +1,82 @@
+"""Notices a part that makes no progress, so that a supervisor can start the worker again.
+
+A stalled part cannot say so itself: each is asked, from outside, since when its oldest work has waited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Callable, Dict, Optional
+
+from wire.errors import NanofleetError
+
+
+class Stalled(NanofleetError):
+    """A part of the worker makes no progress; what it holds stays with the broker, for the next start."""
+
+    ends_process = True
+
+
+class Watchdog:
+    """Asks the parts. All calls come from the main thread, which has nothing else to do."""
+
+    def __init__(self, limit: float, post: Callable[[Callable[[], None]], None]) -> None:
+        """Args:
+        limit: seconds without progress after which a part has stalled.
+        post: runs a function in the network thread.
+        """
+        self._limit = limit
+        self._post = post
+        self._asked: Optional[float] = None
+        self._parts: Dict[str, Callable[[], float]] = {"network thread": self._network}
+
+    def watch(self, name: str, waiting: Callable[[], float]) -> None:
+        """Watch a part.
+
+        Args:
+            name: what it is called in the error.
+            waiting: seconds for which there has been work and no progress; 0 for none.
+        """
+        self._parts[name] = waiting
+
+    def check(self) -> None:
+        """Ask each part; tell systemd that all is well.
+
+        Raises:
+            Stalled: one makes no progress.
+        """
+        for name, waiting in self._parts.items():
+            seconds = waiting()
+            if seconds > self._limit:
+                raise Stalled(
+                    f"the {name} has made no progress for {seconds:.0f} s (--stall-timeout); "
+                    "leaving, to be started again"
+                )
+        notify("WATCHDOG=1")
+
+    def _network(self) -> float:
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+            self._post(self._answer)
+            return 0.0
+        return now - self._asked
+
+    def _answer(self) -> None:
+        self._asked = None
+
+
+def notify(state: str) -> None:
+    """Tell systemd a state, where it has started this process with Type=notify (see sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # an abstract socket
+        address = "\0" + address[1:]
+    # A supervisor that does not listen must not take the worker down.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(address)
+        sender.sendall(state.encode())
