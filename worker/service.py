@@ -69,16 +69,17 @@ def run(settings: WorkerSettings) -> int:
         log.info("worker %s: loading %s", worker_id, settings.model)
         stop = threading.Event()
         worker = Worker(settings, worker_id, stop)
-        # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-        with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_thread():
-            connection = worker.connect_to(broker)
-            with worker.admission, worker.following(), worker.metrics_server() as metrics_url, connection:
-                if metrics_url:
-                    log.info("metrics on %s", metrics_url)
-                if connection.wait_connected(stop):
-                    log.info("connected to %s, reading %s", broker, ", ".join(worker.subscriptions))
-                worker.serve()
-                return worker.drain()
+        with worker.metrics_server() as metrics_url:
+            if metrics_url:
+                log.info("metrics on %s", metrics_url)
+            # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
+            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_thread():
+                connection = worker.connect_to(broker)
+                with worker.admission, worker.control.following(), connection:
+                    if connection.wait_connected(stop):
+                        log.info("connected to %s, reading %s", broker, ", ".join(worker.subscriptions))
+                    worker.serve()
+                    return worker.drain()
 
 
 @contextlib.contextmanager
@@ -130,6 +131,7 @@ class Worker:
         self._failure: Optional[BaseException] = None
         self._started_at = utc_now()
         self._state = "online"
+        self._online = False
         self._answered = 0
         self._infers_since: Optional[float] = None
         self._connected_at = 0.0
@@ -208,10 +210,6 @@ class Worker:
             self._batcher.close()
             thread.join(timeout=5)
 
-    def following(self) -> contextlib.AbstractContextManager[None]:
-        """Follow the commands that name a model while the block lasts."""
-        return self.control.following()
-
     def _call(self, function: Callable[[], None]) -> None:
         self.connection.call(function)
 
@@ -222,7 +220,7 @@ class Worker:
             self.settings.metrics_host,
             self.settings.metrics_port,
             healthy=lambda: self._failure is None,
-            ready=lambda: self.connection.connected.is_set() and not self._stop.is_set(),
+            ready=lambda: self._online and not self._stop.is_set(),
         )
 
     # --- serve --------------------------------------------------------------------------------------
@@ -509,6 +507,7 @@ class Worker:
     def _connected(self, session_present: bool) -> None:
         self._inbox.connected(session_present)
         self._connected_at = time.monotonic()
+        self._online = True
         self.metrics.connected.set(1)
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
@@ -518,6 +517,7 @@ class Worker:
     def _lost(self) -> None:
         self._inbox.lost()
         self._peers.forget()
+        self._online = False
         self.metrics.connected.set(0)
         lived = time.monotonic() - self._connected_at
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
