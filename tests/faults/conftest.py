@@ -1,0 +1,73 @@
+"""The table of faults: a row for each, printed at the end and written to report.json."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.case import Case, Row
+
+REPORT = Path(__file__).parent / "report.json"
+_rows: List[Row] = []
+
+
+@pytest.fixture
+def case(
+    request: pytest.FixtureRequest, root: str, tmp_path: Path, start_worker: Any, images: List[bytes]
+) -> Iterator[Callable[..., Case]]:
+    """Begin a case against a broker; its row goes into the report when the test ends, well or not."""
+    begun: List[Case] = []
+
+    def begin(fault: str, url: str) -> Case:
+        begun.append(Case(fault, url, root, tmp_path, start_worker, images))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.close()
+        _rows.append(each.row())
+
+
+@pytest.fixture(scope="session")
+def images(photos: Path) -> List[bytes]:
+    """A few photos as a small camera sends them."""
+    made = []
+    for name in ("rocket.jpg", "coffee.png", "chelsea.png"):
+        with Image.open(photos / name) as image:
+            buffer = io.BytesIO()
+            image.convert("RGB").resize((320, 240)).save(buffer, "JPEG", quality=85)
+        made.append(buffer.getvalue())
+    return made
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Write the report, if there is anything in it."""
+    if _rows:
+        REPORT.write_text(json.dumps([asdict(row) for row in _rows], indent=2) + "\n")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table."""
+    if not _rows:
+        return
+    table = Table(title="Faults")
+    for name in Row.__dataclass_fields__:
+        table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")
+    for row in _rows:
+        table.add_row(
+            *(f"{value:g}" if isinstance(value, float) else str(value) for value in asdict(row).values())
+        )
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(table)
+    terminalreporter.write_line("")
+    terminalreporter.write(captured.get())
