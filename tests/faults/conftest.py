@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         table.add_row(
             *(f"{value:g}" if isinstance(value, float) else str(value) for value in asdict(row).values())
         )
-    console = Console(width=120)
+    console = Console(width=140)
     with console.capture() as captured:
         console.print(table)
     terminalreporter.write_line("")
