@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Tuple
 
 from wire.messages import WorkerStatus
 
@@ -31,19 +31,29 @@ class _Peer:
 class Peers:
     """What is known of the others, from their statuses alone. All calls come from one thread."""
 
-    def __init__(self, own: WorkerStatus, grace: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        own: str,
+        group: str,
+        inputs: Tuple[str, ...],
+        grace: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Args:
-        own: a status of this worker's; it adopts only those that read the same topics in the same group.
+        own: this worker's id.
+        group: its group; only with workers of that group which read the same topics it has to do.
+        inputs: the templates of those topics.
         grace: seconds that a dead worker has to return; 0 to adopt nobody.
         """
         self._own = own
+        self._reads = (group, inputs)
         self._grace = grace
         self._clock = clock
         self._peers: Dict[str, _Peer] = {}
 
     def hear(self, status: WorkerStatus) -> None:
         """Take note of a status."""
-        if status.worker == self._own.worker:
+        if status.worker == self._own:
             return
         if status.state in ("offline", "adopted"):  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
@@ -64,7 +74,7 @@ class Peers:
         return None
 
     def _reads_the_same(self, peer: _Peer) -> bool:
-        return (peer.status.group, peer.status.inputs) == (self._own.group, self._own.inputs)
+        return (peer.status.group, peer.status.inputs) == self._reads
 
     def _overdue(self, peer: _Peer) -> float:
         """Seconds since it died, by what is known; below 0 while it lives."""
@@ -80,7 +90,7 @@ class Peers:
             if self._reads_the_same(peer) and peer.status.state == "online" and self._overdue(peer) < 0
         ]
         name = dead.status.worker
-        own = _weight(self._own.worker, name)
+        own = _weight(self._own, name)
         return sum(_weight(other, name) > own for other in living)
 
 

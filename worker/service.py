@@ -1,8 +1,8 @@
 """A worker's life: startup, serve, drain; and on the way, one frame's path.
 
 network thread        decoder processes    engine thread          network thread
-_receive ───────────> DecoderPool ───────> _infer ──────────────> _answer ── PUBACK ──> Inbox.settle
-(Inbox.admit)         bytes -> pixels      Batcher -> Engine      publish               (ack, in order)
+_receive ───────────> DecoderPool ───────> Inference ───────────> Outbox ── PUBACK ──> Inbox.settle
+(Inbox.admit)         bytes -> pixels      Batcher -> Engine      publish              (ack, in order)
          └─ Serving: the model's own decoders and engine; Control swaps it between two frames
 """
 
@@ -15,33 +15,29 @@ import threading
 import time
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
-import numpy as np
-
 import wire
 from wire.broker import Broker
 from wire.choice import ModelChoice
-from wire.connection import Connection, Delivery, Publication
-from wire.errors import DecodeError, DuplicateMember
-from wire.messages import Candidate, Change, Rejection, Result, WorkerStatus, utc_now
+from wire.connection import Connection, Delivery
+from wire.messages import Rejection, Result, WorkerStatus
 from wire.topics import client_id, is_id
 from worker.admission import Admission
 from worker.adoption import Adoption
 from worker.attempts import Attempts
-from worker.batcher import Batcher
 from worker.control import Control
 from worker.decoder import DecoderPool, Pixels
 from worker.drain import Drain
-from worker.engine import open_model, top_k
+from worker.engine import open_model
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.identity import claim_worker_id
 from worker.inbox import Inbox
+from worker.inference import Inference
 from worker.lineup import Lineup
 from worker.metrics import Metrics, serve_metrics
-from worker.model import Model
 from worker.outbox import Answer, Outbox
-from worker.peers import Peers
-from worker.serving import Job, Serving, Shadow, Work
+from worker.presence import Presence
+from worker.serving import Serving, Shadow, Work
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog, notify
 
@@ -49,8 +45,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
-#: Statuses that may fail to come before a worker counts as gone.
-LEASE_STATUSES = 3
 #: A connection that is lost within so many seconds, time and again, has another reason than the network.
 SHORT_LIFE = 5.0
 
@@ -73,7 +67,7 @@ def run(settings: WorkerSettings) -> int:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_thread():
+            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.inference.running():
                 connection = worker.connect_to(broker)
                 with worker.admission, worker.control.following(), connection:
                     if connection.wait_connected(stop):
@@ -123,21 +117,24 @@ class Worker:
             report=self._report_change,
         )
         self._templates = settings.templates
-        self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
         self._inbox = Inbox(self._ack)
         self._adoption: Optional[Adoption] = None
         self._drain: Optional[Drain] = None
         self._stop = stop
         self._failure: Optional[BaseException] = None
-        self._started_at = utc_now()
-        self._state = "online"
         self._online = False
-        self._answered = 0
-        self._infers_since: Optional[float] = None
         self._connected_at = 0.0
         self._short_lives = 0
-        self._last_status = (time.monotonic(), 0)
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.presence = Presence(settings, worker_id, self.lineup, self.control, self._in_hand)
+        self.inference = Inference(
+            settings,
+            worker_id,
+            self.metrics,
+            on_results=self._answer,
+            on_reject=self._reject_work,
+            on_failure=self._fail,
+        )
 
     # --- startup ------------------------------------------------------------------------------------
 
@@ -177,8 +174,7 @@ class Worker:
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
         self._show_model()
-        self._peers = Peers(self._status("online"), self.settings.adopt_after)
-        own = [*self.subscriptions, self.topics.worker(self.worker_id), *self.control.topics]
+        own = [*self.subscriptions, self.presence.topic, *self.control.topics]
         self.connection = Connection(
             broker,
             client_id(self.worker_id),
@@ -187,28 +183,17 @@ class Worker:
             on_lost=self._lost,
             on_failure=self._fail,
             # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
-            subscriptions={**dict.fromkeys(own, 1), self.topics.worker("+"): 0},
-            will=self._status_publication("lost"),
+            subscriptions={**dict.fromkeys(own, 1), self.presence.everybodys: 0},
+            will=self.presence.publication("lost"),
             will_delay=WILL_DELAY,
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
         )
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
-        self._watchdog.watch("engine", self._engine_waiting)
+        self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
         self._outbox = Outbox(self.connection, self.topics, self._published)
         return self.connection
-
-    @contextlib.contextmanager
-    def engine_thread(self) -> Iterator[None]:
-        """Run the engine in a thread of its own while the block lasts."""
-        thread = threading.Thread(target=self._infer_until_closed, name="engine", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._batcher.close()
-            thread.join(timeout=5)
 
     def _call(self, function: Callable[[], None]) -> None:
         self.connection.call(function)
@@ -257,8 +242,8 @@ class Worker:
         self._publish_status()
         self._outbox.retry()
         free = self._adoption is None or self._adoption.ended
-        if free and self._state == "online" and self.connection.connected.is_set():
-            orphan = self._peers.orphan()
+        if free and self.presence.state == "online" and self.connection.connected.is_set():
+            orphan = self.presence.peers.orphan()
             self._adoption = self._adopt(orphan) if orphan else None
 
     def _adopt(self, dead: WorkerStatus) -> Adoption:
@@ -322,7 +307,7 @@ class Worker:
 
     def _receive_other(self, delivery: Delivery) -> None:
         if delivery.topic.startswith(self.topics.worker("")):
-            self._hear_status(delivery)
+            self.presence.hear(delivery, reconnected=self.connection.reconnects > 0)
         elif delivery.topic in self.control.topics:
             self.control.receive(delivery.topic, delivery.payload)
         elif self._camera(delivery.topic):
@@ -332,36 +317,6 @@ class Worker:
             self.metrics.ignored.inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
 
-    def _hear_status(self, delivery: Delivery) -> None:
-        if not delivery.payload:  # somebody tidied up
-            return
-        try:
-            status = WorkerStatus.decode(delivery.payload)
-        except DecodeError as error:
-            log.warning("%s: %s", delivery.topic, error)
-            return
-        if delivery.topic == self.topics.worker(self.worker_id):
-            self._look_for_twin(status, retained=delivery.retain)
-        elif delivery.topic == self.topics.worker(status.worker):
-            self._peers.hear(status)
-
-    def _look_for_twin(self, status: WorkerStatus, retained: bool) -> None:
-        """A status under this worker's id by another process: the one that started later stays.
-
-        Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
-        tell the one that loses it, but when it comes back it finds the other's status. What it finds on
-        its first connection is only what an earlier life of its own has left.
-        """
-        ours = status.started_at == self._started_at
-        if ours or status.state != "online" or (retained and not self.connection.reconnects):
-            return
-        if status.started_at > self._started_at:
-            raise DuplicateMember(
-                f"another worker started as {self.worker_id!r} at {status.started_at:%H:%M:%S}; this one, "
-                f"started at {self._started_at:%H:%M:%S}, leaves. Give each its own --worker-id"
-            )
-        log.warning("another worker called %r was running; the older one leaves", self.worker_id)
-
     def _decoded(self, work: Work, outcome: Union[Pixels, FrameError]) -> None:
         """In a thread of the decoder pool."""
         if isinstance(work.job, Frame):
@@ -369,7 +324,7 @@ class Worker:
         if isinstance(outcome, FrameError):
             self._reject_work(work, outcome)
         else:
-            self._batcher.put((work, outcome))
+            self.inference.put(work, outcome)
 
     def _reject_work(self, work: Work, error: FrameError) -> None:
         work.serving.done()
@@ -381,100 +336,14 @@ class Worker:
             job.shadow.comparison.drop()
         self.connection.call(lambda: self._reject(job, error))
 
-    def _infer_until_closed(self) -> None:
-        try:
-            while True:
-                batch = self._batcher.take()
-                if not batch:
-                    return
-                self._infer(batch)
-        except BaseException as error:  # noqa: BLE001 - carried to the main thread
-            self._fail(error)
+    def _answer(self, results: List[Tuple[Frame, Result]]) -> None:
+        """In the engine's thread."""
 
-    def _infer(self, batch: List[Tuple[Work, Pixels]]) -> None:
-        fresh = []
-        for work, pixels in batch:
-            try:
-                if isinstance(work.job, Frame):
-                    work.job.check_age(self.settings.max_age)
-                fresh.append((work, pixels))
-            except FrameError as error:
-                pixels.release()
-                self._reject_work(work, error)
-        # While a model is changed, frames for the old one and frames for the new one come mixed.
-        for serving in {work.serving: None for work, _ in fresh}:
-            self._infer_by(serving, [(work.job, pixels) for work, pixels in fresh if work.serving is serving])
+        def put() -> None:
+            for frame, result in results:
+                self._outbox.put(frame, result)
 
-    def _engine_waiting(self) -> float:
-        since = self._infers_since
-        return time.monotonic() - since if since is not None else 0.0
-
-    def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
-        began = time.perf_counter()
-        self._infers_since = time.monotonic()
-        images = np.stack([pixels.array for _, pixels in batch])
-        for _, pixels in batch:
-            pixels.release()
-        probabilities = serving.engine.infer(images)
-        self._infers_since = None
-        inference = time.perf_counter() - began
-        self.metrics.batch.observe(len(batch))
-        for (job, pixels), row in zip(batch, probabilities):
-            serving.done()
-            best = serving.model.classes[int(row.argmax())]
-            if isinstance(job, Shadow):
-                job.hear(best)
-                continue
-            if job.shadow is not None:
-                job.shadow.hear(best)
-            frame = job
-            queued = began - frame.received - pixels.decode_ms / 1000
-            for stage, seconds in (
-                ("queue", queued),
-                ("decode", pixels.decode_ms / 1000),
-                ("inference", inference),
-            ):
-                self.metrics.stage.labels(stage).observe(seconds)
-            result = self._result(frame, serving.model, pixels, row, queued, inference, len(batch))
-            self.connection.call(lambda frame=frame, result=result: self._outbox.put(frame, result))  # type: ignore[misc]
-
-    def _result(
-        self,
-        frame: Frame,
-        model: Model,
-        pixels: Pixels,
-        probabilities: np.ndarray,
-        queued: float,
-        inference: float,
-        batch_size: int,
-    ) -> Result:
-        top = tuple(
-            Candidate(label=model.classes[index], index=index, confidence=confidence)
-            for index, confidence in top_k(probabilities, self.settings.top_k)
-        )
-        return Result(
-            frame_id=frame.frame_id,
-            camera=frame.camera,
-            worker=self.worker_id,
-            model=model.name,
-            weights=model.weights,
-            label=top[0].label,
-            index=top[0].index,
-            confidence=top[0].confidence,
-            top=top,
-            width=pixels.width,
-            height=pixels.height,
-            captured_at=frame.captured_at,
-            received_at=frame.received_at,
-            answered_at=utc_now(),
-            timings_ms={
-                "queue": round(queued * 1000, 3),
-                "decode": round(pixels.decode_ms, 3),
-                "inference": round(inference * 1000, 3),
-                "total": round((time.perf_counter() - frame.received) * 1000, 3),
-            },
-            batch_size=batch_size,
-        )
+        self.connection.call(put)
 
     def _reject(self, frame: Frame, error: FrameError) -> None:
         rejection = Rejection(
@@ -491,7 +360,7 @@ class Worker:
         self.admission.done(frame)
         assert frame.inbox is not None
         frame.inbox.settle(frame)
-        self._answered += 1
+        self.presence.answered += 1
         if isinstance(answer, Rejection):
             self.metrics.frames.labels("rejected", answer.reason.value).inc()
         else:
@@ -512,11 +381,11 @@ class Worker:
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)
-        self._publish_status()
+        self.connection.publish(self.presence.publication())
 
     def _lost(self) -> None:
         self._inbox.lost()
-        self._peers.forget()
+        self.presence.peers.forget()
         self._online = False
         self.metrics.connected.set(0)
         lived = time.monotonic() - self._connected_at
@@ -529,6 +398,9 @@ class Worker:
                 self._short_lives,
                 self.worker_id,
             )
+
+    def _publish_status(self) -> None:
+        self.connection.publish(self.presence.publication())
 
     def _report_change(self) -> None:
         change = self.control.change
@@ -550,45 +422,6 @@ class Worker:
             }
         )
 
-    def _publish_status(self) -> None:
-        self.connection.publish(self._status_publication(self._state))
-
-    def _status_publication(self, state: str) -> Publication:
-        return Publication(self.topics.worker(self.worker_id), self._status(state).encode(), retain=True)
-
-    def _status(self, state: str) -> WorkerStatus:
-        now, answered = time.monotonic(), self._answered
-        then, before = self._last_status
-        # Two statuses at almost the same time say nothing about the rate.
-        rate = (answered - before) / (now - then) if now - then > 1 else 0.0
-        self._last_status = (now, answered)
-        model, engine = self.lineup.serving.model, self.lineup.serving.engine
-        return WorkerStatus(
-            worker=self.worker_id,
-            state=state,
-            group=self.settings.group,
-            inputs=[template.text for template in self._templates],
-            lease_seconds=LEASE_STATUSES * self.settings.status_interval,
-            model=model.name,
-            weights=model.weights,
-            engine=engine.name,
-            engine_why=engine.why,
-            device=engine.device,
-            version=wire.__version__,
-            started_at=self._started_at,
-            sent_at=utc_now(),
-            frames_per_second=round(rate, 2),
-            in_hand=self._in_hand(),
-            accepts_control=not self.settings.ignore_control,
-            change=self._change(),
-        )
-
-    def _change(self) -> Optional[Change]:
-        change, comparison = self.control.change, self.lineup.comparison
-        if change is None or comparison is None:
-            return change
-        return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
-
     # --- drain --------------------------------------------------------------------------------------
 
     def drain(self) -> int:
@@ -600,13 +433,11 @@ class Worker:
         deadline = time.monotonic() + self.settings.drain_timeout
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
-        self._state = "draining"
+        self.presence.state = "draining"
         notify("STOPPING=1")
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
         self.connection.call(self._publish_status)
-        self._drain = Drain(
-            self.connection, self._inbox, self.subscriptions, lambda: self._status_publication("draining")
-        )
+        self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
         next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
             self.connection.check()
@@ -619,7 +450,7 @@ class Worker:
                 self.connection.close(send_will=True)
                 return 1
             time.sleep(0.02)
-        self.connection.publish(self._status_publication("offline"))
+        self.connection.publish(self.presence.publication("offline"))
         self.connection.close(session_expiry=0)
         log.info("left with nothing in hand")
         return 0

@@ -11,11 +11,12 @@ from worker.peers import Peers
 
 GRACE = 60.0
 LEASE = 30.0
+INPUTS = ("nanofleet/frames/{camera}",)
 
 
 def status(worker: str, state: str = "online", **given: object) -> WorkerStatus:
     fields: Dict[str, object] = {
-        **{"worker": worker, "state": state, "group": "workers", "inputs": ["nanofleet/frames/{camera}"]},
+        **{"worker": worker, "state": state, "group": "workers", "inputs": INPUTS},
         **{"model": "m", "weights": "w", "engine": "e", "device": "cpu", "version": "0"},
         **{"started_at": utc_now(), "sent_at": utc_now(), "lease_seconds": LEASE},
         **given,
@@ -29,7 +30,7 @@ class Fleet:
     def __init__(self, *names: str, grace: float = GRACE) -> None:
         self.now = 1000.0
         self.living = list(names)
-        self.peers = {name: Peers(status(name), grace, clock=lambda: self.now) for name in names}
+        self.peers = {name: Peers(name, "workers", INPUTS, grace, clock=lambda: self.now) for name in names}
 
     def hear(self, message: WorkerStatus) -> None:
         for peers in self.peers.values():

@@ -1,0 +1,168 @@
+"""The engine's thread: pixels in, Results out, as many at once as are ready.
+
+DecoderPool ── put ──> Batcher ── batch ──> too old: out ──> Engine, one model at a time ──> Results
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.messages import Candidate, Result, utc_now
+from worker.batcher import Batcher
+from worker.decoder import Pixels
+from worker.engine import top_k
+from worker.errors import FrameError
+from worker.frame import Frame
+from worker.metrics import Metrics
+from worker.model import Model
+from worker.serving import Job, Serving, Shadow, Work
+from worker.settings import WorkerSettings
+
+
+class Inference:
+    """Runs decoded frames through their model's engine."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        worker_id: str,
+        metrics: Metrics,
+        *,
+        on_results: Callable[[List[Tuple[Frame, Result]]], None],
+        on_reject: Callable[[Work, FrameError], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Args:
+        settings: the worker's.
+        worker_id: stands in each Result.
+        metrics: hears of batches and stages.
+        on_results: gets the Results of a batch; in the engine's thread, as the next two.
+        on_reject: gets what has become too old meanwhile.
+        on_failure: gets what ended the thread, if anything but `running`'s end did.
+        """
+        self._settings = settings
+        self._worker_id = worker_id
+        self._metrics = metrics
+        self._on_results = on_results
+        self._on_reject = on_reject
+        self._on_failure = on_failure
+        self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
+        self._infers_since: Optional[float] = None
+
+    def put(self, work: Work, pixels: Pixels) -> None:
+        """Classify a frame as soon as the engine is free; from any thread."""
+        self._batcher.put((work, pixels))
+
+    def waiting(self) -> float:
+        """Seconds for which the engine has been at one batch."""
+        since = self._infers_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the engine in a thread of its own while the block lasts."""
+        thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._batcher.close()
+            thread.join(timeout=5)
+
+    # --- in the engine's thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while True:
+                batch = self._batcher.take()
+                if not batch:
+                    return
+                self._infer(batch)
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread
+            self._on_failure(error)
+
+    def _infer(self, batch: List[Tuple[Work, Pixels]]) -> None:
+        fresh = [(work, pixels) for work, pixels in batch if self._is_fresh(work, pixels)]
+        # While a model is changed, frames for the old one and frames for the new one come mixed.
+        for serving in {work.serving: None for work, _ in fresh}:
+            self._infer_by(serving, [(work.job, pixels) for work, pixels in fresh if work.serving is serving])
+
+    def _is_fresh(self, work: Work, pixels: Pixels) -> bool:
+        try:
+            if isinstance(work.job, Frame):
+                work.job.check_age(self._settings.max_age)
+        except FrameError as error:
+            pixels.release()
+            self._on_reject(work, error)
+            return False
+        return True
+
+    def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
+        began = time.perf_counter()
+        self._infers_since = time.monotonic()
+        images = np.stack([pixels.array for _, pixels in batch])
+        for _, pixels in batch:
+            pixels.release()
+        probabilities = serving.engine.infer(images)
+        self._infers_since = None
+        inference = time.perf_counter() - began
+        self._metrics.batch.observe(len(batch))
+        results = []
+        for (job, pixels), row in zip(batch, probabilities):
+            serving.done()
+            if _counts_only(job, serving.model, row):
+                continue
+            assert isinstance(job, Frame)
+            queued = began - job.received - pixels.decode_ms / 1000
+            timings = {"queue": queued, "decode": pixels.decode_ms / 1000, "inference": inference}
+            for stage, seconds in timings.items():
+                self._metrics.stage.labels(stage).observe(seconds)
+            timings["total"] = time.perf_counter() - job.received
+            results.append((job, self._result(job, serving.model, pixels, row, timings, len(batch))))
+        self._on_results(results)
+
+    def _result(
+        self,
+        frame: Frame,
+        model: Model,
+        pixels: Pixels,
+        probabilities: NDArray[np.float32],
+        timings: Dict[str, float],
+        batch_size: int,
+    ) -> Result:
+        top = tuple(
+            Candidate(label=model.classes[index], index=index, confidence=confidence)
+            for index, confidence in top_k(probabilities, self._settings.top_k)
+        )
+        return Result(
+            frame_id=frame.frame_id,
+            camera=frame.camera,
+            worker=self._worker_id,
+            model=model.name,
+            weights=model.weights,
+            label=top[0].label,
+            index=top[0].index,
+            confidence=top[0].confidence,
+            top=top,
+            width=pixels.width,
+            height=pixels.height,
+            captured_at=frame.captured_at,
+            received_at=frame.received_at,
+            answered_at=utc_now(),
+            timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
+            batch_size=batch_size,
+        )
+
+
+def _counts_only(job: Job, model: Model, row: NDArray[np.float32]) -> bool:
+    """Tell a comparison the label, where there is one; whether that was all, as for a frame's second way."""
+    shadow = job if isinstance(job, Shadow) else job.shadow
+    if shadow is not None:
+        shadow.hear(model.classes[int(row.argmax())])
+    return isinstance(job, Shadow)

@@ -1,0 +1,138 @@
+"""A worker as the fleet sees it, and the fleet as the worker sees it: retained statuses, both ways.
+
+status(state) ──> the will, the heartbeats      hear(delivery) ──> a twin under the same id
+                                                               └─> Peers: who has died, and is to be adopted
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Callable, Optional
+
+import wire
+from wire.connection import Delivery, Publication
+from wire.errors import DecodeError, DuplicateMember
+from wire.messages import Change, WorkerStatus, utc_now
+from worker.control import Control
+from worker.lineup import Lineup
+from worker.peers import Peers
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: Statuses that may fail to come before a worker counts as gone.
+LEASE_STATUSES = 3
+
+
+class Presence:
+    """Statuses. Calls come from the network thread, once there is one."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        worker_id: str,
+        lineup: Lineup,
+        control: Control,
+        in_hand: Callable[[], int],
+    ) -> None:
+        """Args:
+        settings: the worker's.
+        worker_id: its name.
+        lineup: its models.
+        control: how it stands with the commands to change them.
+        in_hand: counts the frames received and not yet acked.
+        """
+        #: `online`, until the worker drains.
+        self.state = "online"
+        #: Frames answered or rejected so far.
+        self.answered = 0
+        self.topic = settings.topics.worker(worker_id)
+        self.everybodys = settings.topics.worker("+")
+        #: Topic templates the worker reads frames from.
+        self._inputs = tuple(template.text for template in settings.templates)
+        self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
+        self._settings = settings
+        self._worker_id = worker_id
+        self._lineup = lineup
+        self._control = control
+        self._in_hand = in_hand
+        self._started_at = utc_now()
+        self._last = (time.monotonic(), 0)
+
+    def publication(self, state: str = "") -> Publication:
+        """A status, to be published."""
+        return Publication(self.topic, self.status(state).encode(), retain=True)
+
+    def status(self, state: str = "") -> WorkerStatus:
+        """The worker as it stands; in another state than the present one for its will and its farewell."""
+        now, answered = time.monotonic(), self.answered
+        then, before = self._last
+        # Two statuses at almost the same time say nothing about the rate.
+        rate = (answered - before) / (now - then) if now - then > 1 else 0.0
+        self._last = (now, answered)
+        model, engine = self._lineup.serving.model, self._lineup.serving.engine
+        return WorkerStatus(
+            worker=self._worker_id,
+            state=state or self.state,
+            group=self._settings.group,
+            inputs=self._inputs,
+            lease_seconds=LEASE_STATUSES * self._settings.status_interval,
+            model=model.name,
+            weights=model.weights,
+            engine=engine.name,
+            engine_why=engine.why,
+            device=engine.device,
+            version=wire.__version__,
+            started_at=self._started_at,
+            sent_at=utc_now(),
+            frames_per_second=round(rate, 2),
+            in_hand=self._in_hand(),
+            accepts_control=not self._settings.ignore_control,
+            change=self._change(),
+        )
+
+    def _change(self) -> Optional[Change]:
+        change, comparison = self._control.change, self._lineup.comparison
+        if change is None or comparison is None:
+            return change
+        return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
+
+    def hear(self, delivery: Delivery, reconnected: bool) -> None:
+        """Take note of a status.
+
+        Args:
+            delivery: it, or an empty payload where somebody has tidied up.
+            reconnected: whether this is not the worker's first connection.
+
+        Raises:
+            DuplicateMember: another worker has started under this id, later.
+        """
+        if not delivery.payload:
+            return
+        try:
+            status = WorkerStatus.decode(delivery.payload)
+        except DecodeError as error:
+            log.warning("%s: %s", delivery.topic, error)
+            return
+        if delivery.topic == self.topic:
+            # What stands there at the first connection is only what an earlier life of its own has left.
+            if reconnected or not delivery.retain:
+                self._look_for_twin(status)
+        elif delivery.topic == self._settings.topics.worker(status.worker):
+            self.peers.hear(status)
+
+    def _look_for_twin(self, status: WorkerStatus) -> None:
+        """A status under this worker's id by another process: the one that started later stays.
+
+        Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
+        tell the one that loses it, but when it comes back it finds the other's status.
+        """
+        if status.started_at == self._started_at or status.state != "online":
+            return
+        if status.started_at > self._started_at:
+            raise DuplicateMember(
+                f"another worker started as {self._worker_id!r} at {status.started_at:%H:%M:%S}; this one, "
+                f"started at {self._started_at:%H:%M:%S}, leaves. Give each its own --worker-id"
+            )
+        log.warning("another worker called %r was running; the older one leaves", self._worker_id)
