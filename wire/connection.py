@@ -148,13 +148,16 @@ class Connection:
         self.unsubscribed = threading.Event()
         self.reconnects = 0
         self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
+        #: Whether the broker has named a Receive Maximum, as all do but rumqttd.
+        self.names_receive_maximum = False
         self.epoch = 0
         self._on_delivery = on_delivery
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._on_failure = on_failure
         self._subscriptions = dict(subscriptions or {})
-        self._left_subscriptions: List[str] = []
+        #: Those that were left; the broker's session may still have them after a reconnect.
+        self._left: Dict[str, int] = {}
         self._subscribing: Dict[int, List[str]] = {}
         self._session_expiry = session_expiry
         self._receive_maximum = receive_maximum
@@ -214,11 +217,16 @@ class Connection:
             self._wake_write.send(b"\0")
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Leave some subscriptions, for good; `unsubscribed` is set once the broker has confirmed it.
+        """Leave some subscriptions; `unsubscribed` is set once the broker has confirmed it.
 
         They may be an earlier connection's: the broker's session has them, too.
         """
+        self.unsubscribed.clear()
         self.call(lambda: self._unsubscribe(topics))
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Take subscriptions up again that were left."""
+        self.call(lambda: self._subscribe(topics))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -412,11 +420,22 @@ class Connection:
             publication.on_puback(PACKET_TOO_LARGE)
 
     def _unsubscribe(self, topics: Sequence[str]) -> None:
-        self._left_subscriptions += topics
-        for topic in topics:
-            self._subscriptions.pop(topic, None)
+        self._left.update({topic: self._subscriptions.pop(topic, 1) for topic in topics})
         if self.connected.is_set():
-            self._client.unsubscribe(self._left_subscriptions)
+            self._client.unsubscribe(list(self._left))
+
+    def _subscribe(self, topics: Sequence[str]) -> None:
+        again = {topic: self._left.pop(topic) for topic in topics if topic in self._left}
+        self._subscriptions.update(again)
+        if self.connected.is_set():
+            self._send_subscribe(again)
+
+    def _send_subscribe(self, subscriptions: Mapping[str, int]) -> None:
+        if subscriptions:
+            wanted = [(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()]
+            _, mid = self._client.subscribe(wanted)
+            assert mid is not None
+            self._subscribing[mid] = list(subscriptions)
 
     def _begin_close(self, session_expiry: int, send_will: bool) -> None:
         self._pump()
@@ -444,19 +463,17 @@ class Connection:
                 raise ConnectionRefused(f"{self.broker} refused the connection: {advice}")
             self._lost_because = f"refused: {advice}"
             return
+        self.names_receive_maximum = hasattr(properties, "ReceiveMaximum")
         self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
         if self.epoch:
             self.reconnects += 1
         self.epoch += 1
         self.connected.set()
-        if self._subscriptions:
-            wanted = [(topic, SubscribeOptions(qos=qos)) for topic, qos in self._subscriptions.items()]
-            _, mid = client.subscribe(wanted)
-            assert mid is not None
-            self._subscribing = {mid: list(self._subscriptions)}
-        if self._left_subscriptions:
-            client.unsubscribe(self._left_subscriptions)  # the broker's session still has them
+        self._subscribing.clear()
+        self._send_subscribe(self._subscriptions)
+        if self._left:
+            client.unsubscribe(list(self._left))
         self._on_connected(flags.session_present)
 
     def _handle_disconnect(

@@ -192,6 +192,8 @@ class WorkerStatus(Message):
     sent_at: UtcTime
     frames_per_second: float = Field(0.0, ge=0, description="Answers over the last status interval")
     in_hand: int = Field(0, ge=0, description="Frames received and not yet acked")
+    takes_frames: bool = Field(True, description="False while it has stepped aside, to catch up")
+    wait_seconds: float = Field(0.0, ge=0, description="What a new frame would wait there, by its last pace")
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
 

@@ -1,4 +1,4 @@
-"""The other workers of the group, and which of them has died and is this worker's to adopt.
+"""The other workers of the group: who takes frames, and who has died and is this worker's to adopt.
 
 There is no coordinator. Every worker hears the same retained statuses and ranks the living by a hash of
 their name and the dead one's; the first adopts, the next one waits a grace time longer. Two that disagree
@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from wire.messages import WorkerStatus
 
@@ -73,6 +73,24 @@ class Peers:
                 return peer.status
         return None
 
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def takers(self) -> List[WorkerStatus]:
+        """The others that take frames from the same shared subscriptions now."""
+        return [status for status in self._living() if status.takes_frames]
+
+    def aside(self) -> List[WorkerStatus]:
+        """The others that have stepped aside from them."""
+        return [status for status in self._living() if not status.takes_frames]
+
+    def _living(self) -> List[WorkerStatus]:
+        return [
+            peer.status
+            for peer in list(self._peers.values())  # the main thread asks as well, at the end
+            if self._reads_the_same(peer) and peer.status.state == "online" and self._overdue(peer) < 0
+        ]
+
     def _reads_the_same(self, peer: _Peer) -> bool:
         return (peer.status.group, peer.status.inputs) == self._reads
 
@@ -84,14 +102,9 @@ class Peers:
 
     def _rank(self, dead: _Peer) -> int:
         """How many of the living come before this worker."""
-        living = [
-            peer.status.worker
-            for peer in self._peers.values()
-            if self._reads_the_same(peer) and peer.status.state == "online" and self._overdue(peer) < 0
-        ]
         name = dead.status.worker
         own = _weight(self._own, name)
-        return sum(_weight(other, name) > own for other in living)
+        return sum(_weight(other.worker, name) > own for other in self._living())
 
 
 def _weight(worker: str, dead: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 import wire
 from wire.connection import Delivery, Publication
@@ -35,6 +35,7 @@ class Presence:
         lineup: Lineup,
         control: Control,
         in_hand: Callable[[], int],
+        pace: Callable[[], Tuple[bool, float]],
     ) -> None:
         """Args:
         settings: the worker's.
@@ -42,6 +43,7 @@ class Presence:
         lineup: its models.
         control: how it stands with the commands to change them.
         in_hand: counts the frames received and not yet acked.
+        pace: whether the worker takes frames, and how many seconds a new one would wait.
         """
         #: `online`, until the worker drains.
         self.state = "online"
@@ -57,12 +59,13 @@ class Presence:
         self._lineup = lineup
         self._control = control
         self._in_hand = in_hand
+        self._pace = pace
         self._started_at = utc_now()
         self._last = (time.monotonic(), 0)
 
-    def publication(self, state: str = "") -> Publication:
+    def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
         """A status, to be published."""
-        return Publication(self.topic, self.status(state).encode(), retain=True)
+        return Publication(self.topic, self.status(state).encode(), retain=True, on_puback=on_puback)
 
     def status(self, state: str = "") -> WorkerStatus:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
@@ -72,6 +75,7 @@ class Presence:
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
         model, engine = self._lineup.serving.model, self._lineup.serving.engine
+        takes_frames, wait = self._pace()
         return WorkerStatus(
             worker=self._worker_id,
             state=state or self.state,
@@ -88,6 +92,8 @@ class Presence:
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
             in_hand=self._in_hand(),
+            takes_frames=takes_frames,
+            wait_seconds=wait,
             accepts_control=not self._settings.ignore_control,
             change=self._change(),
         )

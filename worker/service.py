@@ -36,6 +36,7 @@ from worker.inference import Inference
 from worker.lineup import Lineup
 from worker.metrics import Metrics, serve_metrics
 from worker.outbox import Answer, Outbox
+from worker.pacing import Pacing
 from worker.presence import Presence
 from worker.serving import Serving, Shadow, Work
 from worker.settings import WorkerSettings
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
+#: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
+STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, time and again, has another reason than the network.
 SHORT_LIFE = 5.0
 
@@ -126,7 +129,16 @@ class Worker:
         self._connected_at = 0.0
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
-        self.presence = Presence(settings, worker_id, self.lineup, self.control, self._in_hand)
+        self.presence = Presence(
+            settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
+        )
+        self.pacing = Pacing(
+            self.presence.peers,
+            settings.step_aside_after,
+            publish_status=self._publish_status,
+            step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
+            step_in=lambda: self.connection.subscribe(self.subscriptions),
+        )
         self.inference = Inference(
             settings,
             worker_id,
@@ -220,6 +232,7 @@ class Worker:
         notify("READY=1")
         while not self._stop.wait(min(1.0, self.settings.status_interval)):
             self._look_after_parts()
+            self.connection.call(self.pacing.check)
             if time.monotonic() >= next_status:
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
@@ -286,6 +299,7 @@ class Worker:
             inbox.settle(frame)  # its ack, too, has to wait for those before it
             self._receive_other(delivery)
             return
+        self.pacing.received()
         try:
             self.admission.submit(frame)
         except FrameError as error:
@@ -308,6 +322,7 @@ class Worker:
     def _receive_other(self, delivery: Delivery) -> None:
         if delivery.topic.startswith(self.topics.worker("")):
             self.presence.hear(delivery, reconnected=self.connection.reconnects > 0)
+            self.pacing.check()
         elif delivery.topic in self.control.topics:
             self.control.receive(delivery.topic, delivery.payload)
         elif self._camera(delivery.topic):
@@ -342,8 +357,10 @@ class Worker:
         def put() -> None:
             for frame, result in results:
                 self._outbox.put(frame, result)
+            self.pacing.answered(len(results))
 
-        self.connection.call(put)
+        if results:  # not so where all was for a comparison alone
+            self.connection.call(put)
 
     def _reject(self, frame: Frame, error: FrameError) -> None:
         rejection = Rejection(
@@ -355,6 +372,7 @@ class Worker:
             received_at=frame.received_at,
         )
         self._outbox.put(frame, rejection)
+        self.pacing.answered(1)
 
     def _published(self, frame: Frame, answer: Answer, publishing: float) -> None:
         self.admission.done(frame)
@@ -381,7 +399,9 @@ class Worker:
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)
-        self.connection.publish(self.presence.publication())
+        self._publish_status()
+        # rumqttd stalls a shared group that a member has left and joined again.
+        self.pacing.connected(may_step_aside=self.connection.names_receive_maximum)
 
     def _lost(self) -> None:
         self._inbox.lost()
@@ -399,8 +419,8 @@ class Worker:
                 self.worker_id,
             )
 
-    def _publish_status(self) -> None:
-        self.connection.publish(self.presence.publication())
+    def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
+        self.connection.publish(self.presence.publication(on_puback=lambda code: then()))
 
     def _report_change(self) -> None:
         change = self.control.change
@@ -436,7 +456,9 @@ class Worker:
         self.presence.state = "draining"
         notify("STOPPING=1")
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
+        self.connection.call(self.pacing.leave)
         self.connection.call(self._publish_status)
+        self._wait_for_a_taker()
         self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
         next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
@@ -454,6 +476,12 @@ class Worker:
         self.connection.close(session_expiry=0)
         log.info("left with nothing in hand")
         return 0
+
+    def _wait_for_a_taker(self) -> None:
+        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost."""
+        peers, deadline = self.presence.peers, time.monotonic() + STEP_IN_TIMEOUT
+        while peers.aside() and not peers.takers() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def _drained(self) -> bool:
         if not self.connection.connected.is_set():

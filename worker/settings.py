@@ -92,6 +92,12 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         ge=0,
         description="Seconds until this worker takes over the frames of one that does not return; 0: never",
     )
+    step_aside_after: float = Field(
+        0.3,
+        ge=0,
+        description="Seconds a new frame may wait here; with more, this worker leaves new ones to faster "
+        "workers until it has caught up; 0: never",
+    )
     stall_timeout: float = Field(
         60.0, gt=0, description="Seconds without progress after which the worker leaves, to be started again"
     )

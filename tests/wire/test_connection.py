@@ -340,6 +340,26 @@ def test_unsubscribing_holds_across_a_reconnect(
     assert send(writer, f"{root}/a", b"y") == [0x10]
 
 
+def test_subscribing_again_holds_across_a_reconnect(
+    broker_url: str, root: str, join: Callable[..., Member]
+) -> None:
+    reader = join(broker_url, f"{root}/#", session_expiry=60)
+    writer = join(broker_url)
+    reader.connection.unsubscribe([f"{root}/#"])
+    assert reader.connection.unsubscribed.wait(10)
+    send(writer, f"{root}/a", b"while away")
+    reader.connection.subscribe([f"{root}/#"])
+    reader.wait_subscribed()
+    send(writer, f"{root}/a", b"back")
+    reader.wait_heard(1)
+    reader.break_line()
+    wait_for(reader.connection.connected.is_set, 10, "connected again")
+    reader.wait_subscribed()
+    send(writer, f"{root}/a", b"and again")
+    wait_for(lambda: reader.payloads()[-1:] == [b"and again"], 10, "the last one")
+    assert set(reader.payloads()) == {b"back", b"and again"}
+
+
 def test_a_broker_that_is_not_there_yet_is_waited_for_aloud(
     mosquitto: Callable[..., Mosquitto], join: Callable[..., Member], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,22 +6,11 @@ from typing import Dict, List
 
 import pytest
 
-from wire.messages import WorkerStatus, utc_now
+from tests.worker.fleet import INPUTS, LEASE, status
+from wire.messages import WorkerStatus
 from worker.peers import Peers
 
 GRACE = 60.0
-LEASE = 30.0
-INPUTS = ("nanofleet/frames/{camera}",)
-
-
-def status(worker: str, state: str = "online", **given: object) -> WorkerStatus:
-    fields: Dict[str, object] = {
-        **{"worker": worker, "state": state, "group": "workers", "inputs": INPUTS},
-        **{"model": "m", "weights": "w", "engine": "e", "device": "cpu", "version": "0"},
-        **{"started_at": utc_now(), "sent_at": utc_now(), "lease_seconds": LEASE},
-        **given,
-    }
-    return WorkerStatus.model_validate(fields)
 
 
 class Fleet:

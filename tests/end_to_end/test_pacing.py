@@ -1,0 +1,83 @@
+"""Two workers of different speed on Mosquitto, which deals frames in turn whoever is slow."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Callable, List
+
+from publisher.publisher import Publisher, Sent
+from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from wire.broker import BrokerSettings
+from wire.topics import Topics
+
+#: A batch is never full, and so each waits for 0.8 s; what is in hand then goes at once.
+SLOW = ("--max-batch", "256", "--max-delay", "0.8")
+
+
+def publish(url: str, root: str, image: bytes, frames: int, window: int = 32) -> List[Sent]:
+    broker = BrokerSettings(broker=url).open_broker()
+    with Publisher(broker, Topics(root), ["door"], window=window, timeout=60) as publisher:
+        publisher.connection.wait_connected(threading.Event())
+        sent = [publisher.send("door", image, "") for _ in range(frames)]
+        publisher.wait()
+    return sent
+
+
+def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    image = (photos / "rocket.jpg").read_bytes()
+    fast = start_worker(mosquitto_url, worker_id="fast")
+    slow = start_worker(mosquitto_url, *SLOW, worker_id="slow")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    sent = publish(mosquitto_url, root, image, 300)
+    share = Counter(each.answer.worker for each in sent if each.answer)
+    assert sum(share.values()) == 300
+    assert len(listener.on(f"{root}/results/")) == 300, "each once"
+    told = [status.takes_frames for status in statuses(listener.messages) if status.worker == slow.id]
+    assert False in told
+    assert share[slow.id] < 100, "dealt in turn it would be 150"
+    wait_for(
+        lambda: [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
+        30,
+        "back when there is nothing to do",
+    )
+    assert fast.stop() == 0
+    assert slow.stop() == 0
+
+
+def test_the_fast_one_leaves_while_the_slow_one_is_aside(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """At no moment is nobody subscribed: a plain camera's frame would be lost."""
+    image = (photos / "rocket.jpg").read_bytes()
+    fast = start_worker(mosquitto_url, worker_id="fast")
+    slow = start_worker(mosquitto_url, "--max-batch", "256", "--max-delay", "4", worker_id="slow")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    for _ in range(2):  # its pace is known once it has answered
+        publish(mosquitto_url, root, image, 8)
+    camera = threading.Thread(target=publish, args=(mosquitto_url, root, image, 200, 64))
+    camera.start()
+    wait_for(
+        lambda: [not s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
+        30,
+        "the slow one is aside",
+    )
+    fast.process.terminate()
+    for n in range(100):
+        listener.publish(f"{root}/frames/plain-{n}", image)
+    assert fast.process.wait(60) == 0
+    camera.join(120)
+    wait_for(lambda: len(listener.on(f"{root}/results/plain-")) == 100, 60, "the plain camera's answers")
+    assert [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1]
+    assert slow.stop() == 0
