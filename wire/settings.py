@@ -36,11 +36,11 @@ S = TypeVar("S", bound="Settings")
 
 
 def _split(value: object) -> object:
-    """Let `a,b`, repeated flags and a TOML list all mean the same."""
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list):
+    """Let `a,b`, repeated flags, a TOML list and a single number all mean a list of texts."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, (str, int, float)) for part in parts):
         return value
-    return [name for part in parts for name in (part.split(",") if isinstance(part, str) else [part]) if name]
+    return [text for part in parts for text in str(part).split(",") if text]
 
 
 #: Several names: `--camera door,garden`, `--camera door --camera garden`, NANOFLEET_CAMERA=door,garden.

@@ -1,6 +1,7 @@
-"""Which frames are at work: no more than the window, and one that may be poison alone.
+"""Which frames are at work, and whose turn is next.
 
-submit ──> waiting, on disk ── room in the window ──> work(frame) ── its answer is out ──> done
+submit ──> waits, camera by camera ── room at work ──> work(frame) ── answered ──> done
+           (beyond the window on disk)                 (one that may be poison alone)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import shutil
 from pathlib import Path
-from typing import Callable, Deque, Set
+from typing import Callable, Deque, Dict, Set
 
 from worker.attempts import MAX_DEATHS, Attempts
 from worker.errors import Poison
@@ -20,28 +21,44 @@ log = logging.getLogger(__name__)
 
 
 class Admission:
-    """Puts frames to work: as many as the window holds, but a suspect alone.
+    """Puts frames to work: as many as keep the engine busy, the cameras in turn, but a suspect alone.
+
+    The cameras' turns are what keeps one that floods from delaying the others: a frame waits for those at
+    work and for one of each other camera, however many of another's came before it.
 
     The window is held here as well as by the broker, because some send more than the Receive Maximum:
-    Mosquitto's 2.0 line whatever it has queued (mosquitto#2301), rumqttd 100. What waits is put aside on
-    disk, so that memory stays bounded by the window.
+    Mosquitto's 2.0 line whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it is put
+    aside on disk, so that memory stays bounded by the window.
     """
 
-    def __init__(self, attempts: Attempts, window: int, folder: Path, work: Callable[[Frame], None]) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        *,
+        at_work: int,
+        window: int,
+        folder: Path,
+        work: Callable[[Frame], None],
+    ) -> None:
         """Args:
         attempts: tells the suspects.
-        window: frames at work, at most.
-        folder: where the frames that wait are kept; emptied at the start and removed at the end.
+        at_work: frames at work, at most.
+        window: frames in memory, at most, those at work included.
+        folder: where the frames beyond it are kept; emptied at the start and removed at the end.
         work: puts a frame to work; `done` must follow.
         """
         self._attempts = attempts
+        self._most_at_work = at_work
         self._window = window
         self._folder = folder
         self._work = work
         self._put_aside = 0
-        self._waiting: Deque[Frame] = collections.deque()
+        #: By camera, in the order of their turns; a camera without a frame that waits is not in it.
+        self._waiting: Dict[str, Deque[Frame]] = {}
+        self._waiting_count = 0
         self._at_work: Set[Frame] = set()
         self._alone = False
+        self._advancing = False
 
     def __enter__(self) -> Admission:
         """Open the files.
@@ -60,11 +77,11 @@ class Admission:
 
     @property
     def full(self) -> bool:
-        """Whether as many frames wait as are at work."""
-        return len(self._waiting) >= self._window
+        """Whether as many frames wait as the window has."""
+        return self._waiting_count >= self._window
 
     def submit(self, frame: Frame) -> None:
-        """Put a frame to work as soon as the window has room and no suspect is in the way.
+        """Put a frame to work as soon as it is its camera's turn and no suspect is in the way.
 
         Raises:
             Poison: the worker has died of it too often.
@@ -72,17 +89,13 @@ class Admission:
         deaths = self._attempts.deaths(frame)
         if deaths >= MAX_DEATHS:
             raise Poison(f"the worker died {deaths} times with this frame at work")
-        self._waiting.append(frame)
+        self._waiting.setdefault(frame.camera, collections.deque()).append(frame)
+        self._waiting_count += 1
         self._advance()
-        if self._waiting:  # so this one waits, as the last
-            self._put_aside += 1
-            file = self._folder / str(self._put_aside)
-            try:
-                frame.put_aside(file)
-            except OSError as error:
-                with contextlib.suppress(OSError):
-                    file.unlink()
-                log.error("%s: %s; frames that wait stay in memory", self._folder, error)
+        camera = self._waiting.get(frame.camera)
+        waits = camera is not None and camera[-1] is frame
+        if waits and len(self._at_work) + self._waiting_count > self._window:
+            self._put_aside_on_disk(frame)
 
     def done(self, frame: Frame) -> None:
         """A frame has its answer; also one that was never put to work."""
@@ -93,13 +106,37 @@ class Admission:
             self._advance()
 
     def _advance(self) -> None:
-        while self._waiting and not self._alone and len(self._at_work) < self._window:
-            frame = self._waiting[0]
-            suspect = self._attempts.deaths(frame) > 0
+        if self._advancing:  # a frame that is rejected at once is done before the loop below has gone on
+            return
+        self._advancing = True
+        try:
+            self._put_to_work()
+        finally:
+            self._advancing = False
+
+    def _put_to_work(self) -> None:
+        while self._waiting and not self._alone and len(self._at_work) < self._most_at_work:
+            camera, frames = next(iter(self._waiting.items()))
+            suspect = self._attempts.deaths(frames[0]) > 0
             if suspect and self._at_work:
                 return
-            self._waiting.popleft().take_up()
+            frame = frames.popleft()
+            self._waiting_count -= 1
+            del self._waiting[camera]
+            if frames:
+                self._waiting[camera] = frames  # its next turn comes after all the others'
+            frame.take_up()
             self._attempts.begin(frame)
             self._at_work.add(frame)
             self._alone = suspect
             self._work(frame)
+
+    def _put_aside_on_disk(self, frame: Frame) -> None:
+        self._put_aside += 1
+        file = self._folder / str(self._put_aside)
+        try:
+            frame.put_aside(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                file.unlink()
+            log.error("%s: %s; frames that wait stay in memory", self._folder, error)

@@ -96,7 +96,7 @@ class Inference:
     def _is_fresh(self, work: Work, pixels: Pixels) -> bool:
         try:
             if isinstance(work.job, Frame):
-                work.job.check_age(self._settings.max_age)
+                work.job.check_age(self._settings.max_age_of(work.job.camera))
         except FrameError as error:
             pixels.release()
             self._on_reject(work, error)

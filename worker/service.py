@@ -106,9 +106,10 @@ class Worker:
         self.subscriptions = [f"$share/{settings.group}/{t.filter}" for t in settings.templates]
         self.admission = Admission(
             Attempts(settings.state_dir / f"{worker_id}.attempts", 4 * settings.window),
-            settings.window,
-            settings.state_dir / f"{worker_id}.waiting",
-            self._work,
+            at_work=settings.at_work,
+            window=settings.window,
+            folder=settings.state_dir / f"{worker_id}.waiting",
+            work=self._work,
         )
         self.lineup = Lineup(self._load, call=self._call, stop=stop)
         commands = [self.topics.model_command(worker_id), self.topics.model_command()]
@@ -174,7 +175,7 @@ class Worker:
         decoders: DecoderPool[Work] = DecoderPool(
             model.preprocessing,
             processes=settings.decoder_count,
-            slots=settings.window,
+            slots=settings.at_work,
             timeout=settings.decoder_timeout,
             max_pixels=settings.max_pixels,
             exact=settings.decode == "exact",
@@ -308,7 +309,7 @@ class Worker:
     def _work(self, frame: Frame) -> None:
         try:
             frame.unwrap(self.settings.max_payload)
-            frame.check_age(self.settings.max_age)
+            frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self._reject(frame, error)
         else:
@@ -357,6 +358,7 @@ class Worker:
         def put() -> None:
             for frame, result in results:
                 self._outbox.put(frame, result)
+                self.admission.done(frame)
             self.pacing.answered(len(results))
 
         if results:  # not so where all was for a comparison alone
@@ -372,10 +374,10 @@ class Worker:
             received_at=frame.received_at,
         )
         self._outbox.put(frame, rejection)
+        self.admission.done(frame)
         self.pacing.answered(1)
 
     def _published(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        self.admission.done(frame)
         assert frame.inbox is not None
         frame.inbox.settle(frame)
         self.presence.answered += 1

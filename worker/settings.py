@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from pydantic import Field, field_validator
 from typing_extensions import Literal
@@ -61,10 +62,12 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_batch: int = Field(8, ge=1, le=256, description="Frames the engine takes at once, at most")
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
     window: int = Field(
-        32, ge=1, le=65535, description="Frames at work, at most (also MQTT Receive Maximum); bounds memory"
+        32, ge=1, le=65535, description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory"
     )
-    max_age: Optional[float] = Field(
-        None, gt=0, description="Seconds after which a frame is too old to classify"
+    max_age: Names = Field(
+        [],
+        description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
+        "may be repeated",
     )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
     max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
@@ -124,6 +127,20 @@ class WorkerSettings(BrokerSettings, EngineSettings):
             Template(text)
         return inputs
 
+    @field_validator("max_age")
+    @classmethod
+    def _max_ages_are_seconds(cls, max_age: List[str]) -> List[str]:
+        _max_ages(max_age)
+        return max_age
+
+    @cached_property
+    def _limits(self) -> Dict[str, float]:
+        return _max_ages(self.max_age)
+
+    def max_age_of(self, camera: str) -> Optional[float]:
+        """Seconds after which a camera's frame is too old to classify; None for never."""
+        return self._limits.get(camera, self._limits.get(""))
+
     @property
     def templates(self) -> List[Template]:
         """Where frames come from."""
@@ -133,6 +150,25 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     def decoder_count(self) -> int:
         """Decoder processes to start."""
         return self.decoders or min(4, os.cpu_count() or 1)
+
+    @property
+    def at_work(self) -> int:
+        """Frames to have at work: a batch in the engine, the next one, and those being decoded meanwhile."""
+        return min(self.window, 2 * self.max_batch + self.decoder_count)
+
+
+def _max_ages(texts: List[str]) -> Dict[str, float]:
+    """Seconds by camera; under the empty name those for all others."""
+    limits = {}
+    for text in texts:
+        camera, _, seconds = text.rpartition("=")
+        try:
+            limits[camera] = float(seconds)
+        except ValueError:
+            limits[camera] = 0.0
+        if not 0 < limits[camera] < float("inf") or (camera and not ID.fullmatch(camera)):
+            raise ValueError(f"seconds, or CAMERA=SECONDS, not {text!r}")
+    return limits
 
 
 class ClassifySettings(Settings, EngineSettings):

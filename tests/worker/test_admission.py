@@ -15,21 +15,27 @@ from worker.errors import Poison
 from worker.frame import Frame
 
 
-def frame(name: str) -> Frame:
-    return Frame.receive(Delivery("t", name.encode(), qos=1, retain=False, mid=1, epoch=1), "door")
+def frame(name: str, camera: str = "door") -> Frame:
+    return Frame.receive(Delivery("t", name.encode(), qos=1, retain=False, mid=1, epoch=1), camera)
 
 
 class Life:
     """A worker's life, as far as admission sees it. Leaving the block without a word is its death."""
 
-    def __init__(self, folder: Path, capacity: int = 16, window: int = 8) -> None:
+    def __init__(self, folder: Path, capacity: int = 16, window: int = 8, at_work: int = 8) -> None:
         self.working: List[Frame] = []
         self.attempts = Attempts(folder / "w1.attempts", capacity)
-        self.admission = Admission(self.attempts, window, folder / "waiting", self.working.append)
+        self.admission = Admission(
+            self.attempts,
+            at_work=min(at_work, window),
+            window=window,
+            folder=folder / "waiting",
+            work=self.working.append,
+        )
         self.admission.__enter__()
 
-    def take(self, *names: str) -> List[Frame]:
-        frames = [frame(name) for name in names]
+    def take(self, *names: str, camera: str = "door") -> List[Frame]:
+        frames = [frame(name, camera) for name in names]
         for each in frames:
             self.admission.submit(each)
         return frames
@@ -117,6 +123,49 @@ def test_what_the_window_does_not_hold_waits_on_disk(tmp_path: Path) -> None:
     assert life.working == frames[2:]
     assert [f.delivery.payload for f in frames[2:]] == [b"c", b"d"]
     assert list((tmp_path / "waiting").iterdir()) == []
+
+
+def test_what_waits_within_the_window_stays_in_memory(tmp_path: Path) -> None:
+    life = Life(tmp_path, window=3, at_work=1)
+    frames = life.take("a", "b", "c", "d")
+    assert life.working == frames[:1]
+    assert [f.delivery.payload for f in frames] == [b"a", b"b", b"c", b""]
+
+
+def test_the_cameras_have_turns(tmp_path: Path) -> None:
+    life = Life(tmp_path, window=4, at_work=2)
+    flood = life.take(*(f"flood {n}" for n in range(20)), camera="flood")
+    (door,) = life.take("door", camera="door")
+    hall = life.take("hall 0", "hall 1", camera="hall")
+    for expected in (flood[2], door, hall[0], flood[3], hall[1], *flood[4:]):
+        life.done(life.working[0])
+        assert life.working[-1] is expected
+        assert expected.delivery.payload, "and it is in memory again"
+
+
+def test_a_suspect_waits_for_its_turn_and_works_alone(tmp_path: Path) -> None:
+    Life(tmp_path).take("suspect", camera="flood")
+    life = Life(tmp_path, at_work=2)
+    first, suspect, last = life.take("first", "suspect", "last", camera="flood")
+    (door,) = life.take("door", camera="door")
+    assert life.working == [first]  # and the others wait until the suspect has had its turn
+    life.done(first)
+    assert life.working == [suspect]
+    life.done(suspect)
+    assert life.working == [door, last]
+
+
+def test_any_number_that_is_done_at_once(tmp_path: Path) -> None:
+    """As the stale ones are, which are rejected without any work."""
+    life = Life(tmp_path, capacity=5000, at_work=1)
+    first, *stale = life.take("first", *map(str, range(4000)))
+    life.admission._work = life.admission.done
+    life.done(first)
+    assert not life.admission.full
+    assert life.attempts.deaths(stale[-1]) == 0
+    (last,) = life.take("last")
+    assert list((tmp_path / "waiting").iterdir()) == []
+    assert last.delivery.payload == b"last"
 
 
 def test_a_full_disk_keeps_waiting_frames_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,42 @@
+"""What a worker's settings make of what they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from wire.errors import SettingsError
+from worker.settings import WorkerSettings
+
+
+def settings(*argv: str) -> WorkerSettings:
+    return WorkerSettings.from_command_line("nanofleet worker", argv)
+
+
+def test_a_frame_is_never_too_old_by_default() -> None:
+    assert settings().max_age_of("door") is None
+
+
+def test_ages_for_all_cameras_and_for_one() -> None:
+    given = settings("--max-age", "30", "--max-age", "door=0.5,hall=2")
+    assert [given.max_age_of(camera) for camera in ("door", "hall", "yard")] == [0.5, 2, 30]
+    assert settings("--max-age", "door=0.5").max_age_of("yard") is None
+
+
+@pytest.mark.parametrize("text", ["max_age = 1.5", 'max_age = [1.5, "door=9"]', 'max_age = "1.5"'])
+def test_ages_in_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "worker.toml").write_text(text)
+    assert settings("--config", str(tmp_path / "worker.toml")).max_age_of("yard") == 1.5
+
+
+@pytest.mark.parametrize("argv", [["0"], ["-1"], ["soon"], ["inf"], ["nan"], ["a door=3"], ["=3x"]])
+def test_ages_that_are_none(argv: List[str]) -> None:
+    with pytest.raises(SettingsError, match=r"--max-age.*seconds, or CAMERA=SECONDS"):
+        settings("--max-age", *argv)
+
+
+def test_work_is_what_keeps_the_engine_busy_and_never_more_than_the_window() -> None:
+    assert settings("--max-batch", "8", "--decoders", "2").at_work == 18
+    assert settings("--max-batch", "64", "--window", "32").at_work == 32
