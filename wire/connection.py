@@ -73,8 +73,10 @@ class Publication:
         """Bytes of the packet, at most."""
         return len(self.payload) + len(self.topic.encode()) + PACKET_OVERHEAD
 
-    def properties(self) -> Properties:
+    def properties(self) -> Optional[Properties]:
         """What paho wants to be told besides topic and payload."""
+        if not self.user_properties and self.correlation_data is None and self.response_topic is None:
+            return None  # making them takes paho longer than all the rest of the packet
         properties = Properties(PacketTypes.PUBLISH)
         if self.user_properties:
             properties.UserProperty = list(self.user_properties)

@@ -1,7 +1,7 @@
 """Which frames are at work, and whose turn is next.
 
 submit ──> waits, camera by camera ── room at work ──> work(frame) ── answered ──> done
-           (beyond the window on disk)                 (one that may be poison alone)
+           (on disk, if they are too many)             (one that may be poison alone)
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from worker.frame import Frame
 
 log = logging.getLogger(__name__)
 
+#: Bytes of payloads that may wait in memory beyond the window: small frames need no disk.
+SPARE = 32_000_000
+
 
 class Admission:
     """Puts frames to work: as many as keep the engine busy, the cameras in turn, but a suspect alone.
@@ -27,8 +30,8 @@ class Admission:
     work and for one of each other camera, however many of another's came before it.
 
     The window is held here as well as by the broker, because some send more than the Receive Maximum:
-    Mosquitto's 2.0 line whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it is put
-    aside on disk, so that memory stays bounded by the window.
+    Mosquitto's 2.0 line whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it, and
+    beyond SPARE bytes, is put aside on disk, so that memory stays bounded.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Admission:
         """Args:
         attempts: tells the suspects.
         at_work: frames at work, at most.
-        window: frames in memory, at most, those at work included.
+        window: frames that are kept in memory whatever their size, those at work included.
         folder: where the frames beyond it are kept; emptied at the start and removed at the end.
         work: puts a frame to work; `done` must follow.
         """
@@ -56,6 +59,7 @@ class Admission:
         #: By camera, in the order of their turns; a camera without a frame that waits is not in it.
         self._waiting: Dict[str, Deque[Frame]] = {}
         self._waiting_count = 0
+        self._waiting_bytes = 0
         self._at_work: Set[Frame] = set()
         self._alone = False
         self._advancing = False
@@ -80,6 +84,10 @@ class Admission:
         """Whether as many frames wait as the window has."""
         return self._waiting_count >= self._window
 
+    @property
+    def _in_hand(self) -> int:
+        return len(self._at_work) + self._waiting_count
+
     def submit(self, frame: Frame) -> None:
         """Put a frame to work as soon as it is its camera's turn and no suspect is in the way.
 
@@ -91,10 +99,11 @@ class Admission:
             raise Poison(f"the worker died {deaths} times with this frame at work")
         self._waiting.setdefault(frame.camera, collections.deque()).append(frame)
         self._waiting_count += 1
+        self._waiting_bytes += len(frame.delivery.payload)
         self._advance()
         camera = self._waiting.get(frame.camera)
         waits = camera is not None and camera[-1] is frame
-        if waits and len(self._at_work) + self._waiting_count > self._window:
+        if waits and self._waiting_bytes > SPARE and self._in_hand > self._window:
             self._put_aside_on_disk(frame)
 
     def done(self, frame: Frame) -> None:
@@ -122,6 +131,7 @@ class Admission:
                 return
             frame = frames.popleft()
             self._waiting_count -= 1
+            self._waiting_bytes -= len(frame.delivery.payload)  # none, where that is on disk
             del self._waiting[camera]
             if frames:
                 self._waiting[camera] = frames  # its next turn comes after all the others'
@@ -134,8 +144,10 @@ class Admission:
     def _put_aside_on_disk(self, frame: Frame) -> None:
         self._put_aside += 1
         file = self._folder / str(self._put_aside)
+        size = len(frame.delivery.payload)
         try:
             frame.put_aside(file)
+            self._waiting_bytes -= size
         except OSError as error:
             with contextlib.suppress(OSError):
                 file.unlink()

@@ -122,7 +122,7 @@ class Inference:
             queued = began - job.received - pixels.decode_ms / 1000
             timings = {"queue": queued, "decode": pixels.decode_ms / 1000, "inference": inference}
             for stage, seconds in timings.items():
-                self._metrics.stage.labels(stage).observe(seconds)
+                self._metrics.stages[stage].observe(seconds)
             timings["total"] = time.perf_counter() - job.received
             results.append((job, self._result(job, serving.model, pixels, row, timings, len(batch))))
         self._on_results(results)

@@ -385,8 +385,8 @@ class Worker:
             self.metrics.frames.labels("rejected", answer.reason.value).inc()
         else:
             self.metrics.frames.labels("answered", "").inc()
-        self.metrics.stage.labels("publish").observe(publishing)
-        self.metrics.stage.labels("total").observe(time.perf_counter() - frame.received)
+        self.metrics.stages["publish"].observe(publishing)
+        self.metrics.stages["total"].observe(time.perf_counter() - frame.received)
         if frame.captured_at is not None:
             self.metrics.age.observe(max(0.0, frame.age()))
 

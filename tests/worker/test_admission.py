@@ -46,6 +46,12 @@ class Life:
             self.admission.done(each)
 
 
+@pytest.fixture
+def nothing_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the window every payload goes to the disk, however small."""
+    monkeypatch.setattr("worker.admission.SPARE", 0)
+
+
 def names(frames: List[Frame]) -> List[str]:
     return [each.delivery.payload.decode() for each in frames]
 
@@ -113,6 +119,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Life(tmp_path / "missing")
 
 
+@pytest.mark.usefixtures("nothing_to_spare")
 def test_what_the_window_does_not_hold_waits_on_disk(tmp_path: Path) -> None:
     life = Life(tmp_path, window=2)
     frames = life.take("a", "b", "c", "d")
@@ -125,6 +132,7 @@ def test_what_the_window_does_not_hold_waits_on_disk(tmp_path: Path) -> None:
     assert list((tmp_path / "waiting").iterdir()) == []
 
 
+@pytest.mark.usefixtures("nothing_to_spare")
 def test_what_waits_within_the_window_stays_in_memory(tmp_path: Path) -> None:
     life = Life(tmp_path, window=3, at_work=1)
     frames = life.take("a", "b", "c", "d")
@@ -132,6 +140,7 @@ def test_what_waits_within_the_window_stays_in_memory(tmp_path: Path) -> None:
     assert [f.delivery.payload for f in frames] == [b"a", b"b", b"c", b""]
 
 
+@pytest.mark.usefixtures("nothing_to_spare")
 def test_the_cameras_have_turns(tmp_path: Path) -> None:
     life = Life(tmp_path, window=4, at_work=2)
     flood = life.take(*(f"flood {n}" for n in range(20)), camera="flood")
@@ -168,6 +177,22 @@ def test_any_number_that_is_done_at_once(tmp_path: Path) -> None:
     assert last.delivery.payload == b"last"
 
 
+def test_small_frames_beyond_the_window_need_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.admission.SPARE", 10)
+    life = Life(tmp_path, window=1)
+    frames = life.take("a", "12345", "67890", "1", "2")
+    assert [bool(f.delivery.payload) for f in frames] == [True, True, True, False, False]
+    life.done(frames[0])
+    frames += life.take("34567", "8")
+    assert [bool(f.delivery.payload) for f in frames] == [True, True, True, False, False, True, False]
+    for each in frames[1:]:
+        assert life.working == [each]
+        assert each.delivery.payload
+        life.done(each)
+    assert life.admission._waiting_bytes == 0
+
+
+@pytest.mark.usefixtures("nothing_to_spare")
 def test_a_full_disk_keeps_waiting_frames_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     life = Life(tmp_path, window=1)
     (tmp_path / "waiting").rmdir()
@@ -178,6 +203,7 @@ def test_a_full_disk_keeps_waiting_frames_in_memory(tmp_path: Path, caplog: pyte
     assert life.working == [second]
 
 
+@pytest.mark.usefixtures("nothing_to_spare")
 def test_what_a_killed_life_put_aside_is_removed(tmp_path: Path) -> None:
     Life(tmp_path, window=1).take("a", "b", "c")
     life = Life(tmp_path, window=1)
