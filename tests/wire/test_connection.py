@@ -222,6 +222,21 @@ def test_we_keep_to_the_brokers_receive_maximum(
     assert broker.log.read_text().count("disconnected due to") == 0
 
 
+def has_no_delay(member: Member) -> bool:
+    sock = member.connection._client.socket()
+    assert sock is not None
+    with socket.socket(fileno=os.dup(sock.fileno())) as line:
+        return line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+def test_small_packets_do_not_wait_for_each_other(mosquitto_url: str, join: Callable[..., Member]) -> None:
+    member = join(mosquitto_url)
+    assert has_no_delay(member)
+    member.break_line()
+    wait_for(member.connection.connected.is_set, 10, "connected again")
+    assert has_no_delay(member)
+
+
 def test_a_message_at_qos_0_needs_no_ack(
     mosquitto_url: str, root: str, join: Callable[..., Member], listen: Callable[..., Listener]
 ) -> None:
@@ -722,6 +737,7 @@ def test_tls_with_the_ca(
     payload = os.urandom(1_000_000)  # more than a TLS record, so bytes wait where no selector sees them
     send(join(url, settings=trusting), f"{root}/a", payload, b"small")
     assert [d.payload for d in reader.wait_heard(2)] == [payload, b"small"]
+    assert has_no_delay(reader)
 
 
 @PAHO_DROPS_SOCKETS
@@ -775,6 +791,7 @@ def test_websockets(mosquitto_url: str, root: str, join: Callable[..., Member]) 
         payload = os.urandom(300_000)
         send(join(url), f"{root}/a", b"small", payload, b"last")
         assert [d.payload for d in reader.wait_heard(3)] == [b"small", payload, b"last"]
+        assert has_no_delay(reader)
         assert set(proxy.paths) == {"/deep/mqtt"}
 
 
