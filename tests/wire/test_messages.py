@@ -71,6 +71,8 @@ STATUS: Dict[str, Any] = {
     "sent_at": MOMENT,
     "frames_per_second": 12.5,
     "in_hand": 3,
+    "takes_frames": False,
+    "wait_seconds": 0.7,
     "accepts_control": True,
     "change": {
         "command": "c1",
@@ -137,7 +139,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare"}
-    optional |= {"group", "inputs", "lease_seconds", "adopter"}
+    optional |= {"group", "inputs", "lease_seconds", "adopter", "takes_frames", "wait_seconds"}
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
             message.decode(json.dumps({k: v for k, v in fields.items() if k != name}).encode())

@@ -1,0 +1,172 @@
+"""The parts of nanofleet that each frame passes, run many times, for callgrind to count instructions.
+
+Before each part, and after the last, the process calls getsid(2), at which callgrind writes down what it has
+counted since the one before (`--dump-before=getsid`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Callable, Dict, List
+
+from wire.connection import Delivery, Publication
+from wire.messages import Candidate, Result, utc_now
+from wire.topics import Topics
+from worker.admission import Admission
+from worker.attempts import Attempts
+from worker.batcher import Batcher
+from worker.frame import Frame
+from worker.inbox import Inbox
+from worker.outbox import Outbox
+from worker.pacing import Pacing
+from worker.peers import Peers
+
+#: Times that each part is run: enough to drown what surrounds it.
+TIMES = 200
+IMAGE = bytes(50_000)
+
+
+def result() -> Result:
+    """A Result as they are."""
+    top = tuple(Candidate(label=f"label {n}", index=n, confidence=0.2) for n in range(5))
+    now = utc_now()
+    return Result(
+        **{"frame_id": "f" * 32, "camera": "door", "worker": "nano-1", "model": "m", "weights": "w"},
+        **{"label": "label 0", "index": 0, "confidence": 0.2, "top": top, "width": 640, "height": 480},
+        **{"captured_at": now, "received_at": now, "answered_at": now, "batch_size": 8},
+        timings_ms={"queue": 1.0, "decode": 2.0, "inference": 3.0, "total": 6.0},
+    )
+
+
+def delivery(number: int) -> Delivery:
+    """A frame as the publisher sends them."""
+    return Delivery(
+        topic="nanofleet/frames/door",
+        payload=IMAGE,
+        qos=1,
+        retain=False,
+        mid=number,
+        epoch=1,
+        user_properties={"frame-id": f"frame-{number}", "captured-at": "2026-01-01T00:00:00Z"},
+    )
+
+
+class Line:
+    """What an Outbox sees of a connection; its broker takes all at once."""
+
+    broker = "none"
+
+    def publish(self, publication: Publication) -> None:
+        """Publish, with success."""
+        if publication.on_puback:
+            publication.on_puback(0)
+
+
+def reference() -> Callable[[int], object]:
+    """What all others are compared with, so that the interpreter's own speed does not count."""
+    values = {str(n): n for n in range(100)}
+    return lambda number: sorted(values.items(), key=lambda item: -item[1])
+
+
+def encode() -> Callable[[int], object]:
+    """Write a Result."""
+    message = result()
+    return lambda number: message.encode()
+
+
+def decode() -> Callable[[int], object]:
+    """Read a Result."""
+    payload = result().encode()
+    return lambda number: Result.decode(payload)
+
+
+def inbox() -> Callable[[int], object]:
+    """Admit a frame, and ack it."""
+    frames = Inbox(lambda delivery: True)
+
+    def run(number: int) -> None:
+        frame = Frame.receive(delivery(number), "door")
+        frames.admit(frame)
+        frames.settle(frame)
+
+    return run
+
+
+def outbox() -> Callable[[int], object]:
+    """Publish an answer, and hear its PUBACK."""
+    box = Outbox(Line(), Topics(), lambda frame, answer, seconds: None)  # type: ignore[arg-type]
+    frame, message = Frame.receive(delivery(1), "door"), result()
+    return lambda number: box.put(frame, message)
+
+
+def admission() -> Callable[[int], object]:
+    """Find a frame's turn, note that it is at work, and that it is done."""
+    folder = Path(tempfile.mkdtemp(prefix="nanofleet-costs-"))
+    gate = Admission(
+        Attempts(folder / "attempts", 64), at_work=8, window=32, folder=folder / "w", work=lambda frame: None
+    )
+    gate.__enter__()
+
+    def run(number: int) -> None:
+        frame = Frame.receive(delivery(number), f"camera-{number % 4}")
+        gate.submit(frame)
+        gate.done(frame)
+
+    return run
+
+
+def pacing() -> Callable[[int], object]:
+    """Count a frame in and out."""
+    pace = Pacing(
+        Peers("w", "workers", ("t",), 60.0),
+        0.3,
+        publish_status=lambda then: None,
+        step_aside=lambda: None,
+        step_in=lambda: None,
+    )
+
+    def run(number: int) -> None:
+        pace.received()
+        pace.answered(1)
+
+    return run
+
+
+def batcher() -> Callable[[int], object]:
+    """Put eight items in, and take them as a batch."""
+    batches: Batcher[int] = Batcher(8, 0.0)
+
+    def run(number: int) -> None:
+        for item in range(8):
+            batches.put(item)
+        batches.take()
+
+    return run
+
+
+PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
+    part.__name__: part for part in (reference, encode, decode, inbox, outbox, admission, pacing, batcher)
+}
+
+
+def main() -> None:
+    """Run the parts that are named."""
+    ready: List[Callable[[int], object]] = [PARTS[name]() for name in sys.argv[1:]]
+    for run in ready:
+        for number in range(20):
+            run(number)
+    gc.collect()
+    gc.disable()  # it comes when it likes
+    for run in ready:
+        os.getsid(0)
+        for number in range(TIMES):
+            run(number)
+    os.getsid(0)
+
+
+if __name__ == "__main__":
+    main()
