@@ -35,6 +35,7 @@ LIMITS = {
     "max_inflight_messages": "64",
     "max_queued_messages": "10000",
     "max_queued_bytes": "256000000",
+    "set_tcp_nodelay": "true",
     "persistence": "true",
     "persistence_location": "/var/lib/mosquitto/",
     "autosave_interval": "5",

@@ -12,7 +12,7 @@ from tests.harness import Listener, WorkerProcess, statuses, wait_for
 from wire.broker import BrokerSettings
 from wire.topics import Topics
 
-#: More than the window: a batch is never full, and so each waits for 0.8 s; what is in hand then goes at once.
+#: No batch is ever full, being larger than the window, so that each waits for 0.8 s.
 SLOW = ("--max-batch", "33", "--max-delay", "0.8")
 
 

@@ -154,7 +154,6 @@ def test_a_worker_at_work_shows_no_password(
     assert SECRET.encode() in in_proc(worker.process.pid, "environ")
 
 
-@pytest.mark.xfail(reason="worker/decoder.py hands its whole environment on")
 def test_decoders_which_meet_strangers_images_know_no_password(worker: WorkerProcess) -> None:
     decoders = [
         pid
