@@ -74,7 +74,7 @@ def test_a_camera_needs_neither_torch_nor_numpy_nor_pillow(
     listener: Listener = listen(mosquitto_url, f"{root}/frames/door")
     image = str(photos / "rocket.jpg")
     command = str(tmp_path / "camera" / "bin" / "nanofleet")
-    address = ["--camera", "door", "--broker", mosquitto_url, "--root", root, "--no-wait"]
+    address = ["--camera", "door", "--broker", mosquitto_url, "--root", root, "--no-spool", "--no-wait"]
     assert "sent 1, taken by the broker 1" in run(command, "publish", image, *address, **options)
     wait_for(lambda: listener.messages, what="the frame")
     assert [m.payload for m in listener.messages] == [Path(image).read_bytes()]
