@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from rich.console import Console
 
@@ -25,7 +25,7 @@ from bench.throughput import throughput
 from bench.weights import find_weights
 from wire.errors import NanofleetError, SettingsError
 
-EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say], Iterator[Row]]] = {
+EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iterator[Row]]] = {
     "throughput": throughput,
     "latency": latency,
     "growth": growth,
@@ -70,8 +70,9 @@ def bench(settings: BenchSettings) -> int:
         if settings.cores:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
         results = {"about": about(settings), "rows": []}
-        for row in _measure(settings):
-            results["rows"].append(row)
+        rows: List[Row] = results["rows"]
+        for row in _measure(settings, rows):
+            rows.append(row)
             _write(settings.out, results)
     show(results)
     if settings.plots:
@@ -82,11 +83,11 @@ def bench(settings: BenchSettings) -> int:
     return 1 if any("error" in row for row in results["rows"]) else 0
 
 
-def _measure(settings: BenchSettings) -> Iterator[Row]:
+def _measure(settings: BenchSettings, known: Sequence[Row]) -> Iterator[Row]:
     with Console(stderr=True).status("starting") as status:
         for name in settings.experiments:
             if name != "report":
-                yield from EXPERIMENTS[name](settings, status.update)
+                yield from EXPERIMENTS[name](settings, status.update, known)
 
 
 def about(settings: BenchSettings) -> Dict[str, Any]:

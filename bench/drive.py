@@ -62,8 +62,6 @@ class Outcome:
     seconds: float
     answered: int
     latencies_ms: List[float] = field(default_factory=list)
-    #: Seconds into the run at which each answer came, in their order.
-    answered_at: List[float] = field(default_factory=list)
     notes: Dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,7 +73,7 @@ class Load:
         self._room = threading.Semaphore(window if order.rate is None else order.frames)
         self._due = order.due()
         self._latencies: List[float] = []
-        self._answered_at: List[float] = []
+        self._seconds = 0.0
         self._answered = threading.Semaphore(0)
         self._began = 0.0
 
@@ -97,13 +95,12 @@ class Load:
         for missing in range(self._order.frames, 0, -1):
             if not self._answered.acquire(timeout=SILENCE):
                 raise RuntimeError(f"{missing} of {self._order.frames} frames were not answered")
-        return Outcome(self._answered_at[-1], len(self._latencies), self._latencies, self._answered_at)
+        return Outcome(self._seconds, len(self._latencies), self._latencies)
 
     def done(self, number: int) -> None:
         """A frame is answered. From one thread at a time."""
-        now = self._now()
-        self._answered_at.append(now)
-        self._latencies.append((now - self._due[number]) * 1000)
+        self._seconds = self._now()
+        self._latencies.append((self._seconds - self._due[number]) * 1000)
         self._room.release()
         self._answered.release()
 
@@ -111,9 +108,9 @@ class Load:
         return time.perf_counter() - self._began
 
 
-def one_by_one(order: Order, classify: Callable[[bytes], None]) -> Outcome:
+def one_by_one(order: Order, classify: Callable[[bytes], object]) -> Outcome:
     """Run an order in a loop that classifies each frame before it looks at the next."""
-    due, latencies, answered_at = order.due(), [], []
+    due, latencies, now = order.due(), [], 0.0
     began = time.perf_counter()
     for number, jpeg in enumerate(order.jpegs()):
         sent = time.perf_counter() - began
@@ -121,9 +118,8 @@ def one_by_one(order: Order, classify: Callable[[bytes], None]) -> Outcome:
             time.sleep(due[number] - sent)
         classify(jpeg)
         now = time.perf_counter() - began
-        answered_at.append(now)
         latencies.append((now - (sent if order.rate is None else due[number])) * 1000)
-    return Outcome(answered_at[-1], len(latencies), latencies, answered_at)
+    return Outcome(now, len(latencies), latencies)
 
 
 def serve(run: Callable[[Order], Outcome]) -> None:

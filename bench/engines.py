@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from bench.drive import Order
 from bench.measure import Row, Say, frames_for, shuffled_rounds
@@ -13,7 +13,7 @@ from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
-def engines(settings: BenchSettings, say: Say) -> Iterator[Row]:
+def engines(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each engine with each model."""
     turns = [(engine, model) for engine in ("torch", "onnxruntime") for model in settings.models]
     for number, (engine, model) in shuffled_rounds(turns, settings.rounds, settings.seed):

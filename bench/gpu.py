@@ -1,4 +1,4 @@
-"""What a CUDA device does meanwhile, asked from nvidia-smi; nothing where there is none (a Jetson has none)."""
+"""What a CUDA device does meanwhile, as nvidia-smi says; nothing where there is none, as on a Jetson."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from bench.ways import fleet
 from bench.weights import find_weights
 from wire.errors import NanofleetError
 
-
+AXES = ("cameras", "payload", "workers", "window", "batch")
+#: Bytes.
 PAYLOADS = (20_000, 100_000, 500_000, 2_000_000)
 
 
@@ -43,7 +44,7 @@ def points(size: str) -> List[Point]:
     ]
 
 
-def growth(settings: BenchSettings, say: Say) -> Iterator[Row]:
+def growth(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each point once a round."""
     rounds = max(1, settings.rounds - 1)
     for number, point in shuffled_rounds(points(settings.sizes[0]), rounds, settings.seed):

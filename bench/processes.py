@@ -42,11 +42,10 @@ def die_with_parent() -> None:
 def descendants() -> List[int]:
     """Process ids of all descendants of this process."""
     children: Dict[int, List[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            stat = _stat(int(entry))
-            if stat is not None:
-                children.setdefault(stat.parent, []).append(int(entry))
+    for entry in Path("/proc").iterdir():
+        stat = _stat(int(entry.name)) if entry.name.isdigit() else None
+        if stat is not None:
+            children.setdefault(stat.parent, []).append(int(entry.name))
     found, fresh = [], [os.getpid()]
     while fresh:
         fresh = [child for pid in fresh for child in children.get(pid, [])]

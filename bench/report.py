@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.growth import AXES
 from bench.latency import LOADS
 from bench.measure import Row, rows_of
 from bench.ways import WAYS
@@ -219,7 +220,7 @@ def _latency(rows: Sequence[Row]) -> Iterator[Table]:
 
 def _growth(rows: Sequence[Row]) -> Iterator[Table]:
     rows = rows_of(rows, experiment="growth")
-    for axis in dict.fromkeys(row["axis"] for row in rows):
+    for axis in (axis for axis in AXES if rows_of(rows, axis=axis)):
         columns = ("frames/s", "low - high", "of the first", "CPU ms/frame", "peak MB")
         table = _table(f"As one thing grows: {axis}", axis, *columns)
         first: Optional[Spread] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from bench.drive import Order
 from bench.measure import Row, Say, frames_for, measure_for
@@ -17,7 +17,7 @@ from bench.weights import find_weights
 STEP = 5.0
 
 
-def soak(settings: BenchSettings, say: Say) -> Iterator[Row]:
+def soak(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
     """Keep one worker busy, frames in the spool, for as many minutes as asked for."""
     with started(fleet(spool=True), find_weights(settings.models[0])) as driver:
         order = Order(0, settings.sizes[0], cameras=4)

@@ -1,8 +1,8 @@
-"""Frames per second, CPU and memory of each way: as fast as it answers, `drive.WINDOW` frames on their way."""
+"""Frames per second, CPU and memory of each way, with `bench.drive.WINDOW` frames on their way."""
 
 from __future__ import annotations
 
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 from bench.drive import Order
 from bench.measure import Row, Say, measure_for, shuffled_rounds
@@ -13,7 +13,7 @@ from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
-def throughput(settings: BenchSettings, say: Say) -> Iterator[Row]:
+def throughput(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each way with each model, and with the first model at each size."""
     ways = [way for way in WAYS if settings.chosen(way.name)]
     turns = [(model, way) for model in settings.models for way in ways]

@@ -22,11 +22,11 @@ class _Run:
         self._session, self._url, self._form, self._order = session, url, form, order
         self._room = asyncio.Semaphore(WINDOW if order.rate is None else order.frames)
         self._latencies: List[float] = []
-        self._answered_at: List[float] = []
+        self._seconds = 0.0
 
     async def outcome(self) -> Outcome:
         self._began = time.perf_counter()
-        requests: List["asyncio.Task[None]"] = []
+        requests: List[asyncio.Task[None]] = []
         for due, jpeg in zip(self._order.due(), self._order.jpegs()):
             await self._room.acquire()
             ahead = due - self._now()
@@ -35,7 +35,7 @@ class _Run:
             sent = self._now() if self._order.rate is None else due
             requests.append(asyncio.create_task(self._request(jpeg, sent)))
         await asyncio.gather(*requests)
-        return Outcome(self._answered_at[-1], len(self._latencies), self._latencies, self._answered_at)
+        return Outcome(self._seconds, len(self._latencies), self._latencies)
 
     async def _request(self, jpeg: bytes, due: float) -> None:
         body: Any = jpeg
@@ -46,9 +46,8 @@ class _Run:
             answer = await response.read()
             if response.status != 200:
                 raise RuntimeError(f"{self._url} answered {response.status}: {answer[:500]!r}")
-        now = self._now()
-        self._answered_at.append(now)
-        self._latencies.append((now - due) * 1000)
+        self._seconds = self._now()
+        self._latencies.append((self._seconds - due) * 1000)
         self._room.release()
 
     def _now(self) -> float:

@@ -11,6 +11,7 @@ import threading
 from typing import Any, Deque
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.drive import Load, Order, Outcome, serve
 
@@ -22,7 +23,7 @@ class Client:
         self._sent: Deque[int] = collections.deque()
         self._load: Load
         subscribed = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(1000)  # what bounds them is the order's window
         self._client.on_message = self._hear
         self._client.on_subscribe = lambda *_: subscribed.set()

@@ -1,4 +1,4 @@
-"""Limit B: decode, preprocess, forward, without a broker. Three ways to arrange it; the best one is the limit.
+"""Limit B: decode, preprocess, forward, without a broker. Of three arrangements, the best is the limit.
 
     processes   decoder processes ──> Batcher ──> engine      as the worker has it
     threads     decoder threads ────> Batcher ──> engine
@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple, Union
+from typing import Callable, Iterator, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +92,16 @@ def threads(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iterat
                 pipeline.load.done(number)
 
     threading.Thread(target=infer, daemon=True).start()
+
+    def decode_one(number: int, jpeg: bytes) -> None:
+        batcher.put((number, pixels_of(jpeg, recipe)))
+
     with concurrent.futures.ThreadPoolExecutor(_cores()) as pool:
-        yield (
-            lambda number, jpeg: pool.submit(lambda: batcher.put((number, pixels_of(jpeg, recipe)))) and None
-        )
+
+        def submit(number: int, jpeg: bytes) -> None:
+            pool.submit(decode_one, number, jpeg)
+
+        yield submit
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from bench.peers.usual import load_classifier
 def main(model: str, weights_dir: str) -> None:
     """Serve."""
     classify = load_classifier(model, weights_dir)
-    serve(lambda order: one_by_one(order, lambda jpeg: classify(jpeg) and None))
+    serve(lambda order: one_by_one(order, classify))
 
 
 if __name__ == "__main__":

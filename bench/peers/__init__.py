@@ -1,1 +1,1 @@
-"""What others would build for the same job, each as its documentation recommends, as fast as it can be made."""
+"""What others would build for the same job, each as its documentation recommends it for speed."""

@@ -1,4 +1,4 @@
-"""What the peers that are to be fast are given: nanofleet's own decode and engine, so that serving is compared.
+"""What the fast peers are given: nanofleet's own decode and engine, so that serving is what is compared.
 
 Both are faster than what the peers' documentation shows, Pillow with torchvision's transforms before PyTorch.
 """

@@ -1,4 +1,4 @@
-"""LitServe with batching and nanofleet's engine; decoding in threads, so that a batch is decoded on all cores.
+"""LitServe with batching and nanofleet's engine; a batch is decoded in threads, on all cores.
 
 python -m bench.peers.litserve_fast PORT MODEL WEIGHTS_DIR
 """
@@ -15,7 +15,7 @@ from bench.peers.fast import MAX_BATCH, decode, open_engine
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]
-    """One process that decodes and classifies, in batches of up to 8. Two of them were slower on two cores."""
+    """One process that decodes and classifies; two of them were slower on two cores."""
 
     def __init__(self, model: str, weights_dir: str) -> None:
         super().__init__(max_batch_size=MAX_BATCH, batch_timeout=0.005)

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.peers.usual import load_classifier
 
@@ -23,9 +24,9 @@ def main(port: str, model: str, weights_dir: str) -> None:
 
     def on_message(client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         camera = message.topic.rpartition("/")[2]
-        client.publish(f"results/{camera}", json.dumps(classify(message.payload)), qos=1)
+        client.publish(f"results/{camera}", json.dumps(classify(bytes(message.payload))), qos=1)
 
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.on_connect = on_connect
     client.on_message = on_message
     client.on_subscribe = lambda *_: print("ready", flush=True)

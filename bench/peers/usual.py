@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
 import torch
 from PIL import Image
@@ -32,7 +32,7 @@ def transform_of(recipe: Preprocessing) -> Callable[[Image.Image], torch.Tensor]
     return transform
 
 
-def load_module(model: str, weights_dir: str) -> "tuple[Model, torch.nn.Module]":
+def load_module(model: str, weights_dir: str) -> Tuple[Model, torch.nn.Module]:
     """A model and its module, on the device that PyTorch finds."""
     opened, module = load_model(ModelChoice(model=model), Path(weights_dir))
     return opened, module.to(DEVICE)
