@@ -7,7 +7,7 @@ window, batch                  with the first model
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from bench.drive import Order
 from bench.measure import Row, Say, measure_for, shuffled_rounds
@@ -23,38 +23,37 @@ AXES = ("cameras", "payload", "workers", "window", "batch")
 PAYLOADS = (20_000, 100_000, 500_000, 2_000_000)
 
 
-class Point(NamedTuple):
-    """A thing that grows, how far, and what to run for it."""
+class Turn(NamedTuple):
+    """A thing that grows, what to run for it, and an order for each value of it."""
 
     axis: str
-    value: int
     start: Callable[[Site], Sequence[str]]
-    order: Order
+    orders: Dict[int, Order]
 
 
-def points(size: str) -> List[Point]:
-    """All that is measured."""
-    thumbnail = Order(0, "thumbnail", payload=20_000)
+def turns(size: str) -> List[Turn]:
+    """All that is measured. What needs no other fleet is measured on the same one."""
+    thumbnail, photo = Order(0, "thumbnail", payload=PAYLOADS[0]), Order(0, size)
     return [
-        *(Point("cameras", n, _transport(1), replace(thumbnail, cameras=n)) for n in (1, 10, 100, 1000)),
-        *(Point("payload", n, _transport(1), replace(thumbnail, payload=n)) for n in PAYLOADS),
-        *(Point("workers", n, _transport(n), thumbnail) for n in (1, 2, 4)),
-        *(Point("window", n, fleet(flags=("--window", n)), Order(0, size)) for n in (4, 8, 16, 32, 64)),
-        *(Point("batch", n, fleet(flags=("--max-batch", n)), Order(0, size)) for n in (1, 4, 8, 16)),
+        Turn("cameras", _transport(1), {n: replace(thumbnail, cameras=n) for n in (1, 10, 100, 1000)}),
+        Turn("payload", _transport(1), {n: replace(thumbnail, payload=n) for n in PAYLOADS}),
+        *(Turn("workers", _transport(n), {n: thumbnail}) for n in (1, 2, 4)),
+        *(Turn("window", fleet(flags=("--window", n)), {n: photo}) for n in (4, 8, 16, 32, 64)),
+        *(Turn("batch", fleet(flags=("--max-batch", n)), {n: photo}) for n in (1, 4, 8, 16)),
     ]
 
 
 def growth(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
-    """Measure each point once a round."""
-    rounds = max(1, settings.rounds - 1)
-    for number, point in shuffled_rounds(points(settings.sizes[0]), rounds, settings.seed):
-        say(f"growth, round {number + 1} of {rounds}: {point.axis} {point.value:,}")
-        common = {"experiment": "growth", "round": number, "axis": point.axis, "value": point.value}
+    """Take each turn once a round."""
+    for number, turn in shuffled_rounds(turns(settings.sizes[0]), settings.rounds, settings.seed):
         try:
-            with started(point.start, find_weights(settings.models[0])) as driver:
-                yield {**common, **measure_for(driver, settings.seconds, point.order).row()}
+            with started(turn.start, find_weights(settings.models[0])) as driver:
+                for _, value in shuffled_rounds(list(turn.orders), 1, settings.seed + number):
+                    say(f"growth, round {number + 1} of {settings.rounds}: {turn.axis} {value:,}")
+                    row = measure_for(driver, settings.seconds, turn.orders[value]).row()
+                    yield {"experiment": "growth", "round": number, "axis": turn.axis, "value": value, **row}
         except NanofleetError as error:
-            yield {**common, "error": str(error)}
+            yield {"experiment": "growth", "round": number, "axis": turn.axis, "error": str(error)}
 
 
 def _transport(workers: int) -> Callable[[Site], Sequence[str]]:

@@ -37,10 +37,13 @@ def frames_for(rate: float, seconds: float) -> int:
 
 
 def measure_for(driver: Driver, seconds: float, order: Order) -> Measurement:
-    """Warm up on an order's first frames, then measure for about so many seconds."""
-    warm_up = driver.run(replace(order, frames=WARM_UP))
-    rate = warm_up.answered / warm_up.seconds
-    return driver.measure(replace(order, frames=frames_for(rate, seconds)))
+    """Warm up, for a fifth of the time at least, then measure for about so many seconds."""
+    frames = WARM_UP
+    warm_up = driver.run(replace(order, frames=frames))
+    while warm_up.seconds < seconds / 5:
+        frames *= 4
+        warm_up = driver.run(replace(order, frames=frames))
+    return driver.measure(replace(order, frames=frames_for(warm_up.answered / warm_up.seconds, seconds)))
 
 
 def quick(settings: BenchSettings) -> BenchSettings:

@@ -1,4 +1,4 @@
-"""Plots of a run as PNG, for the docs: transparent, in colours that can be read on light and on dark pages."""
+"""Plots of a run as PNG, for the docs: transparent, in colours that light and dark pages let one read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 from bench.growth import AXES
 from bench.latency import LOADS
@@ -78,6 +78,9 @@ def _latency(rows: Sequence[Row]) -> Any:
                 plane.plot(low, place, "o", color=_COLOURS[kind])
                 plane.plot(high, place, "|", color=_COLOURS[kind], markersize=9)
         plane.set_xscale("log")
+        plane.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3)))
+        plane.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        plane.minorticks_off()
         plane.set_yticks(range(len(names)), list(reversed(names)))
         plane.set_title(f"{load:.0%} load")
         plane.set_xlabel("latency, ms: p50 (dot) to p95 (bar)")
@@ -104,10 +107,11 @@ def _grown(plane: Any, rows: Sequence[Row], figure: Callable[[Row], float], labe
         found = [figure(row) for row in rows_of(rows, value=value)]
         plane.vlines(value, min(found), max(found), color=_INK, linewidth=1)
     plane.set_xscale("log", base=10 if values[-1] > 100 else 2)
-    plane.set_xticks(values, [f"{value:,}" for value in values], fontsize=7, minor=False)
+    unit = 1000 if axis == "payload" else 1
+    plane.set_xticks(values, [f"{value // unit:,}" for value in values])
     plane.minorticks_off()
-    plane.set_ylim(bottom=0)
-    plane.set_xlabel("payload, bytes" if axis == "payload" else axis)
+    plane.set_ylim(0, 1.1 * max(figure(row) for row in rows))
+    plane.set_xlabel("payload, kB" if axis == "payload" else axis)
     plane.set_ylabel(label)
 
 

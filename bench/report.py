@@ -104,7 +104,7 @@ def show(results: Dict[str, Any], console: Optional[Console] = None) -> None:
             print(markdown(table))
     for row in results["rows"]:
         if "error" in row:
-            name = row.get("way") or row.get("engine") or f"{row.get('axis')} {row.get('value')}"
+            name = row.get("way") or row.get("engine") or row.get("axis", "")
             console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
 
 
