@@ -18,7 +18,7 @@ from bench.growth import growth
 from bench.latency import latency
 from bench.measure import Row, Say, quick
 from bench.processes import adopt_orphans
-from bench.report import show
+from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
 from bench.soak import soak
 from bench.throughput import throughput
@@ -80,6 +80,10 @@ def bench(settings: BenchSettings) -> int:
 
         for path in draw(results, settings.plots):
             print(f"wrote {path}", file=sys.stderr)
+        page = settings.plots / "benchmarks.md"
+        if page.exists():
+            renew(page, results)
+            print(f"renewed the tables in {page}", file=sys.stderr)
     return 1 if any("error" in row for row in results["rows"]) else 0
 
 

@@ -50,7 +50,9 @@ class BenchSettings(Settings):
     out: Path = Field(
         Path(__file__).with_name("results.json"), description="Where all numbers go, raw ones included"
     )
-    plots: Optional[Path] = Field(None, description="Folder for plots as PNG; none without it")
+    plots: Optional[Path] = Field(
+        None, description="Folder for plots as PNG; a benchmarks.md in it gets new tables"
+    )
 
     @field_validator("sizes")
     @classmethod
