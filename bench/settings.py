@@ -30,6 +30,7 @@ class BenchSettings(Settings):
     growth      frames/s and memory as cameras, payload, workers, window or batch grow
 
     One way runs at a time, with all its processes, its broker and its load generator on the same cores.
+    What an experiment measured replaces what it measured before; the other experiments' results stay.
     """
 
     what: List[Experiment] = Field(

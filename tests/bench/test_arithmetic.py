@@ -9,6 +9,7 @@ from typing import Any, Dict
 import pytest
 
 from bench import gpu, paper
+from bench.__main__ import renewed
 from bench.drive import Order
 from bench.measure import frames_for, shuffled_rounds
 from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
@@ -124,3 +125,12 @@ def test_on_paper_there_are_just_enough_nodes(nanos: int) -> None:
     assert paper.cluster_capacity(found.nodes, one) >= found.frames_per_second == nanos * 90.0
     if found.nodes > 1:
         assert paper.cluster_capacity(found.nodes - 1, one) < found.frames_per_second
+
+
+def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_machine() -> None:
+    now = {"processor": "P", "settings": {"rounds": 5}}
+    rows = [{"experiment": "soak", "minutes": 1}, {"experiment": "growth"}]
+    former = {"about": {"processor": "P", "settings": {"rounds": 1}}, "rows": rows}
+    assert renewed(former, now, ["growth"]) == {"about": now, "rows": rows[:1]}
+    assert renewed(former, {**now, "processor": "Q"}, ["growth"])["rows"] == []
+    assert renewed({"about": {}, "rows": []}, now, ["growth"])["rows"] == []
