@@ -18,7 +18,7 @@ Experiment = Literal["throughput", "latency", "growth", "engines", "soak", "repo
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          throughput, latency and growth: about 20 minutes
+    python -m bench                          throughput, latency and growth: 20 to 25 minutes
     python -m bench --quick                  the same, coarsely: about 4 minutes
     python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
     python -m bench engines                  images a second by batch size, of each engine that is installed
@@ -38,7 +38,7 @@ class BenchSettings(Settings):
     )
     quick: bool = Field(False, description="Fewer rounds and frames: to see that all runs, not to quote")
     rounds: int = Field(3, ge=1, description="Rounds, each with every way once")
-    seconds: float = Field(2.5, gt=0, description="Seconds that a measurement is to take, about")
+    seconds: float = Field(2.0, gt=0, description="Seconds that a measurement is to take, about")
     models: Names = Field(
         ["mobilenet_v2", "resnet18"],
         description="torchvision's names; those after the first are measured at the first size only",
