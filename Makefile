@@ -13,7 +13,7 @@ help:
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
 	@echo "  make faults  what is lost when workers, brokers, networks and disks fail: a table"
-	@echo "  make bench   frames per second, side by side with the usual loop"
+	@echo "  make bench   speed, latency and memory, side by side with others: 20 minutes (QUICK=1: 4)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
 $(VENV)/.%: pyproject.toml

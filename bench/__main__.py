@@ -1,0 +1,134 @@
+"""python -m bench: see `bench.settings`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Sequence
+
+from rich.console import Console
+
+from bench.engines import engines
+from bench.growth import growth
+from bench.latency import latency
+from bench.measure import Row, Say, quick
+from bench.processes import adopt_orphans
+from bench.report import show
+from bench.settings import BenchSettings, Experiment
+from bench.soak import soak
+from bench.throughput import throughput
+from bench.weights import find_weights
+from wire.errors import NanofleetError, SettingsError
+
+EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iterator[Row]]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "growth": growth,
+    "engines": engines,
+    "soak": soak,
+}
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "paho-mqtt",
+    "litserve",
+    "mosec",
+    "ray",
+)
+
+
+def main() -> int:
+    """Measure, write, show; returns the exit code."""
+    try:
+        settings = BenchSettings.from_command_line("python -m bench", sys.argv[1:])
+        return bench(quick(settings) if settings.quick else settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except NanofleetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what was measured is in the results", file=sys.stderr)
+        return 130
+
+
+def bench(settings: BenchSettings) -> int:
+    """Run the experiments. Each one's rows are on disk as soon as they are known."""
+    results = _read(settings.out)
+    if settings.experiments != ["report"]:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended either way
+        adopt_orphans()
+        if settings.cores:
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
+        results = {"about": about(settings), "rows": []}
+        rows: List[Row] = results["rows"]
+        for row in _measure(settings, rows):
+            rows.append(row)
+            _write(settings.out, results)
+    show(results)
+    if settings.plots:
+        from bench.plots import draw
+
+        for path in draw(results, settings.plots):
+            print(f"wrote {path}", file=sys.stderr)
+    return 1 if any("error" in row for row in results["rows"]) else 0
+
+
+def _measure(settings: BenchSettings, known: Sequence[Row]) -> Iterator[Row]:
+    with Console(stderr=True).status("starting") as status:
+        for name in settings.experiments:
+            if name != "report":
+                yield from EXPERIMENTS[name](settings, status.update, known)
+
+
+def about(settings: BenchSettings) -> Dict[str, Any]:
+    """The machine, the versions, the settings, and whose weights were run."""
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "weights": {name: find_weights(name).origin for name in settings.models},
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _read(path: Path) -> Dict[str, Any]:
+    if not path.exists():
+        return {"about": {}, "rows": []}
+    results: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def _write(path: Path, results: Dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Limit A: the engine's forward alone, on pixels that are ready, with the batch that suits it best.
+
+python -m bench.drivers.forward ENGINE MODEL WEIGHTS_DIR
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.drive import Order, Outcome, serve
+from wire.choice import ModelChoice
+from worker.engine import Engine, EngineName, open_model
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+
+
+def rate_of(engine: Engine, images: NDArray[np.uint8], seconds: float) -> float:
+    """Images a second in batches like this one, over so many seconds at least."""
+    engine.infer(images)
+    began, done = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        engine.infer(images)
+        done += len(images)
+    return done / (time.perf_counter() - began)
+
+
+def main(name: EngineName, model: str, weights_dir: str) -> None:
+    """Find the best batch, then serve."""
+    recipe, engine = open_model(
+        ModelChoice(model=model), engine=name, max_batch=max(BATCHES), weights_dir=Path(weights_dir)
+    )
+    engine.warm_up()
+    crop = recipe.preprocessing.crop
+    images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), crop, crop, 3)).astype(np.uint8)
+    rates = {batch: rate_of(engine, images[:batch], 0.3) for batch in BATCHES}
+    best = max(rates, key=rates.__getitem__)
+    notes = {"batch": best, "engine": engine.name, "device": engine.device, "rates": rates}
+
+    def run(order: Order) -> Outcome:
+        began, done = time.perf_counter(), 0
+        while done < order.frames:
+            engine.infer(images[:best])
+            done += best
+        return Outcome(time.perf_counter() - began, done, notes=notes)
+
+    serve(run)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])  # type: ignore[arg-type]

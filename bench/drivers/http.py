@@ -1,0 +1,66 @@
+"""An HTTP client with enough requests in flight, each a JPEG as the server's documentation takes it.
+
+python -m bench.drivers.http URL body|form
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Any, List
+
+import aiohttp
+
+from bench.drive import SILENCE, WINDOW, Order, Outcome, serve
+
+
+class _Run:
+    """One order on its way."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, form: bool, order: Order) -> None:
+        self._session, self._url, self._form, self._order = session, url, form, order
+        self._room = asyncio.Semaphore(WINDOW if order.rate is None else order.frames)
+        self._latencies: List[float] = []
+        self._seconds = 0.0
+
+    async def outcome(self) -> Outcome:
+        self._began = time.perf_counter()
+        requests: List[asyncio.Task[None]] = []
+        for due, jpeg in zip(self._order.due(), self._order.jpegs()):
+            await self._room.acquire()
+            ahead = due - self._now()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            sent = self._now() if self._order.rate is None else due
+            requests.append(asyncio.create_task(self._request(jpeg, sent)))
+        await asyncio.gather(*requests)
+        return Outcome(self._seconds, len(self._latencies), self._latencies)
+
+    async def _request(self, jpeg: bytes, due: float) -> None:
+        body: Any = jpeg
+        if self._form:
+            body = aiohttp.FormData()
+            body.add_field("image", jpeg, filename="frame.jpg", content_type="image/jpeg")
+        async with self._session.post(self._url, data=body) as response:
+            answer = await response.read()
+            if response.status != 200:
+                raise RuntimeError(f"{self._url} answered {response.status}: {answer[:500]!r}")
+        self._seconds = self._now()
+        self._latencies.append((self._seconds - due) * 1000)
+        self._room.release()
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._began
+
+
+async def _run(url: str, form: bool, order: Order) -> Outcome:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=SILENCE)
+    ) as session:
+        return await _Run(session, url, form, order).outcome()
+
+
+if __name__ == "__main__":
+    serve(lambda order: asyncio.run(_run(sys.argv[1], sys.argv[2] == "form", order)))

@@ -1,0 +1,67 @@
+"""Frames per second and memory of nanofleet as one thing grows, and the others stay.
+
+cameras, payload, workers      with an engine that costs nothing: what is measured is the transport
+window, batch                  with the first model
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+from bench.drive import Order
+from bench.measure import Row, Say, measure_for, shuffled_rounds
+from bench.settings import BenchSettings
+from bench.site import Site, started
+from bench.tiny import write_tiny
+from bench.ways import fleet
+from bench.weights import find_weights
+from wire.errors import NanofleetError
+
+AXES = ("cameras", "payload", "workers", "window", "batch")
+#: Bytes.
+PAYLOADS = (20_000, 100_000, 500_000, 2_000_000)
+
+
+class Turn(NamedTuple):
+    """A thing that grows, what to run for it, and an order for each value of it."""
+
+    axis: str
+    start: Callable[[Site], Sequence[str]]
+    orders: Dict[int, Order]
+
+
+def turns(size: str) -> List[Turn]:
+    """All that is measured. What needs no other fleet is measured on the same one."""
+    thumbnail, photo = Order(0, "thumbnail", payload=PAYLOADS[0]), Order(0, size)
+    return [
+        Turn("cameras", _transport(1), {n: replace(thumbnail, cameras=n) for n in (1, 10, 100, 1000)}),
+        Turn("payload", _transport(1), {n: replace(thumbnail, payload=n) for n in PAYLOADS}),
+        *(Turn("workers", _transport(n), {n: thumbnail}) for n in (1, 2, 4)),
+        *(Turn("window", fleet(flags=("--window", n)), {n: photo}) for n in (4, 8, 16, 32, 64)),
+        *(Turn("batch", fleet(flags=("--max-batch", n)), {n: photo}) for n in (1, 4, 8, 16)),
+    ]
+
+
+def growth(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+    """Take each turn once a round."""
+    for number, turn in shuffled_rounds(turns(settings.sizes[0]), settings.rounds, settings.seed):
+        try:
+            with started(turn.start, find_weights(settings.models[0])) as driver:
+                for _, value in shuffled_rounds(list(turn.orders), 1, settings.seed + number):
+                    say(f"growth, round {number + 1} of {settings.rounds}: {turn.axis} {value:,}")
+                    row = measure_for(driver, settings.seconds, turn.orders[value]).row()
+                    yield {"experiment": "growth", "round": number, "axis": turn.axis, "value": value, **row}
+        except NanofleetError as error:
+            yield {"experiment": "growth", "round": number, "axis": turn.axis, "error": str(error)}
+
+
+def _transport(workers: int) -> Callable[[Site], Sequence[str]]:
+    """nanofleet with an engine that costs nothing."""
+
+    def start(site: Site) -> Tuple[str, ...]:
+        port = site.mosquitto()
+        site.workers(port, workers, *write_tiny(site.folder / "tiny"))
+        return ("bench.drivers.publisher", f"mqtt://127.0.0.1:{port}", "bench")
+
+    return start

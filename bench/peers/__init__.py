@@ -1,0 +1,1 @@
+"""What others would build for the same job, each as its documentation recommends it for speed."""

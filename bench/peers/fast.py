@@ -1,0 +1,35 @@
+"""What the fast peers are given: nanofleet's own decode and engine, so that serving is what is compared.
+
+Both are faster than what the peers' documentation shows, Pillow with torchvision's transforms before PyTorch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.choice import ModelChoice
+from worker.decoding import decode as decode_to
+from worker.engine import Engine, open_model
+from worker.model import Model
+from worker.preprocessing import Preprocessing
+
+MAX_BATCH = 8
+MAX_PIXELS = 64_000_000
+
+
+def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
+    """The engine that nanofleet's worker would take: uint8 [N, crop, crop, 3] -> float32 [N, classes]."""
+    choice = ModelChoice(model=model)
+    opened, engine = open_model(choice, engine="auto", max_batch=MAX_BATCH, weights_dir=Path(weights_dir))
+    engine.warm_up()
+    return opened, engine
+
+
+def decode(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
+    """uint8 [crop, crop, 3]."""
+    pixels = decode_to(jpeg, recipe, MAX_PIXELS).pixels
+    return np.frombuffer(pixels, np.uint8).reshape(recipe.crop, recipe.crop, 3)

@@ -1,0 +1,58 @@
+"""Ray Serve: decoding and dynamic batching, as its guide on dynamic request batching has it.
+
+python -m bench.peers.ray_server PORT MODEL WEIGHTS_DIR
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import sys
+from typing import Any, Dict, List
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray import serve
+from starlette.requests import Request
+
+from bench.peers.fast import MAX_BATCH, decode, open_engine
+
+
+@serve.deployment(max_ongoing_requests=128)
+class Classifier:
+    """Decodes in threads, infers in batches of up to 8."""
+
+    def __init__(self, model: str, weights_dir: str) -> None:
+        self.model, self.engine = open_engine(model, weights_dir)
+        self.decoders = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self.inference = concurrent.futures.ThreadPoolExecutor(1)
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
+    async def classify(self, images: List[NDArray[np.uint8]]) -> List[Dict[str, Any]]:
+        """Classify a batch, without holding up the event loop."""
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self.inference, self.engine.infer, np.stack(images))
+        return [
+            {"label": self.model.classes[int(row.argmax())], "confidence": float(row.max())} for row in rows
+        ]
+
+    async def __call__(self, request: Request) -> Dict[str, Any]:
+        jpeg = await request.body()
+        loop = asyncio.get_running_loop()
+        image = await loop.run_in_executor(self.decoders, decode, jpeg, self.model.preprocessing)
+        answer: Dict[str, Any] = await self.classify(image)
+        return answer
+
+
+if __name__ == "__main__":
+    port, *arguments = sys.argv[1:]
+    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=max(4, os.cpu_count() or 1))
+    serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
+    serve.run(Classifier.bind(*arguments), route_prefix="/")
+    print("ready", flush=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    serve.shutdown()
+    ray.shutdown()

@@ -1,0 +1,195 @@
+"""What a way's processes cost: all descendants of the bench, since one way runs at a time.
+
+/proc/PID/stat          parent, CPU time of the process and of the children it has waited for
+/proc/PID/smaps_rollup  PSS: memory, with each shared page divided by those who share it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from wire.errors import NanofleetError
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None)
+
+
+class _Stat(NamedTuple):
+    parent: int
+    cpu_seconds: float
+
+
+def adopt_orphans() -> None:
+    """Have daemons whose parents are gone stay among this process's descendants."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Have this process killed when the bench is, however that ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def descendants() -> List[int]:
+    """Process ids of all descendants of this process."""
+    children: Dict[int, List[int]] = {}
+    for entry in Path("/proc").iterdir():
+        stat = _stat(int(entry.name)) if entry.name.isdigit() else None
+        if stat is not None:
+            children.setdefault(stat.parent, []).append(int(entry.name))
+    found, fresh = [], [os.getpid()]
+    while fresh:
+        fresh = [child for pid in fresh for child in children.get(pid, [])]
+        found += fresh
+    return found
+
+
+def cpu_seconds() -> Dict[int, float]:
+    """CPU seconds of each descendant so far, those of its children that have ended included."""
+    stats = {pid: _stat(pid) for pid in descendants()}
+    return {pid: stat.cpu_seconds for pid, stat in stats.items() if stat is not None}
+
+
+def spent_since(before: Dict[int, float]) -> Dict[str, float]:
+    """CPU seconds of all descendants since `before`, those of one name added up."""
+    spent: Dict[str, float] = {}
+    for pid, seconds in cpu_seconds().items():
+        name = name_of(pid)
+        spent[name] = spent.get(name, 0.0) + seconds - before.get(pid, 0.0)
+    return spent
+
+
+def memory() -> Dict[str, int]:
+    """Bytes of memory of all descendants (PSS), those of one name added up."""
+    found: Dict[str, int] = {}
+    for pid in descendants():
+        with contextlib.suppress(OSError):  # it has ended
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    name = name_of(pid)
+                    found[name] = found.get(name, 0) + int(line.split()[1]) * 1024
+    return found
+
+
+def name_of(pid: int) -> str:
+    """What a process was started as: its module, its program, or what it calls itself."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return "ended"
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1]
+    return Path(words[0].split(" ")[0]).name or "ended"
+
+
+def _stat(pid: int) -> Optional[_Stat]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name in parentheses may hold anything
+    # In proc(5): ppid is field 4, utime to cstime are 14 to 17; these begin with field 3.
+    return _Stat(int(fields[1]), sum(map(int, fields[11:15])) / _TICKS)
+
+
+class PeakMemory:
+    """The most memory that all descendants had at once while the block lasted, seen once a second."""
+
+    def __enter__(self) -> PeakMemory:
+        self.bytes = sum(memory().values())
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1.0):
+            self.bytes = max(self.bytes, sum(memory().values()))
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.bytes = max(self.bytes, sum(memory().values()))
+
+
+class Process:
+    """A server of some way, in a process group of its own, with its output in a file."""
+
+    def __init__(self, command: Sequence[str], folder: Path, env: Optional[Dict[str, str]] = None) -> None:
+        self.command = command
+        self.log = folder / f"{len(list(folder.iterdir()))}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(env or {})},
+                # Ctrl-C in the terminal is the bench's, which then ends what it has started.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float = 180.0) -> None:
+        """Wait until a condition holds.
+
+        Raises:
+            NanofleetError: the process ended, or the time is over; the text holds the end of its log.
+        """
+        deadline = time.monotonic() + timeout
+        while not ready():
+            late = time.monotonic() > deadline
+            if late or self.process.poll() is not None:
+                why = "was not ready in time" if late else f"ended with {self.process.poll()}"
+                raise NanofleetError(f"{' '.join(self.command)} {why}:\n{self.said()[-2000:]}")
+            time.sleep(0.05)
+
+    def said(self) -> str:
+        """Its output so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """End, with the block, every descendant: politely, then for sure."""
+    try:
+        yield
+    finally:
+        for signum, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
+            for pid in descendants():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+            deadline = time.monotonic() + patience
+            while _reap() and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+
+def _reap() -> bool:
+    """Whether descendants are left that live."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    return bool(descendants())
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+        return True
+    return False

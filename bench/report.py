@@ -1,0 +1,273 @@
+"""What the rows say: medians and spread, ratios, and whether the targets are reached.
+
+rows ──> Spread of each way ──> tables: on a terminal for people, elsewhere as Markdown for the docs
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.growth import AXES
+from bench.latency import LOADS
+from bench.measure import Row, rows_of
+from bench.ways import WAYS
+
+LIMIT_B = "limit B"
+#: From so many frames on, one in a hundred means something.
+_ENOUGH_FOR_P99 = 200
+
+
+class Spread(NamedTuple):
+    """A figure over the rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+class Target(NamedTuple):
+    """A ratio to be reached. It compares medians of one run."""
+
+    what: str
+    figure: str
+    way: str
+    other: str
+    size: str
+    bound: float
+    at_most: bool = False
+
+
+FPS, CPU = "frames_per_second", "cpu_ms_per_frame"
+TARGETS = (
+    Target("of limit B", FPS, "nanofleet", LIMIT_B, "480p", 0.95),
+    Target("of limit B, with two workers", FPS, "nanofleet (2 workers)", LIMIT_B, "480p", 0.9),
+    Target("times the tutorial's loop", FPS, "nanofleet", "tutorial loop", "480p", 3.5),
+    Target("times the tutorial's loop", FPS, "nanofleet", "tutorial loop", "1080p", 8.0),
+    Target("times the paho script", FPS, "nanofleet", "paho script", "480p", 3.5),
+    Target("times LitServe with PyTorch", FPS, "nanofleet", "LitServe (eager)", "480p", 4.0),
+    Target("times LitServe with our engine", FPS, "nanofleet", "LitServe (our engine)", "480p", 1.2),
+    Target("times mosec with our engine", FPS, "nanofleet", "mosec (our engine)", "480p", 1.0),
+    Target("times Ray Serve with our engine", FPS, "nanofleet", "Ray Serve (our engine)", "480p", 1.0),
+    Target("of limit B's CPU per frame", CPU, "nanofleet", LIMIT_B, "480p", 1.1, at_most=True),
+)
+CAMERAS_TARGET = 0.97
+
+
+def spread(rows: Sequence[Row], figure: str) -> Optional[Spread]:
+    """A figure's spread over rows, or None if none of them has it."""
+    values = [row[figure] for row in rows if figure in row]
+    return Spread(statistics.median(values), min(values), max(values)) if values else None
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that a share of all is not above: the nearest rank."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * round(share * 1000) // 1000) - 1)]
+
+
+def of_way(rows: Sequence[Row], model: str, size: str, way: str) -> List[Row]:
+    """A way's throughput rows; `limit B` are those of its arrangement with the best median."""
+    rows = rows_of(rows, experiment="throughput", model=model, size=size)
+    if way != LIMIT_B:
+        return rows_of(rows, way=way)
+    arrangements = [rows_of(rows, way=w.name) for w in WAYS if w.name.startswith(LIMIT_B)]
+    medians = [(found.median, part) for part in arrangements for found in [spread(part, FPS)] if found]
+    return max(medians, key=lambda pair: pair[0])[1] if medians else []
+
+
+def ratio(rows: Sequence[Row], model: str, target: Target) -> Optional[float]:
+    """What a target compares, or None if one side was not measured."""
+    figures = [
+        spread(of_way(rows, model, target.size, way), target.figure) for way in (target.way, target.other)
+    ]
+    return figures[0].median / figures[1].median if figures[0] and figures[1] else None
+
+
+def models_in(rows: Sequence[Row]) -> List[str]:
+    """The models of the throughput rows, in a fixed order."""
+    return sorted({row["model"] for row in rows_of(rows, experiment="throughput")})
+
+
+def show(results: Dict[str, Any], console: Optional[Console] = None) -> None:
+    """Print all tables that a run's rows are good for."""
+    console = console or Console(highlight=False)
+    for table in tables(results):
+        if console.is_terminal:
+            console.print(table)
+        else:
+            print(markdown(table))
+    for row in results["rows"]:
+        if "error" in row:
+            name = row.get("way") or row.get("engine") or row.get("axis", "")
+            console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
+
+
+def markdown(table: Table) -> str:
+    """A table with its title, as Markdown."""
+    title, table.title, table.box = table.title, None, box.MARKDOWN
+    output = Console(file=io.StringIO(), width=500, highlight=False)
+    with output.capture() as capture:
+        output.print(table)
+    lines = [line.strip() for line in capture.get().splitlines()]
+    return "\n".join([f"**{title}**", "", *filter(None, lines), ""])
+
+
+def tables(results: Dict[str, Any]) -> Iterator[Table]:
+    """All of them."""
+    rows = results["rows"]
+    for model in models_in(rows):
+        yield from _throughput(rows, model)
+    yield from _targets(rows)
+    yield from _stages(rows)
+    yield from _latency(rows)
+    yield from _growth(rows)
+    yield from _engines(rows)
+    yield from _soak(rows)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def _throughput(rows: Sequence[Row], model: str) -> Iterator[Table]:
+    sizes = {row["size"] for row in rows_of(rows, experiment="throughput", model=model) if "size" in row}
+    for size in sorted(sizes, key=lambda name: int(name[:-1])):
+        best = spread(of_way(rows, model, size, LIMIT_B), FPS)
+        columns = ("way", "frames/s", "low - high", "of limit B", "CPU ms/frame", "peak MB")
+        busy = any("gpu_utilisation" in row for row in rows)
+        table = _table(f"{model}, {size}", *columns, *(["GPU busy"] if busy else []))
+        for way in WAYS:
+            mine = of_way(rows, model, size, way.name)
+            rate, cpu, peak = (spread(mine, figure) for figure in (FPS, CPU, "peak_bytes"))
+            if rate and cpu and peak:
+                share = f"{rate.median / best.median:.2f}" if best else ""
+                cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}", share]
+                gpu = spread(mine, "gpu_utilisation")
+                cells += [f"{cpu.median:.2f}", f"{peak.median / 1e6:.0f}"]
+                table.add_row(way.name, *cells, *([f"{gpu.median:.0%}" if gpu else ""] if busy else []))
+        yield table
+
+
+def _targets(rows: Sequence[Row]) -> Iterator[Table]:
+    table = _table("Targets", "nanofleet is", "at", "target", *models_in(rows))
+    for target in TARGETS:
+        found = [ratio(rows, model, target) for model in models_in(rows)]
+        if any(found):
+            sign = "<=" if target.at_most else ">="
+            cells = [_verdict(value, target.bound, target.at_most) for value in found]
+            table.add_row(target.what, target.size, f"{sign} {target.bound:g}", *cells)
+    few, many = (_cameras(rows, count) for count in (1, 1000))
+    if few and many:
+        cells = [_verdict(many.median / few.median, CAMERAS_TARGET, False), ""][: len(models_in(rows)) or 1]
+        table.add_row("at 1,000 cameras, of 1 camera", "thumbnails", f">= {CAMERAS_TARGET}", *cells)
+    if table.row_count:
+        yield table
+
+
+def _cameras(rows: Sequence[Row], count: int) -> Optional[Spread]:
+    return spread(rows_of(rows, experiment="growth", axis="cameras", value=count), FPS)
+
+
+def _verdict(value: Optional[float], bound: float, at_most: bool) -> str:
+    if value is None:
+        return ""
+    reached = value <= bound if at_most else value >= bound
+    return f"{value:.2f} {'reached' if reached else 'missed'}"
+
+
+def _stages(rows: Sequence[Row]) -> Iterator[Table]:
+    names = ("queue_ms", "decode_ms", "inference_ms", "total_ms", "batch")
+    table = _table(
+        "Where a frame's time goes in the worker, at full load: medians of the worker's own figures"
+    )
+    for column in ("model, size", *names):
+        table.add_column(column.replace("_", " "), justify="right")
+    for model in models_in(rows):
+        for size in ("480p", "720p", "1080p"):
+            found = [spread(of_way(rows, model, size, "nanofleet"), name) for name in names]
+            if all(found):
+                table.add_row(f"{model}, {size}", *(f"{figure.median:.1f}" for figure in found if figure))
+    if table.row_count:
+        yield table
+
+
+def _latency(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = rows_of(rows, experiment="latency")
+    for load in LOADS:
+        found = rows_of(rows, load=load)
+        title = f"Latency at {load:.0%} of a way's own throughput, milliseconds"
+        table = _table(title, "way", "frames/s", "p50", "p95", "p99", "frames")
+        for way in WAYS:
+            mine = rows_of(found, way=way.name)
+            times = [milliseconds for row in mine for milliseconds in row["latencies_ms"]]
+            if times:
+                rate = statistics.median(row["rate"] for row in mine)
+                cells = [f"{quantile(times, share):.1f}" for share in (0.5, 0.95)]
+                cells.append(f"{quantile(times, 0.99):.1f}" if len(times) >= _ENOUGH_FOR_P99 else "-")
+                table.add_row(way.name, f"{rate:.1f}", *cells, str(len(times)))
+        if table.row_count:
+            yield table
+
+
+def _growth(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = rows_of(rows, experiment="growth")
+    for axis in (axis for axis in AXES if rows_of(rows, axis=axis)):
+        columns = ("frames/s", "low - high", "of the first", "CPU ms/frame", "peak MB")
+        table = _table(f"As one thing grows: {axis}", axis, *columns)
+        first: Optional[Spread] = None
+        for value in sorted({row["value"] for row in rows_of(rows, axis=axis)}):
+            mine = rows_of(rows, axis=axis, value=value)
+            rate, cpu, peak = (spread(mine, figure) for figure in (FPS, CPU, "peak_bytes"))
+            if rate and cpu and peak:
+                first = first or rate
+                cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}"]
+                cells += [
+                    f"{rate.median / first.median:.2f}",
+                    f"{cpu.median:.2f}",
+                    f"{peak.median / 1e6:.0f}",
+                ]
+                table.add_row(f"{value:,}", *cells)
+        yield table
+
+
+def _engines(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = [row for row in rows_of(rows, experiment="engines") if "rates" in row]
+    for model in sorted({row["model"] for row in rows}):
+        mine = rows_of(rows, model=model)
+        sizes = sorted({int(batch) for row in mine for batch in row["rates"]})
+        table = _table(f"{model}: images/s by batch size", "engine", *map(str, sizes), "GPU busy, best batch")
+        for engine in sorted({row["engine"] for row in mine}):
+            found = rows_of(mine, engine=engine)
+            gpu = spread(found, "gpu_utilisation")
+            rates = [statistics.median(row["rates"][str(size)] for row in found) for size in sizes]
+            name = f"{engine} on {found[0]['device']}"
+            table.add_row(name, *(f"{rate:.0f}" for rate in rates), f"{gpu.median:.0%}" if gpu else "-")
+        yield table
+
+
+def _soak(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = rows_of(rows, experiment="soak")
+    if len(rows) < 8:
+        return
+    quarter = len(rows) // 4
+    early, late = rows[quarter : 2 * quarter], rows[-quarter:]
+    title = f"Soak of {rows[-1]['minutes']:.0f} minutes: second quarter and last quarter, medians"
+    table = _table(title, "", "second", "last", "ratio")
+    figures = {"frames/s": [[row[FPS] for row in part] for part in (early, late)]}
+    for name in sorted({name for row in rows for name in row["bytes_of"]}):
+        figures[f"{name}, MB"] = [
+            [row["bytes_of"].get(name, 0) / 1e6 for row in part] for part in (early, late)
+        ]
+    for name, parts in figures.items():
+        before, after = (statistics.median(part) for part in parts)
+        table.add_row(name, f"{before:.1f}", f"{after:.1f}", f"{after / before:.3f}" if before else "")
+    yield table

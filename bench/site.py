@@ -1,0 +1,188 @@
+"""Where a way runs: its servers, its broker, its driver; all gone when the block ends.
+
+with started(way, weights) as driver:
+    driver.measure(Order(frames=100))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+
+from bench.drive import Order, Outcome
+from bench.gpu import GpuUse
+from bench.processes import (
+    PeakMemory,
+    Process,
+    cpu_seconds,
+    die_with_parent,
+    free_port,
+    listens,
+    nothing_left,
+    spent_since,
+)
+from bench.weights import Weights
+from wire.errors import NanofleetError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Measurement:
+    """An outcome, and what it cost: CPU of all processes, their memory at its highest."""
+
+    outcome: Outcome
+    cpu_seconds: Dict[str, float]
+    peak_bytes: int
+    gpu: Dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.outcome.answered / self.outcome.seconds
+
+    def row(self) -> Dict[str, Any]:
+        """For results.json; latencies are the caller's business."""
+        frames = self.outcome.answered
+        return {
+            "frames": frames,
+            "seconds": self.outcome.seconds,
+            "frames_per_second": self.rate,
+            "cpu_ms_per_frame": 1000 * sum(self.cpu_seconds.values()) / frames,
+            "cpu_ms_per_frame_of": {name: 1000 * spent / frames for name, spent in self.cpu_seconds.items()},
+            "peak_bytes": self.peak_bytes,
+            **self.gpu,
+            **self.outcome.notes,
+        }
+
+
+class Driver:
+    """The bench's side of a driver: see `bench.drive`."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self._receive()
+
+    def run(self, order: Order) -> Outcome:
+        """Have an order's frames classified."""
+        assert self._process.stdin
+        print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
+        return Outcome(**self._receive())
+
+    def measure(self, order: Order) -> Measurement:
+        """The same, with what it costs."""
+        with PeakMemory() as memory, GpuUse() as gpu:
+            before = cpu_seconds()
+            outcome = self.run(order)
+            spent = spent_since(before)
+        return Measurement(outcome, spent, memory.bytes, gpu.means())
+
+    def _receive(self) -> Dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise NanofleetError(f"a driver ended:\n{self._log.read_text(errors='replace')[-2000:]}")
+        reply: Dict[str, Any] = json.loads(line)
+        return reply
+
+
+class Site:
+    """Starts what a way needs. Its processes end with `started`."""
+
+    def __init__(self, weights: Weights, folder: Path) -> None:
+        self.weights = weights
+        self.folder = folder
+        self.servers: List[Process] = []
+
+    @property
+    def model(self) -> List[str]:
+        """The model and its folder, as drivers and servers take them."""
+        return [self.weights.model, str(self.weights.folder)]
+
+    def serve(
+        self, command: Sequence[str], ready: Callable[[Process], bool], env: Optional[Dict[str, str]] = None
+    ) -> Process:
+        """Start a server, and wait until it is ready."""
+        server = Process(command, self.folder, env)
+        self.servers.append(server)
+        server.wait_until(lambda: ready(server))
+        return server
+
+    def python(self, *command: object) -> List[str]:
+        """A command that runs one of the bench's modules, or nanofleet's."""
+        return [sys.executable, "-m", *map(str, command)]
+
+    def mosquitto(self) -> int:
+        """A Mosquitto with the settings that deploy/mosquitto recommends, and its port."""
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise NanofleetError("mosquitto is not installed (Debian: apt-get install mosquitto)")
+        port, data = free_port(), self.folder / "mosquitto"
+        data.mkdir()
+        if os.geteuid() == 0:  # Mosquitto leaves root behind
+            shutil.chown(data, "mosquitto")
+        shipped = (ROOT / "deploy" / "mosquitto" / "mosquitto.conf").read_text(encoding="utf-8")
+        settings = re.sub(r"(?m)^listener .*", f"listener {port} 127.0.0.1", shipped)
+        settings = re.sub(r"(?m)^persistence_location .*", f"persistence_location {data}/", settings)
+        config = self.folder / "mosquitto.conf"
+        config.write_text(settings, encoding="utf-8")
+        self.serve([program, "-c", str(config)], lambda server: listens(port))
+        return port
+
+    def workers(self, port: int, count: int, *flags: object) -> None:
+        """nanofleet's workers, started together."""
+        fresh = []
+        for number in range(1, count + 1):
+            command = self.python("fleet", "worker", "--broker", f"mqtt://127.0.0.1:{port}")
+            command += ["--root", "bench", "--worker-id", f"worker-{number}", "--metrics-port", "0"]
+            command += ["--state-dir", str(self.folder / "state"), *map(str, flags)]
+            fresh.append(Process(command, self.folder))
+        for worker in fresh:
+            worker.wait_until(lambda worker=worker: "connected to" in worker.said())  # type: ignore[misc]
+        self.servers += fresh
+
+
+def answers_at(url: str) -> Callable[[Process], bool]:
+    """Whether a server answers there with success."""
+
+    def ready(server: Process) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1) as response:
+            return bool(response.status == 200)
+        return False
+
+    return ready
+
+
+def says(text: str) -> Callable[[Process], bool]:
+    """Whether a server has printed something."""
+    return lambda server: text in server.said()
+
+
+@contextlib.contextmanager
+def started(start: Callable[[Site], Sequence[str]], weights: Weights) -> Iterator[Driver]:
+    """Start a way's servers and its driver, whose command `start` returns."""
+    with tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as folder:
+        Path(folder).chmod(0o755)  # its subfolders have other owners
+        with nothing_left():
+            site = Site(weights, Path(folder))
+            yield Driver(start(site), Path(folder) / "driver.log")
