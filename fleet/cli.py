@@ -32,6 +32,7 @@ _EXTRAS = {
     "numpy": "worker",
     "PIL": "worker",
     "prometheus_client": "worker",
+    "cryptography": "provision",
     "iotcore": "demo",
     "skimage": "demo",
 }
@@ -164,6 +165,20 @@ def _run_reset(settings: Settings) -> int:
     return reset(settings)
 
 
+def _provision_settings() -> Type[Settings]:
+    from fleet.provision_settings import ProvisionSettings
+
+    return ProvisionSettings
+
+
+def _run_provision(settings: Settings) -> int:
+    from fleet.provision import provision
+    from fleet.provision_settings import ProvisionSettings
+
+    assert isinstance(settings, ProvisionSettings)
+    return provision(settings)
+
+
 def _demo_settings() -> Type[Settings]:
     from fleet.demo_settings import DemoSettings
 
@@ -195,6 +210,9 @@ COMMANDS: Dict[str, Command] = {
     "models download": Command("fetch weights ahead", _download_settings, _run_download),
     "models use": Command("change the model of a running fleet", _use_settings, _run_use),
     "models reset": Command("let workers go back to their own model", _reset_settings, _run_reset),
+    "provision": Command(
+        "create certificates, passwords and an ACL for Mosquitto", _provision_settings, _run_provision
+    ),
 }
 
 

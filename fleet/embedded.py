@@ -112,6 +112,8 @@ def with_broker(settings: B, default_port: int = 1883) -> Iterator[B]:
 
 def _address(broker: str, default_port: int) -> Tuple[str, int]:
     url = urlsplit(broker if "://" in broker else "embedded://127.0.0.1")
+    if "@" in url.netloc:
+        raise SettingsError("--broker embedded: it has no users; write embedded://ADDRESS[:PORT]")
     try:
         host = str(ipaddress.ip_address(url.hostname or "127.0.0.1"))
         return host, url.port or default_port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import List
 
 from pydantic import Field, field_validator
@@ -12,6 +13,8 @@ from wire.broker import BrokerSettings
 from wire.settings import POSITIONAL, Names, Settings
 from wire.topics import is_id
 
+#: What the client ids of nanofleet's own programs begin with.
+_RESERVED = "nanofleet-"
 # Names of compose services may have an underscore.
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*")
 
@@ -19,52 +22,84 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([
 class ProvisionSettings(Settings):
     """Create a fleet's certificates, passwords and Mosquitto ACL, or add members to it.
 
-    nanofleet provision fleet/ --host broker.local --camera door,garden --worker nano-1,nano-2
-    nanofleet provision fleet/ --listener homeassistant --operator admin
+    nanofleet provision ~/fleet --host broker.local --camera door,garden --worker nano-1,nano-2
+    nanofleet provision ~/fleet --listener homeassistant --operator admin
+    rm -r ~/fleet/members/garden; nanofleet provision ~/fleet
 
-    The folder holds all there is. Running it again keeps what exists, adds what is new, and renews
-    certificates that end within 30 days. A member whose folder is removed is out after the next run, once
-    Mosquitto has the new files.
+    The folder holds all there is. Running it again keeps what exists, adds what is new, and makes
+    certificates that end within 30 days anew. A member whose folder was removed is out, once Mosquitto has
+    the new files and was restarted.
+
+      camera    writes its own frames, reads its own answers
+      worker    reads all frames, writes all answers and statuses
+      listener  reads all answers and statuses: Home Assistant, dashboards
+      operator  a listener that also changes models, and sends frames as any camera
+
+    deploy/mosquitto/README.md in nanofleet's repository tells the rights of each in full.
     """
 
-    folder: str = Field(description="Where the fleet's files are, or will be", json_schema_extra=POSITIONAL)
+    folder: Path = Field(description="Where the fleet's files are, or will be", json_schema_extra=POSITIONAL)
     host: Names = Field(
         ["localhost"],
-        description="Names and IP addresses of the broker, for its certificate; members use the first",
+        description="Names and IP addresses of the broker, for its certificate; members connect to the "
+        "first. A later run keeps them unless it names others",
     )
-    root: str = Field("nanofleet", description="First level of the fleet's topics")
-    camera: Names = Field([], description="Cameras: each sends frames as itself, and reads its own answers")
-    worker: Names = Field([], description="Workers: they read frames, and write answers")
-    listener: Names = Field([], description="Home Assistant, dashboards: they read answers and statuses")
-    operator: Names = Field([], description="Listeners that may also change models and send frames")
-    days: int = Field(825, ge=1, le=3650, description="Validity of the broker's and members' certificates")
+    root: str = Field("nanofleet", description="First level of the fleet's topics; kept like the hosts")
+    camera: Names = Field([], description="Cameras to add")
+    worker: Names = Field([], description="Workers to add, by their --worker-id")
+    listener: Names = Field([], description="Listeners to add")
+    operator: Names = Field([], description="Operators to add")
+    days: int = Field(825, ge=1, le=3650, description="Validity of certificates that are made")
 
     @field_validator("camera", "worker", "listener", "operator")
     @classmethod
-    def _members_are_ids(cls, members: List[str]) -> List[str]:
-        wrong = [member for member in members if not is_id(member)]
-        if wrong:
-            raise ValueError(f"a member is 1 to 64 letters, digits, - and _, not {', '.join(wrong)}")
-        return members
+    def _members_are_plain(cls, members: List[str]) -> List[str]:
+        return [plain_member(member) for member in members]
 
     @field_validator("host")
     @classmethod
-    def _hosts_are_hosts(cls, hosts: List[str]) -> List[str]:
+    def _hosts_are_plain(cls, hosts: List[str]) -> List[str]:
         if not hosts:
             raise ValueError("name at least one: broker.local, or 192.168.1.2")
-        return [_host(host) for host in hosts]
+        return list(dict.fromkeys(plain_host(host) for host in hosts))
 
     @field_validator("root")
     @classmethod
     def _root_is_plain(cls, root: str) -> str:
-        # A line break would add a line to the ACL.
-        if " " in root or not root.isprintable():
-            raise ValueError(f"a topic without spaces and control characters, not {root!r}")
-        return BrokerSettings._root_is_plain(root)
+        return plain_root(root)
 
 
-def _host(host: str) -> str:
-    """A host as a certificate names it."""
+def plain_member(name: str) -> str:
+    """A member's name, which is its user's and, for a worker or a camera, its id.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    if not is_id(name):
+        raise ValueError(f"a member is 1 to 64 letters, digits, - and _, not {name!r}")
+    if name.startswith(_RESERVED):
+        raise ValueError(f"{name!r} could be the MQTT client id of another: {_RESERVED}… is nanofleet's own")
+    return name
+
+
+def plain_root(root: str) -> str:
+    """A root that an ACL can hold.
+
+    Raises:
+        ValueError: it is no plain topic.
+    """
+    # A line break would add a line to the ACL.
+    if " " in root or not root.isprintable():
+        raise ValueError(f"a topic without spaces and control characters, not {root!r}")
+    return BrokerSettings._root_is_plain(root)
+
+
+def plain_host(host: str) -> str:
+    """A host as a certificate names it.
+
+    Raises:
+        ValueError: it is neither a name nor an IP address.
+    """
     try:
         if "%" not in host:  # a zone, as in fe80::1%eth0, means something on one machine only
             return str(ipaddress.ip_address(host))

@@ -120,8 +120,10 @@ class BrokerSettings(Settings):
             return os.environ.get(PASSWORD_VARIABLE)
         try:
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise SettingsError(f"--password-file {self.password_file}: {error}") from None
+        except UnicodeDecodeError:  # its text would tell a byte of the password
+            raise SettingsError(f"--password-file {self.password_file}: expected text in UTF-8") from None
 
     def _tls(self) -> ssl.SSLContext:
         try:

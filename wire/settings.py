@@ -56,6 +56,11 @@ def default_state_dir() -> Path:
     return Path(base).expanduser() / "nanofleet"
 
 
+def child_environment() -> Dict[str, str]:
+    """The environment for a child that opens what strangers sent: without a password."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+
+
 class Settings(BaseSettings):
     """What the settings of every command share: where they come from."""
 

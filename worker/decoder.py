@@ -43,6 +43,7 @@ from typing import (
 import numpy as np
 
 from wire.errors import NanofleetError
+from wire.settings import child_environment
 from worker.decoder_process import CANNOT_START, JOB, REPLY
 from worker.errors import (
     CorruptImage,
@@ -280,7 +281,7 @@ class _Child:
                 command,
                 bufsize=0,
                 cwd=_ROOT,
-                env={**os.environ, **_MALLOC},
+                env={**child_environment(), **_MALLOC},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[memory_fd],

@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.settings import child_environment
 from worker.labelling import check_sha256
 from worker.model import ALIASES, Model
 from worker.weights import lock
@@ -128,7 +129,8 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
     part = path.with_name(f".{path.name}.part.onnx")
     command = [sys.executable, "-m", "worker.export", bare.model_dump_json(), str(weights_dir), str(part)]
     level = logging.getLevelName(log.getEffectiveLevel())
-    with subprocess.Popen([*command, level], cwd=_ROOT, stdout=subprocess.PIPE) as child:
+    environment = child_environment()
+    with subprocess.Popen([*command, level], cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
         try:
             reply = _reply_of(child, stop)
         finally:

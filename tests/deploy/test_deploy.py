@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import getpass
 import json
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,10 @@ from paho.mqtt.properties import Properties
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness import Mosquitto, free_port, need, wait_for
+from fleet.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
+from fleet.provision_settings import ProvisionSettings
+from tests.fleet.provisioned import provision
+from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
 from wire.connection import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
 from worker.metrics import Metrics, serve_metrics
@@ -83,15 +88,13 @@ def broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
 class Client:
     """A plain MQTT 5 client, connected while the block lasts."""
 
-    def __init__(self, broker: Broker, name: str, *, expiry: int = 0, user: Optional[str] = None) -> None:
+    def __init__(self, broker: Broker, name: str, *, expiry: int = 0) -> None:
         self.connack: Optional[Tuple[int, Any]] = None
         self.payloads: List[bytes] = []
         self.subscribed = threading.Event()
         self._broker = broker
         self._expiry = expiry
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
-        if user:
-            self.client.username_pw_set(user, "a password")
         self.client.on_connect = self._on_connect
         self.client.on_message = lambda client, userdata, message: self.payloads.append(message.payload)
         self.client.on_subscribe = lambda *_: self.subscribed.set()
@@ -164,19 +167,9 @@ def test_waiting_frames_survive(broker: Callable[[str], Broker], signum: signal.
         assert worker.payloads == frames
 
 
-def test_the_listener_for_the_network_wants_a_password(
-    broker: Callable[[str], Broker], tmp_path: Path
-) -> None:
-    text = CONFIGS[0].read_text().replace("listener 1883 127.0.0.1\nallow_anonymous true\n", "")
-    text = re.sub(r"(?m)^#(listener|allow_anonymous|password_file) ", r"\1 ", text)
-    passwords = tmp_path / "passwd"
-    made = run(need("mosquitto_passwd"), "-b", "-c", str(passwords), "camera", "a password")
-    assert made.returncode == 0, made.stderr
-    server = broker(text.replace("/etc/mosquitto/passwd", str(passwords)))
-    for user, code in (("camera", 0), (None, 0x87)):
-        with Client(server, "camera", user=user) as camera:
-            assert camera.connack
-            assert camera.connack[0] == code
+def test_provision_writes_the_same_limits() -> None:
+    here = options(CONFIGS[0])
+    assert here == {**LIMITS, "listener": "1883 127.0.0.1", "allow_anonymous": "true"}
 
 
 # --- Prometheus ---------------------------------------------------------------------------------------
@@ -226,9 +219,11 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
     known = {PASSWORD_VARIABLE} | {ENV_PREFIX + name.upper() for name in WorkerSettings.model_fields}
     text = path.read_text(encoding="utf-8")
     assert set(re.findall(r"\bNANOFLEET_[A-Z_]+", text)) <= known
-    flags = {"--help"} | {"--" + name.replace("_", "-") for name in WorkerSettings.model_fields}
-    commands = re.findall(r"nanofleet worker\b([^`\n]*)", text.replace("\\\n", " "))
-    assert {flag for command in commands for flag in re.findall(r"--[a-z][a-z-]*", command)} <= flags
+    for command, settings in {"worker": WorkerSettings, "provision": ProvisionSettings}.items():
+        flags = {"--help"} | {"--" + name.replace("_", "-") for name in settings.model_fields}
+        lines = re.findall(rf"nanofleet {command}\b([^`\n]*)", text.replace("\\\n", " "))
+        assert {flag for line in lines for flag in re.findall(r"--[a-z][a-z-]*", line)} <= flags
+    assert set(re.findall(r"\b888\d\b", text)) <= {str(OUTER_PORT), str(INNER_PORT)}
 
 
 def worker_environments() -> Iterator[Tuple[str, Dict[str, str]]]:
@@ -316,7 +311,7 @@ def test_dockerfile(dockerfile: Path) -> None:
 
 
 def test_only_what_an_image_needs_is_sent_to_docker() -> None:
-    for path in ("tests", ".git", ".venv", "deploy/compose/passwd", "deploy/x86/Dockerfile"):
+    for path in ("tests", ".git", ".venv", "deploy/compose/ca.key", "deploy/x86/Dockerfile"):
         assert not sent_to_docker(path), path
     assert sent_to_docker("deploy/jetson-nano/wheels/torch.whl")
 
@@ -348,11 +343,11 @@ def test_healthcheck(dockerfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(*command).returncode != 0
 
 
-@pytest.mark.parametrize("password", [False, True])
-def test_systemd_accepts_the_unit(tmp_path: Path, password: bool) -> None:
+@pytest.mark.parametrize("more", ["", "password.conf", "member.conf"])
+def test_systemd_accepts_the_unit(tmp_path: Path, more: str) -> None:
     sources = [DEPLOY / "systemd" / "nanofleet-worker.service"]
-    if password:
-        sources.append(DEPLOY / "systemd" / "nanofleet-worker.service.d" / "password.conf")
+    if more:
+        sources.append(DEPLOY / "systemd" / "nanofleet-worker.service.d" / more)
     for source in sources:
         copy = tmp_path / source.relative_to(DEPLOY / "systemd")
         copy.parent.mkdir(exist_ok=True)
@@ -362,6 +357,38 @@ def test_systemd_accepts_the_unit(tmp_path: Path, password: bool) -> None:
         )
     verified = run(need("systemd-analyze"), "verify", "--man=no", str(tmp_path / "nanofleet-worker.service"))
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_a_service_finds_its_members_files(tmp_path: Path) -> None:
+    """As systemd would start it: credentials in one folder, and what member.env says in the environment."""
+    provision(tmp_path / "fleet", "--worker", "nano-1")
+    member = tmp_path / "fleet" / "members" / "nano-1"
+    text = (DEPLOY / "systemd" / "nanofleet-worker.service.d" / "member.conf").read_text()
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    for name, path in re.findall(r"(?m)^LoadCredential=([\w.]+):/etc/nanofleet/member/(.*)$", text):
+        shutil.copy(member / path, credentials / name)
+    (start,) = re.findall(r"(?m)^ExecStart=(.+)$", text)
+    start = start.replace("/opt/nanofleet/bin/nanofleet", f"{shlex.quote(sys.executable)} -m fleet")
+    told = dict(
+        line.split("=", 1) for line in (member / "member.env").read_text().splitlines() if "=" in line
+    )
+    told.update(CREDENTIALS_DIRECTORY=str(credentials), NANOFLEET_STATE_DIR=str(tmp_path / "state"))
+    told.update(NANOFLEET_MODEL=MODEL, NANOFLEET_METRICS_PORT="0")
+    log = tmp_path / "log"
+    with log.open("wb") as output, subprocess.Popen(
+        shlex.split(start), env={**os.environ, **told}, cwd="/", stdout=output, stderr=output
+    ) as worker:
+        # There is no such broker: but to look for it, all the files had to be read.
+        wait_for(
+            lambda: (
+                "cannot reach mqtts://nano-1@localhost:8884" in log.read_text() or worker.poll() is not None
+            ),
+            60,
+            "the broker's name in the log",
+        )
+        worker.terminate()
+        assert worker.wait(30) == 0, log.read_text()
 
 
 def test_every_folder_says_what_was_run() -> None:

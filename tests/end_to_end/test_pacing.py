@@ -12,8 +12,8 @@ from tests.harness import Listener, WorkerProcess, statuses, wait_for
 from wire.broker import BrokerSettings
 from wire.topics import Topics
 
-#: A batch is never full, and so each waits for 0.8 s; what is in hand then goes at once.
-SLOW = ("--max-batch", "256", "--max-delay", "0.8")
+#: No batch is ever full, being larger than the window, so that each waits for 0.8 s.
+SLOW = ("--max-batch", "33", "--max-delay", "0.8")
 
 
 def publish(url: str, root: str, image: bytes, frames: int, window: int = 32) -> List[Sent]:
@@ -62,7 +62,7 @@ def test_the_fast_one_leaves_while_the_slow_one_is_aside(
     """At no moment is nobody subscribed: a plain camera's frame would be lost."""
     image = (photos / "rocket.jpg").read_bytes()
     fast = start_worker(mosquitto_url, worker_id="fast")
-    slow = start_worker(mosquitto_url, "--max-batch", "256", "--max-delay", "4", worker_id="slow")
+    slow = start_worker(mosquitto_url, "--max-batch", "33", "--max-delay", "4", worker_id="slow")
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
     for _ in range(2):  # its pace is known once it has answered
         publish(mosquitto_url, root, image, 8)

@@ -1,0 +1,155 @@
+"""What Mosquitto has to know of a fleet: who may do what, by which password, and where it listens.
+
+port    who                    their certificates are signed by    their MQTT client id is
+8883    cameras, listeners     ca.crt                              their user name, whatever they say
+8884    workers, operators     inner-ca.crt                        what they say
+
+Two ports, because a client id is the key to a session: whoever connects with a worker's gets hold of the
+frames that wait for it, and without the right to read them Mosquitto throws them away. Workers need each
+other's client ids for adoption; nobody else may use one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from typing import List, Mapping, Optional
+
+from wire.topics import Topics
+
+#: Who connects to the inner port; the others to the outer one.
+INNER_ROLES = ("worker", "operator")
+OUTER_PORT = 8883
+INNER_PORT = 8884
+
+# The passwords made here are random: nobody can guess them, however fast. A password that somebody has put in
+# their place is protected a little; each login costs the broker, which has one thread, these iterations.
+_ITERATIONS = 1000
+
+#: The limits of deploy/mosquitto/mosquitto.conf, which explains them; a test compares.
+LIMITS = {
+    "max_packet_size": "16777216",
+    "max_inflight_messages": "64",
+    "max_queued_messages": "10000",
+    "max_queued_bytes": "256000000",
+    "set_tcp_nodelay": "true",
+    "persistence": "true",
+    "persistence_location": "/var/lib/mosquitto/",
+    "autosave_interval": "5",
+    "autosave_on_changes": "false",
+}
+
+_CONFIG = f"""\
+# Written once by `nanofleet provision`, and yours from then on: a later run leaves it as it is.
+# It takes the place of /etc/mosquitto/mosquitto.conf.
+
+# Cameras and listeners. Their client id is their user name, so that none of them can take a worker's session.
+listener {OUTER_PORT}
+use_username_as_clientid true
+certfile /etc/mosquitto/server.crt
+keyfile /etc/mosquitto/server.key
+cafile /etc/mosquitto/ca.crt
+# false lets those in who have their password alone: some cameras cannot show a certificate.
+require_certificate true
+
+# Workers and operators. No camera's certificate is good here: another CA has signed theirs.
+listener {INNER_PORT}
+certfile /etc/mosquitto/server.crt
+keyfile /etc/mosquitto/server.key
+cafile /etc/mosquitto/inner-ca.crt
+require_certificate true
+
+allow_anonymous false
+password_file /etc/mosquitto/passwords
+acl_file /etc/mosquitto/acl
+
+# deploy/mosquitto/mosquitto.conf of nanofleet's repository explains these.
+"""
+
+
+def config() -> str:
+    """The configuration for a Mosquitto whose files are in /etc/mosquitto."""
+    return _CONFIG + "".join(f"{option} {value}\n" for option, value in LIMITS.items())
+
+
+def acl(root: str, members: Mapping[str, str]) -> str:
+    """Mosquitto's ACL file: what each member may read and write; all else is denied.
+
+    Args:
+        root: first level of the fleet's topics.
+        members: the role of each, by name.
+    """
+    sections = ["# Written by `nanofleet provision`, and anew by each run of it."]
+    for name, role in members.items():
+        rights = [f"topic {right}" for right in _rights(Topics(root), name, role)]
+        sections.append("\n".join([f"# {role}", f"user {name}", *rights]))
+    return "\n\n".join(sections) + "\n"
+
+
+def _rights(topics: Topics, name: str, role: str) -> List[str]:
+    replies = f"{topics.root}/replies"
+    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", f"read {topics.worker('+')}"]
+    return {
+        "camera": [
+            f"write {topics.frames(name)}",
+            f"read {topics.results(name)}",
+            f"read {topics.rejects(name)}",
+            f"read {replies}/{name}/#",
+        ],
+        "worker": [
+            f"read {topics.frames('+')}",
+            f"write {topics.results('+')}",
+            f"write {topics.rejects('+')}",
+            f"write {replies}/#",
+            # The others' as well: a worker reads their statuses, and writes that of a worker it adopts.
+            f"readwrite {topics.worker('+')}",
+            f"read {topics.model_command()}",
+            f"read {topics.model_command(name)}",
+        ],
+        "listener": listens,
+        "operator": [
+            *listens,
+            f"write {topics.frames('+')}",
+            f"read {replies}/#",
+            f"readwrite {topics.model_command()}",
+            f"readwrite {topics.model_command('+')}",
+        ],
+    }[role]
+
+
+def passwords(before: str, members: Mapping[str, str]) -> str:
+    """Mosquitto's password file: one line a member, and the same line for the same password.
+
+    Args:
+        before: the file as it is.
+        members: the password of each, by name.
+    """
+    known = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    lines = []
+    for name, password in members.items():
+        entry = known.get(name, "")
+        lines.append(f"{name}:{entry if _matches(password, entry) else _hashed(password)}\n")
+    return "".join(lines)
+
+
+def users(file: str) -> List[str]:
+    """The names in a password file."""
+    return [line.split(":", 1)[0] for line in file.splitlines() if ":" in line]
+
+
+def _hashed(password: str, salt: Optional[bytes] = None) -> str:
+    """A password as Mosquitto 2 keeps it: `$7$iterations$salt$hash`, by PBKDF2 with SHA-512."""
+    salt = salt or secrets.token_bytes(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
+    return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _matches(password: str, entry: str) -> bool:
+    try:
+        salt = base64.b64decode(entry.split("$")[3], validate=True)
+    except (IndexError, binascii.Error):
+        return False
+    return hmac.compare_digest(_hashed(password, salt), entry)

@@ -1,0 +1,149 @@
+"""A fleet on a broker that lets nobody in without a certificate and a password, each from its own folder."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Set
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.fleet.provisioned import Client, GuardedBroker, provision
+from tests.harness import MODEL, WorkerProcess, free_port, statuses, wait_for
+from wire.messages import Result
+
+MEMBERS = (
+    *("--camera", "door,garden", "--worker", "nano-1,nano-2"),
+    *("--listener", "home", "--operator", "admin"),
+)
+#: What the member's own folder is for.
+IN_FOLDER = ("sh", "-c", 'set -a; . ./member.env; exec "$@"', "sh", sys.executable, "-m", "fleet")
+
+
+class Member(WorkerProcess):
+    """A worker that is started in its member's folder."""
+
+    def __init__(self, home: Path, *flags: str) -> None:
+        self.id = home.name
+        self.metrics_port = free_port()
+        self.log = home / "worker.log"
+        self.command = [
+            *(*IN_FOLDER, "worker", "--model", MODEL, "--metrics-port", str(self.metrics_port)),
+            *("--state-dir", str(home / "state"), *flags),
+        ]
+        self.start()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[GuardedBroker]:
+    """A broker as `nanofleet provision` leaves it."""
+    provision(tmp_path / "fleet", *MEMBERS)
+    started = GuardedBroker(tmp_path, tmp_path / "fleet")
+    assert started.config.read_text().count("require_certificate true\n") == 2
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def start(broker: GuardedBroker) -> Iterator[Callable[..., Member]]:
+    """Start workers, which must end well with the test."""
+    started = []
+
+    def start_member(name: str, *flags: str) -> Member:
+        started.append(Member(broker.home(name), *flags))
+        return started[-1]
+
+    yield start_member
+    for member in started:
+        if member.process.poll() is None:
+            assert member.stop() == 0, member.log.read_text()
+        assert not member.said("Traceback"), member.log.read_text()
+
+
+def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a member."""
+    return subprocess.run(
+        [*IN_FOLDER, *arguments], cwd=home, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def with_id(frame_id: str) -> Dict[str, Any]:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.UserProperty = ("frame-id", frame_id)
+    return {"properties": properties}
+
+
+def answered(listener: Client) -> Set[str]:
+    """The ids of the frames that have been answered."""
+    heard = [m for m in list(listener.messages) if m.topic.startswith("nanofleet/results/")]
+    return {Result.decode(message.payload).frame_id for message in heard}
+
+
+def test_each_does_its_part_from_its_own_folder(
+    broker: GuardedBroker, photos: Path, start: Callable[..., Member]
+) -> None:
+    worker = start("nano-1")
+    worker.wait_ready()
+    with Client(broker, "home") as listener:
+        listener.subscribe("nanofleet/#")
+        sent = command(broker.home("door"), "publish", str(photos / "chelsea.png"))
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        assert "Egyptian cat" in sent.stdout
+        assert "nano-1" in sent.stdout
+        wait_for(lambda: "nanofleet/results/door" in listener.topics, what="the listener's copy")
+        assert "nanofleet/workers/nano-1" in listener.topics
+        assert not any(topic.startswith("nanofleet/frames/") for topic in listener.topics)
+    used = command(broker.home("admin"), "models", "use", MODEL, "--timeout", "60")
+    assert used.returncode == 0, used.stdout + used.stderr
+    assert "serving" in used.stdout
+    sent = command(broker.home("admin"), "publish", str(photos / "coffee.png"), "--camera", "garden")
+    assert "espresso" in sent.stdout, sent.stdout + sent.stderr
+
+
+def test_what_is_not_a_members_part_ends_in_one_message(broker: GuardedBroker, photos: Path) -> None:
+    image = str(photos / "coffee.png")
+    as_another = command(broker.home("door"), "publish", image, "--camera", "garden", "--no-spool")
+    assert as_another.returncode == 1
+    assert "refused by the broker 1 (may this user write here?)" in as_another.stdout
+    commanding = command(broker.home("door"), "models", "use", MODEL)
+    assert commanding.returncode == 3
+    assert "refuses nanofleet/control/model (0x87): check its ACL for this user" in commanding.stderr
+    home = broker.home("door")
+    (home / "password").write_text("wrong")
+    wrong = command(home, "publish", image)
+    assert wrong.returncode == 3
+    assert "wrong or missing user name or password" in wrong.stderr
+    (home / "ca.crt").write_text((broker.fleet / "ca" / "inner-ca.crt").read_text())
+    untrusted = command(home, "publish", image)
+    assert untrusted.returncode == 3
+    assert "its certificate was not accepted" in untrusted.stderr
+
+
+def test_a_worker_adopts_another_under_its_own_name(
+    broker: GuardedBroker, photos: Path, start: Callable[..., Member]
+) -> None:
+    """The adopter has the dead one's client id, and its own user, password and rights."""
+    quick = ("--status-interval", "0.5", "--adopt-after", "1")
+    dead, living = start("nano-1", *quick), start("nano-2", *quick)
+    dead.wait_ready()
+    living.wait_ready()
+    image = (photos / "rocket.jpg").read_bytes()
+    with Client(broker, "home") as listener, Client(broker, "door") as camera:
+        listener.subscribe("nanofleet/results/+", "nanofleet/workers/+")
+        for number in range(60):
+            if number == 20:
+                dead.stop(signal.SIGKILL)
+            assert camera.publish("nanofleet/frames/door", image, **with_id(f"frame-{number}")) == 0
+
+        def adopted() -> bool:
+            found = [s for s in statuses(list(listener.messages)) if s.worker == "nano-1"]
+            return bool(found) and (found[-1].state, found[-1].adopter) == ("adopted", "nano-2")
+
+        wait_for(adopted, 60, "adopted by nano-2")
+        wait_for(lambda: len(answered(listener)) == 60, 30, "60 answers")
+    assert "as nanofleet-worker-nano-1 (p5, c0, k30, u'nano-2')" in broker.log.read_text()
