@@ -18,7 +18,7 @@ from bench.growth import growth
 from bench.latency import latency
 from bench.measure import Row, Say, quick
 from bench.processes import adopt_orphans
-from bench.report import show
+from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
 from bench.soak import soak
 from bench.throughput import throughput
@@ -69,7 +69,7 @@ def bench(settings: BenchSettings) -> int:
         adopt_orphans()
         if settings.cores:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
-        results = {"about": about(settings), "rows": []}
+        results = renewed(results, about(settings), settings.experiments)
         rows: List[Row] = results["rows"]
         for row in _measure(settings, rows):
             rows.append(row)
@@ -80,7 +80,18 @@ def bench(settings: BenchSettings) -> int:
 
         for path in draw(results, settings.plots):
             print(f"wrote {path}", file=sys.stderr)
+        page = settings.plots / "benchmarks.md"
+        if page.exists():
+            renew(page, results)
+            print(f"renewed the tables in {page}", file=sys.stderr)
     return 1 if any("error" in row for row in results["rows"]) else 0
+
+
+def renewed(former: Dict[str, Any], now: Dict[str, Any], experiments: Sequence[str]) -> Dict[str, Any]:
+    """Results to begin with: those of a former run on the same machine, of other experiments."""
+    same = all(former["about"].get(key) == now[key] for key in now if key != "settings")
+    kept = [row for row in former["rows"] if same and row["experiment"] not in experiments]
+    return {"about": now, "rows": kept}
 
 
 def _measure(settings: BenchSettings, known: Sequence[Row]) -> Iterator[Row]:

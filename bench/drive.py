@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from bench.photos import padded
+from bench.processes import die_with_parent
 
 #: Frames on their way at once, in every way that is asked for all the speed there is.
 WINDOW = 64
@@ -124,6 +125,7 @@ def one_by_one(order: Order, classify: Callable[[bytes], object]) -> Outcome:
 
 def serve(run: Callable[[Order], Outcome]) -> None:
     """A driver's main loop: orders on stdin, outcomes on stdout, until stdin ends."""
+    die_with_parent()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # a stray print must not end up between the replies
     print(json.dumps({"ready": True}), file=replies)

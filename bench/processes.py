@@ -135,7 +135,6 @@ class Process:
                 env={**os.environ, **(env or {})},
                 # Ctrl-C in the terminal is the bench's, which then ends what it has started.
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 180.0) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import statistics
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from rich import box
@@ -16,9 +17,13 @@ from rich.table import Table
 from bench.growth import AXES
 from bench.latency import LOADS
 from bench.measure import Row, rows_of
+from bench.paper import FLEETS, GIGABIT, NANO_TENSORRT, NANO_TORCH, need
 from bench.ways import WAYS
+from wire.errors import NanofleetError
 
 LIMIT_B = "limit B"
+#: Around the tables in a page of the docs.
+BEGIN, END = "<!-- tables: python -m bench report --plots docs -->", "<!-- end of tables -->"
 #: From so many frames on, one in a hundred means something.
 _ENOUGH_FOR_P99 = 200
 
@@ -94,18 +99,41 @@ def models_in(rows: Sequence[Row]) -> List[str]:
     return sorted({row["model"] for row in rows_of(rows, experiment="throughput")})
 
 
-def show(results: Dict[str, Any], console: Optional[Console] = None) -> None:
-    """Print all tables that a run's rows are good for."""
-    console = console or Console(highlight=False)
-    for table in tables(results):
-        if console.is_terminal:
+def show(results: Dict[str, Any]) -> None:
+    """Print all tables that a run's rows are good for, and what failed."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        for table in tables(results):
             console.print(table)
-        else:
-            print(markdown(table))
+    else:
+        print(as_markdown(results))
     for row in results["rows"]:
         if "error" in row:
             name = row.get("way") or row.get("engine") or row.get("axis", "")
             console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
+
+
+def renew(page: Path, results: Dict[str, Any]) -> None:
+    """Put the tables into a page, in the place of those between its two marks.
+
+    Raises:
+        NanofleetError: the page has no such marks.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise NanofleetError(f"{page} has no place for tables: {BEGIN} … {END}")
+    page.write_text(f"{before}{begin}\n\n{as_markdown(results)}\n{end}{after}", encoding="utf-8")
+
+
+def as_markdown(results: Dict[str, Any]) -> str:
+    """The run's circumstances, and all tables."""
+    about = results["about"]
+    facts = [f"{about['processor']}, {about['cores']} cores, Python {about['python']}"]
+    facts += [f"{name} {version}" for name, version in about["versions"].items()]
+    weights = "; ".join(f"{model}: {origin}" for model, origin in about["weights"].items())
+    lines = [f"Measured on {', '.join(facts)}.", f"Weights: {weights}.", ""]
+    return "\n".join(lines + [markdown(table) for table in tables(results)])
 
 
 def markdown(table: Table) -> str:
@@ -127,6 +155,7 @@ def tables(results: Dict[str, Any]) -> Iterator[Table]:
     yield from _stages(rows)
     yield from _latency(rows)
     yield from _growth(rows)
+    yield from _paper(rows)
     yield from _engines(rows)
     yield from _soak(rows)
 
@@ -237,6 +266,23 @@ def _growth(rows: Sequence[Row]) -> Iterator[Table]:
                 ]
                 table.add_row(f"{value:,}", *cells)
         yield table
+
+
+def _paper(rows: Sequence[Row]) -> Iterator[Table]:
+    payload = 100_000
+    found = rows_of(rows, experiment="growth", axis="payload", value=payload)
+    spent = [row["cpu_ms_per_frame_of"]["mosquitto"] for row in found]
+    if not spent:
+        return
+    cpu_ms = statistics.median(spent)
+    title = f"On paper: frames of {payload // 1000} kB, each {cpu_ms:.2f} ms of a broker's core (measured)"
+    table = _table(title, "Nanos", "frames/s of each", "frames/s", "Gb/s", "nodes, 1 Gb/s", "nodes, 10 Gb/s")
+    for rate in (NANO_TORCH, NANO_TENSORRT):
+        for nanos in FLEETS:
+            needs = [need(nanos, rate, cpu_ms, payload, link) for link in (GIGABIT, 10 * GIGABIT)]
+            cells = [f"{rate:g}", f"{needs[0].frames_per_second:,.0f}", f"{needs[0].gigabits_per_second:.1f}"]
+            table.add_row(f"{nanos:,}", *cells, *(str(found.nodes) for found in needs))
+    yield table
 
 
 def _engines(rows: Sequence[Row]) -> Iterator[Table]:

@@ -30,6 +30,7 @@ class BenchSettings(Settings):
     growth      frames/s and memory as cameras, payload, workers, window or batch grow
 
     One way runs at a time, with all its processes, its broker and its load generator on the same cores.
+    What an experiment measured replaces what it measured before; the other experiments' results stay.
     """
 
     what: List[Experiment] = Field(
@@ -50,7 +51,9 @@ class BenchSettings(Settings):
     out: Path = Field(
         Path(__file__).with_name("results.json"), description="Where all numbers go, raw ones included"
     )
-    plots: Optional[Path] = Field(None, description="Folder for plots as PNG; none without it")
+    plots: Optional[Path] = Field(
+        None, description="Folder for plots as PNG; a benchmarks.md in it gets new tables"
+    )
 
     @field_validator("sizes")
     @classmethod

@@ -25,7 +25,6 @@ from bench.processes import (
     PeakMemory,
     Process,
     cpu_seconds,
-    die_with_parent,
     free_port,
     listens,
     nothing_left,
@@ -79,7 +78,6 @@ class Driver:
                 stderr=errors,
                 text=True,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         self._receive()
 

@@ -1,6 +1,6 @@
-"""The engine's thread: pixels in, Results out, as many at once as are ready.
+"""The engine's threads: pixels in, Results out, as many at once as are ready.
 
-DecoderPool ── put ──> Batcher ── batch ──> too old: out ──> Engine, one model at a time ──> Results
+DecoderPool ── put ──> Batcher ── batch ──> too old: out ──> Engine, when it has a turn ──> Results
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,9 @@ class Inference:
         settings: the worker's.
         worker_id: stands in each Result.
         metrics: hears of batches and stages.
-        on_results: gets the Results of a batch; in the engine's thread, as the next two.
+        on_results: gets the Results of a batch; in one of the engine's threads, as the next two.
         on_reject: gets what has become too old meanwhile.
-        on_failure: gets what ended the thread, if anything but `running`'s end did.
+        on_failure: gets what ended a thread, if anything but `running`'s end did.
         """
         self._settings = settings
         self._worker_id = worker_id
@@ -53,7 +53,9 @@ class Inference:
         self._on_reject = on_reject
         self._on_failure = on_failure
         self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
-        self._infers_since: Optional[float] = None
+        self._taking = threading.Lock()
+        #: When each thread has begun its batch, by the thread.
+        self._busy_since: Dict[int, float] = {}
 
     def put(self, work: Work, pixels: Pixels) -> None:
         """Classify a frame as soon as the engine is free; from any thread."""
@@ -61,27 +63,34 @@ class Inference:
 
     def waiting(self) -> float:
         """Seconds for which the engine has been at one batch."""
-        since = self._infers_since
-        return time.monotonic() - since if since is not None else 0.0
+        began = list(self._busy_since.values())
+        return time.monotonic() - min(began) if began else 0.0
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Run the engine in a thread of its own while the block lasts."""
-        thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        thread.start()
+    def running(self, at_once: int) -> Iterator[None]:
+        """Run the engine in threads of its own, so many (see `Engine.at_once`), while the block lasts."""
+        threads = [
+            threading.Thread(target=self._run, name=f"engine-{number}", daemon=True)
+            for number in range(at_once)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             self._batcher.close()
-            thread.join(timeout=5)
+            for thread in threads:
+                thread.join(timeout=5)
 
-    # --- in the engine's thread -----------------------------------------------------------------------
+    # --- in the engine's threads ----------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while True:
-                batch = self._batcher.take()
+                with self._taking:  # one batch after the other is filled
+                    batch = self._batcher.take()
                 if not batch:
+                    self._batcher.close()  # for the other threads
                     return
                 self._infer(batch)
         except BaseException as error:  # noqa: BLE001 - carried to the main thread
@@ -104,13 +113,12 @@ class Inference:
         return True
 
     def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
-        began = time.perf_counter()
-        self._infers_since = time.monotonic()
-        images = np.stack([pixels.array for _, pixels in batch])
-        for _, pixels in batch:
-            pixels.release()
-        probabilities = serving.engine.infer(images)
-        self._infers_since = None
+        with serving.turn, self._busy():
+            began = time.perf_counter()
+            images = np.stack([pixels.array for _, pixels in batch])
+            for _, pixels in batch:
+                pixels.release()
+            probabilities = serving.engine.infer(images)
         inference = time.perf_counter() - began
         self._metrics.batch.observe(len(batch))
         results = []
@@ -126,6 +134,15 @@ class Inference:
             timings["total"] = time.perf_counter() - job.received
             results.append((job, self._result(job, serving.model, pixels, row, timings, len(batch))))
         self._on_results(results)
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        self._busy_since[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._busy_since[thread]
 
     def _result(
         self,

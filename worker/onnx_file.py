@@ -19,7 +19,7 @@ from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.labelling import check_sha256, overridden
 from worker.model import Model
-from worker.onnx_engine import open_session
+from worker.onnx_engine import batches_at_once, open_session
 from worker.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class OnnxFileEngine:
         """
         self.device = pick.device
         self.why = pick.why
+        self.at_once = batches_at_once(pick.device)
         self._session = session
         self._wanted = wanted
         self._crop = recipe.crop

@@ -27,7 +27,7 @@ from worker.attempts import Attempts
 from worker.control import Control
 from worker.decoder import DecoderPool, Pixels
 from worker.drain import Drain
-from worker.engine import open_model
+from worker.engine import best_batch, open_model
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.identity import claim_worker_id
@@ -62,6 +62,9 @@ def run(settings: WorkerSettings) -> int:
         NanofleetError: the worker cannot start, or cannot go on.
     """
     broker = settings.open_broker()
+    if not settings.max_batch:
+        suits = best_batch(settings.choice, settings.engine, settings.device)
+        settings = settings.model_copy(update={"max_batch": suits})
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
         log.info("worker %s: loading %s", worker_id, settings.model)
         stop = threading.Event()
@@ -70,7 +73,7 @@ def run(settings: WorkerSettings) -> int:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.inference.running():
+            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_threads():
                 connection = worker.connect_to(broker)
                 with worker.admission, worker.control.following(), connection:
                     if connection.wait_connected(stop):
@@ -207,6 +210,10 @@ class Worker:
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
         self._outbox = Outbox(self.connection, self.topics, self._published)
         return self.connection
+
+    def engine_threads(self) -> contextlib.AbstractContextManager[None]:
+        """Run the engine while the block lasts."""
+        return self.inference.running(self.lineup.serving.engine.at_once)
 
     def _call(self, function: Callable[[], None]) -> None:
         self.connection.call(function)

@@ -34,6 +34,8 @@ class Serving:
         self.model = model
         self.engine = engine
         self.decoders = decoders
+        #: Held while the engine runs: the worker's threads are as many as its first engine wanted.
+        self.turn = threading.BoundedSemaphore(engine.at_once)
         self._lock = threading.Lock()
         self._in_work = 0
         self._progress = 0.0
@@ -110,11 +112,14 @@ class Shadow:
 
     comparison: Comparison
     _labels: List[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hear(self, label: str) -> None:
-        """One model's best label; in the engine's thread."""
-        self._labels.append(label)
-        if len(self._labels) == 2:
+        """One model's best label; in an engine's thread."""
+        with self._lock:
+            self._labels.append(label)
+            both = len(self._labels) == 2
+        if both:
             self.comparison.count(self._labels)
 
 

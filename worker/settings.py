@@ -59,7 +59,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         [], description="Topic template with {camera}, may be repeated (default: ROOT/frames/{camera})"
     )
     top_k: int = Field(5, ge=1, le=1000, description="Candidates in a Result")
-    max_batch: int = Field(8, ge=1, le=256, description="Frames the engine takes at once, at most")
+    max_batch: int = Field(
+        0, ge=0, le=256, description="Frames the engine takes at once, at most; 0 for what suits it"
+    )
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
     window: int = Field(
         32, ge=1, le=65535, description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory"
@@ -71,7 +73,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
     max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
-    decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0 for one a core, at most 4")
+    decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
     decoder_timeout: float = Field(5.0, gt=0, description="Seconds that decoding one image may take")
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
@@ -149,12 +151,13 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     @property
     def decoder_count(self) -> int:
         """Decoder processes to start."""
-        return self.decoders or min(4, os.cpu_count() or 1)
+        # One more, so that no core has to wait while another decoder's pixels are handed over.
+        return self.decoders or min(4, (os.cpu_count() or 1) + 1)
 
     @property
     def at_work(self) -> int:
-        """Frames to have at work: a batch in the engine, the next one, and those being decoded meanwhile."""
-        return min(self.window, 2 * self.max_batch + self.decoder_count)
+        """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
+        return min(self.window, 3 * self.max_batch + self.decoder_count)
 
 
 def _max_ages(texts: List[str]) -> Dict[str, float]:

@@ -21,6 +21,7 @@ class TorchEngine:
     """See `worker.engine.Engine`."""
 
     name = "torch"
+    at_once = 1  # its threads take all cores by themselves; on CUDA it has one stream and one staging buffer
 
     def __init__(self, model: Model, module: torch.nn.Module, device: str, why: str, max_batch: int) -> None:
         """Put a copy of the module on a device.

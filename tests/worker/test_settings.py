@@ -38,5 +38,5 @@ def test_ages_that_are_none(argv: List[str]) -> None:
 
 
 def test_work_is_what_keeps_the_engine_busy_and_never_more_than_the_window() -> None:
-    assert settings("--max-batch", "8", "--decoders", "2").at_work == 18
+    assert settings("--max-batch", "8", "--decoders", "2").at_work == 26
     assert settings("--max-batch", "64", "--window", "32").at_work == 32

@@ -1,0 +1,136 @@
+"""What the bench makes of its numbers: order, arrivals, quantiles, ratios, verdicts, pages."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+from bench import gpu, paper
+from bench.__main__ import renewed
+from bench.drive import Order
+from bench.measure import frames_for, shuffled_rounds
+from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
+from wire.errors import NanofleetError
+
+
+def test_each_round_has_everyone_once_in_an_order_of_its_own() -> None:
+    turns = list(shuffled_rounds("abcdef", 5, seed=1))
+    rounds = ["".join(item for number, item in turns if number == wanted) for wanted in range(5)]
+    assert all(sorted(order) == list("abcdef") for order in rounds)
+    assert len(set(rounds)) > 1
+    assert turns == list(shuffled_rounds("abcdef", 5, seed=1))
+    assert turns != list(shuffled_rounds("abcdef", 5, seed=2))
+
+
+def test_arrivals_are_a_poisson_process_that_a_seed_repeats() -> None:
+    due = Order(20_000, rate=50.0, seed=3).due()
+    gaps = [later - earlier for earlier, later in zip([0.0, *due], due)]
+    assert statistics.mean(gaps) == pytest.approx(1 / 50, rel=0.05)
+    assert statistics.stdev(gaps) == pytest.approx(1 / 50, rel=0.05)  # exponential: as large as the mean
+    assert due == Order(20_000, rate=50.0, seed=3).due()
+    assert due != Order(20_000, rate=50.0, seed=4).due()
+    assert Order(3).due() == [0.0, 0.0, 0.0]
+
+
+def test_frames_have_the_payload_asked_for() -> None:
+    sizes = [len(jpeg) for jpeg in Order(6, "thumbnail", payload=30_000).jpegs()]
+    assert sizes == [30_000] * 6
+    assert len(next(Order(1, "480p").jpegs())) > 30_000
+
+
+def test_a_measurement_fills_the_window_at_least() -> None:
+    assert frames_for(400.0, 2.5) == 1000
+    assert frames_for(1.0, 2.5) == 64
+
+
+def test_a_quantile_is_one_of_the_values() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [quantile(values, share) for share in (0.5, 0.95, 0.99, 1.0)] == [50, 95, 99, 100]
+    assert quantile([7.0], 0.5) == quantile([7.0], 0.99) == 7.0
+
+
+def row(way: str, rate: float, cpu: float = 1.0, **more: Any) -> Dict[str, Any]:
+    common = {"experiment": "throughput", "model": "m", "size": "480p", "peak_bytes": 1e6}
+    return {**common, "way": way, "frames_per_second": rate, "cpu_ms_per_frame": cpu, **more}
+
+
+ROWS = [
+    *(row("limit B (each)", rate, cpu=10.0) for rate in (90, 100, 300)),
+    *(row("limit B (threads)", rate, cpu=1.0) for rate in (80, 80, 400)),
+    *(row("nanofleet", rate, cpu=12.0) for rate in (96, 97, 12)),
+    {"experiment": "throughput", "model": "m", "way": "paho script", "error": "it broke"},
+]
+
+
+def test_limit_b_is_the_arrangement_with_the_best_median() -> None:
+    assert {found["way"] for found in of_way(ROWS, "m", "480p", "limit B")} == {"limit B (each)"}
+    assert of_way(ROWS, "m", "720p", "limit B") == []
+
+
+def test_ratios_compare_medians_and_say_nothing_of_what_was_not_measured() -> None:
+    speed, cpu = TARGETS[0], TARGETS[-1]
+    assert ratio(ROWS, "m", speed) == pytest.approx(0.96)
+    assert ratio(ROWS, "m", cpu) == pytest.approx(1.2)
+    others = [target for target in TARGETS if target not in (speed, cpu)]
+    assert [ratio(ROWS, "m", target) for target in others] == [None] * len(others)
+
+
+def test_tables_say_which_targets_are_missed() -> None:
+    text = "\n".join(markdown(table) for table in tables({"rows": ROWS}))
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert "0.96 reached" in lines["of limit B"]
+    assert "1.20 missed" in lines["of limit B's CPU per frame"]
+    assert "90.0 - 300.0" in lines["limit B (each)"]
+    assert "paho" not in text
+
+
+def test_a_page_gets_new_tables_and_keeps_the_rest(tmp_path: Path) -> None:
+    about: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "versions": {}, "weights": {}}
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    renew(page, {"about": about, "rows": ROWS})
+    renew(page, {"about": about, "rows": ROWS})
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert text.count("**Targets**") == 1
+    page.write_text("no marks")
+    with pytest.raises(NanofleetError, match="no place for tables"):
+        renew(page, {"about": about, "rows": ROWS})
+    assert page.read_text() == "no marks"
+
+
+def test_nvidia_smi_is_read_and_what_it_does_not_know_left_out() -> None:
+    assert gpu.parse("35, 1024\n[N/A], 1024\n40, 2048\n41, 20") == [[35, 1024], [40, 2048], [41, 20]]
+    assert gpu.parse("") == []
+
+
+def test_on_paper_a_node_is_bound_by_its_core_or_its_link() -> None:
+    assert paper.node_capacity(cpu_ms=0.5, payload=1000, link=paper.GIGABIT) == 2000
+    assert paper.node_capacity(cpu_ms=0.1, payload=100_000, link=paper.GIGABIT) == pytest.approx(
+        1231.5, abs=0.1
+    )
+    assert paper.cluster_capacity(1, 1000) == 1000
+    assert paper.cluster_capacity(2, 1000) == pytest.approx(2000 / 1.5)
+
+
+@pytest.mark.parametrize("nanos", [10, 100, 1000])
+def test_on_paper_there_are_just_enough_nodes(nanos: int) -> None:
+    found = paper.need(nanos, 90.0, 0.2, 100_000, paper.GIGABIT)
+    one = paper.node_capacity(0.2, 100_000, paper.GIGABIT)
+    assert paper.cluster_capacity(found.nodes, one) >= found.frames_per_second == nanos * 90.0
+    if found.nodes > 1:
+        assert paper.cluster_capacity(found.nodes - 1, one) < found.frames_per_second
+
+
+def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_machine() -> None:
+    now = {"processor": "P", "settings": {"rounds": 5}}
+    rows = [{"experiment": "soak", "minutes": 1}, {"experiment": "growth"}]
+    former = {"about": {"processor": "P", "settings": {"rounds": 1}}, "rows": rows}
+    assert renewed(former, now, ["growth"]) == {"about": now, "rows": rows[:1]}
+    assert renewed(former, {**now, "processor": "Q"}, ["growth"])["rows"] == []
+    assert renewed({"about": {}, "rows": []}, now, ["growth"])["rows"] == []

@@ -1,0 +1,120 @@
+"""What processes cost, and that none is left: with real ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from bench.drive import Load, Order, one_by_one
+from tests.harness import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Starts a child that starts a grandchild in a session of its own, as daemons do, and measures both.
+SCRIPT = """
+    import subprocess, sys, time
+    from bench import processes
+
+    processes.adopt_orphans()
+    grandchild = [sys.executable, "-c", "while True: pass"]
+    child = f"import subprocess; subprocess.Popen({grandchild!r}, start_new_session=True)"
+    with processes.nothing_left():
+        before = processes.cpu_seconds()
+        subprocess.run([sys.executable, "-c", child], check=True)
+        while len(processes.descendants()) != 1:
+            time.sleep(0.01)
+        (pid,) = processes.descendants()
+        while processes.cpu_seconds()[pid] < 0.3:
+            time.sleep(0.01)
+        spent, memory = processes.spent_since(before), processes.memory()
+    print(sum(spent.values()), sum(memory.values()), len(processes.descendants()), pid)
+"""
+
+
+def test_an_orphan_is_counted_and_ended() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    spent, memory, left, pid = done.stdout.split()
+    assert float(spent) >= 0.3
+    assert int(memory) > 1_000_000
+    assert left == "0"
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_driver_ends_with_its_bench() -> None:
+    script = """
+        import subprocess, sys, time
+        driver = [sys.executable, "-c", "from bench.drive import serve; serve(lambda order: None)"]
+        started = subprocess.Popen(driver, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.stdout.readline()
+        print(started.pid, flush=True)
+        time.sleep(60)
+    """
+    bench = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert bench.stdout
+    pid = int(bench.stdout.readline())
+    bench.kill()
+    bench.wait()
+    bench.stdout.close()
+    wait_for(lambda: not _runs(pid), what="the driver's end")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_latency_counts_from_when_a_frame_was_due() -> None:
+    """The first answer takes 0.3 s; the frames behind it were due meanwhile, and their time includes it."""
+    order = Order(4, "thumbnail", rate=1000.0)
+    slow: List[float] = [0.3, 0.0, 0.0, 0.0]
+    outcome = one_by_one(order, lambda jpeg: time.sleep(slow.pop(0)))
+    assert outcome.answered == 4
+    assert all(milliseconds > 200 for milliseconds in outcome.latencies_ms)
+
+
+def test_without_a_rate_only_a_window_is_on_its_way() -> None:
+    order, sent, most = Order(30, "thumbnail"), threading.Semaphore(0), []
+    load = Load(order, window=5)
+    on_their_way = set()
+
+    def send(number: int, jpeg: bytes) -> None:
+        on_their_way.add(number)
+        most.append(len(on_their_way))
+        sent.release()
+
+    def answer() -> None:
+        for number in range(30):
+            sent.acquire()
+            on_their_way.discard(number)
+            load.done(number)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    outcome = load.run(send)
+    answering.join()
+    assert outcome.answered == len(outcome.latencies_ms) == 30
+    assert max(most) <= 5
+
+
+def test_answers_that_fail_to_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.drive.SILENCE", 0.05)
+    load = Load(Order(3, "thumbnail"))
+
+    def send(number: int, jpeg: bytes) -> None:
+        if number == 1:
+            load.done(number)
+
+    with pytest.raises(RuntimeError, match="2 of 3 frames were not answered"):
+        load.run(send)

@@ -1,0 +1,91 @@
+"""Ways as they are measured: a real broker, real workers, real drivers, all of them gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+from tests.harness import need, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def mosquitto() -> str:
+    return need("mosquitto")
+
+
+def bench(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **options
+    )
+
+
+def test_help_teaches() -> None:
+    done = bench("--help")
+    assert done.returncode == 0
+    assert "python -m bench soak --minutes 10" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["througput"], "'througput'"),
+        (["--ways", "triton"], "no way's name holds triton; there are limit A"),
+        (["--sizes", "4k"], "known are 480p, 720p, 1080p, not 4k"),
+    ],
+)
+def test_a_wrong_setting_is_named(arguments: list[str], complaint: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "mobilenet_v2")
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
+    assert done.returncode == 0, done.stderr + done.stdout
+    results: Dict[str, Any] = json.loads(out.read_text())
+    rows = {(row["experiment"], row["way"]): row for row in results["rows"]}
+    fleet = rows["throughput", "nanofleet (spool)"]
+    assert fleet["frames"] >= 64
+    assert fleet["frames_per_second"] == pytest.approx(fleet["frames"] / fleet["seconds"])
+    assert set(fleet["cpu_ms_per_frame_of"]) >= {"fleet", "worker.decoder_process", "mosquitto"}
+    assert fleet["cpu_ms_per_frame"] == pytest.approx(sum(fleet["cpu_ms_per_frame_of"].values()))
+    assert fleet["peak_bytes"] > 100e6
+    late = rows["latency", "limit B (processes)"]
+    assert len(late["latencies_ms"]) == late["frames"]
+    assert "| nanofleet (spool)" in done.stdout
+
+
+def test_ctrl_c_stops_all_that_was_started(mosquitto: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "soak", "--quick", "--out", str(tmp_path / "results.json")]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    started = wait_for(lambda: _below(process.pid, "worker.decoder_process"), 120, "the soak's worker")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+def _below(ancestor: int, module: str) -> list[int]:
+    """All descendants of a process, once one of them runs a module."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    processes = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    family = {ancestor}
+    for _ in processes:
+        family |= {int(pid) for pid, parent, _ in processes if int(parent) in family}
+    commands = [args for pid, _, args in processes if int(pid) in family]
+    return sorted(family - {ancestor}) if any(module in args for args in commands) else []
