@@ -76,6 +76,7 @@ class Load:
         self._latencies: List[float] = []
         self._seconds = 0.0
         self._answered = threading.Semaphore(0)
+        self._noting = threading.Lock()
         self._began = 0.0
 
     def run(self, send: Callable[[int, bytes], None]) -> Outcome:
@@ -99,9 +100,10 @@ class Load:
         return Outcome(self._seconds, len(self._latencies), self._latencies)
 
     def done(self, number: int) -> None:
-        """A frame is answered. From one thread at a time."""
-        self._seconds = self._now()
-        self._latencies.append((self._seconds - self._due[number]) * 1000)
+        """A frame is answered; from any thread."""
+        with self._noting:
+            self._seconds = self._now()
+            self._latencies.append((self._seconds - self._due[number]) * 1000)
         self._room.release()
         self._answered.release()
 

@@ -5,6 +5,7 @@ python -m bench.drivers.forward ENGINE MODEL WEIGHTS_DIR
 
 from __future__ import annotations
 
+import concurrent.futures
 import sys
 import time
 from pathlib import Path
@@ -19,13 +20,22 @@ from worker.engine import Engine, EngineName, open_model
 BATCHES = (1, 2, 4, 8, 16, 32)
 
 
-def rate_of(engine: Engine, images: NDArray[np.uint8], seconds: float) -> float:
-    """Images a second in batches like this one, over so many seconds at least."""
-    engine.infer(images)
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        engine.infer(images)
-        done += len(images)
+def forwards(engine: Engine, images: NDArray[np.uint8], seconds: float = 0.0, frames: int = 0) -> float:
+    """Images a second in batches like this one, for so many seconds or frames at least.
+
+    In as many threads at a time as the engine can make use of.
+    """
+    began = time.perf_counter()
+
+    def run(number: int) -> int:
+        done = 0
+        while done * engine.at_once < frames or time.perf_counter() - began < seconds:
+            engine.infer(images)
+            done += len(images)
+        return done
+
+    with concurrent.futures.ThreadPoolExecutor(engine.at_once) as pool:
+        done = sum(pool.map(run, range(engine.at_once)))
     return done / (time.perf_counter() - began)
 
 
@@ -37,16 +47,15 @@ def main(name: EngineName, model: str, weights_dir: str) -> None:
     engine.warm_up()
     crop = recipe.preprocessing.crop
     images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), crop, crop, 3)).astype(np.uint8)
-    rates = {batch: rate_of(engine, images[:batch], 0.3) for batch in BATCHES}
+    for batch in BATCHES:
+        engine.infer(images[:batch])
+    rates = {batch: forwards(engine, images[:batch], seconds=0.3) for batch in BATCHES}
     best = max(rates, key=rates.__getitem__)
     notes = {"batch": best, "engine": engine.name, "device": engine.device, "rates": rates}
 
     def run(order: Order) -> Outcome:
-        began, done = time.perf_counter(), 0
-        while done < order.frames:
-            engine.infer(images[:best])
-            done += best
-        return Outcome(time.perf_counter() - began, done, notes=notes)
+        rate = forwards(engine, images[:best], frames=order.frames)
+        return Outcome(order.frames / rate, order.frames, notes=notes)
 
     serve(run)
 

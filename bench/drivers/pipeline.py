@@ -25,12 +25,12 @@ from wire.choice import ModelChoice
 from worker.batcher import Batcher
 from worker.decoder import DecoderPool, Pixels
 from worker.decoding import decode
-from worker.engine import Engine, open_model
+from worker.engine import Engine, best_batch, open_model
 from worker.errors import FrameError
 from worker.preprocessing import Preprocessing
 from worker.settings import WorkerSettings
 
-MAX_BATCH: int = WorkerSettings.model_fields["max_batch"].default
+SETTINGS = WorkerSettings()
 MAX_PIXELS = 64_000_000
 
 Submit = Callable[[int, bytes], None]
@@ -40,6 +40,9 @@ class Pipeline:
     """What the three arrangements share: the order that runs, and what it hears."""
 
     load: Load
+
+    def __init__(self, choice: ModelChoice) -> None:
+        self.max_batch = best_batch(choice, SETTINGS.engine, SETTINGS.device)
 
     def run(self, order: Order, submit: Submit) -> Outcome:
         """See `bench.drive.Load`."""
@@ -53,10 +56,16 @@ def pixels_of(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
     return np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.crop, recipe.crop, 3)
 
 
+def start_engine(engine: Engine, infer: Callable[[], None]) -> None:
+    """Run the engine in as many threads as it can make use of."""
+    for _ in range(engine.at_once):
+        threading.Thread(target=infer, daemon=True).start()
+
+
 @contextlib.contextmanager
 def processes(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iterator[Submit]:
     """The worker's own parts, without its connection."""
-    batcher: Batcher[Tuple[int, Pixels]] = Batcher(MAX_BATCH, 0)
+    batcher: Batcher[Tuple[int, Pixels]] = Batcher(pipeline.max_batch, 0)
 
     def decoded(number: int, outcome: Union[Pixels, FrameError]) -> None:
         assert isinstance(outcome, Pixels), outcome
@@ -72,9 +81,13 @@ def processes(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iter
             for number, _ in batch:
                 pipeline.load.done(number)
 
-    threading.Thread(target=infer, daemon=True).start()
+    start_engine(engine, infer)
     with DecoderPool(
-        recipe, processes=_cores(), slots=32, on_done=decoded, on_failure=lambda error: os._exit(1)
+        recipe,
+        processes=SETTINGS.decoder_count,
+        slots=32,
+        on_done=decoded,
+        on_failure=lambda error: os._exit(1),
     ) as decoders:
         yield decoders.submit
 
@@ -82,7 +95,7 @@ def processes(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iter
 @contextlib.contextmanager
 def threads(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iterator[Submit]:
     """Pillow lets other threads run while it decodes, and so does the engine."""
-    batcher: Batcher[Tuple[int, NDArray[np.uint8]]] = Batcher(MAX_BATCH, 0)
+    batcher: Batcher[Tuple[int, NDArray[np.uint8]]] = Batcher(pipeline.max_batch, 0)
 
     def infer() -> None:
         while True:
@@ -91,7 +104,7 @@ def threads(pipeline: Pipeline, recipe: Preprocessing, engine: Engine) -> Iterat
             for number, _ in batch:
                 pipeline.load.done(number)
 
-    threading.Thread(target=infer, daemon=True).start()
+    start_engine(engine, infer)
 
     def decode_one(number: int, jpeg: bytes) -> None:
         batcher.put((number, pixels_of(jpeg, recipe)))
@@ -109,8 +122,7 @@ def each(pipeline: Pipeline, recipe: Preprocessing, path: Path) -> Iterator[Subm
     """No thread waits for another: each goes the whole way."""
     import onnxruntime
 
-    batcher: Batcher[Tuple[int, bytes]] = Batcher(MAX_BATCH, 0)
-    answering = threading.Lock()
+    batcher: Batcher[Tuple[int, bytes]] = Batcher(pipeline.max_batch, 0)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
 
@@ -120,9 +132,8 @@ def each(pipeline: Pipeline, recipe: Preprocessing, path: Path) -> Iterator[Subm
         while True:
             batch = batcher.take()
             session.run(None, {name: np.stack([pixels_of(jpeg, recipe) for _, jpeg in batch])})
-            with answering:
-                for number, _ in batch:
-                    pipeline.load.done(number)
+            for number, _ in batch:
+                pipeline.load.done(number)
 
     for _ in range(_cores()):
         threading.Thread(target=work, daemon=True).start()
@@ -136,7 +147,7 @@ def _cores() -> int:
 def main(arrangement: str, model: str, weights_dir: str) -> None:
     """Serve in one of the arrangements."""
     choice, folder = ModelChoice(model=model), Path(weights_dir)
-    pipeline = Pipeline()
+    pipeline = Pipeline(choice)
     with contextlib.ExitStack() as stack:
         if arrangement == "each":
             from worker.exports import exported
@@ -144,7 +155,9 @@ def main(arrangement: str, model: str, weights_dir: str) -> None:
             opened, path = exported(choice, folder)
             submit = stack.enter_context(each(pipeline, opened.preprocessing, path))
         else:
-            opened, engine = open_model(choice, engine="auto", max_batch=MAX_BATCH, weights_dir=folder)
+            opened, engine = open_model(
+                choice, engine="auto", max_batch=pipeline.max_batch, weights_dir=folder
+            )
             engine.warm_up()
             arrange = {"processes": processes, "threads": threads}[arrangement]
             submit = stack.enter_context(arrange(pipeline, opened.preprocessing, engine))

@@ -11,6 +11,7 @@ from typing import Tuple
 import numpy as np
 from numpy.typing import NDArray
 
+import worker.onnx_engine
 from wire.choice import ModelChoice
 from worker.decoding import decode as decode_to
 from worker.engine import Engine, open_model
@@ -23,6 +24,8 @@ MAX_PIXELS = 64_000_000
 
 def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
     """The engine that nanofleet's worker would take: uint8 [N, crop, crop, 3] -> float32 [N, classes]."""
+    # They run one batch at a time, which then has to have all cores.
+    worker.onnx_engine.CPU_BATCHES = 1
     choice = ModelChoice(model=model)
     opened, engine = open_model(choice, engine="auto", max_batch=MAX_BATCH, weights_dir=Path(weights_dir))
     engine.warm_up()
