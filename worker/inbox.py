@@ -27,8 +27,13 @@ class Inbox:
         self._orphans: Dict[_Message, List[Frame]] = {}
 
     def __len__(self) -> int:
-        """Frames whose answer is not out yet, or not yet acked."""
-        return len(self._order) + sum(len(frames) for frames in list(self._orphans.values()))
+        """Frames whose answer is not out yet, or whose ack can be and is not.
+
+        An answered one that is not delivered again may never be: whoever drains must not wait for it. The
+        broker has it no more if another adopted the session meanwhile, or if its database is older.
+        """
+        orphans = (frame for frames in list(self._orphans.values()) for frame in list(frames))
+        return len(self._order) + sum(not frame.settled for frame in orphans)
 
     def admit(self, frame: Frame) -> bool:
         """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""

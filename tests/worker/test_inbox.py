@@ -89,6 +89,21 @@ def test_settled_while_the_connection_was_away(broker: Broker) -> None:
     assert broker.acked == [(2, 1), (2, 2)]
 
 
+def test_an_answered_frame_that_never_comes_again_is_not_waited_for(broker: Broker) -> None:
+    """The session is still there, but another has adopted and drained it meanwhile."""
+    broker.deliver(1, b"slow")
+    done, _ = broker.deliver(2, b"fast")
+    working, _ = broker.deliver(3, b"c")
+    broker.inbox.settle(done)
+    broker.reconnect()
+    broker.deliver(1, b"slow")
+    assert len(broker.inbox) == 2, "one in order, and one at work"
+    broker.inbox.settle(working)
+    assert len(broker.inbox) == 1
+    assert not broker.deliver(2, b"fast")[1], "it was delivered again after all"
+    assert len(broker.inbox) == 2
+
+
 def test_redelivery_in_another_order_is_acked_in_that_order(broker: Broker) -> None:
     one, _ = broker.deliver(1, b"a")
     two, _ = broker.deliver(2, b"b")
