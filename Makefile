@@ -12,7 +12,7 @@ help:
 	@sed -n 's/^#  //p' Makefile
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
-	@echo "  make faults  what is lost when workers, brokers, networks and disks fail: a table"
+	@echo "  make faults  what is lost when workers, brokers, networks and disks fail (LONG=1: more)"
 	@echo "  make bench   speed, latency and memory, beside others: 25 minutes (QUICK=1: 4)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
@@ -36,10 +36,10 @@ lint: $(VENV)/.dev
 check: lint test
 
 faults: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest tests/faults $(if $(LONG),--long)
 
-bench: $(VENV)/.demo
-	$(BIN)/python -m bench.throughput
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) $(if $(PLOTS),--plots "$(PLOTS)")
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
