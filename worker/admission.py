@@ -20,7 +20,7 @@ from worker.frame import Frame
 log = logging.getLogger(__name__)
 
 #: Bytes of payloads that may wait in memory beyond the window: small frames need no disk.
-SPARE = 32_000_000
+SPARE = 16_000_000
 
 
 class Admission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from dataclasses import asdict
@@ -14,15 +15,37 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.case import Case, Row
+from tests.faults.proxy import Proxy
 
 REPORT = Path(__file__).parent / "report.json"
+CAPTION = (
+    "peak: the most memory (VmHWM) of any one worker process, and of any one of its decoder processes. "
+    "seconds to recover: from the fault until each frame had its first answer; where nothing breaks, from "
+    "the first frame sent."
+)
 _rows: List[Row] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one option of the faults."""
+    parser.addoption("--long", action="store_true", help="faults: ten times the frames, longer outages")
+
+
 @pytest.fixture
-def case(
-    request: pytest.FixtureRequest, root: str, tmp_path: Path, start_worker: Any, images: List[bytes]
-) -> Iterator[Callable[..., Case]]:
+def times(request: pytest.FixtureRequest) -> int:
+    """How many times the usual number of frames is to be sent."""
+    # Without tests/faults on the command line, this file comes too late to add an option.
+    return 10 if request.config.getoption("--long", default=False) else 1
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest) -> Callable[[float], float]:
+    """How long an outage lasts, told how long it usually does, in seconds."""
+    return lambda usual: 4 * usual if request.config.getoption("--long", default=False) else usual
+
+
+@pytest.fixture
+def case(root: str, tmp_path: Path, start_worker: Any, images: List[bytes]) -> Iterator[Callable[..., Case]]:
     """Begin a case against a broker; its row goes into the report when the test ends, well or not."""
     begun: List[Case] = []
 
@@ -32,8 +55,18 @@ def case(
 
     yield begin
     for each in begun:
-        each.close()
         _rows.append(each.row())
+        try:
+            each.leave()
+        finally:
+            each.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[str], Proxy]]:
+    """Open a proxy in front of a broker. Ask for it before the case: so the workers can leave through it."""
+    with contextlib.ExitStack() as opened:
+        yield lambda url: opened.enter_context(Proxy(int(url.rsplit(":", 1)[1])))
 
 
 @pytest.fixture(scope="session")
@@ -59,14 +92,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table."""
     if not _rows:
         return
-    table = Table(title="Faults")
+    table = Table(title="Faults", caption=CAPTION, caption_justify="left")
     for name in Row.__dataclass_fields__:
         table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")
     for row in _rows:
         table.add_row(
             *(f"{value:g}" if isinstance(value, float) else str(value) for value in asdict(row).values())
         )
-    console = Console(width=140)
+    console = Console(width=150)
     with console.capture() as captured:
         console.print(table)
     terminalreporter.write_line("")

@@ -1,13 +1,15 @@
-"""A TCP proxy between a member and its broker, which can cut, freeze, slow and filter the line."""
+"""A TCP proxy between a member and its broker, which can cut, strand, slow and filter the line.
+
+member ── accepted ──> two threads, one each way: receive, filter, slow down, wait while cut ──> broker
+"""
 
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 import threading
 import time
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Set, Tuple
 
 from tests.harness import free_port
 
@@ -15,104 +17,120 @@ PUBACK = 4
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, in a thread."""
+    """Forwards connections to a port of this machine. A context manager."""
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        #: No new connections, and the present ones closed.
-        self.cut = False
-        #: Nothing passes, and nobody is told: what a pulled cable does.
-        self.frozen = False
-        #: Bytes a second, each way.
+        #: Bytes a second, each way on each connection.
         self.speed: Optional[int] = None
-        #: MQTT packet types from the client that are swallowed.
-        self.swallow: List[int] = []
+        #: MQTT packet types from the member that are swallowed, and how many were.
+        self.swallow: Set[int] = set()
+        self.swallowed = 0
         self._target = target
-        self._ended = False
-        self._pairs: Dict[socket.socket, socket.socket] = {}
-        self._clients: Dict[socket.socket, bytes] = {}
+        self._whole = threading.Event()
+        self._whole.set()
+        self._lines: List[_Line] = []
+        self._threads = [threading.Thread(target=self._accept_until_closed, daemon=True)]
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Proxy:
-        self._thread.start()
+        self._threads[0].start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._ended = True
-        self._thread.join()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._whole.set()
+        self.speed = None
+        self._threads[0].join()
+        for line in self._lines:
+            line.close()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
 
-    def _run(self) -> None:
-        with self._listener, selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            while not self._ended:
-                if self.cut:
-                    for sock in list(self._pairs):
-                        self._drop(selector, sock)
-                for key, _ in selector.select(0.05):
-                    sock = key.fileobj
-                    assert isinstance(sock, socket.socket)
-                    if sock is self._listener:
-                        self._accept(selector)
-                    elif sock in self._pairs and not self.frozen:
-                        self._forward(selector, sock)
-                if self.frozen:
-                    time.sleep(0.05)
-            for sock in list(self._pairs):
-                self._drop(selector, sock)
+    def cut(self) -> None:
+        """Nothing passes, and nobody is told: what a pulled cable does. New connections fail."""
+        self._whole.clear()
 
-    def _accept(self, selector: selectors.BaseSelector) -> None:
-        client, _ = self._listener.accept()
-        if self.cut:
-            client.close()
-            return
-        try:
-            server = socket.create_connection(("127.0.0.1", self._target), 5)
-        except OSError:
-            client.close()
-            return
-        self._clients[client] = b""
-        for one, other in ((client, server), (server, client)):
-            self._pairs[one] = other
-            selector.register(one, selectors.EVENT_READ)
+    def heal(self) -> None:
+        """What waited passes."""
+        self._whole.set()
 
-    def _forward(self, selector: selectors.BaseSelector, sock: socket.socket) -> None:
-        try:
-            data = sock.recv(16384)
-            if not data:
-                raise OSError
-            if sock in self._clients and self.swallow:
-                data = self._filter(sock, data)
-            self._pairs[sock].sendall(data)
-        except OSError:
-            self._drop(selector, sock)
-            return
-        if self.speed:
-            time.sleep(len(data) / self.speed)
+    def strand(self) -> None:
+        """The connections of this moment are dead without a word, for good: what a router that forgets does.
 
-    def _filter(self, sock: socket.socket, data: bytes) -> bytes:
-        """Whole packets only, and of those not the ones to be swallowed."""
-        buffered, passed = self._clients[sock] + data, b""
+        New ones pass.
+        """
+        for line in self._lines:
+            line.stranded = True
+
+    def _accept_until_closed(self) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                member, _ = self._listener.accept()
+                try:
+                    if not self._whole.is_set():
+                        raise OSError("no route to host")
+                    broker = socket.create_connection(("127.0.0.1", self._target), 5)
+                except OSError:
+                    member.close()
+                    continue
+                broker.settimeout(None)
+                line = _Line(member, broker)
+                self._lines.append(line)
+                for ends in ((member, broker), (broker, member)):
+                    thread = threading.Thread(target=self._forward, args=(line, *ends), daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _forward(self, line: _Line, source: socket.socket, target: socket.socket) -> None:
+        packets = b""
+        with contextlib.suppress(OSError):  # one of the two ends is gone
+            while True:
+                data = source.recv(16384)
+                ended = not data
+                if source is line.member and (self.swallow or packets):
+                    data, packets = self._filter(packets + data)
+                if self.speed:
+                    time.sleep(len(data) / self.speed)
+                self._whole.wait()
+                if line.stranded:
+                    if ended:
+                        return
+                    continue
+                if ended:
+                    break
+                target.sendall(data)
+        line.close()
+
+    def _filter(self, data: bytes) -> Tuple[bytes, bytes]:
+        """Of the whole packets those that pass, and what is not yet a whole packet."""
+        passed = b""
         while True:
-            packet, rest = _split(buffered)
+            packet, data = _split(data)
             if packet is None:
-                self._clients[sock] = buffered
-                return passed
-            if packet[0] >> 4 not in self.swallow:
+                return passed, data
+            if packet[0] >> 4 in self.swallow:
+                self.swallowed += 1
+            else:
                 passed += packet
-            buffered = rest
 
-    def _drop(self, selector: selectors.BaseSelector, sock: socket.socket) -> None:
-        other = self._pairs.pop(sock, None)
-        if other is None:
-            return
-        self._pairs.pop(other, None)
-        for each in (sock, other):
-            self._clients.pop(each, None)
-            with contextlib.suppress(KeyError, ValueError):
-                selector.unregister(each)
-            each.close()
+
+class _Line:
+    """One connection: its two ends."""
+
+    def __init__(self, member: socket.socket, broker: socket.socket) -> None:
+        self.member = member
+        self.broker = broker
+        self.stranded = False
+
+    def close(self) -> None:
+        """End both; whoever reads from them wakes up."""
+        for end in (self.member, self.broker):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 def _split(data: bytes) -> Tuple[Optional[bytes], bytes]:

@@ -1,0 +1,274 @@
+"""Hostile messages among good frames: each is answered once, and nothing of them stays.
+
+rounds, each of:  every kind of the corpus ┐
+                  mutated pictures         ├─ shuffled ─> worker ─> one right answer to each
+                  good frames              ┘
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import statistics
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+import pytest
+from PIL import Image
+
+from tests.faults import memory
+from tests.faults.case import Case, Heard
+from tests.faults.corpus import corpus
+from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT, Kind
+from tests.faults.hostile.messages import unanswered
+from tests.faults.hostile.mutations import mutate
+from tests.harness import Listener, WorkerProcess, wait_for
+from wire.connection import Delivery
+from worker.frame import Frame
+
+SEED = 20
+ROUNDS = 4
+#: Frames on their way at a time: a broker's queue is finite.
+AHEAD = 200
+LIMITS = ("--max-pixels", str(MAX_PIXELS), "--max-payload", str(MAX_PAYLOAD), "--decoder-timeout", "2")
+#: What may come of a mutated picture.
+MUTATED = f"{RESULT} not_an_image corrupt_image image_too_large decoder_timeout decoder_crashed"
+#: What surely comes, or the attack has not reached what it is for.
+REACHED = {
+    *(RESULT, "empty", "payload_too_large", "invalid_envelope", "not_an_image", "corrupt_image"),
+    *("image_too_large", "decoder_timeout"),
+}
+#: What the good frames show, in the order of the fixture `images`.
+LABELS = ("missile", "espresso", "Egyptian cat")
+
+
+class Message(NamedTuple):
+    """One message on its way.
+
+    `kind` names it in a failure; `outcomes` are the right answers; `label` is that of a good frame.
+    """
+
+    frame_id: str
+    kind: str
+    payload: bytes
+    outcomes: str
+    properties: Dict[str, Any]
+    label: str = ""
+
+
+class Round(NamedTuple):
+    """Messages in their order, and how much memory was resident, in bytes, time and again meanwhile."""
+
+    messages: List[Message]
+    worker: List[int]
+    decoders: List[int]
+
+
+@pytest.fixture(scope="session")
+def pictures(photos: Path) -> List[bytes]:
+    """Real photos, small, in every variety of the three formats. JPEG, PNG and WebP come first."""
+    with Image.open(photos / "coffee.png") as opened:
+        photo = opened.convert("RGB").resize((96, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    moving = {"save_all": True, "append_images": [photo.rotate(90)]}
+
+    def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return [
+        saved(photo, "JPEG"),
+        saved(photo, "PNG"),
+        saved(photo, "WEBP"),
+        saved(photo, "JPEG", progressive=True),
+        saved(photo.convert("L"), "JPEG", exif=exif),
+        saved(photo.convert("CMYK"), "JPEG"),
+        saved(photo.quantize(32), "PNG"),
+        saved(photo.convert("1"), "PNG"),
+        saved(photo.convert("RGBA"), "PNG", exif=exif),
+        saved(photo, "PNG", **moving),
+        saved(photo, "WEBP", lossless=True),
+        saved(photo.convert("RGBA"), "WEBP", exif=exif),
+        saved(photo, "WEBP", **moving),
+    ]
+
+
+class Attack:
+    """Makes the messages of rounds that are alike, but for chance."""
+
+    def __init__(
+        self, root: str, kinds: Sequence[Kind], pictures: Sequence[bytes], good: Sequence[bytes]
+    ) -> None:
+        self._topic = f"{root}/frames/camera"
+        self._kinds = kinds
+        self._pictures = pictures
+        self._good = good
+        self._dice = random.Random(SEED)
+        self._count = 0
+
+    def round(self, bad: int, good: int, copies: int) -> Round:
+        """A round with so many bad messages; the kinds that are not costly have so many copies among them."""
+        messages = [self._of(kind) for kind in self._kinds for _ in range(1 if kind.costly else copies)]
+        assert len(messages) <= bad
+        messages += [self._mutated() for _ in range(bad - len(messages))]
+        messages += [self._of_good(number) for number in range(good)]
+        self._dice.shuffle(messages)
+        return Round(messages, [], [])
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"hostile-{self._count}"
+
+    def _of(self, kind: Kind) -> Message:
+        frame_id = self._next_id()
+        payload, given = kind.bytes_for(frame_id), kind.user_properties(frame_id)
+        properties = {**kind.more, **({"UserProperty": given} if given else {})}
+        if kind.hashed:
+            delivery = Delivery(self._topic, payload, 1, False, 1, 1, dict(given))
+            frame_id = Frame.receive(delivery, "camera").frame_id
+        return Message(frame_id, kind.name, payload, kind.outcomes, properties)
+
+    def _mutated(self) -> Message:
+        frame_id = self._next_id()
+        payload = mutate(self._dice, self._pictures)
+        return Message(frame_id, f"mutation {frame_id}", payload, MUTATED, _named(frame_id))
+
+    def _of_good(self, number: int) -> Message:
+        frame_id, which = self._next_id(), number % len(LABELS)
+        return Message(frame_id, "good", self._good[which], RESULT, _named(frame_id), LABELS[which])
+
+
+def _named(frame_id: str) -> Dict[str, Any]:
+    return {"UserProperty": [("frame-id", frame_id)]}
+
+
+def has_control_characters(text: str) -> bool:
+    """Mosquitto ends the connection of who sends such a topic or property; rumqttd lets it through."""
+    return re.search("[\x00-\x1f\x7f-\x9f]", text) is not None
+
+
+def passes_mosquitto(kind: Kind) -> bool:
+    """Whether a message of this kind gets as far as a worker."""
+    return not any(has_control_characters(value) for _, value in kind.user_properties("x"))
+
+
+def run(fleet: Case, worker: WorkerProcess, rounds: Sequence[Round]) -> None:
+    """Send the messages as fast as they are answered."""
+    fleet.strike()
+    for each in rounds:
+        for number, message in enumerate(each.messages):
+            wait_for(lambda: len(fleet.sent) - len(fleet.answers) < AHEAD, 60, "answers")
+            fleet.sent.add(message.frame_id)
+            fleet.publish(f"{fleet.root}/frames/camera", message.payload, **message.properties)
+            if number % 20 == 0:
+                pids = memory.decoders(worker.process.pid)
+                each.worker.append(memory.resident_bytes(worker.process.pid))
+                each.decoders.append(sum(memory.resident_bytes(pid) for pid in pids))
+    fleet.wait_all()
+
+
+def check_answers(fleet: Case, messages: Sequence[Message]) -> None:
+    """Each was answered once, under its id, and rightly; what was not is kept in a file."""
+    assert {frame_id: n for frame_id, n in fleet.counts.items() if n > 1} == {}
+    heard = {each.answer.frame_id: each for each in fleet.answers}
+    assert set(heard) == fleet.sent == {message.frame_id for message in messages}
+    wrong = []
+    for message in messages:
+        if not right(message, heard[message.frame_id]):
+            file = fleet.folder / f"{message.frame_id}.payload"
+            file.write_bytes(message.payload)
+            wrong.append(f"{message.kind}: {heard[message.frame_id].answer!r}, sent {file}")
+    assert not wrong, "\n".join(wrong)
+
+
+def right(message: Message, heard: Heard) -> bool:
+    """Whether an answer is one that the message may get, in words fit for a log."""
+    if heard.outcome not in message.outcomes.split():
+        return False
+    if heard.outcome == RESULT:
+        return message.label in ("", heard.answer.label)  # type: ignore[union-attr]
+    detail = heard.answer.detail  # type: ignore[union-attr]
+    return 0 < len(detail) < 300 and detail.isprintable()
+
+
+def check_memory(rounds: Sequence[Round]) -> None:
+    """After the first round, which warms up, memory goes up and down, but does not grow with each."""
+    received = sum(len(message.payload) for message in rounds[-1].messages)
+    for part in ("worker", "decoders"):
+        medians = [statistics.median(getattr(each, part)) for each in rounds]
+        print(f"{part}: {[f'{median / 1e6:.1f} MB' for median in medians]}, received {received / 1e6:.1f} MB")
+        assert min(later - earlier for earlier, later in zip(medians[1:], medians[2:])) < received / 20
+
+
+def check_unanswered(fleet: Case, worker: WorkerProcess, messages: Sequence[Tuple[str, bytes]]) -> None:
+    """Messages without an address are ignored, and those to no camera counted; nothing else comes of them."""
+    before = len(fleet.answers)
+    for topic, payload in messages:
+        fleet.publish(topic, payload).wait_for_publish(30)
+    cameras = sum(topic.startswith(f"{fleet.root}/frames/") for topic, _ in messages)
+    wait_for(lambda: metric(worker, "nanofleet_ignored_messages_total") == cameras, 30, "all ignored")
+    assert len(fleet.answers) == before
+
+
+def metric(worker: WorkerProcess, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.metrics_port}/metrics", timeout=10) as answer:
+        found = re.search(rf"^{name} (\S+)", answer.read().decode(), re.MULTILINE)
+    assert found
+    return float(found.group(1))
+
+
+@pytest.fixture
+def escapes(root: str, listen: Callable[..., Listener]) -> Callable[[str], Listener]:
+    """Listen where no answer may ever appear, and where replies may."""
+    where = ("elsewhere", "control/#", "workers/w1", "replies-not", "replies/#")
+    return lambda url: listen(url, *(f"{root}/{topic}" for topic in where))
+
+
+def attack(
+    fleet: Case,
+    listener: Listener,
+    rounds: Sequence[Round],
+    without_address: Sequence[Tuple[str, bytes]],
+) -> None:
+    """Run it, and look at everything that could have gone wrong."""
+    (worker,) = fleet.start(1, *LIMITS)
+    process = worker.process
+    run(fleet, worker, rounds)
+    messages = [message for each in rounds for message in each.messages]
+    check_answers(fleet, messages)
+    outcomes = Counter(heard.outcome for heard in fleet.answers)
+    print(dict(outcomes))
+    assert set(outcomes) >= REACHED
+    check_unanswered(fleet, worker, without_address)
+    replies = f"{fleet.root}/replies/me"
+    asked = sum(message.properties.get("ResponseTopic") == replies for message in messages)
+    assert [heard.topic for heard in listener.messages] == [replies] * asked
+    assert worker.process is process
+    assert process.poll() is None
+    log = worker.log.read_text()
+    assert "Traceback" not in log
+    assert len(log) < 100_000, "what strangers send fills the disk"
+
+
+def test_ten_thousand_hostile_messages(
+    escapes: Callable[[str], Listener],
+    case: Callable[..., Case],
+    mosquitto_url: str,
+    root: str,
+    pictures: List[bytes],
+    images: List[bytes],
+    times: int,
+) -> None:
+    fleet = case("10,000 hostile messages among 1,000 good frames", mosquitto_url)
+    kinds = [kind for kind in corpus(*pictures[:3], f"{root}/replies") if passes_mosquitto(kind)]
+    assert len({kind.name for kind in kinds}) == len(kinds) >= 60
+    attacker = Attack(root, kinds, pictures, images)
+    rounds = [attacker.round(2500, 250, copies=2) for _ in range(ROUNDS * times)]
+    without_address = [each for each in unanswered(root, images[0]) if not has_control_characters(each[0])]
+    attack(fleet, escapes(mosquitto_url), rounds, without_address)
+    check_memory(rounds)
