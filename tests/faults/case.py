@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import paho.mqtt.client as mqtt
+import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -76,9 +77,22 @@ class Heard(NamedTuple):
 
 
 def at_work(worker: WorkerProcess) -> int:
-    """How many frames a worker had begun and not ended when it was killed, by its own notes on disk."""
+    """How many frames a worker has begun and not ended, by its own notes on disk."""
     notes = worker.log.with_suffix(".attempts").read_bytes()
     return sum(attempts > 0 for _, attempts in struct.iter_unpack("<16sB", notes))
+
+
+def kill_at_work(worker: WorkerProcess, timeout: float = 30.0) -> None:
+    """Kill a worker while it has frames at work: it is stopped to be looked at, and let go on if not."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        worker.process.send_signal(signal.SIGSTOP)
+        if at_work(worker):
+            worker.stop(signal.SIGKILL)
+            return
+        worker.process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    pytest.fail(f"{worker.id} had nothing at work for {timeout} s")
 
 
 class Case:

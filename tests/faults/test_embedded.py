@@ -16,7 +16,7 @@ from typing import Callable, Iterator, Optional
 
 import pytest
 
-from tests.faults.case import Case, at_work
+from tests.faults.case import Case, kill_at_work
 from tests.harness import wait_for
 
 FRAMES = 300
@@ -79,8 +79,7 @@ def test_one_of_three_is_killed(
     with fleet.publisher(FRAMES * times, "--fps", "100") as publisher:
         fleet.wait_answers(FRAMES // 10)
         fleet.strike()
-        victim.stop(signal.SIGKILL)
-        assert at_work(victim) > 0
+        kill_at_work(victim)
         if returns:
             time.sleep(outage(5))
             victim.start()

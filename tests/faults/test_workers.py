@@ -8,7 +8,7 @@ import time
 from typing import Callable
 
 from tests.faults import memory
-from tests.faults.case import QUICK, WINDOW, Case, at_work
+from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
 from tests.harness import WorkerProcess, wait_for
 from worker.admission import SPARE
@@ -27,8 +27,7 @@ def test_one_of_three_is_killed_and_returns(
     victim, *others = fleet.start(3, "--adopt-after", "60")
     fleet.send(FRAMES * times // 2)
     fleet.strike()
-    victim.stop(signal.SIGKILL)
-    assert at_work(victim) > 0
+    kill_at_work(victim)
     fleet.send(FRAMES * times // 2)
     time.sleep(outage(5))
     before = len(fleet.answers)
@@ -44,8 +43,7 @@ def test_one_of_three_is_killed_for_good(case: Callable[..., Case], mosquitto_ur
     victim, *others = fleet.start(3)
     fleet.send(FRAMES * times // 2)
     fleet.strike()
-    victim.stop(signal.SIGKILL)
-    assert at_work(victim) > 0
+    kill_at_work(victim)
     fleet.send(FRAMES * times // 2)
     fleet.wait_all()
     wait_for(lambda: sum(adopted(worker, victim) for worker in others) == 1, 30, "adopted by one")
@@ -61,8 +59,7 @@ def test_all_three_are_killed_and_return(case: Callable[..., Case], mosquitto_ur
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     for worker in workers:
-        worker.stop(signal.SIGKILL)
-    assert all(at_work(worker) for worker in workers)
+        kill_at_work(worker)
     fleet.send(FRAMES * times // 2)
     for worker in workers:
         worker.start()
