@@ -23,7 +23,7 @@ MAX_PAYLOAD = 64 * 1024 * 1024
 
 # rumqttd speaks each MQTT version on a port of its own. It keeps what is undelivered in memory, by topic
 # filter, in segments: 8 of 64 MiB. It looks at no Receive Maximum: a worker has 100 frames
-# in hand at most, whatever its window.
+# in hand at most, whatever its window, and until it acks one hears nothing at all (see worker.outbox).
 _CONFIG = """
 id = 0
 [router]

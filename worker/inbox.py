@@ -57,7 +57,14 @@ class Inbox:
         self._ack_settled()
 
     def lost(self) -> None:
-        """The connection is gone, and with it the right to ack: the broker will deliver these again."""
+        """The connection is gone, and with it the right to ack: the broker will deliver these again.
+
+        Answered ones that it has not delivered again by now it never will.
+        """
+        for message, frames in list(self._orphans.items()):
+            frames[:] = [frame for frame in frames if not frame.settled]
+            if not frames:
+                del self._orphans[message]
         for frame in self._order:
             self._orphans.setdefault(_message(frame), []).append(frame)
         self._order.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from typing import Callable, List, Tuple, Union
 
 from wire.connection import PACKET_TOO_LARGE, Connection, Publication
@@ -26,20 +27,48 @@ Answer = Union[Result, Rejection]
 
 
 class Outbox:
-    """Publishes answers until the broker takes them. All calls come from the network thread."""
+    """Publishes answers until the broker takes them. All calls come from the connection's network thread.
+
+    rumqttd sends nothing more to a client with 100 frames to ack, not even the PUBACKs of their answers,
+    without which there is no ack. There the answers go out over a connection of their own.
+    """
 
     def __init__(
-        self, connection: Connection, topics: Topics, on_published: Callable[[Frame, Answer, float], None]
+        self,
+        connection: Connection,
+        topics: Topics,
+        *,
+        on_published: Callable[[Frame, Answer, float], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         """Args:
-        connection: where to.
+        connection: where the frames come from, and where their answers go to on every other broker.
         topics: the fleet's.
         on_published: hears which answer is with the broker, and how many seconds that took.
+        on_failure: hears what ended the other connection, in its network thread.
         """
         self._connection = connection
+        self._line = connection
         self._topics = topics
         self._on_published = on_published
+        self._on_failure = on_failure
         self._refused: List[Tuple[Frame, Answer]] = []
+
+    def connected(self) -> None:
+        """The connection is there, and it shows what kind of broker it leads to."""
+        if self._line is self._connection and not self._connection.names_receive_maximum:
+            self._line = Connection(
+                self._connection.broker,
+                f"nanofleet-answers-{uuid.uuid4().hex[:12]}",
+                on_delivery=lambda delivery: None,
+                on_failure=self._on_failure,
+            )
+            self._line.__enter__()
+
+    def close(self) -> None:
+        """Give up the other connection, if there is one; called when nothing is to be published any more."""
+        if self._line is not self._connection:
+            self._line.close()
 
     def put(self, frame: Frame, answer: Answer) -> None:
         """Publish an answer."""
@@ -59,13 +88,17 @@ class Outbox:
                 log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
                 self._refused.append((frame, answer))
 
+        def hear_in_its_thread(reason_code: int) -> None:
+            self._connection.call(lambda: hear(reason_code))
+
+        on_puback = hear if self._line is self._connection else hear_in_its_thread
         payload = answer.encode()
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to):
             # Before the other: when that one's PUBACK settles the frame, this one is out as well.
             correlation = frame.delivery.correlation_data
-            self._connection.publish(Publication(reply_to, payload, correlation_data=correlation))
-        self._connection.publish(Publication(topic, payload, on_puback=hear))
+            self._line.publish(Publication(reply_to, payload, correlation_data=correlation))
+        self._line.publish(Publication(topic, payload, on_puback=on_puback))
 
     def retry(self) -> None:
         """Publish again what was refused, by a broker whose quota was used up, say."""

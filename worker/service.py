@@ -75,7 +75,8 @@ def run(settings: WorkerSettings) -> int:
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
             with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_threads():
                 connection = worker.connect_to(broker)
-                with worker.admission, worker.control.following(), connection:
+                outbox = contextlib.closing(worker.outbox)
+                with worker.admission, worker.control.following(), outbox, connection:
                     if connection.wait_connected(stop):
                         log.info("connected to %s, reading %s", broker, ", ".join(worker.subscriptions))
                     worker.serve()
@@ -208,7 +209,9 @@ class Worker:
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
         self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
-        self._outbox = Outbox(self.connection, self.topics, self._published)
+        self.outbox = Outbox(
+            self.connection, self.topics, on_published=self._published, on_failure=self._fail
+        )
         return self.connection
 
     def engine_threads(self) -> contextlib.AbstractContextManager[None]:
@@ -261,7 +264,7 @@ class Worker:
 
     def _tick(self) -> None:
         self._publish_status()
-        self._outbox.retry()
+        self.outbox.retry()
         free = self._adoption is None or self._adoption.ended
         if free and self.presence.state == "online" and self.connection.connected.is_set():
             orphan = self.presence.peers.orphan()
@@ -364,7 +367,7 @@ class Worker:
 
         def put() -> None:
             for frame, result in results:
-                self._outbox.put(frame, result)
+                self.outbox.put(frame, result)
                 self.admission.done(frame)
             self.pacing.answered(len(results))
 
@@ -380,7 +383,7 @@ class Worker:
             detail=str(error),
             received_at=frame.received_at,
         )
-        self._outbox.put(frame, rejection)
+        self.outbox.put(frame, rejection)
         self.admission.done(frame)
         self.pacing.answered(1)
 
@@ -408,6 +411,7 @@ class Worker:
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)
+        self.outbox.connected()
         self._publish_status()
         # rumqttd stalls a shared group that a member has left and joined again.
         self.pacing.connected(may_step_aside=self.connection.names_receive_maximum)

@@ -98,7 +98,12 @@ def inbox() -> Callable[[int], object]:
 
 def outbox() -> Callable[[int], object]:
     """Publish an answer, and hear its PUBACK."""
-    box = Outbox(Line(), Topics(), lambda frame, answer, seconds: None)  # type: ignore[arg-type]
+    box = Outbox(
+        Line(),  # type: ignore[arg-type]
+        Topics(),
+        on_published=lambda frame, answer, seconds: None,
+        on_failure=lambda failure: None,
+    )
     frame, message = Frame.receive(delivery(1), "door"), result()
     return lambda number: box.put(frame, message)
 

@@ -39,6 +39,7 @@ def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
     sent = publish(mosquitto_url, root, image, 300)
     share = Counter(each.answer.worker for each in sent if each.answer)
     assert sum(share.values()) == 300
+    wait_for(lambda: len(listener.on(f"{root}/results/")) >= 300, 30, "the listener hears the last as well")
     assert len(listener.on(f"{root}/results/")) == 300, "each once"
     told = [status.takes_frames for status in statuses(listener.messages) if status.worker == slow.id]
     assert False in told

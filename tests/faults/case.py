@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Union
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -101,6 +101,7 @@ class Case:
     Attributes:
         sent: the frames, by the names under which `answers` or `told` will speak of them.
         answers: what the observer has heard.
+        heard: the frame ids in it.
         told: when the publisher first spoke of a frame, by the name of its file.
     """
 
@@ -121,11 +122,12 @@ class Case:
         self.workers: List[WorkerProcess] = []
         self.sent: Set[str] = set()
         self.answers: List[Heard] = []
+        self.heard: Set[str] = set()
         self.told: Dict[str, float] = {}
         self._fault_at: Optional[float] = None
         self._start_worker = start_worker
         self._runs = 0
-        self._heard: Set[Tuple[str, bytes]] = set()
+        self._payloads: Set[bytes] = set()
         self._peaks: Dict[str, int] = {"worker": 0, "decoder": 0}
         self._ended = threading.Event()
         self._observer = self._connect()
@@ -155,12 +157,13 @@ class Case:
         return client
 
     def _hear(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
-        again = (message.topic, message.payload) in self._heard
-        if again and message.dup:  # the broker's second try to deliver it to us: not a second answer
-            return
-        self._heard.add((message.topic, message.payload))
+        if message.dup and message.payload in self._payloads:
+            return  # the broker's second try to deliver it to us, and no second answer
+        self._payloads.add(message.payload)
         kind: Any = Result if "/results/" in message.topic else Rejection
-        self.answers.append(Heard(time.monotonic(), kind.decode(message.payload)))
+        answer = kind.decode(message.payload)
+        self.answers.append(Heard(time.monotonic(), answer))
+        self.heard.add(answer.frame_id)
 
     def _sample_until_closed(self) -> None:
         while not self._ended.wait(0.2):

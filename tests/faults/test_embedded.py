@@ -105,6 +105,17 @@ def test_sigterm_in_the_middle_of_the_load(embedded: Embedded, case: Callable[..
     assert fleet.row().duplicated == 0
 
 
+def test_a_flood(embedded: Embedded, case: Callable[..., Case], times: int) -> None:
+    """rumqttd hands over 100 frames whatever the window, and then nothing, no PUBACK either."""
+    fleet = case("embedded broker: 200 frames of 200 kB ahead of one worker", embedded.url)
+    fleet.start(1, *SLOW)
+    fleet.images = [image + bytes(200_000 - len(image)) for image in fleet.images]
+    fleet.strike()
+    with fleet.publisher(2 * FRAMES * times, "--window", "200", "--resend-after", "30") as publisher:
+        fleet.finish(publisher)
+    assert fleet.row().duplicated == 0
+
+
 def test_the_broker_is_killed(
     embedded: Embedded, case: Callable[..., Case], times: int, outage: Callable[[float], float]
 ) -> None:

@@ -137,7 +137,7 @@ def test_one_is_ten_times_slower(case: Callable[..., Case], mosquitto_url: str, 
 
 
 def test_a_flood(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
-    """Far more than a worker can take: its memory is bounded by its window, in bytes."""
+    """Far more than a worker can take: its memory is bounded by its window and some spare, in bytes."""
     fleet = case("flood of 3,000 frames of 200 kB", mosquitto_url)
     (worker,) = fleet.start(1, "--max-batch", "17", "--max-delay", "0.05")
     fleet.images = [image + bytes(FLOOD_BYTES - len(image)) for image in fleet.images]

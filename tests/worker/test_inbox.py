@@ -134,3 +134,15 @@ def test_a_session_that_is_gone_delivers_nothing_again(broker: Broker) -> None:
     broker.inbox.settle(frame)
     assert broker.acked == []
     assert broker.deliver(1, b"a")[1]
+
+
+def test_an_answered_frame_that_does_not_come_again_is_forgotten(broker: Broker) -> None:
+    """Another adopted the session, or the broker's database is older: its twin is a new frame, some day."""
+    broker.deliver(1, b"b")
+    answered, _ = broker.deliver(2, b"c")
+    broker.inbox.settle(answered)
+    broker.reconnect()
+    assert not broker.deliver(1, b"b")[1]
+    broker.reconnect()
+    assert broker.deliver(1, b"c")[1]
+    assert not broker.deliver(2, b"b")[1], "that one has no answer yet"

@@ -29,7 +29,7 @@ def envelopes(good: bytes) -> Iterator[Kind]:
         "letters that are not ASCII": {"image": "ÄÖÜ€"},
         "a data URI without base64": {"image": "data:image/jpeg,%FF%D8%FF"},
         "a data URI cut off": {"image": "data:image/jpeg;base64"},
-        "a data URI of a million parameters": {"image": "data:" + ";a=b" * 250_000},
+        "a data URI of 200,000 parameters": {"image": "data:" + ";a=b" * 200_000},
         "a URL": {"image": "http://169.254.169.254/latest/meta-data"},
         "a file's URL": {"image": "file:///etc/passwd"},
         "a frame id of 129 letters": {"image": image, "frame_id": "x" * 129},
@@ -37,7 +37,7 @@ def envelopes(good: bytes) -> Iterator[Kind]:
         "a frame id with control characters": {"image": image, "frame_id": "a\x1b[2J\nb"},
         "a frame id with a space": {"image": image, "frame_id": "a b"},
         "a frame id with an emoji": {"image": image, "frame_id": "\U0001f4a5"},
-        "a frame id of a million letters": {"image": image, "frame_id": "x" * 1_000_000},
+        "a frame id of 900,000 letters": {"image": image, "frame_id": "x" * 900_000},
         "a frame id that is a number": {"image": image, "frame_id": 7},
         "a frame id that is a list": {"image": image, "frame_id": ["x"]},
         "captured yesterday": {"image": image, "captured_at": "yesterday"},
@@ -97,7 +97,7 @@ def _wrapped(good: bytes) -> Iterator[Kind]:
     yield Kind("JSON: a data URI of nothing", b'{"image": "data:image/jpeg;base64,"}', "empty")
     yield Kind("JSON: around a text", envelope(b"hello"), "not_an_image")
     yield Kind("JSON: around JSON", envelope(envelope(good)), "not_an_image")
-    yield Kind("JSON: around 10 MB of zeros", envelope(bytes(10_000_000)), "not_an_image", costly=True)
+    yield Kind("JSON: around 700 kB of zeros", envelope(bytes(700_000)), "not_an_image")
     yield Kind("JSON: around half a JPEG", envelope(good[:50]), "corrupt_image")
     bomb = c.png(c.ihdr(65535, 65535), c.idat(b""))
     yield Kind("JSON: around a PNG of 65535 x 65535", envelope(bomb), "image_too_large")

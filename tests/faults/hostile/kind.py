@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, List, Tuple, Union
 
 #: An outcome beside the reasons for a rejection: the picture can be seen.
 RESULT = "result"
-#: A worker's limits by default, which some kinds are made for.
+#: A worker's limits, which some kinds are made for.
 MAX_PIXELS = 64_000_000
-MAX_PAYLOAD = 16_000_000
+MAX_PAYLOAD = 1_000_000
 
 Properties = List[Tuple[str, str]]
 

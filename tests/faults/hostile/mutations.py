@@ -30,6 +30,8 @@ def mutate(dice: random.Random, pictures: Sequence[bytes]) -> bytes:
     """
     parts, donor = pieces(dice.choice(pictures)), pieces(dice.choice(pictures))
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
+        if sum(map(len, parts)) < 2:
+            break  # nothing is left to damage
         parts = dice.choice(_MUTATIONS)(dice, parts, donor) or parts
     payload = b"".join(parts)
     if dice.random() < 0.7:
