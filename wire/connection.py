@@ -34,6 +34,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.broker import Broker
 from wire.errors import ConnectionRefused, DuplicateMember
+from wire.properties import PublishProperties
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +77,9 @@ class Publication:
 
     def properties(self) -> Optional[Properties]:
         """What paho wants to be told besides topic and payload."""
-        if not self.user_properties and self.correlation_data is None and self.response_topic is None:
-            return None  # making them takes paho longer than all the rest of the packet
-        properties = Properties(PacketTypes.PUBLISH)
-        if self.user_properties:
-            properties.UserProperty = list(self.user_properties)
-        if self.correlation_data is not None:
-            properties.CorrelationData = self.correlation_data
-        if self.response_topic is not None:
-            properties.ResponseTopic = self.response_topic
-        return properties
+        if self.user_properties or self.correlation_data is not None or self.response_topic is not None:
+            return PublishProperties(self.user_properties, self.correlation_data, self.response_topic)
+        return None
 
 
 @dataclass(frozen=True)
@@ -169,6 +163,7 @@ class Connection:
         self._queue: Deque[Publication] = collections.deque()
         self._in_flight: Dict[int, Publication] = {}
         self._posted: Deque[Callable[[], None]] = collections.deque()
+        self._woken = False
         self._closing = False
         self._vanishing = False
         self._lost_because = ""
@@ -210,14 +205,23 @@ class Connection:
 
     def publish(self, publication: Publication) -> None:
         """Publish at QoS 1 as soon as the broker's window has room; kept across reconnects."""
-        self.call(lambda: self._queue.append(publication))
+        if self._in_network_thread():
+            self._queue.append(publication)
+        else:
+            self.call(lambda: self._queue.append(publication))
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run a function in the network thread."""
+        """Run a function in the network thread, soon."""
         self._posted.append(function)
-        # Full: it will wake anyway. Closed: nobody is left to run it.
-        with contextlib.suppress(OSError):
-            self._wake_write.send(b"\0")
+        # The flag is taken back before it looks at what is posted: a byte too many, but never one too few.
+        if not self._woken and not self._in_network_thread():
+            self._woken = True
+            # Full: it will wake anyway. Closed: nobody is left to run it.
+            with contextlib.suppress(OSError):
+                self._wake_write.send(b"\0")
+
+    def _in_network_thread(self) -> bool:
+        return threading.get_ident() == self._thread.ident
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """Leave some subscriptions; `unsubscribed` is set once the broker has confirmed it.
@@ -366,8 +370,11 @@ class Connection:
                     wanted = wish
                 # TLS and WebSockets may hold bytes that the selector cannot see.
                 buffered = getattr(sock, "pending", lambda: 0)()
-                ready = {key.fd: events for key, events in selector.select(0 if buffered else 1.0)}
+                at_once = buffered or self._posted
+                ready = {key.fd: events for key, events in selector.select(0 if at_once else 1.0)}
                 events = ready.get(sock.fileno(), 0)
+                if self._wake_read.fileno() in ready:
+                    self._wake()
                 if events & selectors.EVENT_READ or buffered:
                     self._client.loop_read()
                     line.ack_at_once()
@@ -380,12 +387,11 @@ class Connection:
                 if not self.connected.is_set() and time.monotonic() > connack_due:
                     raise OSError(f"no CONNACK within {CONNACK_TIMEOUT:.0f} s")
 
+    def _wake(self) -> None:
+        self._wake_read.recv(4096)
+        self._woken = False
+
     def _run_posted(self) -> None:
-        try:
-            while self._wake_read.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
         for _ in range(len(self._posted)):
             self._posted.popleft()()
         self._pump()
@@ -396,7 +402,8 @@ class Connection:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             while not self._closing and time.monotonic() < deadline:
-                selector.select(max(0.0, deadline - time.monotonic()))
+                if selector.select(0.0 if self._posted else max(0.0, deadline - time.monotonic())):
+                    self._wake()
                 self._run_posted()
 
     def _pump(self) -> None:

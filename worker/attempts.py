@@ -11,7 +11,6 @@ cut is no frame's fault.
 from __future__ import annotations
 
 import collections
-import hashlib
 import mmap
 import struct
 from pathlib import Path
@@ -74,11 +73,11 @@ class Attempts:
 
     def deaths(self, frame: Frame) -> int:
         """How often the worker died with this frame at work."""
-        return self._deaths.get(_key(frame), 0)
+        return self._deaths.get(frame.key, 0)
 
     def begin(self, frame: Frame) -> None:
         """A frame is put to work."""
-        key = _key(frame)
+        key = frame.key
         self._at_work[key] += 1
         if self._at_work[key] > 1:  # a second copy under the same id
             return
@@ -90,7 +89,7 @@ class Attempts:
 
     def end(self, frame: Frame) -> None:
         """A frame has its answer."""
-        key = _key(frame)
+        key = frame.key
         self._at_work[key] -= 1
         if self._at_work[key] <= 0 and key in self._slots:
             self._forget(key)
@@ -104,7 +103,3 @@ class Attempts:
 
     def _write(self, slot: int, key: bytes, deaths: int) -> None:
         _RECORD.pack_into(self._memory, slot * _RECORD.size, key, min(deaths, 255))
-
-
-def _key(frame: Frame) -> bytes:
-    return hashlib.blake2b(f"{frame.camera}/{frame.delivered_id}".encode(), digest_size=16).digest()

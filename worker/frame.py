@@ -56,6 +56,11 @@ class Frame:
     _digest: bytes = b""
     #: Its second way through the former model, while the two are compared.
     shadow: Optional[Shadow] = None
+    #: What tells it from others before anything in the payload is looked at, as 16 bytes.
+    key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = hashlib.blake2b(f"{self.camera}/{self.delivered_id}".encode(), digest_size=16).digest()
 
     @classmethod
     def receive(cls, delivery: Delivery, camera: str) -> Frame:

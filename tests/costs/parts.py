@@ -13,8 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List
 
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
 from wire.connection import Delivery, Publication
 from wire.messages import Candidate, Result, utc_now
+from wire.properties import PublishProperties
 from wire.topics import Topics
 from worker.admission import Admission
 from worker.attempts import Attempts
@@ -82,6 +86,17 @@ def decode() -> Callable[[int], object]:
     """Read a Result."""
     payload = result().encode()
     return lambda number: Result.decode(payload)
+
+
+def properties() -> Callable[[int], object]:
+    """Write the properties of a frame's packet, and read them again."""
+    pairs = (("frame-id", "a" * 32), ("captured-at", "2026-01-01T00:00:00.123456+00:00"))
+
+    def run(number: int) -> None:
+        packet = PublishProperties(pairs).pack() + IMAGE
+        Properties(PacketTypes.PUBLISH).unpack(packet)  # type: ignore[no-untyped-call]
+
+    return run
 
 
 def inbox() -> Callable[[int], object]:
@@ -154,7 +169,8 @@ def batcher() -> Callable[[int], object]:
 
 
 PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
-    part.__name__: part for part in (reference, encode, decode, inbox, outbox, admission, pacing, batcher)
+    part.__name__: part
+    for part in (reference, encode, decode, properties, inbox, outbox, admission, pacing, batcher)
 }
 
 

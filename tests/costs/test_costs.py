@@ -19,9 +19,10 @@ from tests.harness import need
 LIMITS = {
     "encode": 0.66,
     "decode": 1.01,
-    "inbox": 0.46,
+    "properties": 1.32,
+    "inbox": 0.52,
     "outbox": 0.92,
-    "admission": 1.14,
+    "admission": 0.86,
     "pacing": 0.16,
     "batcher": 0.40,
 }
