@@ -13,7 +13,7 @@ help:
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
 	@echo "  make faults  what is lost when workers, brokers, networks and disks fail (LONG=1: more)"
-	@echo "  make bench   speed, latency and memory, beside others: 25 minutes (QUICK=1: 4)"
+	@echo "  make bench   speed, latency and memory, beside others: 30 minutes (QUICK=1: 5)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
 $(VENV)/.%: pyproject.toml

@@ -20,8 +20,10 @@ from bench.measure import Row, Say, quick
 from bench.processes import adopt_orphans
 from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
+from bench.sharing import fairness, unequal
 from bench.soak import soak
 from bench.throughput import throughput
+from bench.transport import transport
 from bench.weights import find_weights
 from wire.errors import NanofleetError, SettingsError
 
@@ -29,6 +31,9 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iter
     "throughput": throughput,
     "latency": latency,
     "growth": growth,
+    "transport": transport,
+    "fairness": fairness,
+    "unequal": unequal,
     "engines": engines,
     "soak": soak,
 }

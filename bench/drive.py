@@ -36,6 +36,8 @@ class Order:
     rate: Optional[float] = None
     seed: int = 0
     cameras: int = 1
+    #: What their names begin with.
+    prefix: str = "camera"
     #: Bytes of a frame, at least.
     payload: int = 0
 

@@ -7,13 +7,13 @@ window, batch                  with the first model
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from bench.drive import Order
 from bench.measure import Row, Say, measure_for, shuffled_rounds
 from bench.settings import BenchSettings
-from bench.site import Site, started
-from bench.tiny import write_tiny
+from bench.site import Start, started
+from bench.transport import tiny_fleet
 from bench.ways import fleet
 from bench.weights import find_weights
 from wire.errors import NanofleetError
@@ -27,7 +27,7 @@ class Turn(NamedTuple):
     """A thing that grows, what to run for it, and an order for each value of it."""
 
     axis: str
-    start: Callable[[Site], Sequence[str]]
+    start: Start
     orders: Dict[int, Order]
 
 
@@ -35,9 +35,9 @@ def turns(size: str) -> List[Turn]:
     """All that is measured. Cameras share a fleet, so that as little as possible differs between them."""
     thumbnail, photo = Order(0, "thumbnail", payload=PAYLOADS[0]), Order(0, size)
     return [
-        Turn("cameras", _transport(1), {n: replace(thumbnail, cameras=n) for n in (1, 10, 100, 1000)}),
-        *(Turn("payload", _transport(1), {n: replace(thumbnail, payload=n)}) for n in PAYLOADS),
-        *(Turn("workers", _transport(n), {n: thumbnail}) for n in (1, 2, 4)),
+        Turn("cameras", tiny_fleet(1), {n: replace(thumbnail, cameras=n) for n in (1, 10, 100, 1000)}),
+        *(Turn("payload", tiny_fleet(1), {n: replace(thumbnail, payload=n)}) for n in PAYLOADS),
+        *(Turn("workers", tiny_fleet(n), {n: thumbnail}) for n in (1, 2, 4)),
         *(Turn("window", fleet(flags=("--window", n)), {n: photo}) for n in (4, 8, 16, 32, 64)),
         *(Turn("batch", fleet(flags=("--max-batch", n)), {n: photo}) for n in (1, 4, 8, 16)),
     ]
@@ -55,14 +55,3 @@ def growth(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[
                     yield {"experiment": "growth", "round": number, "axis": turn.axis, "value": value, **row}
         except NanofleetError as error:
             yield {"experiment": "growth", "round": number, "axis": turn.axis, "error": str(error)}
-
-
-def _transport(workers: int) -> Callable[[Site], Sequence[str]]:
-    """nanofleet with an engine that costs nothing."""
-
-    def start(site: Site) -> Tuple[str, ...]:
-        port = site.mosquitto()
-        site.workers(port, workers, *write_tiny(site.folder / "tiny"))
-        return ("bench.drivers.publisher", f"mqtt://127.0.0.1:{port}", "bench")
-
-    return start

@@ -18,12 +18,16 @@ from bench.growth import AXES
 from bench.latency import LOADS
 from bench.measure import Row, rows_of
 from bench.paper import FLEETS, GIGABIT, NANO_TENSORRT, NANO_TORCH, need
+from bench.sharing import ARRANGEMENTS, FAST, FLOODS, QUIET_RATE, SLOW
+from bench.transport import PAYLOADS, READERS
 from bench.ways import WAYS
 from wire.errors import NanofleetError
 
 LIMIT_B = "limit B"
 #: Around the tables in a page of the docs.
 BEGIN, END = "<!-- tables: python -m bench report --plots docs -->", "<!-- end of tables -->"
+#: Processes that every reader of the transport's table has beside it.
+_COMMON = ("mosquitto", "bench.drivers.publisher", "bench.drivers.reader")
 #: From so many frames on, one in a hundred means something.
 _ENOUGH_FOR_P99 = 200
 
@@ -109,7 +113,8 @@ def show(results: Dict[str, Any]) -> None:
         print(as_markdown(results))
     for row in results["rows"]:
         if "error" in row:
-            name = row.get("way") or row.get("engine") or row.get("axis", "")
+            keys = ("way", "engine", "axis", "flood", "arrangement")
+            name = next((row[key] for key in keys if key in row), "")
             console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
 
 
@@ -155,6 +160,9 @@ def tables(results: Dict[str, Any]) -> Iterator[Table]:
     yield from _stages(rows)
     yield from _latency(rows)
     yield from _growth(rows)
+    yield from _transport(rows)
+    yield from _fairness(rows)
+    yield from _unequal(rows)
     yield from _paper(rows)
     yield from _engines(rows)
     yield from _soak(rows)
@@ -265,6 +273,55 @@ def _growth(rows: Sequence[Row]) -> Iterator[Table]:
                     f"{peak.median / 1e6:.0f}",
                 ]
                 table.add_row(f"{value:,}", *cells)
+        yield table
+
+
+def _transport(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = rows_of(rows, experiment="transport")
+    columns = ("who reads", "frames/s", "low - high", "CPU ms/frame", "its own")
+    table = _table("The transport alone", "payload", *columns)
+    table.columns[1].justify = "left"
+    for payload in PAYLOADS:
+        for name in READERS:
+            mine = rows_of(rows, way=name, payload=payload)
+            rate, cpu = (spread(mine, figure) for figure in (FPS, CPU))
+            if rate and cpu:
+                own = statistics.median(map(_own_cpu, mine))
+                cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}"]
+                table.add_row(f"{payload:,}", name, *cells, f"{cpu.median:.2f}", f"{own:.2f}")
+    if table.row_count:
+        yield table
+
+
+def _own_cpu(row: Row) -> float:
+    """What a reader's own processes take: publisher and broker cost the same for all."""
+    spent: Dict[str, float] = row["cpu_ms_per_frame_of"]
+    return sum(milliseconds for name, milliseconds in spent.items() if name not in _COMMON)
+
+
+def _fairness(rows: Sequence[Row]) -> Iterator[Table]:
+    title = f"Four quiet cameras, {QUIET_RATE:g} frames/s together: their latencies, milliseconds"
+    table = _table(title, "", "p50", "p95", "p99", "frames")
+    for flood in FLOODS:
+        mine = rows_of(rows, experiment="fairness", flood=flood)
+        times = [milliseconds for row in mine for milliseconds in row.get("latencies_ms", ())]
+        if times:
+            cells = [f"{quantile(times, share):.1f}" for share in (0.5, 0.95, 0.99)]
+            table.add_row(flood, *cells, str(len(times)))
+    if table.row_count:
+        yield table
+
+
+def _unequal(rows: Sequence[Row]) -> Iterator[Table]:
+    title = f"Two workers, {1000 * FAST:g} and {1000 * SLOW:g} ms a frame"
+    table = _table(title, "", "frames/s", "low - high", "of the sum of both alone")
+    rates = [spread(rows_of(rows, experiment="unequal", arrangement=name), FPS) for name in ARRANGEMENTS]
+    alone = sum(rate.median for rate in rates[:2] if rate)
+    for name, rate in zip(ARRANGEMENTS, rates):
+        if rate:
+            share = f"{rate.median / alone:.2f}" if name.startswith("both") else ""
+            table.add_row(name, f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}", share)
+    if table.row_count:
         yield table
 
 

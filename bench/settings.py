@@ -12,14 +12,24 @@ from bench.photos import SIZES
 from bench.ways import WAYS
 from wire.settings import POSITIONAL, Names, Settings
 
-Experiment = Literal["throughput", "latency", "growth", "engines", "soak", "report"]
+Experiment = Literal[
+    "throughput",
+    "latency",
+    "growth",
+    "transport",
+    "fairness",
+    "unequal",
+    "engines",
+    "soak",
+    "report",
+]
 
 
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          throughput, latency and growth: 20 to 25 minutes
-    python -m bench --quick                  the same, coarsely: about 4 minutes
+    python -m bench                          all but engines and soak: about 30 minutes
+    python -m bench --quick                  the same, coarsely: about 5 minutes
     python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
     python -m bench engines                  images a second by batch size, of each engine that is installed
     python -m bench soak --minutes 10        whether memory stays flat
@@ -28,13 +38,18 @@ class BenchSettings(Settings):
     throughput  frames/s, CPU and memory of each way, round by round in shuffled order
     latency     p50, p95, p99 at 20%, 50% and 90% of what each way can do
     growth      frames/s and memory as cameras, payload, workers, window or batch grow
+    transport   an engine that costs nothing, beside clients that only read the frames
+    fairness    four cameras' latencies while another floods
+    unequal     two workers, one four times slower: frames/s dealt in turn, and stepping aside
 
     One way runs at a time, with all its processes, its broker and its load generator on the same cores.
     What an experiment measured replaces what it measured before; the other experiments' results stay.
     """
 
     what: List[Experiment] = Field(
-        [], description="Experiments (default: throughput latency growth)", json_schema_extra=POSITIONAL
+        [],
+        description="Experiments (default: all but engines and soak)",
+        json_schema_extra=POSITIONAL,
     )
     quick: bool = Field(False, description="Fewer rounds and frames: to see that all runs, not to quote")
     rounds: int = Field(3, ge=1, description="Rounds, each with every way once")
@@ -75,7 +90,7 @@ class BenchSettings(Settings):
     @property
     def experiments(self) -> List[Experiment]:
         """What to do, in this order."""
-        return self.what or ["throughput", "latency", "growth"]
+        return self.what or ["throughput", "latency", "growth", "transport", "fairness", "unequal"]
 
     def chosen(self, name: str) -> bool:
         """Whether a way is to be measured."""

@@ -147,17 +147,21 @@ class Site:
         self.serve([program, "-c", str(config)], lambda server: listens(port))
         return port
 
-    def workers(self, port: int, count: int, *flags: object) -> None:
-        """nanofleet's workers, started together."""
+    def workers(self, port: int, count: int, *flags: object, module: Sequence[str] = ("fleet",)) -> None:
+        """nanofleet's workers, started together, by a module that runs nanofleet's command."""
         fresh = []
-        for number in range(1, count + 1):
-            command = self.python("fleet", "worker", "--broker", f"mqtt://127.0.0.1:{port}")
+        for number in range(len(self.servers), len(self.servers) + count):
+            command = self.python(*module, "worker", "--broker", f"mqtt://127.0.0.1:{port}")
             command += ["--root", "bench", "--worker-id", f"worker-{number}", "--metrics-port", "0"]
             command += ["--state-dir", str(self.folder / "state"), *map(str, flags)]
             fresh.append(Process(command, self.folder))
         for worker in fresh:
             worker.wait_until(lambda worker=worker: "connected to" in worker.said())  # type: ignore[misc]
         self.servers += fresh
+
+
+#: Starts what a way needs, and returns the driver's module and arguments.
+Start = Callable[[Site], Sequence[str]]
 
 
 def answers_at(url: str) -> Callable[[Process], bool]:
@@ -177,7 +181,7 @@ def says(text: str) -> Callable[[Process], bool]:
 
 
 @contextlib.contextmanager
-def started(start: Callable[[Site], Sequence[str]], weights: Weights) -> Iterator[Driver]:
+def started(start: Start, weights: Weights) -> Iterator[Driver]:
     """Start a way's servers and its driver, whose command `start` returns."""
     with tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as folder:
         Path(folder).chmod(0o755)  # its subfolders have other owners

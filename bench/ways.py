@@ -8,10 +8,10 @@ peers      what others would use
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence
 
 from bench.processes import free_port
-from bench.site import Site, answers_at, says
+from bench.site import Site, Start, answers_at, says
 
 
 class Way(NamedTuple):
@@ -20,22 +20,19 @@ class Way(NamedTuple):
     name: str
     kind: str
     about: str
-    #: Starts what it needs, and returns the driver's module and arguments.
-    start: Callable[[Site], Sequence[str]]
+    start: Start
 
 
-def forward(engine: str) -> Callable[[Site], Sequence[str]]:
+def forward(engine: str) -> Start:
     """The engine alone."""
     return lambda site: ["bench.drivers.forward", engine, *site.model]
 
 
-def _pipeline(arrangement: str) -> Callable[[Site], Sequence[str]]:
+def _pipeline(arrangement: str) -> Start:
     return lambda site: ["bench.drivers.pipeline", arrangement, *site.model]
 
 
-def fleet(
-    workers: int = 1, *, spool: bool = False, flags: Sequence[object] = ()
-) -> Callable[[Site], Sequence[str]]:
+def fleet(workers: int = 1, *, spool: bool = False, flags: Sequence[object] = ()) -> Start:
     """nanofleet, with so many workers and their flags."""
 
     def start(site: Site) -> Sequence[str]:
@@ -58,7 +55,7 @@ def _paho_script(site: Site) -> Sequence[str]:
     return ["bench.drivers.paho", str(port)]
 
 
-def _litserve(module: str) -> Callable[[Site], Sequence[str]]:
+def _litserve(module: str) -> Start:
     def start(site: Site) -> Sequence[str]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"

@@ -44,7 +44,7 @@ class Answers:
 
 def run(settings: BrokerSettings, spool_dir: Optional[Path], order: Order) -> Outcome:
     """Publish an order's frames, as many cameras in turn."""
-    cameras = [f"camera-{number}" for number in range(order.cameras)]
+    cameras = [f"{order.prefix}-{number}" for number in range(order.cameras)]
     load = Load(order)
     answers = Answers(load)
     with contextlib.ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
@@ -13,6 +13,7 @@ from bench.__main__ import renewed
 from bench.drive import Order
 from bench.measure import frames_for, shuffled_rounds
 from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
+from bench.sharing import ARRANGEMENTS
 from wire.errors import NanofleetError
 
 
@@ -85,6 +86,40 @@ def test_tables_say_which_targets_are_missed() -> None:
     assert "1.20 missed" in lines["of limit B's CPU per frame"]
     assert "90.0 - 300.0" in lines["limit B (each)"]
     assert "paho" not in text
+
+
+def cells_of(rows: List[Dict[str, Any]]) -> Dict[str, List[str]]:
+    """The cells of all tables' lines, by the first."""
+    text = "\n".join(markdown(table) for table in tables({"rows": rows}))
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_what_a_reader_costs_is_told_without_publisher_and_broker() -> None:
+    spent = {"mosquitto": 1.0, "bench.drivers.publisher": 2.0, "fleet": 0.25, "worker.decoder_process": 0.5}
+    figures = {"frames_per_second": 50.0, "cpu_ms_per_frame": 3.75, "cpu_ms_per_frame_of": spent}
+    common = {"experiment": "transport", "way": "nanofleet, answers", "payload": 20_000}
+    assert cells_of([{**common, **figures}])["20,000"] == [
+        *("nanofleet, answers", "50.0", "50.0 - 50.0"),
+        *("3.75", "0.75"),
+    ]
+
+
+def test_the_quiet_cameras_latencies_are_told_by_who_floods() -> None:
+    times = [float(number) for number in range(1, 101)]
+    common = {"experiment": "fairness", "flood": "no flood"}
+    rows = [{**common, "latencies_ms": times}, {**common, "error": "it broke"}]
+    assert cells_of(rows)["no flood"] == ["50.0", "95.0", "99.0", "100"]
+
+
+def test_two_workers_are_held_against_the_sum_of_both() -> None:
+    rates = dict(zip(ARRANGEMENTS, (200.0, 50.0, 100.0, 225.0)))
+    rows = [
+        {"experiment": "unequal", "arrangement": name, "frames_per_second": rate}
+        for name, rate in rates.items()
+    ]
+    shares = {name: cells[-1] for name, cells in cells_of(rows).items() if name in rates}
+    assert list(shares.values()) == ["", "", "0.40", "0.90"]
 
 
 def test_a_page_gets_new_tables_and_keeps_the_rest(tmp_path: Path) -> None:

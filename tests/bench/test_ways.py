@@ -69,6 +69,39 @@ def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> No
     assert "| nanofleet (spool)" in done.stdout
 
 
+def measured(start: str, frames: int) -> Dict[str, Any]:
+    """What a driver says of some thumbnails; in a process of its own, which ends all that it has started."""
+    program = f"""
+import dataclasses, json
+from bench import sharing, transport
+from bench.drive import Order
+from bench.site import started
+from bench.weights import find_weights
+with started({start}, find_weights("mobilenet_v2")) as driver:
+    driver.run(Order(8, "thumbnail"))
+    print(json.dumps(dataclasses.asdict(driver.run(Order({frames}, "thumbnail")))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    outcome: Dict[str, Any] = json.loads(done.stdout)
+    return outcome
+
+
+@pytest.mark.parametrize("name", ["mosquitto_sub, reads", "paho client, reads", "nanofleet, answers"])
+def test_each_reader_of_the_transport_gets_every_frame(mosquitto: str, name: str) -> None:
+    need("mosquitto_sub")
+    outcome = measured(f"transport.READERS[{name!r}]", 100)
+    assert outcome["answered"] == len(outcome["latencies_ms"]) == 100
+
+
+def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:
+    outcome = measured("sharing._workers(sharing.ARRANGEMENTS[1])", 50)
+    assert outcome["answered"] == 50
+    assert outcome["seconds"] >= 50 * 0.020
+
+
 def test_ctrl_c_stops_all_that_was_started(mosquitto: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "soak", "--quick", "--out", str(tmp_path / "results.json")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
