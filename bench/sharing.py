@@ -1,12 +1,12 @@
 """How cameras share a worker, and how workers share the frames.
 
-fairness   four quiet cameras, and beside them one that sends as fast as it is answered
+fairness   quiet cameras, and beside them one that sends as fast as it is answered
 unequal    two workers, one four times slower than the other, on a broker that deals in turn
 """
 
 from __future__ import annotations
 
-import threading
+import concurrent.futures
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from bench.drive import Order
@@ -20,9 +20,11 @@ from wire.errors import NanofleetError
 
 #: The quiet cameras, and their frames a second together.
 QUIET_CAMERAS, QUIET_RATE = 4, 8.0
-#: Who floods: nobody; a camera of its own; or one of the quiet ones, behind whose frames its own then wait as
-#: all would if frames were taken in the order of arrival.
-FLOODS = ("no flood", "a fifth camera floods", "one of the four floods")
+#: Who floods: nobody; a camera of its own; or the same one. A camera's frames are taken in the order of
+#: arrival: so would be all, if the worker did not know cameras apart.
+FLOODS = ("no flood", "another camera floods", "the same camera floods")
+#: How much longer than the quiet cameras' frames the flood would last, at the speed measured before.
+SPARE = 1.5
 #: Seconds that a frame takes the fast worker and the slow one.
 FAST, SLOW = 0.005, 0.020
 ARRANGEMENTS = ("the fast one alone", "the slow one alone", "both, dealt in turn", "both, stepping aside")
@@ -52,22 +54,23 @@ def _quiet_beside(flood: str, settings: BenchSettings, number: int) -> Row:
         # The flood is to last as long as the quiet cameras.
         rate = measure_for(quiet, settings.seconds, Order(0, size)).rate
         seconds = 10 * settings.seconds
-        prefix = "flood" if flood == FLOODS[1] else "camera"
-        order = Order(round(rate * seconds), size, cameras=1, prefix=prefix)
-        flooding = threading.Thread(target=second[0].run, args=(order,))
-        if flood != FLOODS[0]:
-            flooding.start()
+        same = flood == FLOODS[2]
+        flooding = concurrent.futures.ThreadPoolExecutor(1)
+        order = Order(round(SPARE * rate * seconds), size, prefix="camera" if same else "flood")
+        flooded = flooding.submit(second[0].run, order) if flood != FLOODS[0] else None
         outcome = quiet.run(
             Order(
                 round(QUIET_RATE * seconds),
                 size,
                 rate=QUIET_RATE,
                 seed=settings.seed + number,
-                cameras=QUIET_CAMERAS,
+                cameras=1 if same else QUIET_CAMERAS,
             )
         )
-        if flood != FLOODS[0]:
-            flooding.join()
+        if flooded is not None:
+            if flooded.done():
+                raise NanofleetError(f"{flood}: it ended before the quiet cameras had their answers")
+            flooded.result()
     return {"latencies_ms": [round(milliseconds, 2) for milliseconds in outcome.latencies_ms]}
 
 

@@ -145,7 +145,7 @@ class Connection:
         self.unsubscribed = threading.Event()
         self.reconnects = 0
         self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
-        #: Whether the broker has named a Receive Maximum, as all do but rumqttd.
+        #: Whether the broker has named a Receive Maximum: Mosquitto does, rumqttd and EMQX before 5.6 do not.
         self.names_receive_maximum = False
         self.epoch = 0
         self._on_delivery = on_delivery

@@ -1,24 +1,30 @@
-"""The properties of a PUBLISH, read and written fast.
+"""The properties of a PUBLISH, read and written by our own ways, in time that grows with their length alone.
 
 paho's own copy the rest of the packet, payload and all, several times for each property, look every name up
-in a list, and make the tables for that anew for each message: in all, half of what it takes to receive a
-frame. Here are short ways for what frames and answers carry. All else goes paho's way, and what is malformed.
+in a list, and make the tables for that anew for each message: half of what it takes to receive a frame, and
+for a message with thousands of properties a worker's end. They also take characters for malformed that
+brokers pass on, and drop the connection over them: the broker would deliver such a message again and again,
+to one worker after the other.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties, VariableByteIntegers
+from paho.mqtt.properties import (  # type: ignore[attr-defined]
+    MalformedPacket,
+    Properties,
+    VariableByteIntegers,
+)
 
-#: Their identifiers in a packet [MQTT 5, 2.2.2.2].
-_RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 8, 9, 38
-_PAIR_OF_LENGTHS = struct.Struct("!BH")
+# Identifiers in a packet [MQTT 5, 2.2.2.2 and 3.3.2.3].
+_CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 3, 8, 9, 38
+_SUBSCRIPTION_IDENTIFIER = 11
+#: Payload Format Indicator, Message Expiry Interval, Topic Alias: bytes of each.
+_NUMBERS = {1: 1, 2: 4, 35: 2}
 _LENGTH = struct.Struct("!H")
-#: Characters that no string may hold; UTF-8 itself leaves no room for surrogates [MQTT 5, 1.5.4].
-_FORBIDDEN = ("\0", "\ufeff")
 
 _paho_unpack = Properties.unpack
 _tables = vars(Properties(PacketTypes.PUBLISH))
@@ -61,45 +67,66 @@ def _with_length(data: bytes) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def _init(self: Properties, packet_type: int) -> None:
+def _init(self: Properties, packetType: int) -> None:
     """Share the tables, which nobody writes to."""
-    vars(self).update(_tables, packetType=packet_type)
+    vars(self).update(_tables, packetType=packetType)
 
 
 def _unpack(self: Properties, buffer: bytes) -> Tuple[Properties, int]:
-    """Read properties from where they begin in a packet; returns them, and how many bytes they take."""
-    length, size = VariableByteIntegers.decode(buffer[:5])
-    end = size + length
-    if not length:
-        return self, end
-    region = bytes(buffer[size:end])
-    if self.packetType == PacketTypes.PUBLISH and len(region) == length:
-        pairs = _user_properties(region)
-        if pairs is not None:
-            vars(self)["UserProperty"] = pairs
-            return self, end
-    result: Tuple[Properties, int] = _paho_unpack(self, buffer)  # type: ignore[no-untyped-call]
-    return result
+    """Read properties from where they begin in a packet; returns them, and how many bytes they take.
 
-
-def _user_properties(region: bytes) -> Optional[List[Tuple[str, str]]]:
-    """Names and values; None if there is anything else among them, or anything wrong."""
-    pairs, at = [], 0
+    Raises:
+        MalformedPacket: they end in the middle of one, or there is one that no PUBLISH has.
+    """
+    if self.packetType != PacketTypes.PUBLISH:
+        result: Tuple[Properties, int] = _paho_unpack(self, buffer)  # type: ignore[no-untyped-call]
+        return result
     try:
-        while at < len(region):
-            identifier, size = _PAIR_OF_LENGTHS.unpack_from(region, at)
-            middle = at + 3 + size
-            end = middle + 2 + _LENGTH.unpack_from(region, middle)[0]
-            if identifier != _USER_PROPERTY or end > len(region):
-                return None
-            name, value = region[at + 3 : middle].decode(), region[middle + 2 : end].decode()
-            if any(character in name or character in value for character in _FORBIDDEN):
-                return None
-            pairs.append((name, value))
-            at = end
-    except (struct.error, UnicodeDecodeError):
-        return None
-    return pairs
+        length, size = VariableByteIntegers.decode(buffer[:5])
+        end = size + length
+        if length:
+            vars(self).update(_read(bytes(buffer[size:end]), length))
+    except (struct.error, IndexError) as error:
+        raise MalformedPacket(f"PUBLISH with damaged properties: {error}") from None
+    return self, end
+
+
+def _read(region: bytes, length: int) -> Dict[str, Any]:
+    """What a Delivery tells of a message's properties, by paho's names. Texts are taken as they are."""
+    pairs: List[Tuple[str, str]] = []
+    found: Dict[str, Any] = {}
+    at = 0
+    while at < length:
+        identifier = region[at]
+        at += 1
+        if identifier == _USER_PROPERTY:
+            name, at = _data(region, at)
+            value, at = _data(region, at)
+            pairs.append((name.decode("utf-8", "replace"), value.decode("utf-8", "replace")))
+        elif identifier == _RESPONSE_TOPIC:
+            text, at = _data(region, at)
+            found["ResponseTopic"] = text.decode("utf-8", "replace")
+        elif identifier == _CORRELATION_DATA:
+            found["CorrelationData"], at = _data(region, at)
+        elif identifier == _CONTENT_TYPE:
+            _, at = _data(region, at)
+        elif identifier == _SUBSCRIPTION_IDENTIFIER:
+            at += VariableByteIntegers.decode(region[at : at + 4])[1]
+        elif identifier in _NUMBERS:
+            at += _NUMBERS[identifier]
+        else:
+            raise MalformedPacket(f"PUBLISH with a property of identifier {identifier}")
+    if at != len(region):
+        raise MalformedPacket("PUBLISH whose properties are longer than they say")
+    if pairs:
+        found["UserProperty"] = pairs
+    return found
+
+
+def _data(region: bytes, at: int) -> Tuple[bytes, int]:
+    """What stands behind its length, and where it ends."""
+    end = at + 2 + _LENGTH.unpack_from(region, at)[0]
+    return region[at + 2 : end], end
 
 
 # For every client in this process: paho offers no other place to say it.

@@ -12,6 +12,8 @@ from typing import Dict, Optional
 
 #: A camera or worker id: one topic level that needs no escaping anywhere.
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: Characters and levels of a reply's topic below the fleet's own.
+MAX_REPLY, MAX_REPLY_LEVELS = 256, 16
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -23,6 +25,11 @@ def is_id(text: str) -> bool:
 def client_id(worker: str) -> str:
     """The MQTT client id of a worker, by which the broker keeps its session and another may adopt it."""
     return f"nanofleet-worker-{worker}"
+
+
+def answers_client_id(worker: str) -> str:
+    """The MQTT client id under which a worker answers where it needs a connection for that alone."""
+    return f"nanofleet-answers-{worker}"
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,20 @@ class Topics:
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"
 
     def is_reply(self, topic: str) -> bool:
-        """Whether a Response Topic may be followed: any other could make workers publish anywhere."""
+        """Whether a Response Topic may be followed: any other could make workers publish anywhere.
+
+        Nor one that a broker hangs up on: Mosquitto takes at most 200 levels and no control characters, but
+        looks at the levels only when somebody publishes there.
+        """
         prefix = f"{self.root}/replies/"
-        return topic.startswith(prefix) and len(topic) > len(prefix) and not set(topic) & set("+#\0")
+        rest = topic[len(prefix) :]
+        return (
+            topic.startswith(prefix)
+            and 0 < len(rest) <= MAX_REPLY
+            and rest.count("/") < MAX_REPLY_LEVELS
+            and rest.isprintable()
+            and not set(rest) & set("+#")
+        )
 
 
 class Template:

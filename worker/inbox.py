@@ -37,7 +37,8 @@ class Inbox:
 
     def admit(self, frame: Frame) -> bool:
         """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""
-        message = _message(frame) if self._orphans else None  # hashing takes time, and orphans are rare
+        # Hashing takes time, and orphans are rare. What came at QoS 0 comes once.
+        message = _message(frame) if self._orphans and frame.delivery.qos else None
         copies = self._orphans.get(message) if message else None
         if not message or not copies:
             frame.inbox = self
@@ -54,20 +55,26 @@ class Inbox:
     def settle(self, frame: Frame) -> None:
         """A frame's answer is with the broker: ack it as soon as all before it are."""
         frame.settled = True
+        if not frame.delivery.qos:
+            self._forget(lambda orphan: orphan is frame)
         self._ack_settled()
 
     def lost(self) -> None:
         """The connection is gone, and with it the right to ack: the broker will deliver these again.
 
-        Answered ones that it has not delivered again by now it never will.
+        Answered ones that it has not delivered again by now are forgotten. If it was about to, the line
+        having broken at once, they are answered twice.
         """
-        for message, frames in list(self._orphans.items()):
-            frames[:] = [frame for frame in frames if not frame.settled]
-            if not frames:
-                del self._orphans[message]
+        self._forget(lambda orphan: orphan.settled)
         for frame in self._order:
             self._orphans.setdefault(_message(frame), []).append(frame)
         self._order.clear()
+
+    def _forget(self, which: Callable[[Frame], bool]) -> None:
+        for message, frames in list(self._orphans.items()):
+            frames[:] = [frame for frame in frames if not which(frame)]
+            if not frames:
+                del self._orphans[message]
 
     def connected(self, session_present: bool) -> None:
         """A new connection; without the old session nothing will be delivered again."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from typing import Callable, List, Tuple, Union
 
 from wire.connection import PACKET_TOO_LARGE, Connection, Publication
 from wire.errors import ConnectionRefused
 from wire.messages import Rejection, Result
-from wire.topics import Topics
+from wire.topics import Topics, answers_client_id
 from worker.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -30,13 +29,15 @@ class Outbox:
     """Publishes answers until the broker takes them. All calls come from the connection's network thread.
 
     rumqttd sends nothing more to a client with 100 frames to ack, not even the PUBACKs of their answers,
-    without which there is no ack. There the answers go out over a connection of their own.
+    without which there is no ack. There, and wherever else a broker names no Receive Maximum, the answers go
+    out over a connection of their own.
     """
 
     def __init__(
         self,
         connection: Connection,
         topics: Topics,
+        worker_id: str,
         *,
         on_published: Callable[[Frame, Answer, float], None],
         on_failure: Callable[[BaseException], None],
@@ -44,12 +45,14 @@ class Outbox:
         """Args:
         connection: where the frames come from, and where their answers go to on every other broker.
         topics: the fleet's.
+        worker_id: whose they are.
         on_published: hears which answer is with the broker, and how many seconds that took.
         on_failure: hears what ended the other connection, in its network thread.
         """
         self._connection = connection
         self._line = connection
         self._topics = topics
+        self._worker_id = worker_id
         self._on_published = on_published
         self._on_failure = on_failure
         self._refused: List[Tuple[Frame, Answer]] = []
@@ -57,9 +60,12 @@ class Outbox:
     def connected(self) -> None:
         """The connection is there, and it shows what kind of broker it leads to."""
         if self._line is self._connection and not self._connection.names_receive_maximum:
+            log.info(
+                "%s names no Receive Maximum: answers go over a second connection", self._connection.broker
+            )
             self._line = Connection(
                 self._connection.broker,
-                f"nanofleet-answers-{uuid.uuid4().hex[:12]}",
+                answers_client_id(self._worker_id),
                 on_delivery=lambda delivery: None,
                 on_failure=self._on_failure,
             )

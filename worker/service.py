@@ -126,6 +126,8 @@ class Worker:
         )
         self._templates = settings.templates
         self._inbox = Inbox(self._ack)
+        #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
+        self._most_unacked = 8 * settings.window
         self._adoption: Optional[Adoption] = None
         self._drain: Optional[Drain] = None
         self._stop = stop
@@ -210,7 +212,7 @@ class Worker:
         self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
         self.outbox = Outbox(
-            self.connection, self.topics, on_published=self._published, on_failure=self._fail
+            self.connection, self.topics, self.worker_id, on_published=self._published, on_failure=self._fail
         )
         return self.connection
 
@@ -247,6 +249,9 @@ class Worker:
             if time.monotonic() >= next_status:
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
@@ -299,7 +304,7 @@ class Worker:
 
     def _receive(self, delivery: Delivery, inbox: Inbox) -> None:
         camera = self._camera(delivery.topic)
-        if delivery.qos == 0 and (camera is None or self.admission.full):
+        if delivery.qos == 0 and (camera is None or self.admission.full or len(inbox) > self._most_unacked):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
             self._receive_other(delivery)
             return
@@ -475,7 +480,7 @@ class Worker:
         self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
         next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
-            self.connection.check()
+            self._raise_failure()
             self._look_after_parts()
             if time.monotonic() > next_status:  # or the others would take it for dead
                 self.connection.call(self._tick)

@@ -116,6 +116,7 @@ def outbox() -> Callable[[int], object]:
     box = Outbox(
         Line(),  # type: ignore[arg-type]
         Topics(),
+        "nano-1",
         on_published=lambda frame, answer, seconds: None,
         on_failure=lambda failure: None,
     )

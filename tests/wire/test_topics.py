@@ -32,7 +32,10 @@ def test_no_id(text: str) -> None:
     assert not is_id(text)
 
 
-@pytest.mark.parametrize("topic", ["nanofleet/replies/me", "nanofleet/replies/me/1"])
+@pytest.mark.parametrize(
+    "topic",
+    ["nanofleet/replies/me", "nanofleet/replies/me/1", "nanofleet/replies/" + "/".join("x" * 16)],
+)
 def test_replies_are_followed_below_their_own_topic(topic: str) -> None:
     assert Topics().is_reply(topic)
 
@@ -49,6 +52,10 @@ def test_replies_are_followed_below_their_own_topic(topic: str) -> None:
         "nanofleet/replies/+",
         "nanofleet/replies/#",
         "nanofleet/replies/a\0",
+        "nanofleet/replies/a\x7f",
+        "nanofleet/replies/\ufeff",
+        "nanofleet/replies/" + "/" * 250,  # Mosquitto hangs up on who publishes there
+        "nanofleet/replies/" + "x" * 257,
         "",
     ],
 )

@@ -27,8 +27,8 @@ class Broker:
         self.acked.append((delivery.epoch, delivery.mid))
         return True
 
-    def deliver(self, mid: int, payload: bytes) -> Tuple[Frame, bool]:
-        delivery = Delivery("t", payload, qos=1, retain=False, mid=mid, epoch=self.epoch)
+    def deliver(self, mid: int, payload: bytes, qos: int = 1) -> Tuple[Frame, bool]:
+        delivery = Delivery("t", payload, qos=qos, retain=False, mid=mid, epoch=self.epoch)
         frame = Frame.receive(delivery, "door")
         return frame, self.inbox.admit(frame)
 
@@ -146,3 +146,14 @@ def test_an_answered_frame_that_does_not_come_again_is_forgotten(broker: Broker)
     broker.reconnect()
     assert broker.deliver(1, b"c")[1]
     assert not broker.deliver(2, b"b")[1], "that one has no answer yet"
+
+
+def test_what_needs_no_ack_is_answered_and_forgotten(broker: Broker) -> None:
+    """It never comes again: one like it, later, is another frame."""
+    working, _ = broker.deliver(0, b"a", qos=0)
+    broker.reconnect()
+    assert len(broker.inbox) == 1
+    assert broker.deliver(0, b"a", qos=0)[1]
+    broker.inbox.settle(working)
+    assert len(broker.inbox) == 1
+    assert not broker.inbox._orphans

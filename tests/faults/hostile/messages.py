@@ -62,6 +62,20 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         RESULT,
         user_properties=lambda frame_id: [*with_id(frame_id), ("captured-at", "9999-12-31T23:59:59Z")],
     )
+    yield Kind(
+        "beside: 50,000 user properties, and another kind",
+        good,
+        RESULT,
+        user_properties=lambda frame_id: [*[("", "")] * 50_000, *with_id(frame_id)],
+        more={"ContentType": "image/jpeg"},
+        costly=True,
+    )
+    yield Kind(
+        "beside: a byte order mark",
+        good,
+        RESULT,
+        user_properties=lambda frame_id: [*with_id(frame_id), ("a", "\ufeff")],
+    )
     root = replies.rsplit("/", 1)[0]
     for name, topic in {
         "elsewhere": f"{root}/elsewhere",
@@ -72,6 +86,9 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         "just outside the replies": f"{replies}-not",
         "where a wildcard stands": f"{replies}/+",
         "wherever anybody listens": "#",
+        "250 levels down": f"{replies}{'/' * 250}",
+        "60,000 letters long": f"{replies}/{'x' * 60_000}",
+        "behind a byte order mark": f"{replies}/\ufeff",
     }.items():
         yield Kind(f"beside: asks for the answer {name}", good, RESULT, more={"ResponseTopic": topic})
     yield Kind(
