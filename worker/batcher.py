@@ -1,24 +1,31 @@
-"""Continuous batching: the engine takes what is ready the moment it is free."""
+"""Continuous batching: the engine takes what is ready the moment it is free, or is just about to be."""
 
 from __future__ import annotations
 
 import queue
 import time
-from typing import Generic, List, Optional, TypeVar
+from typing import Callable, Generic, List, Optional, TypeVar
 
 T = TypeVar("T")
+
+#: Seconds that a batch waits for what is about to come, at most: some pictures take their decoder long.
+PATIENCE = 0.05
 
 
 class Batcher(Generic[T]):
     """A queue that hands out batches. What bounds it is the window of those who fill it."""
 
-    def __init__(self, max_batch: int, max_delay: float) -> None:
+    def __init__(
+        self, max_batch: int, max_delay: float, more_to_come: Callable[[], bool] = lambda: False
+    ) -> None:
         """Args:
         max_batch: items in a batch, at most.
         max_delay: seconds to wait for more once there is one; 0 answers an idle fleet at once.
+        more_to_come: whether others are queued before this queue, so that a batch does well to wait for them.
         """
         self._max_batch = max_batch
         self._max_delay = max_delay
+        self._more_to_come = more_to_come
         self._ready: queue.SimpleQueue[Optional[T]] = queue.SimpleQueue()
 
     def put(self, item: T) -> None:
@@ -32,14 +39,15 @@ class Batcher(Generic[T]):
     def take(self) -> List[T]:
         """Wait for a batch of 1 to `max_batch` items; empty means closed."""
         batch: List[T] = []
-        deadline = float("inf")
+        began = 0.0
         while len(batch) < self._max_batch:
             try:
                 if not batch:
                     item = self._ready.get()
-                    deadline = time.monotonic() + self._max_delay
+                    began = time.monotonic()
                 else:
-                    item = self._ready.get(timeout=max(0.0, deadline - time.monotonic()))
+                    delay = max(self._max_delay, PATIENCE) if self._more_to_come() else self._max_delay
+                    item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
             except queue.Empty:
                 break
             if item is None:

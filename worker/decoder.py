@@ -181,6 +181,11 @@ class DecoderPool(Generic[T]):
         """Have a payload decoded; never waits. `on_done` gets the job, unless the pool is closed first."""
         self._jobs.put((job, payload))
 
+    @property
+    def backlog(self) -> int:
+        """Payloads that wait for a decoder."""
+        return self._jobs.qsize()
+
     def close(self) -> None:
         """End the processes and threads, within a moment; Pixels that are out stay valid.
 

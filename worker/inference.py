@@ -34,6 +34,7 @@ class Inference:
         worker_id: str,
         metrics: Metrics,
         *,
+        more_to_come: Callable[[], bool],
         on_results: Callable[[List[Tuple[Frame, Result]]], None],
         on_reject: Callable[[Work, FrameError], None],
         on_failure: Callable[[BaseException], None],
@@ -42,6 +43,7 @@ class Inference:
         settings: the worker's.
         worker_id: stands in each Result.
         metrics: hears of batches and stages.
+        more_to_come: whether a batch does well to wait for frames that are being decoded.
         on_results: gets the Results of a batch; in one of the engine's threads, as the next two.
         on_reject: gets what has become too old meanwhile.
         on_failure: gets what ended a thread, if anything but `running`'s end did.
@@ -52,7 +54,9 @@ class Inference:
         self._on_results = on_results
         self._on_reject = on_reject
         self._on_failure = on_failure
-        self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(settings.max_batch, settings.max_delay)
+        self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(
+            settings.max_batch, settings.max_delay, more_to_come
+        )
         self._taking = threading.Lock()
         #: When each thread has begun its batch, by the thread.
         self._busy_since: Dict[int, float] = {}

@@ -150,6 +150,7 @@ class Worker:
             settings,
             worker_id,
             self.metrics,
+            more_to_come=self._more_to_come,
             on_results=self._answer,
             on_reject=self._reject_work,
             on_failure=self._fail,
@@ -347,6 +348,11 @@ class Worker:
         else:
             self.metrics.ignored.inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
+
+    def _more_to_come(self) -> bool:
+        """On a CPU, which decoders and engine share, a full batch a moment later is the better use of it."""
+        serving = self.lineup.serving
+        return serving.engine.device == "cpu" and serving.decoders.backlog > 0
 
     def _decoded(self, work: Work, outcome: Union[Pixels, FrameError]) -> None:
         """In a thread of the decoder pool."""
