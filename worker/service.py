@@ -184,6 +184,7 @@ class Worker:
             processes=settings.decoder_count,
             slots=settings.at_work,
             timeout=settings.decoder_timeout,
+            memory=settings.decoder_bytes,
             max_pixels=settings.max_pixels,
             exact=settings.decode == "exact",
             on_done=self._decoded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,11 @@ from wire.broker import BrokerSettings
 from wire.choice import ModelChoice
 from wire.settings import POSITIONAL, Names, Settings, default_state_dir
 from wire.topics import ID, Template
+
+#: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
+LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, 1 << 30
+#: What a container of cgroup v2 may use; "max" where it may use all.
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def default_weights_dir() -> Path:
@@ -75,6 +81,12 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
     decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
     decoder_timeout: float = Field(5.0, gt=0, description="Seconds that decoding one image may take")
+    decoder_memory: int = Field(
+        0,
+        ge=0,
+        description="Megabytes of address space of a decoder process; 0: 1024, or as many less that all "
+        "together take no more than half of the machine's memory",
+    )
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
     )
@@ -155,9 +167,25 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         return self.decoders or min(4, (os.cpu_count() or 1) + 1)
 
     @property
+    def decoder_bytes(self) -> int:
+        """Bytes of address space that a decoder process may use."""
+        if self.decoder_memory:
+            return self.decoder_memory * 1_000_000
+        share = machine_memory() // 2 // self.decoder_count
+        return max(LEAST_DECODER_MEMORY, min(share, MOST_DECODER_MEMORY))
+
+    @property
     def at_work(self) -> int:
         """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
         return min(self.window, 3 * self.max_batch + self.decoder_count)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine has, or this container may use."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # not in a container, or "max"
+        return min(physical, int(CGROUP_LIMIT.read_text(encoding="ascii")))
+    return physical
 
 
 def _max_ages(texts: List[str]) -> Dict[str, float]:
