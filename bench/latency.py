@@ -7,7 +7,7 @@ client that waits for an answer before it sends the next frame would hide every 
 from __future__ import annotations
 
 import statistics
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from bench.drive import Order
 from bench.measure import Row, Say, measure_for, rows_of, shuffled_rounds
@@ -34,12 +34,18 @@ def latency(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator
             yield {"experiment": "latency", "round": number, "way": way.name, "error": str(error)}
 
 
+def capacity_of(known: Sequence[Row], way: str, model: str, size: str) -> Optional[float]:
+    """Frames per second that a way can do by its throughput's rows; None if there are none."""
+    rows = rows_of(known, experiment="throughput", way=way, model=model, size=size)
+    rates = [row["frames_per_second"] for row in rows if "error" not in row]
+    return statistics.median(rates) if rates else None
+
+
 def _turn(settings: BenchSettings, number: int, way: Way, known: Sequence[Row]) -> Iterator[Row]:
     model, size = settings.models[0], settings.sizes[0]
-    rates = [row["frames_per_second"] for row in rows_of(known, way=way.name, model=model, size=size)]
     with started(way.start, find_weights(model)) as driver:
         now = measure_for(driver, settings.seconds, Order(0, size)).rate  # a warm-up in any case
-        capacity = statistics.median(rates or [now])
+        capacity = capacity_of(known, way.name, model, size) or now
         for load in LOADS:
             rate = load * capacity
             frames = max(10, round(rate * 2 * settings.seconds))

@@ -11,6 +11,7 @@ import pytest
 from bench import gpu, paper
 from bench.__main__ import renewed
 from bench.drive import Order
+from bench.latency import capacity_of
 from bench.measure import frames_for, shuffled_rounds
 from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
 from bench.sharing import ARRANGEMENTS
@@ -160,6 +161,12 @@ def test_on_paper_there_are_just_enough_nodes(nanos: int) -> None:
     assert paper.cluster_capacity(found.nodes, one) >= found.frames_per_second == nanos * 90.0
     if found.nodes > 1:
         assert paper.cluster_capacity(found.nodes - 1, one) < found.frames_per_second
+
+
+def test_a_load_is_a_part_of_what_the_throughput_was() -> None:
+    late = {"experiment": "latency", "way": "nanofleet", "model": "m", "size": "480p", "latencies_ms": [1.0]}
+    assert capacity_of([*ROWS, late], "nanofleet", "m", "480p") == 96
+    assert capacity_of([late], "nanofleet", "m", "480p") is None
 
 
 def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_machine() -> None:
