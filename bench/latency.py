@@ -6,11 +6,10 @@ client that waits for an answer before it sends the next frame would hide every 
 
 from __future__ import annotations
 
-import statistics
 from typing import Iterator, Optional, Sequence
 
 from bench.drive import Order
-from bench.measure import Row, Say, measure_for, rows_of, shuffled_rounds
+from bench.measure import FPS, Row, Say, measure_for, rows_of, shuffled_rounds, spread
 from bench.settings import BenchSettings
 from bench.site import started
 from bench.ways import WAYS, Way
@@ -36,9 +35,8 @@ def latency(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator
 
 def capacity_of(known: Sequence[Row], way: str, model: str, size: str) -> Optional[float]:
     """Frames per second that a way can do by its throughput's rows; None if there are none."""
-    rows = rows_of(known, experiment="throughput", way=way, model=model, size=size)
-    rates = [row["frames_per_second"] for row in rows if "error" not in row]
-    return statistics.median(rates) if rates else None
+    rates = spread(rows_of(known, experiment="throughput", way=way, model=model, size=size), FPS)
+    return rates.median if rates else None
 
 
 def _turn(settings: BenchSettings, number: int, way: Way, known: Sequence[Row]) -> Iterator[Row]:

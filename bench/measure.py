@@ -6,8 +6,9 @@ shuffled(ways) ──> started(way) ──> warm up, measure, measure, … ─�
 from __future__ import annotations
 
 import random
+import statistics
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from bench.drive import WINDOW, Order
 from bench.settings import BenchSettings
@@ -19,6 +20,16 @@ Row = Dict[str, Any]
 Say = Callable[[str], None]
 
 WARM_UP = 48
+#: Frames per second in a row.
+FPS = "frames_per_second"
+
+
+class Spread(NamedTuple):
+    """A figure over the rounds."""
+
+    median: float
+    lowest: float
+    highest: float
 
 
 def shuffled_rounds(items: Sequence[T], rounds: int, seed: int) -> Iterator[Tuple[int, T]]:
@@ -55,3 +66,9 @@ def quick(settings: BenchSettings) -> BenchSettings:
 def rows_of(rows: Sequence[Row], **wanted: Any) -> List[Row]:
     """Those rows whose fields have these values."""
     return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def spread(rows: Sequence[Row], figure: str) -> Optional[Spread]:
+    """A figure's spread over rows, or None if none of them has it."""
+    values = [row[figure] for row in rows if figure in row]
+    return Spread(statistics.median(values), min(values), max(values)) if values else None

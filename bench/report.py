@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bench.growth import AXES
 from bench.latency import LOADS
-from bench.measure import Row, rows_of
+from bench.measure import FPS, Row, Spread, rows_of, spread
 from bench.paper import FLEETS, GIGABIT, NANO_TENSORRT, NANO_TORCH, need
 from bench.sharing import ARRANGEMENTS, FAST, FLOODS, QUIET_RATE, SLOW
 from bench.transport import PAYLOADS, READERS
@@ -32,14 +32,6 @@ _COMMON = ("mosquitto", "bench.drivers.publisher", "bench.drivers.reader")
 _ENOUGH_FOR_P99 = 200
 
 
-class Spread(NamedTuple):
-    """A figure over the rounds."""
-
-    median: float
-    lowest: float
-    highest: float
-
-
 class Target(NamedTuple):
     """A ratio to be reached. It compares medians of one run."""
 
@@ -52,7 +44,7 @@ class Target(NamedTuple):
     at_most: bool = False
 
 
-FPS, CPU = "frames_per_second", "cpu_ms_per_frame"
+CPU = "cpu_ms_per_frame"
 TARGETS = (
     Target("of limit B", FPS, "nanofleet", LIMIT_B, "480p", 0.95),
     Target("of limit B, with two workers", FPS, "nanofleet (2 workers)", LIMIT_B, "480p", 0.9),
@@ -66,12 +58,6 @@ TARGETS = (
     Target("of limit B's CPU per frame", CPU, "nanofleet", LIMIT_B, "480p", 1.1, at_most=True),
 )
 CAMERAS_TARGET = 0.97
-
-
-def spread(rows: Sequence[Row], figure: str) -> Optional[Spread]:
-    """A figure's spread over rows, or None if none of them has it."""
-    values = [row[figure] for row in rows if figure in row]
-    return Spread(statistics.median(values), min(values), max(values)) if values else None
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, List, Tuple
+
+import pytest
 
 from publisher.publisher import Publisher, Sent
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
@@ -25,17 +27,37 @@ def publish(url: str, root: str, image: bytes, frames: int, window: int = 32) ->
     return sent
 
 
+@pytest.fixture
+def image(photos: Path) -> bytes:
+    return (photos / "rocket.jpg").read_bytes()
+
+
+@pytest.fixture
+def start_pair(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> Callable[..., Tuple[WorkerProcess, WorkerProcess, Listener]]:
+    """Start a fast worker and one with the flags that make it slow; somebody listens to both."""
+
+    def start(*slow: str) -> Tuple[WorkerProcess, WorkerProcess, Listener]:
+        return (
+            start_worker(mosquitto_url, worker_id="fast"),
+            start_worker(mosquitto_url, *slow, worker_id="slow"),
+            listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+"),
+        )
+
+    return start
+
+
 def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
     mosquitto_url: str,
     root: str,
-    photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    image: bytes,
+    start_pair: Callable[..., Tuple[WorkerProcess, WorkerProcess, Listener]],
 ) -> None:
-    image = (photos / "rocket.jpg").read_bytes()
-    fast = start_worker(mosquitto_url, worker_id="fast")
-    slow = start_worker(mosquitto_url, *SLOW, worker_id="slow")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    fast, slow, listener = start_pair(*SLOW)
     sent = publish(mosquitto_url, root, image, 300)
     share = Counter(each.answer.worker for each in sent if each.answer)
     assert sum(share.values()) == 300
@@ -56,15 +78,11 @@ def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
 def test_the_fast_one_leaves_while_the_slow_one_is_aside(
     mosquitto_url: str,
     root: str,
-    photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    image: bytes,
+    start_pair: Callable[..., Tuple[WorkerProcess, WorkerProcess, Listener]],
 ) -> None:
     """At no moment is nobody subscribed: a plain camera's frame would be lost."""
-    image = (photos / "rocket.jpg").read_bytes()
-    fast = start_worker(mosquitto_url, worker_id="fast")
-    slow = start_worker(mosquitto_url, "--max-batch", "33", "--max-delay", "4", worker_id="slow")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    fast, slow, listener = start_pair("--max-batch", "33", "--max-delay", "4")
     for _ in range(2):  # its pace is known once it has answered
         publish(mosquitto_url, root, image, 8)
     camera = threading.Thread(target=publish, args=(mosquitto_url, root, image, 200, 64))

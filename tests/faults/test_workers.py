@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from typing import Callable
+from typing import Callable, List, Tuple
 
 from tests.faults import memory
 from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
@@ -170,6 +170,17 @@ def test_two_workers_with_one_id(case: Callable[..., Case], mosquitto_url: str) 
     fleet.wait_all()
 
 
+def one_near_two_far(
+    fleet: Case, proxy: Callable[[str], Proxy]
+) -> Tuple[WorkerProcess, List[WorkerProcess], Proxy]:
+    """One worker beside the broker, two behind a line that can be hurt, and 100 frames for them."""
+    line = proxy(fleet.url)
+    (near,) = fleet.start(1)
+    far = fleet.start(2, url=line.url)
+    fleet.send(100)
+    return near, far, line
+
+
 def test_the_network_is_cut(
     proxy: Callable[[str], Proxy],
     case: Callable[..., Case],
@@ -178,10 +189,7 @@ def test_the_network_is_cut(
 ) -> None:
     """Between the broker and two of three workers: the third adopts both."""
     fleet = case("network cut for 30 s", mosquitto_url)
-    line = proxy(mosquitto_url)
-    (near,) = fleet.start(1)
-    far = fleet.start(2, url=line.url)
-    fleet.send(100)
+    near, far, line = one_near_two_far(fleet, proxy)
     fleet.strike()
     line.cut()
     fleet.send(200)
@@ -202,10 +210,7 @@ def test_connections_are_half_open(
 ) -> None:
     """Nobody tells the workers that their connections are dead: they find out by their keepalive."""
     fleet = case("network half-open", mosquitto_url)
-    line = proxy(mosquitto_url)
-    fleet.start(1)
-    far = fleet.start(2, url=line.url)
-    fleet.send(100)
+    _, far, line = one_near_two_far(fleet, proxy)
     fleet.strike()
     line.strand()
     fleet.send(200)
@@ -220,10 +225,7 @@ def test_the_network_is_slow(
 ) -> None:
     """Slower than the frames come: they wait on the line, and so do heartbeats and acks behind them."""
     fleet = case("network slow: 200 kB/s for two of three", mosquitto_url)
-    line = proxy(mosquitto_url)
-    fleet.start(1)
-    far = fleet.start(2, url=line.url)
-    fleet.send(100)
+    _, far, line = one_near_two_far(fleet, proxy)
     fleet.wait_all()
     fleet.strike()
     line.speed = 200_000
