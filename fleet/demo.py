@@ -37,9 +37,10 @@ from fleet.demo_settings import DemoSettings
 from fleet.embedded import with_broker
 from publisher.publisher import Publisher, Sent
 from publisher.sources import Image, find_images
-from wire.connection import Connection, Delivery
+from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
 from wire.messages import Rejection, Result, WorkerStatus
+from wire.packets import Delivery
 
 CAMERAS = ("door", "garden", "garage")
 #: scikit-image's photos, and what ImageNet calls what they show.

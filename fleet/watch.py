@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Callable, Dict, List, Optional, Type, Union
 
 from wire.broker import Broker
-from wire.connection import Connection, Delivery, Publication
+from wire.connection import Connection
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
 from wire.messages import Rejection, Result, WorkerStatus
+from wire.packets import Delivery, Publication
 from wire.topics import Topics
 
 #: Retained messages follow the subscription at once; after so many seconds without one, all have come.

@@ -21,9 +21,10 @@ from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, 
 
 from publisher.spool import Spool, SpoolFull
 from wire.broker import Broker
-from wire.connection import PACKET_OVERHEAD, Connection, Delivery, Publication
+from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
 from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, Rejection, Result, utc_now
+from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)

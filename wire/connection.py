@@ -14,16 +14,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import logging
-import os
 import random
 import selectors
 import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Type
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -34,7 +32,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.broker import Broker
 from wire.errors import ConnectionRefused, DuplicateMember
-from wire.properties import PublishProperties
+from wire.packets import Delivery, Publication
+from wire.tcp import TcpLine
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +42,6 @@ MAX_BACKOFF = 30.0
 #: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
 DEFAULT_RECEIVE_MAXIMUM = 65535
 DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
-#: Room for the topic's length, packet id and properties that travel beside topic and payload.
-PACKET_OVERHEAD = 1024
 
 SESSION_TAKEN_OVER = 0x8E
 PACKET_TOO_LARGE = 0x95
@@ -56,45 +53,6 @@ _ADVICE = {
     0x87: "not authorised: wrong or missing user name or password (the user is named in --broker), "
     "or its ACL does not let this member in",
 }
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A message to publish at QoS 1. `on_puback` hears the reason code, in the network thread."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    user_properties: Sequence[Tuple[str, str]] = ()
-    correlation_data: Optional[bytes] = None
-    response_topic: Optional[str] = None
-    on_puback: Optional[Callable[[int], None]] = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the packet, at most."""
-        return len(self.payload) + len(self.topic.encode()) + PACKET_OVERHEAD
-
-    def properties(self) -> Optional[Properties]:
-        """What paho wants to be told besides topic and payload."""
-        if self.user_properties or self.correlation_data is not None or self.response_topic is not None:
-            return PublishProperties(self.user_properties, self.correlation_data, self.response_topic)
-        return None
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message as it came. `epoch` counts connections: an ack is only good on the one that delivered."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    mid: int
-    epoch: int
-    user_properties: Dict[str, str] = field(default_factory=dict)
-    response_topic: Optional[str] = None
-    correlation_data: Optional[bytes] = None
 
 
 class Connection:
@@ -360,7 +318,7 @@ class Connection:
             selector.register(self._wake_read, selectors.EVENT_READ)
             sock = self._client.socket()
             assert sock is not None
-            line = held.enter_context(_Line(sock.fileno()))
+            line = held.enter_context(TcpLine(sock.fileno()))
             selector.register(sock, selectors.EVENT_READ)
             wanted = selectors.EVENT_READ
             while self._client.socket() is not None:
@@ -562,27 +520,3 @@ class Connection:
 
     def _handle_unsuback(self, *_: Any) -> None:
         self.unsubscribed.set()
-
-
-class _Line:
-    """The TCP line below whatever paho has wrapped it in, for small messages that must not wait.
-
-    Nagle's algorithm holds a small packet back until the one before is acked, and the other side's kernel
-    acks up to 40 ms late. This side does neither; Mosquitto does the first, unless it is told
-    `set_tcp_nodelay true`.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=os.dup(fd))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._socket.close()
-
-    def ack_at_once(self) -> None:
-        """Have the kernel ack what comes next at once; it forgets that after a while (see tcp(7))."""
-        if hasattr(socket, "TCP_QUICKACK"):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

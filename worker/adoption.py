@@ -15,9 +15,10 @@ import time
 from typing import Callable, Optional, Sequence
 
 from wire.broker import Broker
-from wire.connection import Connection, Delivery, Publication
+from wire.connection import Connection
 from wire.errors import NanofleetError
 from wire.messages import WorkerStatus, utc_now
+from wire.packets import Delivery, Publication
 from wire.topics import Topics, client_id
 from worker.drain import Drain
 from worker.inbox import Inbox

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import Callable, List, Sequence
 
-from wire.connection import Connection, Publication
+from wire.connection import Connection
+from wire.packets import Publication
 from worker.inbox import Inbox
 
 #: rumqttd does not keep the order between subscriptions, but is silent once it has nothing left. In seconds.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Optional
 
 from pydantic import TypeAdapter, ValidationError
 
-from wire.connection import Delivery
 from wire.messages import (
     CAPTURED_AT_PROPERTY,
     FRAME_ID,
@@ -24,6 +23,7 @@ from wire.messages import (
     explain,
     utc_now,
 )
+from wire.packets import Delivery
 from worker.errors import EmptyPayload, Expired, InvalidEnvelope, PayloadTooLarge
 
 if TYPE_CHECKING:

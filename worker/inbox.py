@@ -8,8 +8,8 @@ from __future__ import annotations
 import collections
 from typing import Callable, Deque, Dict, List, Optional, Tuple
 
-from wire.connection import Delivery
 from wire.messages import FRAME_ID_PROPERTY
+from wire.packets import Delivery
 from worker.frame import Frame
 
 _Message = Tuple[str, Optional[str], bytes]

@@ -11,9 +11,9 @@ import time
 from typing import Callable, Optional, Tuple
 
 import wire
-from wire.connection import Delivery, Publication
 from wire.errors import DecodeError, DuplicateMember
 from wire.messages import Change, WorkerStatus, utc_now
+from wire.packets import Delivery, Publication
 from worker.control import Control
 from worker.lineup import Lineup
 from worker.peers import Peers

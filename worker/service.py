@@ -18,8 +18,9 @@ from typing import Callable, Iterator, List, Optional, Tuple, Union
 import wire
 from wire.broker import Broker
 from wire.choice import ModelChoice
-from wire.connection import Connection, Delivery
+from wire.connection import Connection
 from wire.messages import Rejection, Result, WorkerStatus
+from wire.packets import Delivery
 from wire.topics import client_id, is_id
 from worker.admission import Admission
 from worker.adoption import Adoption

@@ -16,8 +16,8 @@ from typing import Callable, Dict, List
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from wire.connection import Delivery, Publication
 from wire.messages import Candidate, Result, utc_now
+from wire.packets import Delivery, Publication
 from wire.properties import PublishProperties
 from wire.topics import Topics
 from worker.admission import Admission

@@ -28,7 +28,7 @@ from fleet.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
 from fleet.provision_settings import ProvisionSettings
 from tests.fleet.provisioned import provision
 from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
-from wire.connection import PACKET_OVERHEAD
+from wire.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
 from worker.metrics import Metrics, serve_metrics
 from worker.settings import WorkerSettings

@@ -27,7 +27,7 @@ from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT, Kind
 from tests.faults.hostile.messages import unanswered
 from tests.faults.hostile.mutations import mutate
 from tests.harness import Listener, WorkerProcess, wait_for
-from wire.connection import Delivery
+from wire.packets import Delivery
 from worker.frame import Frame
 
 SEED = 20

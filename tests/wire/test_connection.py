@@ -20,8 +20,9 @@ import pytest
 from tests.harness import Listener, Mosquitto, free_port, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
-from wire.connection import PACKET_OVERHEAD, Connection, Delivery, Publication
+from wire.connection import Connection
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
+from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 
 NEVER = threading.Event()
 

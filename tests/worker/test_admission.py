@@ -7,8 +7,8 @@ from typing import List
 
 import pytest
 
-from wire.connection import Delivery
 from wire.errors import SettingsError
+from wire.packets import Delivery
 from worker.admission import Admission
 from worker.attempts import Attempts
 from worker.errors import Poison

@@ -9,8 +9,8 @@ from typing import Any, Dict, Type
 
 import pytest
 
-from wire.connection import Delivery
 from wire.messages import utc_now
+from wire.packets import Delivery
 from worker.errors import EmptyPayload, Expired, FrameError, InvalidEnvelope, PayloadTooLarge
 from worker.frame import Frame
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.connection import Delivery
+from wire.packets import Delivery
 from worker.frame import Frame
 from worker.inbox import Inbox
 
