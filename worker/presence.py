@@ -104,12 +104,11 @@ class Presence:
             return change
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
 
-    def hear(self, delivery: Delivery, reconnected: bool) -> None:
+    def hear(self, delivery: Delivery) -> None:
         """Take note of a status.
 
         Args:
             delivery: it, or an empty payload where somebody has tidied up.
-            reconnected: whether this is not the worker's first connection.
 
         Raises:
             DuplicateMember: another worker has started under this id, later.
@@ -123,7 +122,7 @@ class Presence:
             return
         if delivery.topic == self.topic:
             # What stands there at the first connection is only what an earlier life of its own has left.
-            if reconnected or not delivery.retain:
+            if delivery.epoch > 1 or not delivery.retain:
                 self._look_for_twin(status)
         elif delivery.topic == self._settings.topics.worker(status.worker):
             self.peers.hear(status)

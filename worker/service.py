@@ -1,7 +1,7 @@
 """A worker's life: startup, serve, drain; and on the way, one frame's path.
 
 network thread        decoder processes    engine thread          network thread
-_receive ───────────> DecoderPool ───────> Inference ───────────> Outbox ── PUBACK ──> Inbox.settle
+Reception ──────────> DecoderPool ───────> Inference ───────────> Outbox ── PUBACK ──> Inbox.settle
 (Inbox.admit)         bytes -> pixels      Batcher -> Engine      publish              (ack, in order)
          └─ Serving: the model's own decoders and engine; Control swaps it between two frames
 """
@@ -21,14 +21,14 @@ from wire.choice import ModelChoice
 from wire.connection import Connection
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.packets import Delivery
-from wire.topics import client_id, is_id
+from wire.topics import client_id
 from worker.admission import Admission
 from worker.adoption import Adoption
 from worker.attempts import Attempts
 from worker.control import Control
-from worker.decoder import DecoderPool, Pixels
+from worker.decoder import Pixels
 from worker.drain import Drain
-from worker.engine import best_batch, open_model
+from worker.engine import best_batch
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.identity import claim_worker_id
@@ -39,7 +39,8 @@ from worker.metrics import Metrics, serve_metrics
 from worker.outbox import Answer, Outbox
 from worker.pacing import Pacing
 from worker.presence import Presence
-from worker.serving import Serving, Shadow, Work
+from worker.reception import Reception
+from worker.serving import Serving, Shadow, Work, open_serving
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog, notify
 
@@ -125,10 +126,7 @@ class Worker:
             change_to=self.lineup.change_to,
             report=self._report_change,
         )
-        self._templates = settings.templates
         self._inbox = Inbox(self._ack)
-        #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
-        self._most_unacked = 8 * settings.window
         self._adoption: Optional[Adoption] = None
         self._drain: Optional[Drain] = None
         self._stop = stop
@@ -147,6 +145,15 @@ class Worker:
             step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
             step_in=lambda: self.connection.subscribe(self.subscriptions),
         )
+        self.reception = Reception(
+            settings,
+            admission=self.admission,
+            presence=self.presence,
+            control=self.control,
+            pacing=self.pacing,
+            metrics=self.metrics,
+            reject=self._reject,
+        )
         self.inference = Inference(
             settings,
             worker_id,
@@ -160,38 +167,7 @@ class Worker:
     # --- startup ------------------------------------------------------------------------------------
 
     def _load(self, choice: ModelChoice) -> Serving:
-        """A model with its engine, warm, and its decoders, not yet started."""
-        settings = self.settings
-        model, engine = open_model(
-            choice,
-            engine=settings.engine,
-            device=settings.device,
-            max_batch=settings.max_batch,
-            weights_dir=settings.weights_dir,
-            stop=self._stop,
-        )
-        engine.warm_up()
-        log.info(
-            "%s (%s), %d classes, by %s on %s: %s",
-            model.name,
-            model.weights,
-            len(model.classes),
-            engine.name,
-            engine.device,
-            engine.why,
-        )
-        decoders: DecoderPool[Work] = DecoderPool(
-            model.preprocessing,
-            processes=settings.decoder_count,
-            slots=settings.at_work,
-            timeout=settings.decoder_timeout,
-            memory=settings.decoder_bytes,
-            max_pixels=settings.max_pixels,
-            exact=settings.decode == "exact",
-            on_done=self._decoded,
-            on_failure=self._fail,
-        )
-        return Serving(choice, model, engine, decoders)
+        return open_serving(choice, self.settings, self._stop, on_done=self._decoded, on_failure=self._fail)
 
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
@@ -290,7 +266,7 @@ class Worker:
             claim_interval=self.settings.status_interval,
             stop=self._stop,
             call=self._call,
-            receive=self._receive,
+            receive=self.reception.receive,
         )
         adoption.start()
         return adoption
@@ -301,28 +277,9 @@ class Worker:
     def _hear(self, delivery: Delivery) -> None:
         if self._drain and delivery.topic == self.topics.worker(self.worker_id):
             self._drain.hear_marker(delivery.payload)
-        elif self._drain and self._camera(delivery.topic):
+        elif self._drain and self.reception.camera(delivery.topic):
             self._drain.hear_frame()
-        self._receive(delivery, self._inbox)
-
-    def _receive(self, delivery: Delivery, inbox: Inbox) -> None:
-        camera = self._camera(delivery.topic)
-        if delivery.qos == 0 and (camera is None or self.admission.full or len(inbox) > self._most_unacked):
-            # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
-            self._receive_other(delivery)
-            return
-        frame = Frame.receive(delivery, camera or "")
-        if not inbox.admit(frame):
-            return
-        if camera is None:
-            inbox.settle(frame)  # its ack, too, has to wait for those before it
-            self._receive_other(delivery)
-            return
-        self.pacing.received()
-        try:
-            self.admission.submit(frame)
-        except FrameError as error:
-            self._reject(frame, error)
+        self.reception.receive(delivery, self._inbox)
 
     def _work(self, frame: Frame) -> None:
         try:
@@ -332,24 +289,6 @@ class Worker:
             self._reject(frame, error)
         else:
             self.lineup.submit(frame)
-
-    def _camera(self, topic: str) -> Optional[str]:
-        matches = (template.match(topic) for template in self._templates)
-        cameras = [match["camera"] for match in matches if match]
-        return cameras[0] if cameras and is_id(cameras[0]) else None
-
-    def _receive_other(self, delivery: Delivery) -> None:
-        if delivery.topic.startswith(self.topics.worker("")):
-            self.presence.hear(delivery, reconnected=self.connection.reconnects > 0)
-            self.pacing.check()
-        elif delivery.topic in self.control.topics:
-            self.control.receive(delivery.topic, delivery.payload)
-        elif self._camera(delivery.topic):
-            self.metrics.ignored.inc()
-            log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)
-        else:
-            self.metrics.ignored.inc()
-            log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
 
     def _more_to_come(self) -> bool:
         """On a CPU, which decoders and engine share, a full batch a moment later is the better use of it."""

@@ -7,16 +7,21 @@ one at a time └> Serving (former) ─> decoders, engine ──> its label, cou
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import List, NamedTuple, Optional, Union
+from typing import Callable, List, NamedTuple, Optional, Union
 
 from wire.choice import ModelChoice
-from worker.decoder import DecoderPool
-from worker.engine import Engine
+from worker.decoder import DecoderPool, Pixels
+from worker.engine import Engine, open_model
+from worker.errors import FrameError
 from worker.frame import Frame
 from worker.model import Model
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -131,3 +136,55 @@ class Work(NamedTuple):
 
     serving: Serving
     job: Job
+
+
+def open_serving(
+    choice: ModelChoice,
+    settings: WorkerSettings,
+    stop: threading.Event,
+    *,
+    on_done: Callable[[Work, Union[Pixels, FrameError]], None],
+    on_failure: Callable[[BaseException], None],
+) -> Serving:
+    """Load a model into its engine, warm, with decoders that are not started yet.
+
+    Args:
+        choice: which model.
+        settings: how it is to be served.
+        stop: set to give up waiting for an export.
+        on_done: gets what comes out of the decoders, in one of their threads.
+        on_failure: gets what ended such a thread.
+
+    Raises:
+        NanofleetError: as `worker.engine.open_model` raises it.
+    """
+    model, engine = open_model(
+        choice,
+        engine=settings.engine,
+        device=settings.device,
+        max_batch=settings.max_batch,
+        weights_dir=settings.weights_dir,
+        stop=stop,
+    )
+    engine.warm_up()
+    log.info(
+        "%s (%s), %d classes, by %s on %s: %s",
+        model.name,
+        model.weights,
+        len(model.classes),
+        engine.name,
+        engine.device,
+        engine.why,
+    )
+    decoders: DecoderPool[Work] = DecoderPool(
+        model.preprocessing,
+        processes=settings.decoder_count,
+        slots=settings.at_work,
+        timeout=settings.decoder_timeout,
+        memory=settings.decoder_bytes,
+        max_pixels=settings.max_pixels,
+        exact=settings.decode == "exact",
+        on_done=on_done,
+        on_failure=on_failure,
+    )
+    return Serving(choice, model, engine, decoders)

@@ -1,0 +1,107 @@
+"""Where what the connection brings goes: frames to work, statuses and commands to those who follow them.
+
+receive ──> frame ──> Inbox.admit ──> Admission        no camera, or too many at QoS 0 ──> counted, ignored
+       └──> status ──> Presence       └──> model command ──> Control
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Callable, Optional
+
+from wire.packets import Delivery
+from wire.topics import is_id
+from worker.admission import Admission
+from worker.control import Control
+from worker.errors import FrameError
+from worker.frame import Frame
+from worker.inbox import Inbox
+from worker.metrics import Metrics
+from worker.pacing import Pacing
+from worker.presence import Presence
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Reception:
+    """Tells deliveries apart. All calls come from the network thread."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        admission: Admission,
+        presence: Presence,
+        control: Control,
+        pacing: Pacing,
+        metrics: Metrics,
+        reject: Callable[[Frame, FrameError], None],
+    ) -> None:
+        """Args:
+        settings: the worker's.
+        admission: gets the frames.
+        presence: hears the statuses.
+        control: hears the model commands.
+        pacing: hears that a frame has come, and that others may have changed their pace.
+        metrics: hears of what is ignored.
+        reject: answers a frame that admission refuses.
+        """
+        self._topics = settings.topics
+        self._templates = settings.templates
+        #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
+        self._most_unacked = 8 * settings.window
+        self._admission = admission
+        self._presence = presence
+        self._control = control
+        self._pacing = pacing
+        self._metrics = metrics
+        self._reject = reject
+
+    def receive(self, delivery: Delivery, inbox: Inbox) -> None:
+        """Take in what a session has delivered.
+
+        Args:
+            delivery: it.
+            inbox: the session's frames in hand.
+
+        Raises:
+            DuplicateMember: it says that another worker has started under this id, later.
+        """
+        camera = self.camera(delivery.topic)
+        full = self._admission.full or len(inbox) > self._most_unacked
+        if delivery.qos == 0 and (camera is None or full):
+            # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
+            self._receive_other(delivery)
+            return
+        frame = Frame.receive(delivery, camera or "")
+        if not inbox.admit(frame):
+            return
+        if camera is None:
+            inbox.settle(frame)  # its ack, too, has to wait for those before it
+            self._receive_other(delivery)
+            return
+        self._pacing.received()
+        try:
+            self._admission.submit(frame)
+        except FrameError as error:
+            self._reject(frame, error)
+
+    def camera(self, topic: str) -> Optional[str]:
+        """Whose frames come on a topic; None if it is no frames topic, or names no valid camera."""
+        matches = (template.match(topic) for template in self._templates)
+        cameras = [match["camera"] for match in matches if match]
+        return cameras[0] if cameras and is_id(cameras[0]) else None
+
+    def _receive_other(self, delivery: Delivery) -> None:
+        if delivery.topic.startswith(self._topics.worker("")):
+            self._presence.hear(delivery)
+            self._pacing.check()
+        elif delivery.topic in self._control.topics:
+            self._control.receive(delivery.topic, delivery.payload)
+        elif self.camera(delivery.topic):
+            self._metrics.ignored.inc()
+            log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)
+        else:
+            self._metrics.ignored.inc()
+            log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
