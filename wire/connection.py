@@ -344,6 +344,8 @@ class Connection:
                     return
                 if not self.connected.is_set() and time.monotonic() > connack_due:
                     raise OSError(f"no CONNACK within {CONNACK_TIMEOUT:.0f} s")
+            if self._closing:
+                line.await_close()
 
     def _wake(self) -> None:
         self._wake_read.recv(4096)

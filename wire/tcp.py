@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
+
+#: Seconds in which the other side must have read what was sent and closed the connection.
+LINGER = 2.0
 
 
 class TcpLine:
@@ -28,3 +33,18 @@ class TcpLine:
         """Have the kernel ack what comes next at once; it forgets that after a while (see tcp(7))."""
         if hasattr(socket, "TCP_QUICKACK"):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def await_close(self) -> None:
+        """Send no more, and wait until the other side has read what was sent, and closes.
+
+        paho closes the socket behind its DISCONNECT at once. A kernel resets a connection that is closed with
+        bytes unread, or that hears more, and a broker that meets the reset reads nothing more: it would miss
+        the DISCONNECT and what was published just before it, publish the will, and keep the session.
+        """
+        deadline = time.monotonic() + LINGER
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._socket.recv(65536):
+                    return

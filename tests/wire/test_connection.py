@@ -6,9 +6,11 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -613,6 +615,35 @@ def test_the_will_is_published_only_when_it_should(
     loud = join(broker_url, will=will(root))
     loud.connection.close(send_will=True)
     assert reader.wait_heard(1)[0].payload == b"lost"
+
+
+def test_leaving_a_busy_broker_neither_publishes_the_will_nor_keeps_the_session(
+    mosquitto: Callable[..., Mosquitto],
+    root: str,
+    join: Callable[..., Member],
+    listen: Callable[..., Listener],
+) -> None:
+    """It reads what a member has said last only when the member has gone, and others have spoken before."""
+    broker = mosquitto("allow_anonymous true")
+    listener = listen(broker.url, f"{root}/will", f"{root}/last")
+    member = join(broker.url, f"{root}/others", will=will(root), session_expiry=100)
+    member.wait_subscribed()
+    assert broker.process
+    broker.process.send_signal(signal.SIGSTOP)
+    for _ in range(30):
+        listener.client.publish(f"{root}/others", b"", qos=0)
+    for _ in range(3):
+        member.connection.publish(Publication(f"{root}/last", b""))
+    closing = threading.Thread(target=lambda: member.connection.close(session_expiry=0))
+    closing.start()
+    time.sleep(0.3)  # by now the DISCONNECT has left
+    broker.process.send_signal(signal.SIGCONT)
+    closing.join()
+    wait_for(lambda: len(listener.on(f"{root}/last")) == 3, 10, "what was said last")
+    listener.publish(f"{root}/will", b"sentinel")
+    wait_for(lambda: listener.on(f"{root}/will"), 10)
+    assert [message.payload for message in listener.on(f"{root}/will")] == [b"sentinel"]
+    assert join(broker.url, client_id=member.connection.client_id).sessions == [False]
 
 
 def test_leaving_the_block_by_an_error_publishes_the_will(
