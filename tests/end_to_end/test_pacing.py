@@ -82,7 +82,7 @@ def test_the_fast_one_leaves_while_the_slow_one_is_aside(
     start_pair: Callable[..., Tuple[WorkerProcess, WorkerProcess, Listener]],
 ) -> None:
     """At no moment is nobody subscribed: a plain camera's frame would be lost."""
-    fast, slow, listener = start_pair("--max-batch", "33", "--max-delay", "4")
+    fast, slow, listener = start_pair("--max-batch", "33", "--max-delay", "2")
     for _ in range(2):  # its pace is known once it has answered
         publish(mosquitto_url, root, image, 8)
     camera = threading.Thread(target=publish, args=(mosquitto_url, root, image, 200, 64))
