@@ -88,6 +88,8 @@ def _run_classify(settings: Settings) -> int:
     from worker.settings import ClassifySettings
 
     assert isinstance(settings, ClassifySettings)
+    if not settings.json_:
+        logging.getLogger("worker").setLevel(logging.INFO)  # an export takes a while
     return classify(settings)
 
 
@@ -191,6 +193,9 @@ def _run_demo(settings: Settings) -> int:
 
     assert isinstance(settings, DemoSettings)
     _raise_on_ctrl_c()
+    # The demo's workers have a session of their own, and would live on without it.
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, lambda number, frame: sys.exit(128 + number))
     return demo(settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Callable, Dict, Tuple
 
@@ -15,10 +16,21 @@ WINDOW = 60.0
 
 def configure_logging(level: int) -> None:
     """Log to stderr, from this level on."""
-    handler = logging.StreamHandler()
+    handler = StderrHandler()
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level, handlers=[handler])
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the moment: a progress bar puts itself in its place, to stay below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            print(self.format(record), file=sys.stderr)
+        except Exception:  # noqa: BLE001 - as logging's own handlers do: a log must not end what it tells of
+            self.handleError(record)
 
 
 class PrintableFormatter(logging.Formatter):

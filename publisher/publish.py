@@ -9,6 +9,7 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Sequence
 
 from rich.console import Console
@@ -24,6 +25,9 @@ from wire.messages import Rejection, Result
 from wire.printable import printable
 
 log = logging.getLogger(__name__)
+
+#: Seconds to wait for a broker before frames go into the spool without one.
+PATIENCE = 3.0
 
 
 def publish(settings: PublishSettings) -> int:
@@ -56,7 +60,8 @@ def publish(settings: PublishSettings) -> int:
         stack.enter_context(publisher)
         stack.enter_context(report)
         _send(settings, images, publisher, report)
-        report.left = len(spool.kept) if spool else 0
+        if spool:
+            report.left, report.spool_folder = len(spool.kept), settings.spool_folder
     report.summarise()
     if report.interrupted and not settings.loop:
         return 130
@@ -65,8 +70,7 @@ def publish(settings: PublishSettings) -> int:
 
 def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publisher, report: Report) -> None:
     try:
-        publisher.connection.wait_connected(threading.Event())
-        if settings.max_side is None:
+        if _connected(settings, publisher) and settings.max_side is None:
             _check_sizes(images, publisher.max_payload)
         cameras = itertools.cycle(settings.camera)
         for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
@@ -85,6 +89,20 @@ def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publish
         report.interrupted = True
     except NoAnswers as error:
         report.gave_up = str(error)
+
+
+def _connected(settings: PublishSettings, publisher: Publisher) -> bool:
+    """Wait for the broker; with a spool only for a moment, because frames can be kept without one."""
+    enough = threading.Event()
+    patience = threading.Timer(PATIENCE, enough.set)
+    patience.daemon = True
+    if settings.spool:
+        patience.start()
+    connected = publisher.connection.wait_connected(enough)
+    patience.cancel()
+    if not connected:
+        log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
+    return connected
 
 
 def _check_sizes(images: Sequence[Image], limit: int) -> None:
@@ -122,8 +140,9 @@ class Report:
         self.interrupted = False
         #: Why nothing more was waited for, if that is so.
         self.gave_up = ""
-        #: Frames that stay in the spool.
+        #: Frames that stay in the spool, and where that is.
         self.left = 0
+        self.spool_folder: Optional[Path] = None
         self._show_answers = show_answers
         self._restored = restored
         self._sent = restored
@@ -136,7 +155,8 @@ class Report:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            # Of one console, so that on a terminal the answers go above the bar.
+            console=self._out if sys.stdout.isatty() else Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
@@ -216,4 +236,5 @@ class Report:
         self._out.print(line, markup=False)
         if self.left:
             because = f"{self.gave_up}: " if self.gave_up else ""
-            self._out.print(f"{because}{self.left} stay in the spool, for the next run", markup=False)
+            kept = f"{self.left} stay in the spool, for the next run: {self.spool_folder}"
+            self._out.print(because + kept, markup=False)

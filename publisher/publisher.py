@@ -314,6 +314,8 @@ class Publisher:
 
     def _accepted(self, sent: Sent, reason_code: int) -> None:
         sent.reason_code = reason_code
+        if reason_code == NO_SUBSCRIBERS and self._await_answers:
+            log.warning("no worker reads %s yet", self._topics.frames(sent.camera))
         if self._spool and sent.frame_id in self._waiting:
             if reason_code in (NO_SUBSCRIBERS, QUOTA_EXCEEDED):
                 self._send_later(sent, NOBODY_THERE)

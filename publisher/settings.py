@@ -22,9 +22,9 @@ class PublishSettings(BrokerSettings):
     nanofleet publish photos/ 'more/*.png' --camera door,garden --fps 5 --loop
     ffmpeg … -f image2pipe -frames 1 - | nanofleet publish - --camera door
 
-    A frame stays in the spool until its answer has come; what an earlier run left there is sent first. The
-    exit code is 0 only if every frame was answered (with --no-spool --no-wait: if the broker had somebody
-    to give each to).
+    A frame stays in the spool until its answer has come. What an earlier run left there is sent again, after
+    --resend-after where its answer may be waiting with the broker. The exit code is 0 only if every frame was
+    answered (with --no-spool --no-wait: if the broker had somebody to give each to).
     """
 
     sources: List[str] = Field(

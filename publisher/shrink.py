@@ -10,8 +10,10 @@ from wire.errors import SettingsError
 def shrink(content: bytes, max_side: int) -> bytes:
     """A JPEG of at most `max_side` pixels a side, upright; the same bytes if it already is that small.
 
+    The same bytes, too, if they are no image: the worker's rejection says what is wrong with them.
+
     Raises:
-        SettingsError: Pillow is missing, or these bytes are no image.
+        SettingsError: Pillow is missing.
     """
     try:
         from PIL import Image, ImageOps
@@ -23,8 +25,8 @@ def shrink(content: bytes, max_side: int) -> bytes:
                 return content
             image.draft("RGB", (max_side, max_side))
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SettingsError(f"--max-side: cannot read the image: {error}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return content
     upright.thumbnail((max_side, max_side))
     small = io.BytesIO()
     upright.save(small, "JPEG", quality=90)

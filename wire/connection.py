@@ -463,6 +463,8 @@ class Connection:
             )
         if not self._lost_because:
             hint = "" if self.connected.is_set() else " before CONNACK; is this the broker's MQTT port?"
+            if hint and self.broker.tls is not None:
+                hint += " Or does it ask for a client certificate (--cert-file, --key-file)?"
             self._lost_because = f"{reason}{hint}"
 
     def _handle_message(

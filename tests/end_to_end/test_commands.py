@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,32 @@ def test_demo_with_ones_own_images_and_keep(photos: Path, tmp_path: Path) -> Non
     assert "espresso" in text
     assert "Traceback" not in text
     assert nanofleet("demo", "--images", str(tmp_path / "none")).returncode == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_demo_that_is_ended_leaves_no_worker(tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+    command = [sys.executable, "-m", "fleet", "demo", "--keep", "--broker", "mqtt://127.0.0.1:1"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with log.open("wb") as output:
+        demo = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    mark = f"TMPDIR={tmp_path}".encode()
+
+    def its_processes() -> List[Path]:
+        return [p.parent for p in Path("/proc").glob("[0-9]*/environ") if mark in _content(p).split(b"\0")]
+
+    wait_for(lambda: len(its_processes()) > 1, 30, "a worker")
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(30) == 128 + signal.SIGTERM, log.read_text()
+    wait_for(lambda: not its_processes(), 10, "its workers are gone")
+    assert "Traceback" not in log.read_text()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 @embedded

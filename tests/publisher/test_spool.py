@@ -228,6 +228,23 @@ def test_no_wait_needs_no_spool(mosquitto_url: str, images: Path) -> None:
     assert "--no-wait needs --no-spool" in run.stderr
 
 
+def test_without_a_broker_frames_are_kept_for_when_there_is_one(
+    mosquitto: Callable[..., Mosquitto], root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    broker = mosquitto("allow_anonymous true")
+    broker.stop()
+    command = [sys.executable, "-m", "fleet", "publish", str(images), "--broker", broker.url, "--root", root]
+    with subprocess.Popen([*command, *spool], stdout=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: len(kept(tmp_path)) == 20, what="20 frames in the spool")
+        broker.start()
+        answerer = Answerer(broker.url, root)
+        output, _ = publisher.communicate(timeout=60)
+    answerer.close()
+    assert publisher.returncode == 0, output
+    assert "sent 20, answered 20, rejected 0, missing 0" in output
+    assert not kept(tmp_path)
+
+
 def test_ctrl_c_keeps_what_is_unanswered(
     mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
 ) -> None:
