@@ -20,6 +20,7 @@ from publisher.settings import PublishSettings
 from publisher.shrink import shrink
 from publisher.sources import Image, find_images
 from publisher.spool import Spool, SpoolFull
+from wire.connection import PACKET_TOO_LARGE
 from wire.errors import SettingsError
 from wire.messages import Rejection, Result
 from wire.printable import printable
@@ -146,7 +147,7 @@ class Report:
         self._show_answers = show_answers
         self._restored = restored
         self._sent = restored
-        self._not_taken = self._dropped = 0
+        self._not_taken = self._dropped = self._unreadable = 0
         self._answered = self._rejected = self._refused = self._undelivered = 0
         self._milliseconds: List[float] = []
         self._out = Console(highlight=False, soft_wrap=True)
@@ -191,8 +192,14 @@ class Report:
             label = f"rejected: {sent.answer.reason.value} ({sent.answer.detail})"
         elif sent.dropped:
             self._dropped += 1
+        elif sent.unreadable:
+            self._unreadable += 1
+            log.error("%s: lost from the spool: %s", sent.source, sent.unreadable)
         elif sent.refused:
             self._refused += 1
+            too_large = sent.reason_code == PACKET_TOO_LARGE
+            why = "it is larger than it takes" if too_large else f"reason code 0x{sent.reason_code:02x}"
+            log.warning("%s, camera %s: refused by the broker: %s", sent.source, sent.camera, why)
         elif sent.reason_code == 0:
             self._answered += 1
         else:
@@ -209,6 +216,7 @@ class Report:
     def summarise(self) -> None:
         """Print the counts, and the time from sending to answer."""
         done = self._answered + self._rejected + self._refused + self._undelivered + self._dropped
+        done += self._unreadable
         missing = self._sent - done
         if not self._show_answers:
             line = f"sent {self._sent}, taken by the broker {self._answered}"
@@ -224,10 +232,12 @@ class Report:
             line += f", {self._restored} of them from an earlier run"
         if self._dropped:
             line += f", dropped to make room {self._dropped}"
+        if self._unreadable:
+            line += f", lost from the spool {self._unreadable}"
         if self._not_taken:
             line += f", not taken because the spool was full {self._not_taken}"
         if self._refused:
-            line += f", refused by the broker {self._refused} (may this user write here?)"
+            line += f", refused by the broker {self._refused}"
         if len(self._milliseconds) > 1:
             cuts = statistics.quantiles(self._milliseconds, n=20, method="inclusive")
             line += f"; p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms"

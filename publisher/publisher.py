@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, Type, Union
 
-from publisher.spool import Spool, SpoolFull
+from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 SESSION_EXPIRY = 300
 #: The same for one with a spool, whose next run wants them.
 SPOOL_SESSION_EXPIRY = 86_400
-#: Seconds after which a frame goes out again that nobody was there to take, at first.
-NOBODY_THERE = 1.0
+#: Seconds after which a frame goes out again that nobody was there to take: at first, and at most. While
+#: those that are out wait, nothing else goes out: a fleet that returns must not wait long for them.
+NOBODY_THERE, NOBODY_THERE_AT_MOST = 1.0, 15.0
 MAX_DELAY = 600.0
 NO_SUBSCRIBERS = 0x10
 QUOTA_EXCEEDED = 0x97
@@ -61,6 +62,8 @@ class Sent:
     tries: int = 0
     #: The spool gave it up, to make room.
     dropped: bool = False
+    #: Why the spool could not read it, if so.
+    unreadable: str = ""
 
     @property
     def refused(self) -> bool:
@@ -224,6 +227,8 @@ class Publisher:
                 spool.put(sent.frame_id, sent.camera, sent.source, sent.captured_at, image)
                 return
             except SpoolFull as full:
+                if isinstance(full, LargerThanSpool):
+                    raise
                 if self._drop_oldest and self._give_up_oldest(spool):
                     continue
                 if paced or not self._waiting:
@@ -271,8 +276,15 @@ class Publisher:
             kept = self._spool.kept.get(sent.frame_id)
             if kept is None:  # answered, or dropped, meanwhile
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                self._publish(sent, self._spool.image(kept))
+            try:
+                image = self._spool.image(kept)
+            except OSError as error:  # removed by somebody, or a bad disk: the others go on
+                sent.unreadable = f"{kept.file}: {error.strerror or error}"
+                if isinstance(error, FileNotFoundError):
+                    self._spool.remove(sent.frame_id)
+                self._done(sent)
+                continue
+            self._publish(sent, image)
 
     def _next(self) -> Optional[Sent]:
         """The frame to send now, if there is one."""
@@ -291,8 +303,8 @@ class Publisher:
                 return sent
         return None
 
-    def _send_later(self, sent: Sent, first: float) -> None:
-        delay = min(first * 2 ** max(0, sent.tries - 1), MAX_DELAY)
+    def _send_later(self, sent: Sent, first: float, at_most: float = MAX_DELAY) -> None:
+        delay = min(first * 2 ** max(0, sent.tries - 1), at_most)
         with self._changed:
             heapq.heappush(self._resends, (time.monotonic() + delay, sent.frame_id))
 
@@ -318,7 +330,7 @@ class Publisher:
             log.warning("no worker reads %s yet", self._topics.frames(sent.camera))
         if self._spool and sent.frame_id in self._waiting:
             if reason_code in (NO_SUBSCRIBERS, QUOTA_EXCEEDED):
-                self._send_later(sent, NOBODY_THERE)
+                self._send_later(sent, NOBODY_THERE, NOBODY_THERE_AT_MOST)
                 return
             if not sent.refused:
                 self._send_later(sent, self._resend_after)

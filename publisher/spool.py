@@ -32,6 +32,10 @@ class SpoolFull(NanofleetError):
     """A frame was not taken: the spool has its size, or the disk no room."""
 
 
+class LargerThanSpool(SpoolFull):
+    """There would be no room for this frame in an empty spool either."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """A frame in the spool, without its image."""
@@ -111,6 +115,7 @@ class Spool:
 
         Raises:
             SpoolFull: it was not taken.
+            LargerThanSpool: nor would it be if the spool were empty.
         """
         header = {"frame_id": frame_id, "camera": camera, "source": source, "captured_at": captured_at}
         content = json.dumps(header).encode() + b"\n" + image
@@ -122,6 +127,10 @@ class Spool:
         return self._folder / f"{self._sequence:020d}-{frame_id}.frame"
 
     def _put(self, kept: Kept, content: bytes) -> Kept:
+        if len(content) > self._max_bytes:
+            raise LargerThanSpool(
+                f"{len(content):,} bytes, and the spool holds {self._max_bytes:,} (--spool-size)"
+            )
         if self._bytes + len(content) > self._max_bytes:
             raise SpoolFull(
                 f"the spool holds {self._bytes:,} bytes of at most {self._max_bytes:,} (--spool-size)"

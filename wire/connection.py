@@ -71,6 +71,7 @@ class Connection:
         on_lost: Callable[[], None] = lambda: None,
         on_failure: Callable[[BaseException], None] = lambda failure: None,
         subscriptions: Optional[Mapping[str, int]] = None,
+        subscribe_anew: bool = True,
         will: Optional[Publication] = None,
         will_delay: int = 0,
         session_expiry: int = 0,
@@ -88,6 +89,7 @@ class Connection:
             on_failure: hears what ended the thread, when nothing will be retried.
             subscriptions: topic filters with their QoS, 0 or 1. What comes at QoS 0 is not kept for a member
                 that is away.
+            subscribe_anew: whether to subscribe where the broker has no session of this member, too.
             will: published by the broker when this member vanishes.
             will_delay: seconds that the broker waits with it; a member that returns in time has not vanished.
             session_expiry: seconds for which the broker keeps the session of a vanished member.
@@ -111,6 +113,7 @@ class Connection:
         self._on_lost = on_lost
         self._on_failure = on_failure
         self._subscriptions = dict(subscriptions or {})
+        self._subscribe_anew = subscribe_anew
         #: Those that were left; the broker's session may still have them after a reconnect.
         self._left: Dict[str, int] = {}
         self._subscribing: Dict[int, List[str]] = {}
@@ -444,7 +447,8 @@ class Connection:
         self.epoch += 1
         self.connected.set()
         self._subscribing.clear()
-        self._send_subscribe(self._subscriptions)
+        if flags.session_present or self._subscribe_anew:
+            self._send_subscribe(self._subscriptions)
         if self._left:
             client.unsubscribe(list(self._left))
         self._on_connected(flags.session_present)

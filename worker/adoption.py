@@ -87,6 +87,8 @@ class Adoption:
             on_connected=self._connected,
             # The session has them; but rumqttd confirms only the end of what this connection has begun.
             subscriptions={**dict.fromkeys(subscriptions, 1), topics.worker(dead.worker): 1},
+            # Where the session is gone there is nothing to take over, and frames dealt to a new one are lost.
+            subscribe_anew=False,
             session_expiry=session_expiry,
             receive_maximum=window,
             reconnect=False,

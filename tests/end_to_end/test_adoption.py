@@ -109,3 +109,25 @@ def test_a_worker_that_left_in_good_order_is_not_adopted(
     wait_for(lambda: len(statuses(listener.messages)) > since + 10, 30, "five seconds of statuses")
     assert last_status(listener, first).state == "offline"
     assert not second.said("adopting")
+
+
+def test_adopting_a_session_that_is_gone_loses_no_frame(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    """Frames that were dealt to a session made anew would end with it."""
+    adopter = start_worker(mosquitto_url, *QUICK, "--window", "8")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    own = wait_for(lambda: last_status(listener, adopter), what="a status")
+    for n in range(8):
+        dead = own.model_copy(update={"worker": f"dead-{n}", "state": "lost"})
+        listener.publish(f"{root}/workers/dead-{n}", dead.encode(), retain=True)
+    sent = 0
+    while adopter.log.read_text().count("adopted dead-") < 8:
+        send(listener, root, range(sent, sent + 10))
+        sent += 10
+    wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == sent, 60, f"{sent} answers")
+    assert adopter.stop() == 0

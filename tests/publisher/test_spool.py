@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
+import publisher.publisher as publisher_module
+from publisher.publisher import Publisher
 from publisher.spool import Spool, SpoolFull
 from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.test_publish import Answerer
+from wire.broker import BrokerSettings
 from wire.errors import SettingsError
+from wire.topics import Topics
 
 
 def put(spool: Spool, name: str, image: bytes = b"image") -> None:
@@ -60,6 +65,60 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
         put(spool, "b", bytes(1000))
         assert spool.drop_oldest() is not None
         assert spool.drop_oldest() is None
+
+
+def test_a_frame_larger_than_the_spool_costs_no_other(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool, "--timeout", "1"]
+    policy = ["--spool-policy", "drop-oldest", "--spool-size", "50000"]
+    nanofleet("publish", str(images), *policy, *address)
+    assert len(kept(tmp_path)) == 20
+    (tmp_path / "panorama.jpg").write_bytes(bytes(50_000))
+    run = nanofleet("publish", str(tmp_path / "panorama.jpg"), *policy, *address)
+    assert run.returncode == 1
+    assert "bytes, and the spool holds 50,000 (--spool-size)" in run.stderr
+    assert len(kept(tmp_path)) == 20
+
+
+def test_a_fleet_that_returns_after_long_gets_frames_at_once(
+    mosquitto_url: str, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frames that are out hold the whole window, and nobody took them time and again."""
+    monkeypatch.setattr(publisher_module, "NOBODY_THERE", 0.1)
+    monkeypatch.setattr(publisher_module, "NOBODY_THERE_AT_MOST", 0.2)
+    broker = BrokerSettings(broker=mosquitto_url).open_broker()
+    with Spool(tmp_path, 10_000) as spool, Publisher(
+        broker, Topics(root), ["door"], window=2, timeout=60, spool=spool
+    ) as publisher:
+        publisher.connection.wait_connected(threading.Event())
+        sent = [publisher.send("door", b"image", "", paced=True) for _ in range(4)]
+        wait_for(lambda: sent[0].tries >= 12, 20, "doubled each time, the twelfth would come after minutes")
+        answerer = Answerer(mosquitto_url, root)
+        wait_for(lambda: all(each.answer for each in sent), 20, "four answers")
+    answerer.close()
+
+
+def test_frames_that_vanish_from_the_spool_or_cannot_be_read_hold_up_no_other(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    nanofleet("publish", str(images), "--timeout", "1", *address)
+    gone, damaged = kept(tmp_path)[:2]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), "--resend-after", "3", *address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: len(kept(tmp_path)) == 40, what="40 frames in the spool")
+        gone.unlink()
+        damaged.unlink()
+        damaged.mkdir()  # stands for a bad disk: it is there, and cannot be read
+        answerer = Answerer(mosquitto_url, root)
+        output, errors = publisher.communicate(timeout=60)
+    answerer.close()
+    assert publisher.returncode == 1
+    assert "sent 40, answered 38" in output
+    assert "lost from the spool 2" in output
+    assert "Is a directory" in errors
+    assert [file.is_dir() for file in kept(tmp_path)] == [True]
 
 
 def test_half_a_frame_is_none_and_a_strange_file_is_named(tmp_path: Path) -> None:
