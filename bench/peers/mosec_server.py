@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
@@ -15,13 +16,17 @@ from mosec import Server, Worker
 from numpy.typing import NDArray
 
 from bench.peers.fast import MAX_BATCH, decode, open_engine
-from worker.preprocessing import Preprocessing
-
-RECIPE = Preprocessing(256, 224)
+from wire.choice import ModelChoice
+from worker.exports import exported
 
 
 class Decode(Worker):
     """A JPEG, the request's body, to uint8 [crop, crop, 3]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model, _ = exported(ModelChoice(model=os.environ["MODEL"]), Path(os.environ["WEIGHTS_DIR"]))
+        self.recipe = model.preprocessing
 
     def deserialize(self, data: bytes) -> bytes:
         """The body is the image."""
@@ -29,7 +34,7 @@ class Decode(Worker):
 
     def forward(self, data: bytes) -> NDArray[np.uint8]:
         """Decode."""
-        return decode(data, RECIPE)
+        return decode(data, self.recipe)
 
 
 class Infer(Worker):
