@@ -304,7 +304,8 @@ class Publisher:
         return None
 
     def _send_later(self, sent: Sent, first: float, at_most: float = MAX_DELAY) -> None:
-        delay = min(first * 2 ** max(0, sent.tries - 1), at_most)
+        doublings = min(max(0, sent.tries - 1), 30)  # beyond, it is `at_most` anyway, and no float at last
+        delay = min(first * 2**doublings, at_most)
         with self._changed:
             heapq.heappush(self._resends, (time.monotonic() + delay, sent.frame_id))
 

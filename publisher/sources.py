@@ -24,8 +24,17 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes, without reading them."""
-        return self.path.stat().st_size if self.path else len(self.content)
+        """Bytes, without reading them.
+
+        Raises:
+            SettingsError: the file is gone.
+        """
+        if self.path is None:
+            return len(self.content)
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise SettingsError(f"{self.path}: {error.strerror}") from None
 
     def read(self) -> bytes:
         """The image's bytes.

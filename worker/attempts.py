@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import collections
 import mmap
+import os
 import struct
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Counter, Dict, List, Optional, Type
@@ -51,6 +53,8 @@ class Attempts:
         try:
             with self._path.open("a+b") as file:
                 file.truncate(size)
+                if sys.platform == "linux":  # a write to a hole kills the process where the disk is full
+                    os.posix_fallocate(file.fileno(), 0, size)
                 self._memory = mmap.mmap(file.fileno(), size)
         except OSError as error:
             raise SettingsError(f"--state-dir: {self._path}: {error.strerror or error}") from None
