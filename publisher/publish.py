@@ -94,13 +94,8 @@ def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publish
 
 def _connected(settings: PublishSettings, publisher: Publisher) -> bool:
     """Wait for the broker; with a spool only for a moment, because frames can be kept without one."""
-    enough = threading.Event()
-    patience = threading.Timer(PATIENCE, enough.set)
-    patience.daemon = True
-    if settings.spool:
-        patience.start()
-    connected = publisher.connection.wait_connected(enough)
-    patience.cancel()
+    patience = PATIENCE if settings.spool else float("inf")
+    connected = publisher.connection.wait_connected(threading.Event(), patience)
     if not connected:
         log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
     return connected
@@ -215,9 +210,8 @@ class Report:
 
     def summarise(self) -> None:
         """Print the counts, and the time from sending to answer."""
-        done = self._answered + self._rejected + self._refused + self._undelivered + self._dropped
-        done += self._unreadable
-        missing = self._sent - done
+        given_up = self._refused + self._undelivered + self._dropped + self._unreadable
+        missing = self._sent - self._answered - self._rejected - given_up
         if not self._show_answers:
             line = f"sent {self._sent}, taken by the broker {self._answered}"
             if self._undelivered:

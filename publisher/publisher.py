@@ -226,9 +226,9 @@ class Publisher:
             try:
                 spool.put(sent.frame_id, sent.camera, sent.source, sent.captured_at, image)
                 return
+            except LargerThanSpool:
+                raise
             except SpoolFull as full:
-                if isinstance(full, LargerThanSpool):
-                    raise
                 if self._drop_oldest and self._give_up_oldest(spool):
                     continue
                 if paced or not self._waiting:

@@ -148,14 +148,17 @@ class Connection:
     ) -> None:
         self.close(send_will=exc_type is not None)
 
-    def wait_connected(self, stop: threading.Event) -> bool:
-        """Wait until connected; False if `stop` was set first.
+    def wait_connected(self, stop: threading.Event, timeout: float = float("inf")) -> bool:
+        """Wait until connected; False if `stop` was set first, or so many seconds have passed.
 
         Raises:
             NanofleetError: the broker refused.
         """
+        deadline = time.monotonic() + timeout
         while not (self.connected.is_set() or stop.is_set()):
             self.check()
+            if time.monotonic() > deadline:
+                return False
             self.ended.wait(0.05)
         return not stop.is_set()
 

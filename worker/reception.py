@@ -69,8 +69,7 @@ class Reception:
             DuplicateMember: it says that another worker has started under this id, later.
         """
         camera = self.camera(delivery.topic)
-        full = self._admission.full or len(inbox) > self._most_unacked
-        if delivery.qos == 0 and (camera is None or full):
+        if delivery.qos == 0 and (camera is None or self._full(inbox)):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
             self._receive_other(delivery)
             return
@@ -86,6 +85,9 @@ class Reception:
             self._admission.submit(frame)
         except FrameError as error:
             self._reject(frame, error)
+
+    def _full(self, inbox: Inbox) -> bool:
+        return self._admission.full or len(inbox) > self._most_unacked
 
     def camera(self, topic: str) -> Optional[str]:
         """Whose frames come on a topic; None if it is no frames topic, or names no valid camera."""
