@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import threading
 import uuid
@@ -23,6 +24,8 @@ from types import TracebackType
 from typing import Dict, Optional, TextIO, Tuple, Type
 
 from wire.errors import NanofleetError, SettingsError
+
+log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_PUBLISHERS = 256
@@ -156,8 +159,16 @@ class Spool:
             kept = self.kept.pop(frame_id, None)
             if kept is not None:
                 self._bytes -= kept.size
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     kept.file.unlink()
+                except FileNotFoundError:
+                    pass
+                except OSError as error:  # a file system that has become read-only, say
+                    log.error(
+                        "%s: %s: it is done with, but stays, and the next run sends it again",
+                        kept.file,
+                        error.strerror,
+                    )
 
     def drop_oldest(self) -> Optional[Kept]:
         """Give the oldest frame up, to make room; None if there is none."""

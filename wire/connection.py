@@ -21,7 +21,7 @@ import ssl
 import threading
 import time
 from types import TracebackType
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Type
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -55,10 +55,23 @@ _ADVICE = {
 }
 
 
+class HandlerFailed(Exception):
+    """A handler raised an OSError, of a file of its own, say."""
+
+
+@contextlib.contextmanager
+def _not_the_lines() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+
+
 class Connection:
     """A connection as a context manager: entering starts the thread, leaving disconnects.
 
-    What happens is told to the callables given here, all of them in the network thread.
+    What happens is told to the callables given here, all of them in the network thread. What they raise ends
+    it, and is what `failure` holds; an OSError as a HandlerFailed, because it is no lost connection.
     """
 
     def __init__(
@@ -358,8 +371,9 @@ class Connection:
         self._woken = False
 
     def _run_posted(self) -> None:
-        for _ in range(len(self._posted)):
-            self._posted.popleft()()
+        with _not_the_lines():
+            for _ in range(len(self._posted)):
+                self._posted.popleft()()
         self._pump()
 
     def _pause(self, seconds: float) -> None:
@@ -396,7 +410,8 @@ class Connection:
             self.maximum_packet_size,
         )
         if publication.on_puback:
-            publication.on_puback(PACKET_TOO_LARGE)
+            with _not_the_lines():
+                publication.on_puback(PACKET_TOO_LARGE)
 
     def _unsubscribe(self, topics: Sequence[str]) -> None:
         self._left.update({topic: self._subscriptions.pop(topic, 1) for topic in topics})
@@ -454,7 +469,8 @@ class Connection:
             self._send_subscribe(self._subscriptions)
         if self._left:
             client.unsubscribe(list(self._left))
-        self._on_connected(flags.session_present)
+        with _not_the_lines():
+            self._on_connected(flags.session_present)
 
     def _handle_disconnect(
         self,
@@ -488,19 +504,19 @@ class Connection:
                 client.ack(message.mid, message.qos)
             return
         properties = message.properties
-        self._on_delivery(
-            Delivery(
-                topic=topic,
-                payload=bytes(message.payload),
-                qos=message.qos,
-                retain=message.retain,
-                mid=message.mid,
-                epoch=self.epoch,
-                user_properties=dict(getattr(properties, "UserProperty", ())),
-                response_topic=getattr(properties, "ResponseTopic", None),
-                correlation_data=getattr(properties, "CorrelationData", None),
-            )
+        delivery = Delivery(
+            topic=topic,
+            payload=bytes(message.payload),
+            qos=message.qos,
+            retain=message.retain,
+            mid=message.mid,
+            epoch=self.epoch,
+            user_properties=dict(getattr(properties, "UserProperty", ())),
+            response_topic=getattr(properties, "ResponseTopic", None),
+            correlation_data=getattr(properties, "CorrelationData", None),
         )
+        with _not_the_lines():
+            self._on_delivery(delivery)
 
     def _handle_puback(
         self,
@@ -512,7 +528,8 @@ class Connection:
     ) -> None:
         publication = self._in_flight.pop(mid)
         if publication.on_puback:
-            publication.on_puback(reason.value)
+            with _not_the_lines():
+                publication.on_puback(reason.value)
         self._pump()
 
     def _handle_suback(

@@ -59,6 +59,7 @@ class Reason(str, Enum):
     IMAGE_TOO_LARGE = "image_too_large"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMEOUT = "decoder_timeout"
+    NOT_A_NUMBER = "not_a_number"
     POISON = "poison"
 
 

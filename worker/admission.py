@@ -11,7 +11,8 @@ import contextlib
 import logging
 import shutil
 from pathlib import Path
-from typing import Callable, Deque, Dict, Set
+from types import TracebackType
+from typing import Callable, Deque, Dict, Optional, Set, Type
 
 from worker.attempts import MAX_DEATHS, Attempts
 from worker.errors import Poison
@@ -75,8 +76,13 @@ class Admission:
         self._folder.mkdir()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._attempts.__exit__(None, None, None)
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._attempts.__exit__(exc_type, exc, traceback)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

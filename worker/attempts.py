@@ -4,6 +4,8 @@ A file, mapped into memory, holds the frames at work. What stands in it when the
 it died with: suspects. A suspect that is delivered again runs alone, so that if the worker dies once more
 the file says with which one. That one is not tried a third time.
 
+A worker that ends for a reason that is no frame's, told to leave before it has answered, say, has not died.
+
 The file is not flushed to the disk: a process that dies leaves its mapped pages to the kernel, and a power
 cut is no frame's fault.
 """
@@ -19,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Counter, Dict, List, Optional, Type
 
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from worker.frame import Frame
 
 #: A frame's key, and how many times it was put to work without an end.
@@ -73,6 +75,9 @@ class Attempts:
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        if not _is_death(exc):
+            for key, slot in self._slots.items():
+                self._write(slot, key, self._deaths.get(key, 0))
         self._memory.close()
 
     def deaths(self, frame: Frame) -> int:
@@ -107,3 +112,10 @@ class Attempts:
 
     def _write(self, slot: int, key: bytes, deaths: int) -> None:
         _RECORD.pack_into(self._memory, slot * _RECORD.size, key, min(deaths, 255))
+
+
+def _is_death(exc: Optional[BaseException]) -> bool:
+    """Whether what ends the worker may be a frame's doing: a defect, or a part that stalled."""
+    if isinstance(exc, NanofleetError):
+        return exc.ends_process
+    return isinstance(exc, Exception)

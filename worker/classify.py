@@ -12,6 +12,7 @@ import numpy as np
 
 from worker.decoding import Undecodable, decode
 from worker.engine import Engine, open_model, top_k
+from worker.errors import NotANumber
 from worker.model import Model
 from worker.settings import ClassifySettings
 
@@ -45,7 +46,7 @@ def classify(settings: ClassifySettings) -> int:
     for path in settings.images:
         try:
             answer = _classify_file(path, model, engine, settings)
-        except (OSError, Undecodable) as error:
+        except (OSError, Undecodable, NotANumber) as error:
             exit_code = 1
             answer = _failure(path, error)
             print(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
@@ -56,9 +57,11 @@ def classify(settings: ClassifySettings) -> int:
     return exit_code
 
 
-def _failure(path: Path, error: Union[OSError, Undecodable]) -> Dict[str, Any]:
+def _failure(path: Path, error: Union[OSError, Undecodable, NotANumber]) -> Dict[str, Any]:
     if isinstance(error, Undecodable):
         return {"image": str(path), "error": error.reason, "detail": error.detail}
+    if isinstance(error, NotANumber):
+        return {"image": str(path), "error": error.reason.value, "detail": str(error)}
     return {"image": str(path), "error": "unreadable", "detail": error.strerror or str(error)}
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from worker.errors import NotANumber
 from worker.labelling import relabelled
 from worker.model import Model
 
@@ -59,7 +60,8 @@ class Engine(Protocol):
             batch: uint8 [N, crop, crop, 3], RGB, 1 <= N <= max_batch, not normalised.
 
         Returns:
-            float32 [N, classes], probabilities: each row sums to 1.
+            float32 [N, classes], probabilities: each row sums to 1, unless the model has answered that image
+            with something else than numbers.
 
         Raises:
             RuntimeError: the device failed, or ran out of memory.
@@ -213,6 +215,11 @@ def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]
     """The k most probable classes of float32 [classes], best first: (index, probability).
 
     All classes, if there are fewer than k; of equal ones, the lower index comes first.
+
+    Raises:
+        NotANumber: the model has answered with NaN or infinity.
     """
+    if not np.isfinite(probabilities).all():
+        raise NotANumber("the model answers this image with NaN or infinity, not with probabilities")
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [(int(index), float(probabilities[index])) for index in best]

@@ -10,6 +10,7 @@
     ├── ImageTooLarge               image_too_large
     ├── DecoderCrashed              decoder_crashed
     ├── DecoderTimeout              decoder_timeout
+    ├── NotANumber                  not_a_number
     └── Poison                      poison
 
 The text of a FrameError becomes the Rejection's detail. Everything else that is raised on a frame's
@@ -82,6 +83,12 @@ class DecoderTimeout(FrameError):
     """The decoder process took longer than it may."""
 
     reason = Reason.DECODER_TIMEOUT
+
+
+class NotANumber(FrameError):
+    """The model's answer to this image is no probability: it divides by zero, or overflows."""
+
+    reason = Reason.NOT_A_NUMBER
 
 
 class Poison(FrameError):

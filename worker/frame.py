@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from pydantic import TypeAdapter, ValidationError
 
+from wire.errors import NanofleetError
 from wire.messages import (
     CAPTURED_AT_PROPERTY,
     FRAME_ID,
@@ -88,11 +89,17 @@ class Frame:
         """Have the payload in memory again, if it was put aside.
 
         Raises:
-            OSError: the file is gone.
+            NanofleetError: the file is gone, or cannot be read.
         """
         if self._kept_in is not None:
-            self.delivery = replace(self.delivery, payload=self._kept_in.read_bytes())
-            self._kept_in.unlink()
+            try:
+                self.delivery = replace(self.delivery, payload=self._kept_in.read_bytes())
+                self._kept_in.unlink()
+            except OSError as error:
+                raise NanofleetError(
+                    f"{self._kept_in}: {error.strerror or error}: a frame waited in it for its turn. "
+                    "The broker still has it, with all in hand, and delivers them at the next start"
+                ) from error
             self._kept_in = None
 
     def digest(self) -> bytes:

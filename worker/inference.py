@@ -11,13 +11,12 @@ import time
 from typing import Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wire.messages import Candidate, Result, utc_now
 from worker.batcher import Batcher
 from worker.decoder import Pixels
 from worker.engine import top_k
-from worker.errors import FrameError
+from worker.errors import FrameError, NotANumber
 from worker.frame import Frame
 from worker.metrics import Metrics
 from worker.model import Model
@@ -45,7 +44,7 @@ class Inference:
         metrics: hears of batches and stages.
         more_to_come: whether a batch does well to wait for frames that are being decoded.
         on_results: gets the Results of a batch; in one of the engine's threads, as the next two.
-        on_reject: gets what has become too old meanwhile.
+        on_reject: gets what has become too old meanwhile, and what the model has no answer to.
         on_failure: gets what ended a thread, if anything but `running`'s end did.
         """
         self._settings = settings
@@ -127,8 +126,13 @@ class Inference:
         self._metrics.batch.observe(len(batch))
         results = []
         for (job, pixels), row in zip(batch, probabilities):
+            try:
+                best = top_k(row, self._settings.top_k)
+            except NotANumber as error:
+                self._on_reject(Work(serving, job), error)
+                continue
             serving.done()
-            if _counts_only(job, serving.model, row):
+            if _counts_only(job, serving.model, best[0][0]):
                 continue
             assert isinstance(job, Frame)
             queued = began - job.received - pixels.decode_ms / 1000
@@ -136,7 +140,7 @@ class Inference:
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
             timings["total"] = time.perf_counter() - job.received
-            results.append((job, self._result(job, serving.model, pixels, row, timings, len(batch))))
+            results.append((job, self._result(job, serving.model, pixels, best, timings, len(batch))))
         self._on_results(results)
 
     @contextlib.contextmanager
@@ -153,13 +157,13 @@ class Inference:
         frame: Frame,
         model: Model,
         pixels: Pixels,
-        probabilities: NDArray[np.float32],
+        best: List[Tuple[int, float]],
         timings: Dict[str, float],
         batch_size: int,
     ) -> Result:
         top = tuple(
             Candidate(label=model.classes[index], index=index, confidence=confidence)
-            for index, confidence in top_k(probabilities, self._settings.top_k)
+            for index, confidence in best
         )
         return Result(
             frame_id=frame.frame_id,
@@ -181,9 +185,9 @@ class Inference:
         )
 
 
-def _counts_only(job: Job, model: Model, row: NDArray[np.float32]) -> bool:
+def _counts_only(job: Job, model: Model, index: int) -> bool:
     """Tell a comparison the label, where there is one; whether that was all, as for a frame's second way."""
     shadow = job if isinstance(job, Shadow) else job.shadow
     if shadow is not None:
-        shadow.hear(model.classes[int(row.argmax())])
+        shadow.hear(model.classes[index])
     return isinstance(job, Shadow)

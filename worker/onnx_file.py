@@ -142,10 +142,12 @@ class OnnxFileEngine:
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""
         scores = self._scores(self._run(batch))
-        if self._are_probabilities:
-            return scores
-        exponents = np.exp(scores - scores.max(1, keepdims=True))
-        probabilities: NDArray[np.float32] = exponents / exponents.sum(1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # an image that the file answers with NaN keeps it
+            if self._are_probabilities:
+                shares = scores.clip(0)  # reduced precision is off by a little
+            else:
+                shares = np.exp(scores - scores.max(1, keepdims=True))
+            probabilities: NDArray[np.float32] = shares / shares.sum(1, keepdims=True)
         return probabilities
 
     def _scores(self, outputs: List[NDArray[Any]]) -> NDArray[np.float32]:

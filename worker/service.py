@@ -87,14 +87,17 @@ def run(settings: WorkerSettings) -> int:
 
 @contextlib.contextmanager
 def _stop_signals(stop: threading.Event) -> Iterator[None]:
-    """The first SIGTERM or Ctrl-C sets an event; the second raises KeyboardInterrupt."""
+    """The first SIGTERM, Ctrl-C or end of the terminal sets an event; the second raises KeyboardInterrupt."""
 
     def handle(signum: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    previous = [(s, signal.signal(s, handle)) for s in (signal.SIGTERM, signal.SIGINT)]
+    heeded = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
+        heeded.append(signal.SIGHUP)
+    previous = [(signum, signal.signal(signum, handle)) for signum in heeded]
     try:
         yield
     finally:
@@ -413,7 +416,8 @@ class Worker:
         """Take nothing new, answer what is in hand and what the broker still hands over, leave for good.
 
         Returns:
-            0, or 1 if frames were left: those stay in the session, for the next worker of this id.
+            0, or 1 if frames were left: those stay in the session, for the next worker of this id. So do
+            those that come to it, if the broker could not be told to deal it no more.
         """
         deadline = time.monotonic() + self.settings.drain_timeout
         if self._adoption is not None:
@@ -421,6 +425,8 @@ class Worker:
         self.presence.state = "draining"
         notify("STOPPING=1")
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
+        if self._broker_is_away():
+            log.info("waiting for the broker, %g s at most", self.settings.drain_timeout)
         self.connection.call(self.pacing.leave)
         self.connection.call(self._publish_status)
         self._wait_for_a_taker()
@@ -433,7 +439,10 @@ class Worker:
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
             if time.monotonic() > deadline:
-                log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
+                if self._broker_is_away():
+                    log.warning("the broker is away: it deals frames to this worker until the next start")
+                else:
+                    log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
                 self.connection.close(send_will=True)
                 return 1
             time.sleep(0.02)
@@ -449,7 +458,10 @@ class Worker:
             time.sleep(0.02)
 
     def _drained(self) -> bool:
-        if not self.connection.connected.is_set():
-            return len(self._inbox) == 0  # what the broker holds stays in the session, for the next start
         assert self._drain is not None
-        return self._drain.finished()
+        never_connected = not self.connection.epoch
+        return never_connected or (self._online and self._drain.finished())
+
+    def _broker_is_away(self) -> bool:
+        """Whether the session, still subscribed, has to be ended, and the broker is not there for that."""
+        return self.connection.epoch > 0 and not self._online

@@ -57,6 +57,11 @@ class Proxy:
         """What waited passes."""
         self._whole.set()
 
+    def hang_up(self) -> None:
+        """Both ends hear that their connections are lost."""
+        for line in self._lines:
+            line.close()
+
     def strand(self) -> None:
         """The connections of this moment are dead without a word, for good: what a router that forgets does.
 

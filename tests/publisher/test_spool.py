@@ -53,6 +53,19 @@ def test_two_publishers_have_a_spool_each_and_the_next_gathers_both(tmp_path: Pa
         assert sorted(both.kept) == ["a", "b"]
 
 
+def test_a_frame_that_cannot_be_removed_is_told_and_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Spool(tmp_path, 10_000) as spool:
+        put(spool, "a")
+        file = spool.kept["a"].file
+        file.unlink()
+        file.mkdir()  # stands for a file system that has become read-only
+        spool.remove("a")
+        assert not spool.kept
+    assert f"{file}: Is a directory: it is done with, but stays" in caplog.text
+
+
 def test_its_size_is_bounded(tmp_path: Path) -> None:
     with Spool(tmp_path, 2000) as spool:
         put(spool, "a", bytes(1000))

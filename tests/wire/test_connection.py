@@ -22,7 +22,7 @@ import pytest
 from tests.harness import Listener, Mosquitto, free_port, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
-from wire.connection import Connection
+from wire.connection import Connection, HandlerFailed
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 
@@ -598,6 +598,24 @@ def test_a_posted_function_that_raises_does_so_too(mosquitto_url: str, join: Cal
     member.connection.call(lambda: [][0])
     assert member.connection.ended.wait(10)
     assert isinstance(member.connection.failure, IndexError)
+
+
+@pytest.mark.parametrize("where", ["delivery", "posted", "puback"])
+def test_a_file_that_a_handler_misses_is_no_lost_connection(
+    where: str, mosquitto_url: str, root: str, join: Callable[..., Member]
+) -> None:
+    def fail(*_: Any) -> None:
+        (Path("/proc/self") / root).read_bytes()
+
+    member = join(mosquitto_url, f"{root}/#", on_delivery=fail)
+    if where == "posted":
+        member.connection.call(fail)
+    else:
+        topic = f"{root}/a" if where == "delivery" else "elsewhere"
+        member.connection.publish(Publication(topic, b"x", on_puback=fail if where == "puback" else None))
+    assert member.connection.ended.wait(10)
+    assert isinstance(member.connection.failure, HandlerFailed)
+    assert root in str(member.connection.failure)
 
 
 def will(root: str) -> Publication:

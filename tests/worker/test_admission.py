@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
 
-from wire.errors import SettingsError
+from wire.errors import DuplicateMember, NanofleetError, SettingsError
 from wire.packets import Delivery
 from worker.admission import Admission
 from worker.attempts import Attempts
 from worker.errors import Poison
 from worker.frame import Frame
+from worker.watchdog import Stalled
 
 
 def frame(name: str, camera: str = "door") -> Frame:
@@ -39,6 +40,10 @@ class Life:
         for each in frames:
             self.admission.submit(each)
         return frames
+
+    def leave(self, cause: Optional[BaseException] = None) -> None:
+        """End otherwise than by a death."""
+        self.admission.__exit__(type(cause) if cause else None, cause, None)
 
     def done(self, *frames: Frame) -> None:
         for each in frames:
@@ -117,6 +122,47 @@ def test_two_copies_of_a_frame_are_no_death(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--state-dir"):
         Life(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("cause", [None, KeyboardInterrupt(), DuplicateMember("a twin")])
+def test_who_leaves_before_the_frames_are_done_has_not_died_with_them(
+    tmp_path: Path, cause: Optional[BaseException]
+) -> None:
+    for _ in range(3):
+        life = Life(tmp_path)
+        life.take("a", "b")
+        assert names(life.working) == ["a", "b"]
+        life.leave(cause)
+
+
+@pytest.mark.parametrize("cause", [MemoryError(), Stalled("the engine")])
+def test_what_a_frame_may_have_done_is_a_death(tmp_path: Path, cause: BaseException) -> None:
+    life = Life(tmp_path)
+    life.take("a", "b")
+    life.leave(cause)
+    life = Life(tmp_path)
+    life.take("a", "b")
+    assert names(life.working) == ["a"]
+
+
+def test_leaving_does_not_clear_a_suspect(tmp_path: Path) -> None:
+    Life(tmp_path).take("bad")
+    life = Life(tmp_path)
+    life.take("bad")
+    life.leave(KeyboardInterrupt())
+    Life(tmp_path).take("bad")
+    with pytest.raises(Poison, match="died 2 times"):
+        Life(tmp_path).take("bad")
+
+
+@pytest.mark.usefixtures("nothing_to_spare")
+def test_a_frame_put_aside_that_is_gone_is_named(tmp_path: Path) -> None:
+    life = Life(tmp_path, window=1)
+    first, _ = life.take("a", "b")
+    (waiting,) = (tmp_path / "waiting").iterdir()
+    waiting.unlink()
+    with pytest.raises(NanofleetError, match=f"{waiting}: No such file.*delivers them at the next start"):
+        life.done(first)
 
 
 @pytest.mark.usefixtures("nothing_to_spare")
@@ -208,5 +254,5 @@ def test_what_a_killed_life_put_aside_is_removed(tmp_path: Path) -> None:
     Life(tmp_path, window=1).take("a", "b", "c")
     life = Life(tmp_path, window=1)
     assert list((tmp_path / "waiting").iterdir()) == []
-    life.admission.__exit__()
+    life.leave()
     assert not (tmp_path / "waiting").exists()

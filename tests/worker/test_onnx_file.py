@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+from tests.harness import Listener, WorkerProcess, wait_for
 from tests.worker.photos import crops
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.messages import Reason, Rejection
+from worker.classify import classify
 from worker.engine import Engine, open_model
 from worker.model import Model
 from worker.preprocessing import Preprocessing
+from worker.settings import ClassifySettings
 
 SIDE = 48
 CLASSES = ("blue", "green", "red")
@@ -137,6 +143,55 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
     model, engine = open_file(path, None)
     assert model.classes[504] == "coffee mug"
     np.testing.assert_allclose(engine.infer(np.zeros((2, SIDE, SIDE, 3), np.uint8)).sum(1), 1, atol=1e-5)
+
+
+class Standardised(torch.nn.Module):
+    """Divides by the spread of the image: by nothing, if that has one colour."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        centred = images - images.mean((1, 2, 3), keepdim=True)
+        return Colours()(centred / centred.pow(2).mean((1, 2, 3), keepdim=True).sqrt())
+
+
+@pytest.fixture
+def standardised(tmp_path: Path, labels: Path) -> Path:
+    path = tmp_path / "standardised.onnx"
+    write(path, Standardised(), torch.rand(2, 3, SIDE, SIDE))
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "night.png")
+    return path
+
+
+NIGHT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+def test_an_answer_of_nan_is_told(
+    standardised: Path, labels: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = [standardised.with_name("night.png"), photos / "coffee.png"]
+    settings = ClassifySettings(model=str(standardised), labels=labels, images=images, json_=True, **NIGHT)
+    assert classify(settings) == 1
+    night, coffee = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert night["error"] == "not_a_number"
+    assert coffee["label"] in CLASSES
+
+
+def test_a_worker_rejects_such_a_frame_and_goes_on(
+    standardised: Path,
+    labels: Path,
+    photos: Path,
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    recipe = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
+    start_worker(mosquitto_url, "--model", str(standardised), "--labels", str(labels), *recipe)
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    for image in (standardised.with_name("night.png"), photos / "coffee.png"):
+        listener.publish(f"{root}/frames/door", image.read_bytes())
+    wait_for(lambda: len(listener.messages) == 2, what="two answers")
+    (rejection,) = listener.on(f"{root}/rejects/")
+    assert Rejection.decode(rejection.payload).reason is Reason.NOT_A_NUMBER
 
 
 def test_a_pinned_hash(labels: Path, tmp_path: Path) -> None:
