@@ -209,9 +209,10 @@ def _use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> i
         if fleet.statuses[name].accepts_control and fleet.topics.model_command(name) not in fleet.commands
     ]
     if len(free) < settings.canary:
+        others = len(fleet.online()) - len(free)
         raise NanofleetError(
-            f"--canary {settings.canary}: only {len(free)} of {len(fleet.online())} workers online can be "
-            "tried on (the others have --ignore-control or a command of their own)"
+            f"--canary {settings.canary}: {len(fleet.online())} workers are online"
+            + (f", and {others} of them have --ignore-control or a command of their own" if others else "")
         )
     canaries = free[: settings.canary]
     before = Observed()

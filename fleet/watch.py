@@ -16,7 +16,7 @@ from wire.messages import Rejection, Result, WorkerStatus
 from wire.packets import Delivery, Publication
 from wire.topics import Topics
 
-#: Retained messages follow the subscription at once; after so many seconds without one, all have come.
+#: Retained messages follow the SUBACK at once; after so many seconds without one, all have come.
 QUIET = 0.5
 
 
@@ -52,6 +52,7 @@ class Fleet:
         """
         self.connection.__enter__()
         self.connection.wait_connected(threading.Event())
+        self.wait_for(self.connection.subscribed.is_set, float("inf"))
         self._last = time.monotonic()
         while time.monotonic() - self._last < QUIET:
             self.connection.check()

@@ -316,8 +316,10 @@ class Publisher:
             return
         if not self.connection.reconnects:
             # Answers of the last run may be waiting in the session; without it, there are none.
+            # Half of the time-out is left for answers to what goes out again.
+            after = min(self._resend_after, self._timeout / 2) if session_present else 0.0
             for sent in self.restored:
-                self._send_later(sent, self._resend_after if session_present else 0.0)
+                self._send_later(sent, after)
         elif not session_present:
             log.warning("the broker has lost its state: what is unanswered is sent again")
             with self._changed:

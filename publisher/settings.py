@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -23,8 +24,9 @@ class PublishSettings(BrokerSettings):
     ffmpeg … -f image2pipe -frames 1 - | nanofleet publish - --camera door
 
     A frame stays in the spool until its answer has come. What an earlier run left there is sent again, after
-    --resend-after where its answer may be waiting with the broker. The exit code is 0 only if every frame was
-    answered (with --no-spool --no-wait: if the broker had somebody to give each to).
+    --resend-after (half of --timeout, at most) where its answer may be waiting with the broker. The
+    exit code is 0 only if every frame was answered (with --no-spool --no-wait: if the broker had somebody to
+    give each to).
     """
 
     sources: List[str] = Field(
@@ -91,4 +93,6 @@ class PublishSettings(BrokerSettings):
     @property
     def spool_folder(self) -> Path:
         """The spools for this broker and root: a frame must not go to another fleet."""
-        return self.spool_dir / re.sub(r"[^A-Za-z0-9.-]+", "-", f"{self.open_broker()}-{self.root}")
+        fleet = f"{self.open_broker()}-{self.root}"
+        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", fleet)  # as it is of others: site_1 and site-1
+        return self.spool_dir / f"{readable}-{hashlib.blake2b(fleet.encode(), digest_size=4).hexdigest()}"

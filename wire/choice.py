@@ -17,7 +17,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _split(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
+    values = value.split(",") if isinstance(value, str) else value
+    if isinstance(values, (list, tuple)) and len(values) != 3:
+        raise ValueError(f"three numbers, for red, green and blue, not {len(values)}")
+    return values
 
 
 #: Of red, green and blue: `--mean 0.5,0.5,0.5`, or a list of three in a file.

@@ -115,6 +115,8 @@ class Connection:
         self.failure: Optional[BaseException] = None
         self.connected = threading.Event()
         self.ended = threading.Event()
+        #: The broker has confirmed what was subscribed to.
+        self.subscribed = threading.Event()
         self.unsubscribed = threading.Event()
         self.reconnects = 0
         self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
@@ -465,6 +467,7 @@ class Connection:
         self.epoch += 1
         self.connected.set()
         self._subscribing.clear()
+        self.subscribed.clear()
         if flags.session_present or self._subscribe_anew:
             self._send_subscribe(self._subscriptions)
         if self._left:
@@ -545,6 +548,8 @@ class Connection:
             raise ConnectionRefused(
                 f"{self.broker} does not let this member read {', '.join(refused)}: check the broker's ACL"
             )
+        if not self._subscribing:
+            self.subscribed.set()
 
     def _handle_unsuback(self, *_: Any) -> None:
         self.unsubscribed.set()

@@ -111,8 +111,9 @@ class Control:
             else:
                 self._change_to(self._confined(wanted.command.choice), wanted.command.compare)
         except NanofleetError as error:
-            log.error("the model stays as it is: %s", error)
-            self._tell(wanted, "failed", str(error))
+            why = " ".join(str(error).split())  # for a line of the log, and of a table
+            log.error("the model stays as it is: %s", why)
+            self._tell(wanted, "failed", why)
         # Out of memory, an operator that the engine lacks: whatever it is, the old model serves on.
         except Exception as error:
             log.exception("the model stays as it is")

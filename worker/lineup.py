@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional
 
 from wire.choice import ModelChoice
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, SettingsError
 from worker.frame import Frame
 from worker.serving import Comparison, Serving
 
@@ -63,8 +63,11 @@ class Lineup:
         """Serve by another model; return once the former one is closed, or is there to be compared with.
 
         Raises:
+            SettingsError: it serves already, alone, and was to be compared with the former one.
             NanofleetError: it cannot be loaded; or the worker leaves.
         """
+        if compare and choice == self.serving.choice and self.comparison is None:
+            raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
         # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
         ready = [serving for serving in self._in_service() if serving.choice == choice]
         serving = ready[0] if ready else self._open_one(choice)

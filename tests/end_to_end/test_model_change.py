@@ -188,6 +188,10 @@ def test_one_worker_the_fleet_and_back(
     assert (status.change.state, status.change.topic) == ("serving", f"{root}/control/model")
     assert latest(listener, workers["deaf"]).accepts_control is False
 
+    many = models("use", MODEL, "--canary", "2")
+    assert many.returncode == 1
+    assert "3 workers are online, and 2 of them have --ignore-control or a command" in many.stderr
+
     back = models("reset", "--worker", workers["one"].id)
     assert back.returncode == 0, back.stdout + back.stderr
     change = latest(listener, workers["one"]).change
@@ -210,6 +214,23 @@ def test_a_worker_that_starts_later_follows_the_command(
     wait_for(lambda: (c := latest(listener, worker).change) and c.state == "serving", 60, what="the change")
     assert latest(listener, worker).weights == "untrained.pth"
     listener.publish(f"{root}/control/model", b"", retain=True)
+
+
+def test_a_canary_that_has_the_model_already_is_said_at_once(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    start()
+    listener = listen(mosquitto_url, f"{root}/results/+")
+    with camera(listener, root, (photos / "coffee.png").read_bytes(), 0.15):
+        canary = models("use", MODEL, "--canary", "1", "--canary-frames", "3")
+    assert canary.returncode == 1
+    assert "there is nothing to compare it with" in canary.stdout
+    assert "the canaries could not change: rolling back" in canary.stdout
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ class Proxy:
         self.url = f"mqtt://127.0.0.1:{self.port}"
         #: Bytes a second, each way on each connection.
         self.speed: Optional[int] = None
+        #: Seconds, each way.
+        self.delay = 0.0
         #: MQTT packet types from the member that are swallowed, and how many were.
         self.swallow: Set[int] = set()
         self.swallowed = 0
@@ -41,7 +43,7 @@ class Proxy:
     def __exit__(self, *exception: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._whole.set()
-        self.speed = None
+        self.speed, self.delay = None, 0.0
         self._threads[0].join()
         for line in self._lines:
             line.close()
@@ -97,8 +99,7 @@ class Proxy:
                 ended = not data
                 if source is line.member and (self.swallow or packets):
                     data, packets = self._filter(packets + data)
-                if self.speed:
-                    time.sleep(len(data) / self.speed)
+                time.sleep(self.delay + (len(data) / self.speed if self.speed else 0))
                 self._whole.wait()
                 if line.stranded:
                     if ended:

@@ -15,6 +15,7 @@ import pytest
 
 import publisher.publisher as publisher_module
 from publisher.publisher import Publisher
+from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
 from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.test_publish import Answerer
@@ -219,6 +220,24 @@ def test_what_nobody_takes_stays_and_goes_out_with_the_next_run(
     assert run.returncode == 0, run.stdout + run.stderr
     assert "sent 21, answered 21, rejected 0, missing 0, 20 of them from an earlier run" in run.stdout
     assert kept(tmp_path) == []
+
+
+def test_a_timeout_below_the_delay_of_the_first_resend_sends_what_was_left(
+    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    address = ["--broker", mosquitto_url, "--root", root, *spool]
+    assert nanofleet("publish", str(images), "--timeout", "1", *address).returncode == 1
+    answerer = Answerer(mosquitto_url, root)
+    command = ["publish", str(images / "00.jpg"), "--resend-after", "4", "--timeout", "2", *address]
+    run = nanofleet(*command)
+    answerer.close()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "sent 21, answered 21" in run.stdout
+
+
+def test_fleets_share_no_spool() -> None:
+    settings = [PublishSettings(sources=["a.jpg"], root=root) for root in ("site_1", "site-1")]
+    assert len({each.spool_folder for each in settings}) == 2
 
 
 def test_a_publisher_that_is_killed_loses_nothing_it_took(

@@ -18,7 +18,7 @@ from wire.messages import ModelCommand
         ({"model": ""}, "at least 1 character"),
         ({"sha256": "abc"}, "64 hexadecimal digits"),
         ({"std": (0.2, 0.2, 0.0)}, "more than 0"),
-        ({"mean": "0.5,0.5"}, "Field required"),
+        ({"mean": "0.5,0.5"}, "three numbers, for red, green and blue, not 2"),
         ({"crop": 0}, "greater than or equal to 1"),
         ({"interpolation": "nearest"}, "bilinear"),
         ({"modle": "resnet18"}, "Extra inputs"),
