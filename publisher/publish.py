@@ -20,9 +20,9 @@ from publisher.settings import PublishSettings
 from publisher.shrink import shrink
 from publisher.sources import Image, find_images
 from publisher.spool import Spool, SpoolFull
-from wire.connection import PACKET_TOO_LARGE
 from wire.errors import SettingsError
 from wire.messages import Rejection, Result
+from wire.outgoing import PACKET_TOO_LARGE
 from wire.printable import printable
 
 log = logging.getLogger(__name__)

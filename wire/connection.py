@@ -21,30 +21,27 @@ import ssl
 import threading
 import time
 from types import TracebackType
-from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Deque, Mapping, Optional, Sequence, Type
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.broker import Broker
 from wire.errors import ConnectionRefused, DuplicateMember
+from wire.outgoing import DEFAULT_RECEIVE_MAXIMUM, Outgoing, not_the_lines
 from wire.packets import Delivery, Publication
+from wire.subscriptions import Subscriptions
 from wire.tcp import TcpLine
 
 log = logging.getLogger(__name__)
 
 CONNACK_TIMEOUT = 10.0
 MAX_BACKOFF = 30.0
-#: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
-DEFAULT_RECEIVE_MAXIMUM = 65535
-DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
 
 SESSION_TAKEN_OVER = 0x8E
-PACKET_TOO_LARGE = 0x95
 #: Refusals that another try does not change [MQTT 5, 3.2.2.2].
 _FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
 _ADVICE = {
@@ -53,18 +50,6 @@ _ADVICE = {
     0x87: "not authorised: wrong or missing user name or password (the user is named in --broker), "
     "or its ACL does not let this member in",
 }
-
-
-class HandlerFailed(Exception):
-    """A handler raised an OSError, of a file of its own, say."""
-
-
-@contextlib.contextmanager
-def _not_the_lines() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HandlerFailed(f"{type(error).__name__}: {error}") from error
 
 
 class Connection:
@@ -115,29 +100,15 @@ class Connection:
         self.failure: Optional[BaseException] = None
         self.connected = threading.Event()
         self.ended = threading.Event()
-        #: The broker has confirmed what was subscribed to.
-        self.subscribed = threading.Event()
-        self.unsubscribed = threading.Event()
         self.reconnects = 0
-        self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
-        #: Whether the broker has named a Receive Maximum: Mosquitto does, rumqttd and EMQX before 5.6 do not.
-        self.names_receive_maximum = False
         self.epoch = 0
         self._on_delivery = on_delivery
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._on_failure = on_failure
-        self._subscriptions = dict(subscriptions or {})
-        self._subscribe_anew = subscribe_anew
-        #: Those that were left; the broker's session may still have them after a reconnect.
-        self._left: Dict[str, int] = {}
-        self._subscribing: Dict[int, List[str]] = {}
         self._session_expiry = session_expiry
         self._receive_maximum = receive_maximum
         self._reconnect = reconnect
-        self._window = DEFAULT_RECEIVE_MAXIMUM
-        self._queue: Deque[Publication] = collections.deque()
-        self._in_flight: Dict[int, Publication] = {}
         self._posted: Deque[Callable[[], None]] = collections.deque()
         self._woken = False
         self._closing = False
@@ -147,6 +118,12 @@ class Connection:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._client = self._make_client(will, will_delay)
+        self._outgoing = Outgoing(self._client)
+        self._subscriptions = Subscriptions(self._client, broker, subscriptions or {}, anew=subscribe_anew)
+        #: Set while the broker has confirmed what this connection has subscribed to.
+        self.subscribed = self._subscriptions.confirmed
+        #: Set once it has confirmed what was left.
+        self.unsubscribed = self._subscriptions.left
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
 
     # --- for any thread -----------------------------------------------------------------------------
@@ -177,6 +154,16 @@ class Connection:
             self.ended.wait(0.05)
         return not stop.is_set()
 
+    @property
+    def maximum_packet_size(self) -> int:
+        """Bytes that the broker takes; known once connected."""
+        return self._outgoing.maximum_packet_size
+
+    @property
+    def names_receive_maximum(self) -> bool:
+        """Whether the broker has named a Receive Maximum; known once connected."""
+        return self._outgoing.names_receive_maximum
+
     def check(self) -> None:
         """Raise what ended the network thread, if anything did."""
         if self.failure is not None:
@@ -185,9 +172,9 @@ class Connection:
     def publish(self, publication: Publication) -> None:
         """Publish at QoS 1 as soon as the broker's window has room; kept across reconnects."""
         if self._in_network_thread():
-            self._queue.append(publication)
+            self._outgoing.put(publication)
         else:
-            self.call(lambda: self._queue.append(publication))
+            self.call(lambda: self._outgoing.put(publication))
 
     def call(self, function: Callable[[], None]) -> None:
         """Run a function in the network thread, soon."""
@@ -208,11 +195,11 @@ class Connection:
         They may be an earlier connection's: the broker's session has them, too.
         """
         self.unsubscribed.clear()
-        self.call(lambda: self._unsubscribe(topics))
+        self.call(lambda: self._subscriptions.leave(topics, self.connected.is_set()))
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Take subscriptions up again that were left."""
-        self.call(lambda: self._subscribe(topics))
+        self.call(lambda: self._subscriptions.take_up(topics, self.connected.is_set()))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -258,14 +245,9 @@ class Connection:
             properties = Properties(PacketTypes.WILLMESSAGE)
             properties.WillDelayInterval = will_delay
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
-        client.max_inflight_messages_set(0)  # the queue is ours; paho only holds what is in flight
-        client.max_queued_messages_set(0)
         client.on_connect = self._handle_connack
         client.on_disconnect = self._handle_disconnect
         client.on_message = self._handle_message
-        client.on_publish = self._handle_puback
-        client.on_subscribe = self._handle_suback
-        client.on_unsubscribe = self._handle_unsuback
         # Its presence tells paho that somebody else writes: without it publish() writes at once.
         client.on_socket_register_write = lambda client, userdata, sock: None
         return client
@@ -373,10 +355,11 @@ class Connection:
         self._woken = False
 
     def _run_posted(self) -> None:
-        with _not_the_lines():
+        with not_the_lines():
             for _ in range(len(self._posted)):
                 self._posted.popleft()()
-        self._pump()
+        if self.connected.is_set():
+            self._outgoing.pump()
 
     def _pause(self, seconds: float) -> None:
         """Wait, but run what is posted: a `close()` must not have to wait for the next try."""
@@ -388,53 +371,9 @@ class Connection:
                     self._wake()
                 self._run_posted()
 
-    def _pump(self) -> None:
-        while self._queue and self.connected.is_set() and len(self._in_flight) < self._window:
-            publication = self._queue.popleft()
-            if publication.size > self.maximum_packet_size:
-                self._refuse(publication)
-                continue
-            info = self._client.publish(
-                publication.topic,
-                publication.payload,
-                qos=1,
-                retain=publication.retain,
-                properties=publication.properties(),
-            )
-            self._in_flight[info.mid] = publication
-
-    def _refuse(self, publication: Publication) -> None:
-        # paho would send it, be disconnected, reconnect and send it again, for ever.
-        log.error(
-            "%s: %d bytes are more than the broker's %d",
-            publication.topic,
-            publication.size,
-            self.maximum_packet_size,
-        )
-        if publication.on_puback:
-            with _not_the_lines():
-                publication.on_puback(PACKET_TOO_LARGE)
-
-    def _unsubscribe(self, topics: Sequence[str]) -> None:
-        self._left.update({topic: self._subscriptions.pop(topic, 1) for topic in topics})
-        if self.connected.is_set():
-            self._client.unsubscribe(list(self._left))
-
-    def _subscribe(self, topics: Sequence[str]) -> None:
-        again = {topic: self._left.pop(topic) for topic in topics if topic in self._left}
-        self._subscriptions.update(again)
-        if self.connected.is_set():
-            self._send_subscribe(again)
-
-    def _send_subscribe(self, subscriptions: Mapping[str, int]) -> None:
-        if subscriptions:
-            wanted = [(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()]
-            _, mid = self._client.subscribe(wanted)
-            assert mid is not None
-            self._subscribing[mid] = list(subscriptions)
-
     def _begin_close(self, session_expiry: int, send_will: bool) -> None:
-        self._pump()
+        if self.connected.is_set():
+            self._outgoing.pump()
         self._closing = True
         # rumqttd forgets the will at any DISCONNECT, even at the one that asks for it.
         self._vanishing = send_will
@@ -459,20 +398,13 @@ class Connection:
                 raise ConnectionRefused(f"{self.broker} refused the connection: {advice}")
             self._lost_because = f"refused: {advice}"
             return
-        self.names_receive_maximum = hasattr(properties, "ReceiveMaximum")
-        self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
-        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
         if self.epoch:
             self.reconnects += 1
         self.epoch += 1
         self.connected.set()
-        self._subscribing.clear()
-        self.subscribed.clear()
-        if flags.session_present or self._subscribe_anew:
-            self._send_subscribe(self._subscriptions)
-        if self._left:
-            client.unsubscribe(list(self._left))
-        with _not_the_lines():
+        self._outgoing.connected(properties)
+        self._subscriptions.connected(flags.session_present)
+        with not_the_lines():
             self._on_connected(flags.session_present)
 
     def _handle_disconnect(
@@ -518,38 +450,5 @@ class Connection:
             response_topic=getattr(properties, "ResponseTopic", None),
             correlation_data=getattr(properties, "CorrelationData", None),
         )
-        with _not_the_lines():
+        with not_the_lines():
             self._on_delivery(delivery)
-
-    def _handle_puback(
-        self,
-        client: mqtt.Client,
-        userdata: Any,
-        mid: int,
-        reason: ReasonCode,
-        properties: Optional[Properties],
-    ) -> None:
-        publication = self._in_flight.pop(mid)
-        if publication.on_puback:
-            with _not_the_lines():
-                publication.on_puback(reason.value)
-        self._pump()
-
-    def _handle_suback(
-        self,
-        client: mqtt.Client,
-        userdata: Any,
-        mid: int,
-        reasons: List[ReasonCode],
-        properties: Optional[Properties],
-    ) -> None:
-        refused = [f"{t} ({r})" for t, r in zip(self._subscribing.pop(mid, []), reasons) if r.is_failure]
-        if refused:
-            raise ConnectionRefused(
-                f"{self.broker} does not let this member read {', '.join(refused)}: check the broker's ACL"
-            )
-        if not self._subscribing:
-            self.subscribed.set()
-
-    def _handle_unsuback(self, *_: Any) -> None:
-        self.unsubscribed.set()

@@ -6,9 +6,10 @@ import logging
 import time
 from typing import Callable, List, Tuple, Union
 
-from wire.connection import PACKET_TOO_LARGE, Connection
+from wire.connection import Connection
 from wire.errors import ConnectionRefused
 from wire.messages import Rejection, Result
+from wire.outgoing import PACKET_TOO_LARGE
 from wire.packets import Publication
 from wire.topics import Topics, answers_client_id
 from worker.frame import Frame

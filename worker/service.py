@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
 WILL_DELAY = 5
 #: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
 STEP_IN_TIMEOUT = 2.0
-#: A connection that is lost within so many seconds, time and again, has another reason than the network.
-SHORT_LIFE = 5.0
+#: A connection that is lost within so many seconds, so many times, has another reason than the network.
+SHORT_LIFE, SHORT_LIVES = 5.0, 3
 
 
 def run(settings: WorkerSettings) -> int:
@@ -378,7 +378,7 @@ class Worker:
         self.metrics.connected.set(0)
         lived = time.monotonic() - self._connected_at
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
-        if self._short_lives >= 3:
+        if self._short_lives >= SHORT_LIVES:
             # rumqttd does not even hand the other's status over: all there is to see is this.
             log.warning(
                 "the connection was lost %d times soon after it was made: does another worker run as %r? "
@@ -438,7 +438,7 @@ class Worker:
             if time.monotonic() > next_status:  # or the others would take it for dead
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._is_hung_up_on():
                 if self._broker_is_away():
                     log.warning("the broker is away: it deals frames to this worker until the next start")
                 else:
@@ -465,3 +465,8 @@ class Worker:
     def _broker_is_away(self) -> bool:
         """Whether the session, still subscribed, has to be ended, and the broker is not there for that."""
         return self.connection.epoch > 0 and not self._online
+
+    def _is_hung_up_on(self) -> bool:
+        """Whether the connection is lost again and again, as if another worker took the session over."""
+        lives = self._online and time.monotonic() - self._connected_at > SHORT_LIFE
+        return self._short_lives >= SHORT_LIVES and not lives

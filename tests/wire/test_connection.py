@@ -22,8 +22,9 @@ import pytest
 from tests.harness import Listener, Mosquitto, free_port, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
-from wire.connection import Connection, HandlerFailed
+from wire.connection import Connection
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
+from wire.outgoing import HandlerFailed
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 
 NEVER = threading.Event()
@@ -214,7 +215,7 @@ def test_we_keep_to_the_brokers_receive_maximum(
     in_flight: List[int] = []
 
     def count(code: int) -> None:
-        in_flight.append(len(connection._in_flight))
+        in_flight.append(len(connection._outgoing))
 
     for n in range(60):
         connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=count))
