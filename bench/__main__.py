@@ -37,6 +37,7 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iter
     "engines": engines,
     "soak": soak,
 }
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -62,6 +63,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        for signum in _ENDS:  # all is over: a second one must not change the exit code
+            signal.signal(signum, signal.SIG_IGN)
         print("stopped; what was measured is in the results", file=sys.stderr)
         return 130
 
@@ -69,8 +72,11 @@ def main() -> int:
 def bench(settings: BenchSettings) -> int:
     """Run the experiments. Each one's rows are on disk as soon as they are known."""
     results = _read(settings.out)
+    if settings.experiments == ["report"] and not results["rows"]:
+        raise NanofleetError(f"{settings.out}: there are no results yet; python -m bench makes some")
     if settings.experiments != ["report"]:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended either way
+        for signum in _ENDS:  # what was started is ended either way
+            signal.signal(signum, signal.default_int_handler)
         adopt_orphans()
         if settings.cores:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
@@ -94,9 +100,15 @@ def bench(settings: BenchSettings) -> int:
 
 def renewed(former: Dict[str, Any], now: Dict[str, Any], experiments: Sequence[str]) -> Dict[str, Any]:
     """Results to begin with: those of a former run on the same machine, of other experiments."""
-    same = all(former["about"].get(key) == now[key] for key in now if key != "settings")
+    before = former["about"]
+    known = before.get("weights", {})
+    weights = {**known, **now["weights"]}
+    same = all(before.get(key) == now[key] for key in now if key not in ("settings", "weights"))
+    same = same and {**weights, **known} == weights  # no model that both runs had has other ones
+    if former["rows"] and not same:
+        print("former results are of another machine, or of other versions: they go", file=sys.stderr)
     kept = [row for row in former["rows"] if same and row["experiment"] not in experiments]
-    return {"about": now, "rows": kept}
+    return {"about": {**now, "weights": weights if same else now["weights"]}, "rows": kept}
 
 
 def _measure(settings: BenchSettings, known: Sequence[Row]) -> Iterator[Row]:
@@ -136,7 +148,10 @@ def _version(package: str) -> str:
 def _read(path: Path) -> Dict[str, Any]:
     if not path.exists():
         return {"about": {}, "rows": []}
-    results: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NanofleetError(f"{path}: no results ({error}); remove it, or name another --out") from None
     return results
 
 

@@ -89,7 +89,10 @@ class Load:
         """
         self._began = time.perf_counter()
         for number, jpeg in enumerate(self._order.jpegs()):
-            self._room.acquire()
+            if not self._room.acquire(timeout=SILENCE):
+                raise RuntimeError(
+                    f"no answer for {SILENCE:g} s; {len(self._latencies)} frames were answered"
+                )
             ahead = self._due[number] - self._now()
             if ahead > 0:
                 time.sleep(ahead)

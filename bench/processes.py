@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from wire.errors import NanofleetError
+from wire.settings import child_environment
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
 
 
-class _Stat(NamedTuple):
+class Stat(NamedTuple):
+    """A process: its parent, and its CPU seconds with those of its children that have ended."""
+
     parent: int
     cpu_seconds: float
 
@@ -53,25 +56,33 @@ def descendants() -> List[int]:
     return found
 
 
-def cpu_seconds() -> Dict[int, float]:
-    """CPU seconds of each descendant so far, those of its children that have ended included."""
-    stats = {pid: _stat(pid) for pid in descendants()}
-    return {pid: stat.cpu_seconds for pid, stat in stats.items() if stat is not None}
+def cpu_seconds() -> Dict[int, Stat]:
+    """What each measured descendant has spent so far, and whose child it is."""
+    stats = {pid: _stat(pid) for pid in _measured()}
+    return {pid: stat for pid, stat in stats.items() if stat is not None}
 
 
-def spent_since(before: Dict[int, float]) -> Dict[str, float]:
+def spent_since(before: Dict[int, Stat]) -> Dict[str, float]:
     """CPU seconds of all descendants since `before`, those of one name added up."""
-    spent: Dict[str, float] = {}
-    for pid, seconds in cpu_seconds().items():
+    now, spent = cpu_seconds(), {}
+    for pid, stat in now.items():
+        seconds = stat.cpu_seconds - (before[pid].cpu_seconds if pid in before else 0.0)
+        # A child that has ended meanwhile counts among its parent's, with what it had spent before, too.
+        ended = (was for child, was in before.items() if was.parent == pid and child not in now)
         name = name_of(pid)
-        spent[name] = spent.get(name, 0.0) + seconds - before.get(pid, 0.0)
+        spent[name] = spent.get(name, 0.0) + seconds - sum(was.cpu_seconds for was in ended)
     return spent
 
 
+def _measured() -> List[int]:
+    """The descendants that belong to a way; the one that watches the GPU does not."""
+    return [pid for pid in descendants() if name_of(pid) != "nvidia-smi"]
+
+
 def memory() -> Dict[str, int]:
-    """Bytes of memory of all descendants (PSS), those of one name added up."""
+    """Bytes of memory of all measured descendants (PSS), those of one name added up."""
     found: Dict[str, int] = {}
-    for pid in descendants():
+    for pid in _measured():
         with contextlib.suppress(OSError):  # it has ended
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
@@ -91,14 +102,14 @@ def name_of(pid: int) -> str:
     return Path(words[0].split(" ")[0]).name or "ended"
 
 
-def _stat(pid: int) -> Optional[_Stat]:
+def _stat(pid: int) -> Optional[Stat]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name in parentheses may hold anything
     # In proc(5): ppid is field 4, utime to cstime are 14 to 17; these begin with field 3.
-    return _Stat(int(fields[1]), sum(map(int, fields[11:15])) / _TICKS)
+    return Stat(int(fields[1]), sum(map(int, fields[11:15])) / _TICKS)
 
 
 class PeakMemory:
@@ -132,9 +143,11 @@ class Process:
                 command,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(env or {})},
+                # Variables that set the bench are not for what it measures.
+                env={**child_environment(), **(env or {})},
                 # Ctrl-C in the terminal is the bench's, which then ends what it has started.
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 180.0) -> None:
@@ -158,25 +171,44 @@ class Process:
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """End, with the block, every descendant: politely, then for sure."""
+    """End, with the block, every descendant: politely, then for sure. Signals wait until that is done."""
     try:
         yield
     finally:
-        for signum, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-            for pid in descendants():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
-            deadline = time.monotonic() + patience
-            while _reap() and time.monotonic() < deadline:
-                time.sleep(0.02)
+        with _deaf():
+            _end(signal.SIGTERM, lambda pid: name_of(pid) != "mosquitto")  # who leaves a broker needs it
+            _end(signal.SIGTERM, lambda pid: True)
+            _end(signal.SIGKILL, lambda pid: True)
 
 
-def _reap() -> bool:
-    """Whether descendants are left that live."""
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    main = threading.current_thread() is threading.main_thread()
+    previous = [(signum, signal.signal(signum, signal.SIG_IGN)) for signum in heeded if main]
+    try:
+        yield
+    finally:
+        for signum, handler in previous:
+            signal.signal(signum, handler)
+
+
+def _end(signum: int, which: Callable[[int], bool], patience: float = 10.0) -> None:
+    """Send a signal to some descendants, and wait for their end."""
+    for pid in filter(which, descendants()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+    deadline = time.monotonic() + patience
+    while any(map(which, _reap())) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _reap() -> List[int]:
+    """The descendants that are left, and live."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    return bool(descendants())
+    return descendants()
 
 
 def free_port() -> int:

@@ -78,6 +78,20 @@ class BenchSettings(Settings):
             raise ValueError(f"known are {', '.join(SIZES)}, not {', '.join(unknown) or 'nothing'}")
         return sizes
 
+    @field_validator("models")
+    @classmethod
+    def _models_are_named(cls, models: List[str]) -> List[str]:
+        if not models:
+            raise ValueError("name at least one")
+        return models
+
+    @field_validator("out")
+    @classmethod
+    def _out_has_a_folder(cls, out: Path) -> Path:
+        if not out.parent.is_dir():
+            raise ValueError(f"there is no folder {out.parent}")
+        return out
+
     @field_validator("ways")
     @classmethod
     def _ways_are_known(cls, ways: List[str]) -> List[str]:

@@ -32,6 +32,7 @@ from bench.processes import (
 )
 from bench.weights import Weights
 from wire.errors import NanofleetError
+from wire.settings import child_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +78,7 @@ class Driver:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                env=child_environment(),
                 start_new_session=True,
             )
         self._receive()

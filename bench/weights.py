@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlparse
 
 from wire.choice import ModelChoice
+from wire.errors import SettingsError
 from worker.settings import default_weights_dir
 
 
@@ -34,10 +35,17 @@ def cache_folder() -> Path:
 
 
 def find_weights(name: str) -> Weights:
-    """The weights of one of torchvision's models; seeded ones are written if need be."""
+    """The weights of one of torchvision's models; seeded ones are written if need be.
+
+    Raises:
+        SettingsError: it has no such model.
+    """
     import torchvision.models as zoo
 
-    published = zoo.get_model_weights(name).DEFAULT
+    try:
+        published = zoo.get_model_weights(name).DEFAULT
+    except ValueError:
+        raise SettingsError(f"--models {name}: torchvision has no such model") from None
     file = Path(urlparse(published.url).path).name
     if (default_weights_dir() / file).exists():
         return Weights(name, default_weights_dir(), f"{published.name}, as published")

@@ -57,7 +57,7 @@ def default_state_dir() -> Path:
 
 
 def child_environment() -> Dict[str, str]:
-    """The environment for a child that opens what strangers sent: without a password."""
+    """The environment for a child that is set otherwise: without our variables, and so without a password."""
     return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import Any, List
+from typing import Any, List, Optional
 
 import aiohttp
 
@@ -23,12 +23,15 @@ class _Run:
         self._room = asyncio.Semaphore(WINDOW if order.rate is None else order.frames)
         self._latencies: List[float] = []
         self._seconds = 0.0
+        self._failure: Optional[Exception] = None
 
     async def outcome(self) -> Outcome:
         self._began = time.perf_counter()
         requests: List[asyncio.Task[None]] = []
         for due, jpeg in zip(self._order.due(), self._order.jpegs()):
             await self._room.acquire()
+            if self._failure is not None:
+                raise self._failure
             ahead = due - self._now()
             if ahead > 0:
                 await asyncio.sleep(ahead)
@@ -42,13 +45,18 @@ class _Run:
         if self._form:
             body = aiohttp.FormData()
             body.add_field("image", jpeg, filename="frame.jpg", content_type="image/jpeg")
-        async with self._session.post(self._url, data=body) as response:
-            answer = await response.read()
-            if response.status != 200:
-                raise RuntimeError(f"{self._url} answered {response.status}: {answer[:500]!r}")
+        try:
+            async with self._session.post(self._url, data=body) as response:
+                answer = await response.read()
+                if response.status != 200:
+                    raise RuntimeError(f"{self._url} answered {response.status}: {answer[:500]!r}")
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            self._room.release()
         self._seconds = self._now()
         self._latencies.append((self._seconds - due) * 1000)
-        self._room.release()
 
     def _now(self) -> float:
         return time.perf_counter() - self._began

@@ -6,6 +6,7 @@ python -m bench.drivers.paho PORT
 from __future__ import annotations
 
 import collections
+import socket
 import sys
 import threading
 from typing import Any, Deque
@@ -25,6 +26,10 @@ class Client:
         subscribed = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(1000)  # what bounds them is the order's window
+        # Else part of a latency would be this client's: see `wire.tcp`.
+        self._client.on_socket_open = lambda client, userdata, sock: sock.setsockopt(  # type: ignore[union-attr]
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.on_message = self._hear
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.connect("127.0.0.1", port)

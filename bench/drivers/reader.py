@@ -49,7 +49,8 @@ class Reader:
 
         def count() -> None:
             for number in range(order.frames):
-                self._lines.readline()
+                if not self._lines.readline():
+                    return  # the reader has ended; the load misses its answers
                 load.done(number)
 
         counting = threading.Thread(target=count, daemon=True)

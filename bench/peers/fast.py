@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 import worker.onnx_engine
 from wire.choice import ModelChoice
 from worker.decoding import decode as decode_to
-from worker.engine import Engine, open_model
+from worker.engine import Engine, best_batch, open_model
 from worker.model import Model
 from worker.preprocessing import Preprocessing
 
-MAX_BATCH = 8
+#: On a GPU as much as nanofleet's worker takes.
+MAX_BATCH = max(8, best_batch(ModelChoice(), "auto", "auto"))
 MAX_PIXELS = 64_000_000
 
 

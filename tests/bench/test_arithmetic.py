@@ -170,9 +170,17 @@ def test_a_load_is_a_part_of_what_the_throughput_was() -> None:
 
 
 def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_machine() -> None:
-    now = {"processor": "P", "settings": {"rounds": 5}}
+    now: Dict[str, Any] = {"processor": "P", "settings": {"rounds": 5}, "weights": {}}
     rows = [{"experiment": "soak", "minutes": 1}, {"experiment": "growth"}]
-    former = {"about": {"processor": "P", "settings": {"rounds": 1}}, "rows": rows}
+    about = {"processor": "P", "settings": {"rounds": 1}, "weights": {}}
+    former = {"about": about, "rows": rows}
     assert renewed(former, now, ["growth"]) == {"about": now, "rows": rows[:1]}
     assert renewed(former, {**now, "processor": "Q"}, ["growth"])["rows"] == []
     assert renewed({"about": {}, "rows": []}, now, ["growth"])["rows"] == []
+
+
+def test_results_of_other_models_stay_but_not_those_of_other_weights_of_one() -> None:
+    former = {"about": {"weights": {"a": "published", "b": "seeded"}}, "rows": [{"experiment": "latency"}]}
+    found = renewed(former, {"weights": {"a": "published"}}, ["throughput"])
+    assert found == {"about": former["about"], "rows": former["rows"]}
+    assert renewed(former, {"weights": {"a": "seeded"}}, ["throughput"])["rows"] == []

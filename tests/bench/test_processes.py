@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from typing import List
 import pytest
 
 from bench.drive import Load, Order, one_by_one
-from tests.harness import wait_for
+from tests.harness import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ SCRIPT = """
         while len(processes.descendants()) != 1:
             time.sleep(0.01)
         (pid,) = processes.descendants()
-        while processes.cpu_seconds()[pid] < 0.3:
+        while processes.cpu_seconds()[pid].cpu_seconds < 0.3:
             time.sleep(0.01)
         spent, memory = processes.spent_since(before), processes.memory()
     print(sum(spent.values()), sum(memory.values()), len(processes.descendants()), pid)
@@ -106,6 +107,48 @@ def test_without_a_rate_only_a_window_is_on_its_way() -> None:
     answering.join()
     assert outcome.answered == len(outcome.latencies_ms) == 30
     assert max(most) <= 5
+
+
+def test_more_frames_than_the_window_end_as_well_if_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.drive.SILENCE", 0.05)
+    with pytest.raises(RuntimeError, match=r"no answer for 0\.05 s; 0 frames were answered"):
+        Load(Order(9, "thumbnail"), window=5).run(lambda number, jpeg: None)
+
+
+def test_an_http_server_that_ends_is_an_error() -> None:
+    url = f"http://127.0.0.1:{free_port()}/"
+    driver = [sys.executable, "-m", "bench.drivers.http", url, "body"]
+    order = json.dumps({"frames": 200, "size": "thumbnail"})
+    run = subprocess.run(
+        driver, input=order, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 1
+    assert "Cannot connect" in run.stderr
+
+
+#: Measures a child whose own child, busy until then, ends meanwhile.
+LEAVER = """
+    import subprocess, sys, time
+    from bench import processes
+
+    busy = "import time\\nwhile time.process_time() < 0.5: pass\\ninput()"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); input()"
+    with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE) as started:
+        while sum(stat.cpu_seconds for stat in processes.cpu_seconds().values()) < 0.5:
+            time.sleep(0.01)
+        before = processes.cpu_seconds()
+        started.stdin.write(b"\\n")
+        started.stdin.flush()
+        while len(processes.descendants()) > 1:
+            time.sleep(0.01)
+        print(sum(processes.spent_since(before).values()))
+"""
+
+
+def test_what_an_ended_child_had_spent_before_does_not_count() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(LEAVER)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert 0 <= float(done.stdout) < 0.4
 
 
 def test_answers_that_fail_to_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict
 
@@ -41,6 +42,9 @@ def test_help_teaches() -> None:
         (["througput"], "'througput'"),
         (["--ways", "triton"], "no way's name holds triton; there are limit A"),
         (["--sizes", "4k"], "known are 480p, 720p, 1080p, not 4k"),
+        (["--models", ","], "name at least one"),
+        (["--models", "nonsense"], "torchvision has no such model"),
+        (["--out", "nowhere/results.json"], "there is no folder nowhere"),
     ],
 )
 def test_a_wrong_setting_is_named(arguments: list[str], complaint: str) -> None:
@@ -50,10 +54,24 @@ def test_a_wrong_setting_is_named(arguments: list[str], complaint: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    done = bench("report", "--out", str(out))
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{out}: there are no results yet; python -m bench makes some\n",
+    )
+    out.write_text("{")
+    done = bench("report", "--out", str(out))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{out}: no results (")
+
+
 def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "mobilenet_v2")
-    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    # Variables that set the bench are none of its workers'.
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "2"}
     done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
     assert done.returncode == 0, done.stderr + done.stdout
     results: Dict[str, Any] = json.loads(out.read_text())
@@ -102,11 +120,14 @@ def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:
     assert outcome["seconds"] >= 50 * 0.020
 
 
-def test_ctrl_c_stops_all_that_was_started(mosquitto: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_started_ends_with_the_bench(mosquitto: str, tmp_path: Path, signum: int) -> None:
     command = [sys.executable, "-m", "bench", "soak", "--quick", "--out", str(tmp_path / "results.json")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     started = wait_for(lambda: _below(process.pid, "worker.decoder_process"), 120, "the soak's worker")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
+    time.sleep(0.3)
+    process.send_signal(signum)  # an impatient user
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
