@@ -23,7 +23,7 @@ $(VENV)/.%: pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.demo
-	@$(BIN)/nanofleet demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(WORKERS),--workers $(WORKERS)) $(if $(KEEP),--keep)
+	@$(BIN)/nanofleet demo $(if $(IMAGES),--images "$(patsubst ~/%,$(HOME)/%,$(IMAGES))") $(if $(WORKERS),--workers $(WORKERS)) $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)

@@ -112,8 +112,9 @@ class Authority:
     def _will_do(
         self, there: x509.Certificate, key: ec.EllipticCurvePrivateKey, name: str, hosts: Sequence[str]
     ) -> bool:
+        life = there.not_valid_after_utc - there.not_valid_before_utc
         return (
-            there.not_valid_before_utc <= _now() <= there.not_valid_after_utc - RENEW_WITHIN
+            there.not_valid_before_utc <= _now() <= there.not_valid_after_utc - min(RENEW_WITHIN, life / 3)
             and there.subject == _common_name(name)
             and _public(there) == _public(key)
             and _hosts(there) == list(hosts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -41,6 +42,7 @@ from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.packets import Delivery
+from wire.settings import PASSWORD_VARIABLE, child_environment
 
 CAMERAS = ("door", "garden", "garage")
 #: scikit-image's photos, and what ImageNet calls what they show.
@@ -171,7 +173,9 @@ class Workers:
         log = folder / f"{worker_id}.log"
         with log.open("wb") as output:
             # A session of its own: Ctrl-C in the terminal is the demo's, which then stops its workers.
-            process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=_worker_environment(), start_new_session=True
+            )
         return Member(worker_id, port, log, process)
 
     def wait_online(self, progress: Progress) -> None:
@@ -205,6 +209,14 @@ class Workers:
             status = WorkerStatus.decode(delivery.payload)
             if status.state == "online" and status.worker in {m.worker_id for m in self.members}:
                 self._online[status.worker] = status
+
+
+def _worker_environment() -> Dict[str, str]:
+    """Variables that set the demo are none of its workers', but for the password."""
+    environment = child_environment()
+    if PASSWORD_VARIABLE in os.environ:
+        environment[PASSWORD_VARIABLE] = os.environ[PASSWORD_VARIABLE]
+    return environment
 
 
 def _send_all(publisher: Publisher, images: Sequence[Image], progress: Progress) -> List[Sent]:

@@ -63,7 +63,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         The broker's URL for MQTT 5.
 
     Raises:
-        SettingsError: no broker for this Python, or the ports are taken.
+        SettingsError: no broker for this Python, no such address, or the ports are taken.
     """
     try:
         from iotcore import Broker
@@ -78,10 +78,10 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         text = _CONFIG.format(host=_bracketed(host), port=port, port311=port + 1, max_payload=MAX_PAYLOAD)
         config.write_text(text, encoding="utf-8")
         logging.getLogger("iotcore").setLevel(logging.WARNING)  # it tells both ports, and not which is which
-        broker = Broker(config_path=str(config))
         try:
+            broker = Broker(config_path=str(config))
             broker.start()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
                 f"--broker embedded: cannot listen on {host}, ports {port} and {port + 1}: {error}; "
                 f"name others with --broker embedded://{host}:PORT"
@@ -116,7 +116,10 @@ def _address(broker: str, default_port: int) -> Tuple[str, int]:
         raise SettingsError("--broker embedded: it has no users; write embedded://ADDRESS[:PORT]")
     try:
         host = str(ipaddress.ip_address(url.hostname or "127.0.0.1"))
-        return host, url.port or default_port
+        port = url.port or default_port
+        if port > 65534:
+            raise ValueError("the port must leave the next one for MQTT 3.1.1")
+        return host, port
     except ValueError as error:
         raise SettingsError(f"--broker {broker}: {error}; write embedded://ADDRESS[:PORT]") from None
 
@@ -129,7 +132,12 @@ def _two_free_ports(host: str) -> int:
     while True:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as first, socket.socket(family) as second:
-            first.bind((host, 0))
+            try:
+                first.bind((host, 0))
+            except OSError as error:
+                raise SettingsError(
+                    f"--broker embedded: cannot listen on {host}: {error.strerror or error}"
+                ) from None
             port: int = first.getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):
                 second.bind((host, port + 1))

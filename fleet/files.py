@@ -13,13 +13,15 @@ SECRET = 0o600
 
 
 def put(file: Path, content: Union[str, bytes], mode: int = PUBLIC) -> bool:
-    """Write a file, unless it is as it should be; returns whether it was written.
+    """Write a file, unless it is as it should be; returns whether it was written. A secret is hidden again.
 
     Raises:
         OSError: the disk is full, say. The file is then as it was.
     """
     wanted = content.encode() if isinstance(content, str) else content
     if file.exists() and file.read_bytes() == wanted:
+        if mode == SECRET:
+            hide(file)
         return False
     draft = file.with_name(f".{file.name}.draft")  # always the same, so that a killed run leaves one at most
     draft.unlink(missing_ok=True)

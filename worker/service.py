@@ -79,8 +79,6 @@ def run(settings: WorkerSettings) -> int:
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
-                    if connection.wait_connected(stop):
-                        log.info("connected to %s, reading %s", broker, ", ".join(worker.subscriptions))
                     worker.serve()
                     return worker.drain()
 
@@ -218,7 +216,7 @@ class Worker:
     # --- serve --------------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Announce the worker now and then, until a signal or a failure.
+        """Serve, and wait for the broker where there is none yet, until a signal or a failure.
 
         Raises:
             BaseException: whatever ended a thread.
@@ -250,10 +248,12 @@ class Worker:
         self._stop.set()
 
     def _tick(self) -> None:
+        if not self._online:  # they would pile up
+            return
         self._publish_status()
         self.outbox.retry()
         free = self._adoption is None or self._adoption.ended
-        if free and self.presence.state == "online" and self.connection.connected.is_set():
+        if free and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
             self._adoption = self._adopt(orphan) if orphan else None
 
@@ -366,6 +366,8 @@ class Worker:
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)
+        else:
+            log.info("connected to %s, reading %s", self.connection.broker, ", ".join(self.subscriptions))
         self.outbox.connected()
         self._publish_status()
         # rumqttd stalls a shared group that a member has left and joined again.

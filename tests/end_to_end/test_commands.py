@@ -34,6 +34,27 @@ def test_demo_says_what_is_in_the_photos() -> None:
 
 
 @embedded
+def test_what_sets_the_demo_does_not_set_its_workers(tmp_path: Path) -> None:
+    (tmp_path / "demo.toml").write_text("workers = 1\n")
+    variables = {"NANOFLEET_CONFIG": str(tmp_path / "demo.toml"), "NANOFLEET_KEEP": "false"}
+    demo = nanofleet("demo", timeout=300, env={**os.environ, **variables})
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+
+
+@embedded
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("embedded://192.0.2.1", "cannot listen on 192.0.2.1"),
+        ("embedded://127.0.0.1:65535", "the next one for MQTT 3.1.1"),
+        ("embedded://home", "does not appear to be an IPv4 or IPv6 address"),
+    ],
+)
+def test_an_address_where_no_broker_can_listen_is_named(address: str, says: str) -> None:
+    assert says in refused(["demo", "--broker", address])
+
+
+@embedded
 def test_demo_with_ones_own_images_and_keep(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "cup.png").write_bytes((photos / "coffee.png").read_bytes())

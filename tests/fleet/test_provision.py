@@ -197,6 +197,14 @@ def test_a_second_run_changes_nothing(fleet: Path) -> None:
     assert snapshot(fleet) == before
 
 
+def test_secrets_are_hidden_again(fleet: Path) -> None:
+    before = modes(fleet)
+    for file in before:
+        (fleet / file).chmod(0o644)
+    provision(fleet)
+    assert modes(fleet) == before
+
+
 def test_a_new_member_changes_nothing_for_the_others(fleet: Path) -> None:
     before = snapshot(fleet)
     printed = provision(fleet, "--worker", "nano-2")
@@ -247,14 +255,23 @@ def test_a_password_of_ones_own(fleet: Path) -> None:
     assert (fleet / "broker" / "passwords").read_bytes() == made
 
 
-def test_certificates_are_made_anew_within_30_days_of_their_end(tmp_path: Path) -> None:
-    members = ("--camera", "door", "--worker", "nano-1")
-    provision(tmp_path, *members, "--days", "31")
+@pytest.mark.parametrize(("days", "kept", "renewed_after"), [(825, 794, 796), (9, 5, 7)])
+def test_certificates_are_made_anew_30_days_before_their_end_or_after_two_thirds_of_their_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, kept: int, renewed_after: int
+) -> None:
+    def made(days_ago: int) -> None:
+        then = datetime.now(timezone.utc) - timedelta(days=days_ago)
+        with monkeypatch.context() as patched:
+            patched.setattr(certificates, "_now", lambda: then)
+            members = ("--camera", "door", "--worker", "nano-1")
+            assert main(["provision", str(tmp_path), *members, "--days", str(days)]) == 0
+
+    made(kept)
     before = snapshot(tmp_path)
     provision(tmp_path)
     assert snapshot(tmp_path) == before
     shutil.rmtree(tmp_path)
-    provision(tmp_path, *members, "--days", "29")
+    made(renewed_after)
     before = snapshot(tmp_path)
     printed = provision(tmp_path)
     now = datetime.now(timezone.utc)

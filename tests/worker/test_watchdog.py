@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from PIL import Image
 
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.harness import Listener, WorkerProcess, free_port, wait_for
 from wire.broker import BrokerSettings
 from wire.connection import Connection
 from wire.messages import Rejection, Result
@@ -177,6 +177,21 @@ def test_a_network_thread_that_hangs_is_noticed(mosquitto_url: str) -> None:
         with pytest.raises(Stalled, match="network thread"):
             dog.check()
         release.set()
+
+
+def test_systemd_hears_of_a_worker_that_waits_for_its_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        worker = start_worker(f"mqtt://127.0.0.1:{free_port()}", wait=False)
+        assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        worker.process.terminate()
+        while systemd.recv(100) != b"STOPPING=1":
+            pass
+        assert worker.process.wait(5) == 0
 
 
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
