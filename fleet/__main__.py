@@ -1,14 +1,31 @@
 """`python -m fleet` is the nanofleet command."""
 
+import io
 import signal
 import sys
+import threading
 
 # Until a command has something to lose, Ctrl-C just ends it: importing torch turns a KeyboardInterrupt into
 # whatever its C code makes of it.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from fleet.cli import main
+from fleet import cli
+
+#: Threads of a worker that may still be in an engine's code when it leaves, warming a new model up, say.
+_IN_ENGINES = ("control", "engine-")
+
+
+def main() -> int:
+    """Run the command that this process was started for; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold any bytes
+            stream.reconfigure(errors="backslashreplace")
+    code = cli.main()
+    if any(thread.name.startswith(_IN_ENGINES) for thread in threading.enumerate()):
+        cli.end_at_once(code)  # PyTorch aborts if the interpreter is taken down around it
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

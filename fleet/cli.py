@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Set, Type
+from typing import Callable, Dict, NamedTuple, NoReturn, Optional, Sequence, Set, Type
 
 import wire
 from fleet.logs import configure_logging
@@ -247,8 +247,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         lines = "\n".join(printable(line) for line in str(error).split("\n"))
         print(f"nanofleet {name}: {lines}", file=sys.stderr)
         if error.ends_process:
-            sys.stderr.flush()
-            os._exit(error.exit_code)
+            end_at_once(error.exit_code)
         return error.exit_code
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])
@@ -265,6 +264,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         # The reader of our output has left, as `head` does; Python must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process with what it has said so far, and without taking the interpreter down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _is_group(word: str) -> bool:

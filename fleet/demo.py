@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Dict, List, Optional, Sequence, Type
+from typing import Dict, Iterator, List, Optional, Sequence, Type
 
 from rich import box
 from rich.console import Console
@@ -132,8 +133,13 @@ class Workers:
 
     def __enter__(self) -> Workers:
         self._folder = tempfile.TemporaryDirectory(prefix="nanofleet-demo-")
-        for number in range(1, self._settings.workers + 1):
-            self.members.append(self._start(f"demo-{number}"))
+        try:
+            for number in range(1, self._settings.workers + 1):
+                with _undisturbed():  # one that has started must be known, to be ended
+                    self.members.append(self._start(f"demo-{number}"))
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(
@@ -209,6 +215,23 @@ class Workers:
             status = WorkerStatus.decode(delivery.payload)
             if status.state == "online" and status.worker in {m.worker_id for m in self.members}:
                 self._online[status.worker] = status
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put signals off until the block has ended."""
+    came: List[int] = []
+    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = [
+        (signum, signal.signal(signum, lambda number, frame: came.append(number))) for signum in heeded
+    ]
+    try:
+        yield
+    finally:
+        for signum, handler in previous:
+            signal.signal(signum, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _worker_environment() -> Dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -85,18 +85,26 @@ class ModelChoice(BaseModel):
         """Only what says which model: settings have much beside it."""
         return ModelChoice(**{name: getattr(self, name) for name in ModelChoice.model_fields})
 
+    @property
+    def files(self) -> List[Path]:
+        """The files that it names."""
+        weights = self.model.partition("@")[2]
+        named = [self.model] if self.model.endswith(".onnx") else []
+        named += [weights] if weights.endswith(CHECKPOINT_SUFFIXES) else []
+        return [Path(name) for name in named] + ([self.labels] if self.labels else [])
+
     def below(self, folder: Path) -> ModelChoice:
         """The same choice, with its files looked for in a folder.
 
         Raises:
             ValueError: one of them lies, or might lie, elsewhere.
         """
-        name, at, weights = self.model.partition("@")
         model = self.model
-        if weights.endswith(CHECKPOINT_SUFFIXES):
+        name, _, weights = model.partition("@")
+        if model.endswith(".onnx"):
+            model = _within(folder, model)
+        elif weights.endswith(CHECKPOINT_SUFFIXES):
             model = f"{name}@{_within(folder, weights)}"
-        elif not at and name.endswith(".onnx"):
-            model = _within(folder, name)
         labels = self.labels and Path(_within(folder, str(self.labels)))
         return self.model_copy(update={"model": model, "labels": labels})
 

@@ -65,7 +65,12 @@ class Settings(BaseSettings):
     """What the settings of every command share: where they come from."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
     config: Optional[Path] = Field(None, description="TOML file with these settings, as `max_batch = 16`")

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import collections
 import pickle
 import re
 import warnings
@@ -46,7 +47,7 @@ def read_state(path: Path) -> State:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # remarks on the format, for whoever saved it
                 loaded = torch.load(str(path), map_location="cpu", weights_only=True)
-    except SettingsError:
+    except (SettingsError, ModuleNotFoundError):
         raise
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
@@ -65,9 +66,8 @@ def read_state(path: Path) -> State:
 
 
 def _rename(loaded: State) -> State:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in loaded):
-            loaded = _like(loaded, {name[len(prefix) :]: value for name, value in loaded.items()})
+    while prefixes := [p for p in _PREFIXES if all(name.startswith(p) for name in loaded)]:
+        loaded = _like(loaded, {name[len(prefixes[0]) :]: value for name, value in loaded.items()})
     renamed = {}
     for name, value in loaded.items():
         dense_layer = _DENSE_LAYER.fullmatch(name)
@@ -77,10 +77,12 @@ def _rename(loaded: State) -> State:
 
 
 def _like(original: State, renamed: State) -> State:
-    """With the versions of the modules beside the tensors, by which MNASNet tells its old checkpoints."""
-    state = type(original)(renamed)
-    if hasattr(original, "_metadata"):
-        state._metadata = original._metadata  # type: ignore[attr-defined]
+    """With the versions of the modules beside the tensors, by which MNASNet tells its old checkpoints.
+
+    What keeps no versions, as a .safetensors, is newer than those.
+    """
+    state: State = collections.OrderedDict(renamed)
+    state._metadata = getattr(original, "_metadata", {"": {"version": 2}})  # type: ignore[attr-defined]
     return state
 
 

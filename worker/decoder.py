@@ -283,6 +283,9 @@ class _Child:
             NanofleetError: the system lets no process start.
         """
         command = [sys.executable, "-m", "worker.decoder_process", str(memory_fd), *arguments]
+        # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for
+        # that. A process begins with its parent's mask, so that there is no moment in which it can be hit.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             self._process = subprocess.Popen(
                 command,
@@ -295,6 +298,8 @@ class _Child:
             )
         except OSError as error:
             raise NanofleetError(f"a decoder process cannot start: {error}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         assert self._process.stdin
         assert self._process.stdout
         self._stdin = self._process.stdin

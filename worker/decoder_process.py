@@ -33,9 +33,6 @@ def main(arguments: Sequence[str]) -> None:
         arguments: file descriptor of the shared memory, bytes of address space, pixels of an image at
             most, the resize, crop and interpolation of the model's Preprocessing, and how to decode.
     """
-    # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for that.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A parent that was killed cannot hear: end without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # A stray print must not end up between the replies.

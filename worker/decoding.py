@@ -55,6 +55,8 @@ _TURNS = {
 #: to 0.9% when it was 2.3 or 3 (and, resized to 232 instead of 256, to 0.9, 0.4, 0.5 and 0.4%). At 2.3 the
 #: label that lost was ahead by 0.014 at most.
 DRAFT_GAP = 2.3
+#: Bytes of a PNG's text, or colour profile, once unpacked: Pillow's own 1 MB is less than some editors write.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 

@@ -123,10 +123,11 @@ def open_model(
         opened = _open_torch(choice, pick, max_batch, weights_dir)
     else:
         from worker.exports import ExportError
+        from worker.onnx_engine import DeviceUnusable
 
         try:
             opened = _open_export(choice, pick, max_batch, weights_dir, stop)
-        except ExportError as error:
+        except (ExportError, DeviceUnusable) as error:
             if engine == "onnxruntime":
                 raise
             log.warning("%s: %s; running it with PyTorch", choice.model, error)
@@ -140,12 +141,12 @@ def _open_export(
     choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
 ) -> Tuple[Model, Engine]:
     from worker.exports import exported, forget
-    from worker.onnx_engine import OnnxEngine
+    from worker.onnx_engine import Damaged, OnnxEngine
 
     model, path = exported(choice, weights_dir, stop)
     try:
         return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
-    except SettingsError as error:
+    except Damaged as error:
         log.warning("%s; exporting it anew", error)
         forget(path)
     model, path = exported(choice, weights_dir, stop)
@@ -201,7 +202,7 @@ def _providers() -> List[str]:
 
 def _device(name: str) -> Tuple[str, str]:
     """A device that is there, and why it."""
-    if name == "cpu":
+    if name in ("cpu", "cpu:0"):
         return "cpu", "asked for"
     if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
         return "cpu", "no CUDA device"

@@ -10,6 +10,7 @@ interpreter. The key holds all that the export depends on, releases included: an
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -63,16 +64,18 @@ def exported(
         ExportError: PyTorch cannot export it.
         SettingsError, NanofleetError: as `worker.models.load_model` raises them; `stop` was set.
     """
-    folder = _folder(weights_dir)
+    weights_dir = weights_dir.resolve()  # the child runs in another folder
     bare = _bare(choice)
-    key = _key(bare)
-    path = folder / f"{key}.onnx"
-    with lock(path):
-        model = _read(path)
-        if model is None:
-            model = _export(bare, weights_dir, path, stop)
-            _clean(folder)
-    os.utime(path.with_suffix(".json"))
+    path = _folder(weights_dir) / f"{_key(bare)}.onnx"
+    model = _read(path)
+    if model is None:
+        try:
+            model = _export_once(bare, weights_dir, path, stop)
+        except PermissionError as error:  # another user's lock, or half of an export
+            path = _temporary_folder(error) / path.name
+            model = _export_once(bare, weights_dir, path, stop)
+    with contextlib.suppress(OSError):  # another user's export: that one sees to it
+        os.utime(path.with_suffix(".json"))
     if choice.sha256 is not None and model.sha256 != choice.sha256:
         raise SettingsError(
             f"the weights of {choice.model} have the SHA-256 {model.sha256}, "
@@ -83,7 +86,8 @@ def exported(
 
 def forget(path: Path) -> None:
     """Remove an export that turned out to be damaged."""
-    path.with_suffix(".json").unlink()
+    with contextlib.suppress(FileNotFoundError):  # another worker has noticed it too
+        path.with_suffix(".json").unlink()
 
 
 def _bare(choice: ModelChoice) -> ModelChoice:
@@ -121,6 +125,15 @@ def _read(path: Path) -> Optional[Model]:
     except (OSError, ValidationError):
         return None
     return model if path.exists() else None
+
+
+def _export_once(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
+    with lock(path):
+        model = _read(path)  # another worker may just have made it
+        if model is None:
+            model = _export(bare, weights_dir, path, stop)
+            _clean(path.parent)
+    return model
 
 
 def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
@@ -162,10 +175,11 @@ def _reply_of(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -
 
 def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
-        if time.time() - entry.stat().st_mtime > KEPT:
-            log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
-            for path in (entry, entry.with_suffix(".onnx")):
-                path.unlink()
+        with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
+            if time.time() - entry.stat().st_mtime > KEPT:
+                log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
+                for path in (entry, entry.with_suffix(".onnx")):
+                    path.unlink()
 
 
 def _folder(weights_dir: Path) -> Path:
@@ -175,12 +189,16 @@ def _folder(weights_dir: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        log.warning("cannot write to %s (%s): the export is made again at each start", folder, error.strerror)
-        return _temporary_folder()
+        return _temporary_folder(error)
+
+
+def _temporary_folder(reason: OSError) -> Path:
+    log.warning("%s: %s: the export is made again at each start", reason.filename, reason.strerror)
+    return _made_temporary_folder()
 
 
 @lru_cache(maxsize=None)
-def _temporary_folder() -> Path:
+def _made_temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="nanofleet-exports-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -96,6 +96,7 @@ class Inference:
                     self._batcher.close()  # for the other threads
                     return
                 self._infer(batch)
+                del batch  # with it goes a model that has been changed meanwhile
         except BaseException as error:  # noqa: BLE001 - carried to the main thread
             self._on_failure(error)
 

@@ -66,10 +66,10 @@ class Lineup:
             SettingsError: it serves already, alone, and was to be compared with the former one.
             NanofleetError: it cannot be loaded; or the worker leaves.
         """
-        if compare and choice == self.serving.choice and self.comparison is None:
+        if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
         # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
-        ready = [serving for serving in self._in_service() if serving.choice == choice]
+        ready = [serving for serving in self._in_service() if serving.is_of(choice)]
         serving = ready[0] if ready else self._open_one(choice)
         comparison = None
         if compare:
@@ -91,8 +91,8 @@ class Lineup:
 
     def _open_one(self, choice: ModelChoice) -> Serving:
         serving = self._load(choice)
-        self._open.append(serving)
         serving.decoders.__enter__()
+        self._open.append(serving)
         return serving
 
     def _in_service(self) -> List[Serving]:

@@ -95,11 +95,19 @@ class Metrics:
         )
         for outcome in ("serving", "failed"):
             self.changes.labels(outcome)
-        self.registry.register(_Machine())
+        #: What the model runs on.
+        self.device = "cpu"
+        self.registry.register(_Machine(lambda: self.device))
 
 
 class _Machine(Collector):
     """Temperature and GPU memory, read when Prometheus asks, on machines that tell them."""
+
+    def __init__(self, device: Callable[[], str]) -> None:
+        """Args:
+        device: tells what the model runs on.
+        """
+        self._device = device
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         temperature = GaugeMetricFamily(
@@ -109,7 +117,7 @@ class _Machine(Collector):
             temperature.add_metric([zone], celsius)
         if temperature.samples:
             yield temperature
-        memory = _gpu_memory()
+        memory = _gpu_memory(self._device())
         if memory is not None:
             free, total = memory
             yield GaugeMetricFamily("nanofleet_gpu_memory_total_bytes", "Memory of the GPU", total)
@@ -129,10 +137,12 @@ def _temperatures() -> Dict[str, float]:
     return found
 
 
-def _gpu_memory() -> Optional[Any]:
+def _gpu_memory(device: str) -> Optional[Any]:
     # The engine, which opens CUDA, comes first: asking must be neither what imports torch nor what opens it.
-    torch = sys.modules.get("torch")
-    return torch.cuda.mem_get_info() if torch and torch.cuda.is_initialized() else None
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)  # not there yet while torch is imported
+    if cuda is None or device == "cpu" or not getattr(cuda, "is_initialized", bool)():
+        return None
+    return cuda.mem_get_info(device)
 
 
 @contextmanager

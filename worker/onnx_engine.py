@@ -5,6 +5,7 @@ uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N,
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple, Union
@@ -13,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 
 if TYPE_CHECKING:
     from worker.engine import Pick
@@ -23,6 +24,18 @@ Provider = Union[str, Tuple[str, Dict[str, Any]]]
 #: Batches that a session runs at the same time on a CPU, each with its share of the cores: while one waits
 #: for its slowest thread, or for Python, the other goes on. Costs a single frame some of its speed.
 CPU_BATCHES = 2
+
+
+#: What onnxruntime raises for a file that it can read and not run.
+_DAMAGED = {"Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"}
+
+
+class Damaged(SettingsError):
+    """A file is no ONNX model that can be run here."""
+
+
+class DeviceUnusable(SettingsError):
+    """The CUDA libraries that this build of onnxruntime wants are not there."""
 
 
 def batches_at_once(device: str) -> int:
@@ -39,7 +52,9 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         weights_dir: where TensorRT keeps the engines that it builds.
 
     Raises:
-        SettingsError: the file is no ONNX model, or a damaged one, or needs operators that are not there.
+        Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
+        DeviceUnusable: onnxruntime would run it on the CPU instead.
+        NanofleetError: something else is in the way, such as too little memory.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are for those who build the graph
@@ -48,11 +63,18 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // CPU_BATCHES)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
+        session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
     # Its exceptions have no common class but Exception.
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        raise SettingsError(f"{path}: onnxruntime cannot load it: {lines[0]}") from error
+        kind = Damaged if type(error).__name__ in _DAMAGED and "alloc" not in str(error) else NanofleetError
+        raise kind(f"{path}: onnxruntime cannot load it: {lines[0]}") from error
+    if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+        raise DeviceUnusable(
+            f"onnxruntime cannot use device {device}: CUDA and cuDNN must be those that it was built for. "
+            "Or take --engine torch or --device cpu"
+        )
+    return session
 
 
 def _providers(device: str, weights_dir: Path) -> List[Provider]:
@@ -61,10 +83,13 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
     cuda = {"device_id": int(device.partition(":")[2] or 0)}
     providers: List[Provider] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
     if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        folder = weights_dir / "nanofleet" / "tensorrt"
+        with contextlib.suppress(OSError):  # without the folder they are built at each start
+            folder.mkdir(parents=True, exist_ok=True)
         cache = {
             "trt_fp16_enable": True,
             "trt_engine_cache_enable": True,  # building one takes minutes
-            "trt_engine_cache_path": str(weights_dir / "nanofleet" / "tensorrt"),
+            "trt_engine_cache_path": str(folder),
         }
         providers.insert(0, ("TensorrtExecutionProvider", {**cuda, **cache}))
     return providers

@@ -88,6 +88,10 @@ def _input_of(path: Path, session: Any) -> _Input:
             "[N, H, W, 3] of float32, float16 or uint8"
         )
     shape = [side if isinstance(side, int) else None for side in inputs[0].shape]
+    if shape[1] is None and shape[3] is None:
+        raise SettingsError(
+            f"{path} takes {described}, which does not tell where the channels are: export it with 3 fixed"
+        )
     if 3 not in (shape[1], shape[3]):
         raise SettingsError(f"{path} takes {described}: images of another number of channels than 3")
     channels_first = shape[1] == 3

@@ -401,6 +401,7 @@ class Worker:
 
     def _show_model(self) -> None:
         model, engine = self.lineup.serving.model, self.lineup.serving.engine
+        self.metrics.device = engine.device
         self.metrics.model.info(
             {
                 "model": model.name,

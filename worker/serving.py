@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Callable, List, NamedTuple, Optional, Union
+from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from wire.choice import ModelChoice
 from worker.decoder import DecoderPool, Pixels
@@ -24,6 +24,16 @@ from worker.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 
+#: Of each file: its number, its size in bytes, and when it was written.
+Files = List[Tuple[int, int, int]]
+
+
+def files_of(choice: ModelChoice) -> Files:
+    """The files that a choice names, as they are now; those that are not there left out."""
+    found = [path.stat() for path in choice.files if path.exists()]
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
+
+
 class Serving:
     """A model with its engine, and the decoders that make the pixels it wants.
 
@@ -32,11 +42,24 @@ class Serving:
     """
 
     def __init__(
-        self, choice: ModelChoice, model: Model, engine: Engine, decoders: DecoderPool[Work]
+        self,
+        choice: ModelChoice,
+        files: Files,
+        model: Model,
+        engine: Engine,
+        decoders: DecoderPool[Work],
     ) -> None:
+        """Args:
+        choice: what was asked for.
+        files: those it named, as they were before they were read.
+        model: what came of it.
+        engine: runs it.
+        decoders: make its pixels.
+        """
         #: What was asked for; `model` is what came of it.
         self.choice = choice
         self.model = model
+        self._files = files
         self.engine = engine
         self.decoders = decoders
         #: Held while the engine runs: the worker's threads are as many as its first engine wanted.
@@ -47,6 +70,10 @@ class Serving:
         self._retired = False
         #: Set once it is retired and has no frame in work.
         self.idle = threading.Event()
+
+    def is_of(self, choice: ModelChoice) -> bool:
+        """Whether this is what a choice asks for, with files that have not been replaced since."""
+        return self.choice == choice and self._files == files_of(choice)
 
     def submit(self, job: Job, image: bytes) -> None:
         """Have an image decoded and classified; `done` must follow."""
@@ -158,6 +185,7 @@ def open_serving(
     Raises:
         NanofleetError: as `worker.engine.open_model` raises it.
     """
+    files = files_of(choice)
     model, engine = open_model(
         choice,
         engine=settings.engine,
@@ -187,4 +215,4 @@ def open_serving(
         on_done=on_done,
         on_failure=on_failure,
     )
-    return Serving(choice, model, engine, decoders)
+    return Serving(choice, files, model, engine, decoders)

@@ -80,7 +80,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
     max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
     decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
-    decoder_timeout: float = Field(5.0, gt=0, description="Seconds that decoding one image may take")
+    decoder_timeout: float = Field(5.0, gt=0, le=3600, description="Seconds that decoding one image may take")
     decoder_memory: int = Field(
         0,
         ge=0,

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Callable, List
@@ -152,6 +153,39 @@ def test_errors_are_one_message(tmp_path: Path) -> None:
     assert "process list" in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
     assert "secret" not in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
     assert str(tmp_path / "none.jpg") in refused(["publish", str(tmp_path / "none.jpg")])
+
+
+def test_a_thread_that_is_still_in_an_engine_does_not_change_the_exit_code() -> None:
+    """As one that warms a new model up while the worker leaves."""
+    script = """
+        import sys, threading, time, torch
+        from fleet.__main__ import main
+
+        def warm_up():
+            while True:
+                torch.nn.functional.conv2d(torch.rand(8, 16, 99, 99), torch.rand(16, 16, 3, 3))
+
+        threading.Thread(target=warm_up, name="control", daemon=True).start()
+        time.sleep(0.5)
+        sys.argv = ["nanofleet", "worker", "--model", "nonsense"]
+        sys.exit(main())
+    """
+    for _ in range(3):
+        run = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 2, run.stderr
+        assert "nonsense" in run.stderr
+
+
+def test_a_file_name_may_hold_any_bytes(photos: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(odd, "wb") as file:  # noqa: PTH123
+        file.write((photos / "rocket.jpg").read_bytes())
+    run = nanofleet("classify", odd, str(photos / "coffee.png"), "--model", "efficientnet_lite0")  # type: ignore[arg-type]
+    assert run.returncode == 0, run.stderr
+    assert "missile" in run.stdout
+    assert "espresso" in run.stdout
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0, 4.0])

@@ -53,7 +53,8 @@ def test_files_are_looked_for_in_a_folder(tmp_path: Path) -> None:
     below = choice.below(tmp_path)
     assert below.model == f"resnet18@{tmp_path / 'mine' / 'birds.pth'}"
     assert below.labels == tmp_path / "birds.txt"
-    assert ModelChoice(model="birds.onnx").below(tmp_path).model == str(tmp_path / "birds.onnx")
+    for name in ("birds.onnx", "birds@v2.onnx"):
+        assert ModelChoice(model=name).below(tmp_path).model == str(tmp_path / name)
     named = ModelChoice(model="resnet50@IMAGENET1K_V2")
     assert named.below(tmp_path) == named
 
@@ -64,6 +65,7 @@ def test_files_are_looked_for_in_a_folder(tmp_path: Path) -> None:
         {"model": "resnet18@/etc/birds.pth"},
         {"model": "resnet18@../birds.safetensors"},
         {"model": "/etc/birds.onnx"},
+        {"model": "/etc/birds@home/birds.onnx"},
         {"model": "link/birds.onnx"},
         {"model": "resnet18", "labels": Path("/etc/passwd")},
         {"model": "resnet18", "labels": Path("../../etc/passwd")},

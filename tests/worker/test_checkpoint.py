@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 import torch
 import torchvision.models as zoo
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from skimage.transform import resize
 
 from wire.choice import ModelChoice
@@ -132,14 +132,16 @@ HEADS += ["squeezenet1_1", "swin_t", "vit_b_32", "convnext_tiny", "regnet_y_400m
 def test_the_number_of_classes_is_found_in_every_family(name: str, labels: Path, tmp_path: Path) -> None:
     from worker.catalog import build
 
-    path = tmp_path / "mine.pt"
-    torch.save(build(name, len(LABELS)).state_dict(), path)
-    model, module = load(f"{name}@{path}", labels)
-    assert len(model.classes) == len(LABELS)
-    crop = model.preprocessing.crop
-    with torch.inference_mode():
-        assert module(torch.rand(1, 3, crop, crop)).shape == (1, len(LABELS))
-    path.unlink()
+    built = build(name, len(LABELS))
+    torch.save(built.state_dict(), tmp_path / "mine.pt")
+    save_model(built, str(tmp_path / "mine.safetensors"))
+    for path in (tmp_path / "mine.pt", tmp_path / "mine.safetensors"):
+        model, module = load(f"{name}@{path}", labels)
+        assert len(model.classes) == len(LABELS)
+        crop = model.preprocessing.crop
+        with torch.inference_mode():
+            assert module(torch.rand(1, 3, crop, crop)).shape == (1, len(LABELS))
+        path.unlink()
 
 
 # Whole numbers only: PyTorch 1.13 takes a float beside the tensors for code, and refuses it.
@@ -149,6 +151,9 @@ WRAPPED: Dict[str, Callable[[Dict[str, torch.Tensor]], Any]] = {
     "torchvision's references": lambda state: {"model": state, "epoch": 3, "args": {"workers": 2}},
     "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
     "torch.compile": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "DistributedDataParallel, compiled": lambda state: {
+        f"_orig_mod.module.{name}": value for name, value in state.items()
+    },
     "both": lambda state: {"model": {f"module._orig_mod.{name}": value for name, value in state.items()}},
 }
 

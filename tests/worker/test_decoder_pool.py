@@ -353,6 +353,20 @@ def test_signals_for_the_whole_group_are_the_parents_business(
         assert the_decoder() == pid
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_they_are_from_its_first_moment_on(outcomes: Outcomes, photo: bytes, signum: signal.Signals) -> None:
+    with open_pool(outcomes) as pool:
+        dead = the_decoder()
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: decoders().get(dead) == "Z")
+        pool.submit("frame", photo)
+        while not (new := set(decoders()) - {dead}):
+            pass
+        os.kill(*new, signum)
+        outcomes.pixels()
+        assert set(decoders()) == new
+
+
 def test_a_process_is_light(outcomes: Outcomes, photo: bytes) -> None:
     with open_pool(outcomes) as pool:
         pool.submit("frame", photo)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from tests.worker.photos import PHOTOS, crops
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.engine import Engine, open_model, top_k
+from worker.engine import Engine, Pick, open_model, top_k
 from worker.model import Model
 from worker.models import load_model
+from worker.onnx_engine import DeviceUnusable
 from worker.torch_engine import TorchEngine
 
 LITE0 = ModelChoice(model="efficientnet_lite0")
@@ -102,6 +103,26 @@ def test_auto_without_onnxruntime_is_torch_and_says_so(
     assert "onnxruntime, which is faster, is not installed" in engine.why
     with pytest.raises(SettingsError, match="pip install onnxruntime"):
         open_model(LITE0, engine="onnxruntime", device="cpu", max_batch=1, weights_dir=weights_dir)
+
+
+def test_the_cpu_has_a_number_too(weights_dir: Path) -> None:
+    _, engine = open_model(LITE0, engine="auto", device="cpu:0", max_batch=1, weights_dir=weights_dir)
+    assert (engine.name, engine.device) == ("onnxruntime", "cpu")
+
+
+@without_cuda
+def test_a_gpu_that_onnxruntime_cannot_use_is_not_called_used(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that misses cuDNN leaves the CUDA provider out, and says it in its log alone."""
+    monkeypatch.setattr("worker.onnx_engine._providers", lambda *_: ["CPUExecutionProvider"])
+    pick = Pick("onnxruntime", "cuda", "for a test")
+    monkeypatch.setattr("worker.engine._pick", lambda *_: pick)
+    monkeypatch.setattr("worker.engine._open_torch", lambda choice, pick, *_: pytest.fail(pick.why))
+    with pytest.raises(DeviceUnusable, match="onnxruntime cannot use device cuda"):
+        open_model(LITE0, engine="onnxruntime", device="cuda", max_batch=1, weights_dir=weights_dir)
+    with pytest.raises(pytest.fail.Exception, match="onnxruntime is faster, but onnxruntime cannot use"):
+        open_model(LITE0, engine="auto", device="auto", max_batch=1, weights_dir=weights_dir)
 
 
 @without_cuda

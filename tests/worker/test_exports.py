@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -239,9 +241,61 @@ def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    exports._temporary_folder.cache_clear()
+    exports._made_temporary_folder.cache_clear()
     _, path = exported(choice_in(folder), tmp_path / "file")
     assert "the export is made again at each start" in caplog.text
     assert path.exists()
     shutil.rmtree(path.parent)
-    exports._temporary_folder.cache_clear()
+    exports._made_temporary_folder.cache_clear()
+
+
+def test_another_users_lock_costs_no_more(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def anothers(path: Path) -> contextlib.AbstractContextManager[None]:
+        if folder in path.parents:  # root may do what others may not
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return lock(path)
+
+    lock = exports.lock
+    monkeypatch.setattr(exports, "lock", anothers)
+    assert exported(choice_in(folder), folder)[1].parent == folder / "nanofleet"
+    assert not caplog.text
+    _, path = exported(choice_in(folder, crop=60), folder)
+    assert path.exists()
+    assert "Permission denied: the export is made again at each start" in caplog.text
+    shutil.rmtree(path.parent)
+    exports._made_temporary_folder.cache_clear()
+
+
+def test_a_relative_folder_is_the_callers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(folder / "nanofleet")
+    monkeypatch.chdir(folder.parent)
+    assert exported(choice_in(folder), Path("weights"))[1].parent == folder / "nanofleet"
+
+
+def test_too_little_memory_costs_no_export(folder: Path) -> None:
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from wire.choice import ModelChoice
+        from wire.errors import NanofleetError, SettingsError
+        from worker.engine import open_model
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        import onnxruntime, worker.exports, worker.onnx_engine
+        choice, folder = ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2])
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, ((pages << 12) + (2 << 20),) * 2)
+        try:
+            open_model(choice, engine="onnxruntime", device="cpu", max_batch=2, weights_dir=folder)
+        except SettingsError as error:
+            print("settings", error)
+        except NanofleetError as error:
+            print("other", error)
+    """
+    before = entries(folder)
+    command = [sys.executable, "-c", textwrap.dedent(script), choice_in(folder).model_dump_json()]
+    done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("other "), done.stdout + done.stderr
+    assert entries(folder) == before

@@ -71,7 +71,7 @@ def pngs(good: bytes) -> Iterator[Kind]:
 def png_bombs() -> Iterator[Kind]:
     """PNGs that are small, and large once opened."""
     zeros = zlib.compress(bytes(50_000_000), 9)
-    # Limits of Pillow's own end these: 1 MB for a text, 64 MB for all, 1 MB for a profile.
+    # Limits end these: 16 MB for a text or a profile, 64 MB for all.
     yield Kind("PNG: zTXt that explodes", c.tiny_png(c.chunk(b"zTXt", b"k\0\0" + zeros)), "corrupt_image")
     yield Kind(
         "PNG: iTXt that explodes",

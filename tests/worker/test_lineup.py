@@ -1,0 +1,89 @@
+"""Which model a frame goes to, and which is loaded for that."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from wire.choice import ModelChoice
+from wire.errors import NanofleetError
+from worker.lineup import Lineup
+from worker.serving import Serving, files_of
+
+
+class Part:
+    """What a Serving is made of, where nothing is decoded and classified."""
+
+    at_once = 1
+
+    def __enter__(self) -> Part:
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+class Broken(Part):
+    def __enter__(self) -> Part:
+        raise NanofleetError("a decoder process cannot start")
+
+
+class Loading:
+    """Loads, and counts; decoders fail where the test says so."""
+
+    def __init__(self) -> None:
+        self.loaded: List[str] = []
+        self.decoders: Part = Part()
+        self.lineup = Lineup(self._load, call=lambda function: function(), stop=threading.Event())
+
+    def _load(self, choice: ModelChoice) -> Serving:
+        self.loaded.append(choice.model)
+        parts: Any = (None, Part(), self.decoders)
+        return Serving(choice, files_of(choice), *parts)
+
+
+@pytest.mark.parametrize("which", ["weights", "labels", "ONNX"])
+def test_a_file_that_was_replaced_is_loaded_again(which: str, tmp_path: Path) -> None:
+    file = tmp_path / ("mine.onnx" if which == "ONNX" else "mine.pth")
+    file.write_text("trained on Monday")
+    choice = {
+        "weights": ModelChoice(model=f"resnet18@{file}"),
+        "labels": ModelChoice(model="resnet18", labels=file),
+        "ONNX": ModelChoice(model=str(file)),
+    }[which]
+    loading = Loading()
+    with loading.lineup.opened(choice):
+        loading.lineup.change_to(choice, compare=False)
+        assert len(loading.loaded) == 1
+        file.write_text("trained on Tuesday")
+        loading.lineup.change_to(choice, compare=False)
+        assert len(loading.loaded) == 2
+        file.unlink()
+        loading.lineup.change_to(choice, compare=True)
+        assert len(loading.loaded) == 3
+        loading.lineup.change_to(choice, compare=False)
+        assert len(loading.loaded) == 3
+
+
+def test_what_cannot_serve_is_not_kept() -> None:
+    loading = Loading()
+    with loading.lineup.opened(ModelChoice(model="own")):
+        loading.decoders = Broken()
+        for _ in range(3):
+            with pytest.raises(NanofleetError, match="cannot start"):
+                loading.lineup.change_to(ModelChoice(model="other"), compare=False)
+        assert len(loading.lineup._open) == 1
+
+
+def test_one_that_serves_alone_cannot_be_compared() -> None:
+    loading = Loading()
+    with loading.lineup.opened(ModelChoice(model="own")):
+        with pytest.raises(NanofleetError, match="nothing to compare it with"):
+            loading.lineup.change_to(ModelChoice(model="own"), compare=True)
+        loading.lineup.change_to(ModelChoice(model="other"), compare=True)
+        loading.lineup.change_to(ModelChoice(model="other"), compare=True)
+        loading.lineup.change_to(ModelChoice(model="own"), compare=False)
+    assert loading.loaded == ["own", "other"]
