@@ -25,8 +25,9 @@ $(VENV)/.%: pyproject.toml
 demo: $(VENV)/.demo
 	@$(BIN)/nanofleet demo $(if $(IMAGES),--images "$(patsubst ~/%,$(HOME)/%,$(IMAGES))") $(if $(WORKERS),--workers $(WORKERS)) $(if $(KEEP),--keep)
 
+# Several at a time, because most of a test is waiting. A single one: .venv/bin/pytest tests/…
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
