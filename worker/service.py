@@ -1,8 +1,8 @@
 """A worker's life: startup, serve, drain; and on the way, one frame's path.
 
 network thread        decoder processes    engine thread          network thread
-Reception ──────────> DecoderPool ───────> Inference ───────────> Outbox ── PUBACK ──> Inbox.settle
-(Inbox.admit)         bytes -> pixels      Batcher -> Engine      publish              (ack, in order)
+Reception ──────────> DecoderPool ───────> Inference ───────────> Answers ── PUBACK ──> Inbox.settle
+(Inbox.admit)         bytes -> pixels      Batcher -> Engine      Outbox                (ack, in order)
          └─ Serving: the model's own decoders and engine; Control swaps it between two frames
 """
 
@@ -13,17 +13,18 @@ import logging
 import signal
 import threading
 import time
-from typing import Callable, Iterator, List, Optional, Tuple, Union
+from typing import Callable, Iterator, Optional, Union
 
 import wire
 from wire.broker import Broker
 from wire.choice import ModelChoice
 from wire.connection import Connection
-from wire.messages import Rejection, Result, WorkerStatus
+from wire.messages import WorkerStatus
 from wire.packets import Delivery
 from wire.topics import client_id
 from worker.admission import Admission
 from worker.adoption import Adoption
+from worker.answers import Answers
 from worker.attempts import Attempts
 from worker.control import Control
 from worker.decoder import Pixels
@@ -36,11 +37,11 @@ from worker.inbox import Inbox
 from worker.inference import Inference
 from worker.lineup import Lineup
 from worker.metrics import Metrics, serve_metrics
-from worker.outbox import Answer, Outbox
+from worker.outbox import Outbox
 from worker.pacing import Pacing
 from worker.presence import Presence
 from worker.reception import Reception
-from worker.serving import Serving, Shadow, Work, open_serving
+from worker.serving import Serving, Work, open_serving
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog, notify
 
@@ -77,7 +78,7 @@ def run(settings: WorkerSettings) -> int:
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
             with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_threads():
                 connection = worker.connect_to(broker)
-                outbox = contextlib.closing(worker.outbox)
+                outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
                     worker.serve()
                     return worker.drain()
@@ -146,6 +147,14 @@ class Worker:
             step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
             step_in=lambda: self.connection.subscribe(self.subscriptions),
         )
+        self.answers = Answers(
+            worker_id,
+            admission=self.admission,
+            pacing=self.pacing,
+            presence=self.presence,
+            metrics=self.metrics,
+            call=self._call,
+        )
         self.reception = Reception(
             settings,
             admission=self.admission,
@@ -153,15 +162,15 @@ class Worker:
             control=self.control,
             pacing=self.pacing,
             metrics=self.metrics,
-            reject=self._reject,
+            reject=self.answers.reject,
         )
         self.inference = Inference(
             settings,
             worker_id,
             self.metrics,
             more_to_come=self._more_to_come,
-            on_results=self._answer,
-            on_reject=self._reject_work,
+            on_results=self.answers.classified,
+            on_reject=self.answers.failed,
             on_failure=self._fail,
         )
 
@@ -191,8 +200,12 @@ class Worker:
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
         self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
-        self.outbox = Outbox(
-            self.connection, self.topics, self.worker_id, on_published=self._published, on_failure=self._fail
+        self.answers.outbox = Outbox(
+            self.connection,
+            self.topics,
+            self.worker_id,
+            on_published=self.answers.published,
+            on_failure=self._fail,
         )
         return self.connection
 
@@ -251,7 +264,7 @@ class Worker:
         if not self._online:  # they would pile up
             return
         self._publish_status()
-        self.outbox.retry()
+        self.answers.outbox.retry()
         free = self._adoption is None or self._adoption.ended
         if free and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
@@ -289,7 +302,7 @@ class Worker:
             frame.unwrap(self.settings.max_payload)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
-            self._reject(frame, error)
+            self.answers.reject(frame, error)
         else:
             self.lineup.submit(frame)
 
@@ -303,57 +316,9 @@ class Worker:
         if isinstance(work.job, Frame):
             work.job.image = b""
         if isinstance(outcome, FrameError):
-            self._reject_work(work, outcome)
+            self.answers.failed(work, outcome)
         else:
             self.inference.put(work, outcome)
-
-    def _reject_work(self, work: Work, error: FrameError) -> None:
-        work.serving.done()
-        job = work.job
-        if isinstance(job, Shadow):
-            job.comparison.drop()
-            return
-        if job.shadow is not None:
-            job.shadow.comparison.drop()
-        self.connection.call(lambda: self._reject(job, error))
-
-    def _answer(self, results: List[Tuple[Frame, Result]]) -> None:
-        """In the engine's thread."""
-
-        def put() -> None:
-            for frame, result in results:
-                self.outbox.put(frame, result)
-                self.admission.done(frame)
-            self.pacing.answered(len(results))
-
-        if results:  # not so where all was for a comparison alone
-            self.connection.call(put)
-
-    def _reject(self, frame: Frame, error: FrameError) -> None:
-        rejection = Rejection(
-            frame_id=frame.frame_id,
-            camera=frame.camera,
-            worker=self.worker_id,
-            reason=error.reason,
-            detail=str(error),
-            received_at=frame.received_at,
-        )
-        self.outbox.put(frame, rejection)
-        self.admission.done(frame)
-        self.pacing.answered(1)
-
-    def _published(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        assert frame.inbox is not None
-        frame.inbox.settle(frame)
-        self.presence.answered += 1
-        if isinstance(answer, Rejection):
-            self.metrics.frames.labels("rejected", answer.reason.value).inc()
-        else:
-            self.metrics.frames.labels("answered", "").inc()
-        self.metrics.stages["publish"].observe(publishing)
-        self.metrics.stages["total"].observe(time.perf_counter() - frame.received)
-        if frame.captured_at is not None:
-            self.metrics.age.observe(max(0.0, frame.age()))
 
     def _ack(self, delivery: Delivery) -> bool:
         return self.connection.ack(delivery)
@@ -368,7 +333,7 @@ class Worker:
             log.info("connected again to %s", self.connection.broker)
         else:
             log.info("connected to %s, reading %s", self.connection.broker, ", ".join(self.subscriptions))
-        self.outbox.connected()
+        self.answers.outbox.connected()
         self._publish_status()
         # rumqttd stalls a shared group that a member has left and joined again.
         self.pacing.connected(may_step_aside=self.connection.names_receive_maximum)
@@ -423,6 +388,7 @@ class Worker:
             those that come to it, if the broker could not be told to deal it no more.
         """
         deadline = time.monotonic() + self.settings.drain_timeout
+        self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
         self.presence.state = "draining"
@@ -471,5 +437,4 @@ class Worker:
 
     def _is_hung_up_on(self) -> bool:
         """Whether the connection is lost again and again, as if another worker took the session over."""
-        lives = self._online and time.monotonic() - self._connected_at > SHORT_LIFE
-        return self._short_lives >= SHORT_LIVES and not lives
+        return self._short_lives >= SHORT_LIVES

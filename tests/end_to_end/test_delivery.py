@@ -302,7 +302,7 @@ def test_two_workers_with_one_id_on_the_embedded_broker_are_named(
         first.wait_said(f"does another worker run as {first.id!r}?")
         second.wait_said(f"does another worker run as {first.id!r}?")
     finally:
-        assert second.stop(timeout=10) == 1  # the session is the other's as well, and is not ended
+        assert second.stop(timeout=40) == 1  # the session is the other's as well, and is not ended
 
 
 def test_two_workers_with_one_id_on_one_machine(
