@@ -17,7 +17,7 @@ from bench.engines import engines
 from bench.growth import growth
 from bench.latency import latency
 from bench.measure import Row, Say, quick
-from bench.processes import adopt_orphans
+from bench.processes import ENDS, adopt_orphans
 from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
 from bench.sharing import fairness, unequal
@@ -37,7 +37,6 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iter
     "engines": engines,
     "soak": soak,
 }
-_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -63,7 +62,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        for signum in _ENDS:  # all is over: a second one must not change the exit code
+        for signum in ENDS:  # all is over: a second one must not change the exit code
             signal.signal(signum, signal.SIG_IGN)
         print("stopped; what was measured is in the results", file=sys.stderr)
         return 130
@@ -75,7 +74,7 @@ def bench(settings: BenchSettings) -> int:
     if settings.experiments == ["report"] and not results["rows"]:
         raise NanofleetError(f"{settings.out}: there are no results yet; python -m bench makes some")
     if settings.experiments != ["report"]:
-        for signum in _ENDS:  # what was started is ended either way
+        for signum in ENDS:  # what was started is ended either way
             signal.signal(signum, signal.default_int_handler)
         adopt_orphans()
         if settings.cores:

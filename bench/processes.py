@@ -23,6 +23,8 @@ from wire.settings import child_environment
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
+#: Signals that end the bench, and with it all that it has started.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stat(NamedTuple):
@@ -183,9 +185,8 @@ def nothing_left() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     main = threading.current_thread() is threading.main_thread()
-    previous = [(signum, signal.signal(signum, signal.SIG_IGN)) for signum in heeded if main]
+    previous = [(signum, signal.signal(signum, signal.SIG_IGN)) for signum in ENDS if main]
     try:
         yield
     finally:

@@ -88,10 +88,8 @@ class ModelChoice(BaseModel):
     @property
     def files(self) -> List[Path]:
         """The files that it names."""
-        weights = self.model.partition("@")[2]
-        named = [self.model] if self.model.endswith(".onnx") else []
-        named += [weights] if weights.endswith(CHECKPOINT_SUFFIXES) else []
-        return [Path(name) for name in named] + ([self.labels] if self.labels else [])
+        _, file = self._parts()
+        return ([Path(file)] if file else []) + ([self.labels] if self.labels else [])
 
     def below(self, folder: Path) -> ModelChoice:
         """The same choice, with its files looked for in a folder.
@@ -99,14 +97,17 @@ class ModelChoice(BaseModel):
         Raises:
             ValueError: one of them lies, or might lie, elsewhere.
         """
-        model = self.model
-        name, _, weights = model.partition("@")
-        if model.endswith(".onnx"):
-            model = _within(folder, model)
-        elif weights.endswith(CHECKPOINT_SUFFIXES):
-            model = f"{name}@{_within(folder, weights)}"
+        before, file = self._parts()
+        model = before + (_within(folder, file) if file else "")
         labels = self.labels and Path(_within(folder, str(self.labels)))
         return self.model_copy(update={"model": model, "labels": labels})
+
+    def _parts(self) -> Tuple[str, str]:
+        """What stands before the file that the model names, and that file; without one, all and nothing."""
+        if self.model.endswith(".onnx"):
+            return "", self.model
+        name, _, weights = self.model.partition("@")
+        return (f"{name}@", weights) if weights.endswith(CHECKPOINT_SUFFIXES) else (self.model, "")
 
 
 def _within(folder: Path, name: str) -> str:

@@ -358,8 +358,7 @@ class Connection:
         with not_the_lines():
             for _ in range(len(self._posted)):
                 self._posted.popleft()()
-        if self.connected.is_set():
-            self._outgoing.pump()
+        self._pump()
 
     def _pause(self, seconds: float) -> None:
         """Wait, but run what is posted: a `close()` must not have to wait for the next try."""
@@ -371,9 +370,12 @@ class Connection:
                     self._wake()
                 self._run_posted()
 
-    def _begin_close(self, session_expiry: int, send_will: bool) -> None:
+    def _pump(self) -> None:
         if self.connected.is_set():
             self._outgoing.pump()
+
+    def _begin_close(self, session_expiry: int, send_will: bool) -> None:
+        self._pump()
         self._closing = True
         # rumqttd forgets the will at any DISCONNECT, even at the one that asks for it.
         self._vanishing = send_will

@@ -139,10 +139,9 @@ def _temperatures() -> Dict[str, float]:
 
 def _gpu_memory(device: str) -> Optional[Any]:
     # The engine, which opens CUDA, comes first: asking must be neither what imports torch nor what opens it.
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)  # not there yet while torch is imported
-    if cuda is None or device == "cpu" or not getattr(cuda, "is_initialized", bool)():
-        return None
-    return cuda.mem_get_info(device)
+    # Nor is it there whole while it is imported, and until then the device is the CPU.
+    torch = sys.modules.get("torch") if device != "cpu" else None
+    return torch.cuda.mem_get_info(device) if torch and torch.cuda.is_initialized() else None
 
 
 @contextmanager

@@ -345,7 +345,7 @@ class Worker:
         self.metrics.connected.set(0)
         lived = time.monotonic() - self._connected_at
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
-        if self._short_lives >= SHORT_LIVES:
+        if self._is_hung_up_on():
             # rumqttd does not even hand the other's status over: all there is to see is this.
             log.warning(
                 "the connection was lost %d times soon after it was made: does another worker run as %r? "
