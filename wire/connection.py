@@ -195,11 +195,11 @@ class Connection:
         They may be an earlier connection's: the broker's session has them, too.
         """
         self.unsubscribed.clear()
-        self.call(lambda: self._subscriptions.leave(topics, self.connected.is_set()))
+        self.call(lambda: self._subscriptions.leave(topics, self._has_line()))
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Take subscriptions up again that were left."""
-        self.call(lambda: self._subscriptions.take_up(topics, self.connected.is_set()))
+        self.call(lambda: self._subscriptions.take_up(topics, self._has_line()))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -221,7 +221,7 @@ class Connection:
 
     def ack(self, delivery: Delivery) -> bool:
         """Ack a delivery; False if its connection is gone, and it will be delivered again."""
-        if delivery.epoch != self.epoch or not self.connected.is_set() or self._client.socket() is None:
+        if delivery.epoch != self.epoch or not self._has_line():
             return False
         if delivery.qos > 0:
             self._client.ack(delivery.mid, delivery.qos)
@@ -370,8 +370,12 @@ class Connection:
                     self._wake()
                 self._run_posted()
 
+    def _has_line(self) -> bool:
+        """Whether the broker can be told anything: paho drops a lost socket before that is noticed here."""
+        return self.connected.is_set() and self._client.socket() is not None
+
     def _pump(self) -> None:
-        if self.connected.is_set():
+        if self._has_line():
             self._outgoing.pump()
 
     def _begin_close(self, session_expiry: int, send_will: bool) -> None:

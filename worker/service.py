@@ -328,15 +328,19 @@ class Worker:
         self._connected_at = time.monotonic()
         self._online = True
         self.metrics.connected.set(1)
+        self.answers.outbox.connected()
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)
+            self._publish_status()
         else:
-            log.info("connected to %s, reading %s", self.connection.broker, ", ".join(self.subscriptions))
-        self.answers.outbox.connected()
-        self._publish_status()
+            # By its PUBACK the broker has read the SUBSCRIBE before it: from then on no frame finds nobody.
+            self._publish_status(then=self._say_connected)
         # rumqttd stalls a shared group that a member has left and joined again.
         self.pacing.connected(may_step_aside=self.connection.names_receive_maximum)
+
+    def _say_connected(self) -> None:
+        log.info("connected to %s, reading %s", self.connection.broker, ", ".join(self.subscriptions))
 
     def _lost(self) -> None:
         self._inbox.lost()

@@ -81,7 +81,7 @@ def test_a_worker_that_returns_takes_its_session_back(
     dead.stop(signal.SIGKILL)
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
     send(listener, root, range(40))
-    slow = ("--max-delay", "2", "--max-batch", "256", "--window", "8")
+    slow = ("--max-delay", "2", "--max-batch", "256", "--window", "2")
     adopter = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
     adopter.wait_said("adopting its frames")
     dead.start()

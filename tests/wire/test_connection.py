@@ -379,6 +379,32 @@ def test_subscribing_again_holds_across_a_reconnect(
     assert set(reader.payloads()) == {b"back", b"and again"}
 
 
+def test_subscribing_as_the_line_is_lost_waits_for_the_next(
+    mosquitto_url: str, root: str, join: Callable[..., Member]
+) -> None:
+    reader = join(mosquitto_url, f"{root}/a")
+    connection = reader.connection
+    connection.unsubscribe([f"{root}/a"])
+    assert connection.unsubscribed.wait(10)
+
+    def lose_the_line() -> None:
+        sock = connection._client.socket()
+        assert sock is not None
+        sock.shutdown(socket.SHUT_RDWR)
+        connection._client.loop_read()
+
+    both_are_posted = threading.Event()
+    connection.call(lambda: both_are_posted.wait(10) and None)
+    connection.call(lose_the_line)
+    connection.subscribe([f"{root}/a"])
+    both_are_posted.set()
+    wait_for(lambda: len(reader.sessions) == 2 or connection.failure, 10, "the next connection")
+    connection.check()
+    reader.wait_subscribed()
+    send(join(mosquitto_url), f"{root}/a", b"heard")
+    reader.wait_heard(1)
+
+
 def test_a_broker_that_is_not_there_yet_is_waited_for_aloud(
     mosquitto: Callable[..., Mosquitto], join: Callable[..., Member], caplog: pytest.LogCaptureFixture
 ) -> None:
