@@ -15,8 +15,6 @@ import pytest
 
 from tests.harness import Listener, Mosquitto, WorkerProcess
 
-pytest_plugins = ["tests.faults.report"]
-
 # A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

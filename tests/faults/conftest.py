@@ -1,18 +1,29 @@
-"""A case for each fault."""
+"""The table of faults: a row for each, printed at the end and written to report.json."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
 from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
-from tests.faults import report
-from tests.faults.case import Case
+from tests.faults.case import Case, Row
 from tests.faults.proxy import Proxy
+
+REPORT = Path(__file__).parent / "report.json"
+CAPTION = (
+    "peak: the most memory (VmHWM) of any one worker process, and of any one of its decoder processes. "
+    "seconds to recover: from the fault until each frame had its first answer; where nothing breaks, from "
+    "the first frame sent."
+)
+_rows: List[Row] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +55,7 @@ def case(root: str, tmp_path: Path, start_worker: Any, images: List[bytes]) -> I
 
     yield begin
     for each in begun:
-        report.rows.append(each.row())
+        _rows.append(each.row())
         try:
             each.leave()
         finally:
@@ -68,3 +79,28 @@ def images(photos: Path) -> List[bytes]:
             image.convert("RGB").resize((320, 240)).save(buffer, "JPEG", quality=85)
         made.append(buffer.getvalue())
     return made
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Write the report, if there is anything in it."""
+    if _rows:
+        REPORT.write_text(json.dumps([asdict(row) for row in _rows], indent=2) + "\n")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table."""
+    if not _rows:
+        return
+    table = Table(title="Faults", caption=CAPTION, caption_justify="left")
+    for name in Row.__dataclass_fields__:
+        table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")
+    for row in _rows:
+        table.add_row(
+            *(f"{value:g}" if isinstance(value, float) else str(value) for value in asdict(row).values())
+        )
+    console = Console(width=150)
+    with console.capture() as captured:
+        console.print(table)
+    terminalreporter.write_line("")
+    terminalreporter.write(captured.get())
