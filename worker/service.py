@@ -401,8 +401,9 @@ class Worker:
         if self._broker_is_away():
             log.info("waiting for the broker, %g s at most", self.settings.drain_timeout)
         self.connection.call(self.pacing.leave)
-        self.connection.call(self._publish_status)
-        self._wait_for_a_taker()
+        told = threading.Event()
+        self.connection.call(lambda: self._publish_status(then=told.set))
+        self._wait_for_a_taker(told)
         self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
         next_status = time.monotonic() + self.settings.status_interval
         while not self._drained():
@@ -424,10 +425,17 @@ class Worker:
         log.info("left with nothing in hand")
         return 0
 
-    def _wait_for_a_taker(self) -> None:
-        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost."""
+    def _wait_for_a_taker(self, told: threading.Event) -> None:
+        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
+
+        Args:
+            told: set by the PUBACK of the status that says that this worker leaves. Who has announced before
+                it to step aside has been heard by then; who does so later has heard it, and stays.
+        """
         peers, deadline = self.presence.peers, time.monotonic() + STEP_IN_TIMEOUT
-        while peers.aside() and not peers.takers() and time.monotonic() < deadline:
+        while self._online and time.monotonic() < deadline:
+            if told.is_set() and (peers.takers() or not peers.aside()):
+                return
             time.sleep(0.02)
 
     def _drained(self) -> bool:
