@@ -24,7 +24,7 @@ class Weights(NamedTuple):
 
     @property
     def choice(self) -> ModelChoice:
-        """As `worker.engine.open_model` wants it."""
+        """As `worker.engines.select.open_model` wants it."""
         return ModelChoice(model=self.model)
 
 

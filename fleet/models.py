@@ -13,9 +13,9 @@ from rich.table import Table
 from fleet.console import open_console
 from fleet.models_settings import DownloadSettings, ListSettings, ShowSettings
 from wire.errors import NanofleetError
-from worker import catalog
-from worker.model import ALIASES
-from worker.weights import fetch
+from worker.models import catalog
+from worker.models.info import ALIASES
+from worker.models.weights import fetch
 
 
 def list_models(settings: ListSettings) -> int:

@@ -10,10 +10,11 @@ from typing import Any, Dict, Sequence, Union
 
 import numpy as np
 
-from worker.decoding import Undecodable, decode
-from worker.engine import Engine, open_model, top_k
+from worker.decode.image import Undecodable, decode
+from worker.engines.base import Engine, top_k
+from worker.engines.select import open_model
 from worker.errors import NotANumber
-from worker.model import Model
+from worker.models.info import Model
 from worker.settings import ClassifySettings
 
 #: Pixels of an image, at most: the default of the worker's `max_pixels`.

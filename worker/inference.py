@@ -14,12 +14,12 @@ import numpy as np
 
 from wire.messages import Candidate, Result, utc_now
 from worker.batcher import Batcher
-from worker.decoder import Pixels
-from worker.engine import top_k
+from worker.decode.pool import Pixels
+from worker.engines.base import top_k
 from worker.errors import FrameError, NotANumber
 from worker.frame import Frame
 from worker.metrics import Metrics
-from worker.model import Model
+from worker.models.info import Model
 from worker.serving import Job, Serving, Shadow, Work
 from worker.settings import WorkerSettings
 

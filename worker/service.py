@@ -27,9 +27,9 @@ from worker.adoption import Adoption
 from worker.answers import Answers
 from worker.attempts import Attempts
 from worker.control import Control
-from worker.decoder import Pixels
+from worker.decode.pool import Pixels
 from worker.drain import Drain
-from worker.engine import best_batch
+from worker.engines.select import best_batch
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.identity import claim_worker_id

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from wire.choice import ModelChoice
-from worker.decoder import DecoderPool, Pixels
-from worker.engine import Engine, open_model
+from worker.decode.pool import DecoderPool, Pixels
+from worker.engines.base import Engine
+from worker.engines.select import open_model
 from worker.errors import FrameError
 from worker.frame import Frame
-from worker.model import Model
+from worker.models.info import Model
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def open_serving(
         on_failure: gets what ended such a thread.
 
     Raises:
-        NanofleetError: as `worker.engine.open_model` raises it.
+        NanofleetError: as `worker.engines.select.open_model` raises it.
     """
     files = files_of(choice)
     model, engine = open_model(

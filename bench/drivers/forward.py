@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bench.drive import Order, Outcome, serve
 from wire.choice import ModelChoice
-from worker.engine import Engine, EngineName, open_model
+from worker.engines.base import Engine, EngineName
+from worker.engines.select import open_model
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from bench.drive import Load, Order, Outcome, serve
 from wire.choice import ModelChoice
 from worker.batcher import Batcher
-from worker.decoder import DecoderPool, Pixels
-from worker.decoding import decode
-from worker.engine import Engine, best_batch, open_model
+from worker.decode.image import decode
+from worker.decode.pool import DecoderPool, Pixels
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import Engine
+from worker.engines.select import best_batch, open_model
 from worker.errors import FrameError
-from worker.preprocessing import Preprocessing
 from worker.settings import WorkerSettings
 
 SETTINGS = WorkerSettings()
@@ -150,7 +151,7 @@ def main(arrangement: str, model: str, weights_dir: str) -> None:
     pipeline = Pipeline(choice)
     with contextlib.ExitStack() as stack:
         if arrangement == "each":
-            from worker.exports import exported
+            from worker.engines.export_cache import exported
 
             opened, path = exported(choice, folder)
             submit = stack.enter_context(each(pipeline, opened.preprocessing, path))

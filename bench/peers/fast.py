@@ -11,12 +11,13 @@ from typing import Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-import worker.onnx_engine
+import worker.engines.onnx_engine
 from wire.choice import ModelChoice
-from worker.decoding import decode as decode_to
-from worker.engine import Engine, best_batch, open_model
-from worker.model import Model
-from worker.preprocessing import Preprocessing
+from worker.decode.image import decode as decode_to
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import Engine
+from worker.engines.select import best_batch, open_model
+from worker.models.info import Model
 
 #: On a GPU as much as nanofleet's worker takes.
 MAX_BATCH = max(8, best_batch(ModelChoice(), "auto", "auto"))
@@ -26,7 +27,7 @@ MAX_PIXELS = 64_000_000
 def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
     """The engine that nanofleet's worker would take: uint8 [N, crop, crop, 3] -> float32 [N, classes]."""
     # They run one batch at a time, which then has to have all cores.
-    worker.onnx_engine.CPU_BATCHES = 1
+    worker.engines.onnx_engine.CPU_BATCHES = 1
     choice = ModelChoice(model=model)
     opened, engine = open_model(choice, engine="auto", max_batch=MAX_BATCH, weights_dir=Path(weights_dir))
     engine.warm_up()

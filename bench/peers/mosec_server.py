@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.peers.fast import MAX_BATCH, decode, open_engine
 from wire.choice import ModelChoice
-from worker.exports import exported
+from worker.engines.export_cache import exported
 
 
 class Decode(Worker):

@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision import transforms
 
 from wire.choice import ModelChoice
-from worker.model import Model
-from worker.models import load_model
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.models.info import Model
+from worker.models.loader import load_model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -97,7 +97,7 @@ def cells_of(rows: List[Dict[str, Any]]) -> Dict[str, List[str]]:
 
 
 def test_what_a_reader_costs_is_told_without_publisher_and_broker() -> None:
-    spent = {"mosquitto": 1.0, "bench.drivers.publisher": 2.0, "fleet": 0.25, "worker.decoder_process": 0.5}
+    spent = {"mosquitto": 1.0, "bench.drivers.publisher": 2.0, "fleet": 0.25, "worker.decode.process": 0.5}
     figures = {"frames_per_second": 50.0, "cpu_ms_per_frame": 3.75, "cpu_ms_per_frame_of": spent}
     common = {"experiment": "transport", "way": "nanofleet, answers", "payload": 20_000}
     assert cells_of([{**common, **figures}])["20,000"] == [

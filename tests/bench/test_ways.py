@@ -79,7 +79,7 @@ def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> No
     fleet = rows["throughput", "nanofleet (spool)"]
     assert fleet["frames"] >= 64
     assert fleet["frames_per_second"] == pytest.approx(fleet["frames"] / fleet["seconds"])
-    assert set(fleet["cpu_ms_per_frame_of"]) >= {"fleet", "worker.decoder_process", "mosquitto"}
+    assert set(fleet["cpu_ms_per_frame_of"]) >= {"fleet", "worker.decode.process", "mosquitto"}
     assert fleet["cpu_ms_per_frame"] == pytest.approx(sum(fleet["cpu_ms_per_frame_of"].values()))
     assert fleet["peak_bytes"] > 100e6
     late = rows["latency", "limit B (processes)"]
@@ -124,7 +124,7 @@ def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:
 def test_what_was_started_ends_with_the_bench(mosquitto: str, tmp_path: Path, signum: int) -> None:
     command = [sys.executable, "-m", "bench", "soak", "--quick", "--out", str(tmp_path / "results.json")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    started = wait_for(lambda: _below(process.pid, "worker.decoder_process"), 120, "the soak's worker")
+    started = wait_for(lambda: _below(process.pid, "worker.decode.process"), 120, "the soak's worker")
     process.send_signal(signum)
     time.sleep(0.3)
     process.send_signal(signum)  # an impatient user

@@ -147,7 +147,7 @@ def test_a_worker_at_work_shows_no_password(
         assert not any(SECRET.encode() in message.payload for message in listener.messages)
     pids = processes_below(worker.process.pid)
     commands = [in_proc(pid, "cmdline") for pid in pids]
-    assert any(b"worker.decoder_process" in command for command in commands)
+    assert any(b"worker.decode.process" in command for command in commands)
     assert not any(SECRET.encode() in command for command in commands)
     assert not worker.said(SECRET)
     # The control: this is where it is.
@@ -158,7 +158,7 @@ def test_decoders_which_meet_strangers_images_know_no_password(worker: WorkerPro
     decoders = [
         pid
         for pid in processes_below(worker.process.pid)
-        if b"worker.decoder_process" in in_proc(pid, "cmdline")
+        if b"worker.decode.process" in in_proc(pid, "cmdline")
     ]
     assert decoders
     assert not any(SECRET.encode() in in_proc(pid, "environ") for pid in decoders)

@@ -29,7 +29,7 @@ def decoders(pid: int) -> List[int]:
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in children.read_text().split():
-                if b"worker.decoder_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"worker.decode.process" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append(int(child))
     return found
 

@@ -9,8 +9,8 @@ import numpy as np
 import skimage
 from numpy.typing import NDArray
 
-from worker.decoding import decode
-from worker.preprocessing import Preprocessing
+from worker.decode.image import decode
+from worker.decode.preprocessing import Preprocessing
 
 FOLDER = Path(skimage.__file__).parent / "data"
 #: What efficientnet_lite0 calls what they show.

@@ -16,9 +16,9 @@ from skimage.transform import resize
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.labelling import relabelled
-from worker.models import load_model
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.models.loader import load_model
+from worker.models.overrides import relabelled
 
 LABELS = ("cup", "cat", "rocket")
 
@@ -130,7 +130,7 @@ HEADS += ["squeezenet1_1", "swin_t", "vit_b_32", "convnext_tiny", "regnet_y_400m
 
 @pytest.mark.parametrize("name", HEADS)
 def test_the_number_of_classes_is_found_in_every_family(name: str, labels: Path, tmp_path: Path) -> None:
-    from worker.catalog import build
+    from worker.models.catalog import build
 
     built = build(name, len(LABELS))
     torch.save(built.state_dict(), tmp_path / "mine.pt")

@@ -15,11 +15,12 @@ from PIL import Image
 
 from tests.worker.photos import FOLDER
 from wire.choice import ModelChoice
-from worker import catalog
-from worker.decoding import decode
-from worker.engine import Engine, open_model
-from worker.model import Model
-from worker.preprocessing import Preprocessing
+from worker.decode.image import decode
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import Engine
+from worker.engines.select import open_model
+from worker.models import catalog
+from worker.models.info import Model
 
 PIXELS = 10**9
 

@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from wire.errors import NanofleetError
-from worker.decoder import DecoderPool, Pixels
-from worker.decoder_process import JOB, REPLY
-from worker.decoding import decode
+from worker.decode.image import decode
+from worker.decode.pool import DecoderPool, Pixels
+from worker.decode.preprocessing import Preprocessing
+from worker.decode.process import JOB, REPLY
 from worker.errors import (
     CorruptImage,
     DecoderCrashed,
@@ -30,7 +31,6 @@ from worker.errors import (
     ImageTooLarge,
     NotAnImage,
 )
-from worker.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -92,7 +92,7 @@ def decoders(parent: int = os.getpid()) -> Dict[int, str]:
             state, ppid = (folder / "stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()[:2]
             # A zombie has no command line.
             if int(ppid) == parent and (
-                b"decoder_process" in (folder / "cmdline").read_bytes() or state == "Z"
+                b"worker.decode.process" in (folder / "cmdline").read_bytes() or state == "Z"
             ):
                 found[int(folder.name)] = state
     return found
@@ -380,8 +380,8 @@ def test_a_process_is_light(outcomes: Outcomes, photo: bytes) -> None:
 def test_processes_end_with_their_parent() -> None:
     script = """
         import time
-        from worker.decoder import DecoderPool
-        from worker.preprocessing import Preprocessing
+        from worker.decode.pool import DecoderPool
+        from worker.decode.preprocessing import Preprocessing
 
         with DecoderPool(Preprocessing(256, 224), processes=2, slots=1, on_done=print, on_failure=print):
             print("ready", flush=True)
@@ -402,7 +402,7 @@ def test_processes_end_with_their_parent() -> None:
 def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -> None:
     memory = os.memfd_create("pixels")
     os.ftruncate(memory, RECIPE.crop**2 * 3)
-    command = [sys.executable, "-m", "worker.decoder_process", str(memory), str(1 << 30), "1000000"]
+    command = [sys.executable, "-m", "worker.decode.process", str(memory), str(1 << 30), "1000000"]
     recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation, "fast"]
     with subprocess.Popen(
         [*command, *recipe],

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from worker.decoding import Decoded, Undecodable, decode
-from worker.preprocessing import Preprocessing
+from worker.decode.image import Decoded, Undecodable, decode
+from worker.decode.preprocessing import Preprocessing
 
 RECIPE = Preprocessing(resize=256, crop=224)
 RECIPES = [

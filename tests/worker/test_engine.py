@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from tests.worker.photos import PHOTOS, crops
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.engine import Engine, Pick, open_model, top_k
-from worker.model import Model
-from worker.models import load_model
-from worker.onnx_engine import DeviceUnusable
-from worker.torch_engine import TorchEngine
+from worker.engines.base import Engine, Pick, top_k
+from worker.engines.onnx_engine import DeviceUnusable
+from worker.engines.select import open_model
+from worker.engines.torch_engine import TorchEngine
+from worker.models.info import Model
+from worker.models.loader import load_model
 
 LITE0 = ModelChoice(model="efficientnet_lite0")
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,10 +116,10 @@ def test_a_gpu_that_onnxruntime_cannot_use_is_not_called_used(
     weights_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A build that misses cuDNN leaves the CUDA provider out, and says it in its log alone."""
-    monkeypatch.setattr("worker.onnx_engine._providers", lambda *_: ["CPUExecutionProvider"])
+    monkeypatch.setattr("worker.engines.onnx_engine._providers", lambda *_: ["CPUExecutionProvider"])
     pick = Pick("onnxruntime", "cuda", "for a test")
-    monkeypatch.setattr("worker.engine._pick", lambda *_: pick)
-    monkeypatch.setattr("worker.engine._open_torch", lambda choice, pick, *_: pytest.fail(pick.why))
+    monkeypatch.setattr("worker.engines.select._pick", lambda *_: pick)
+    monkeypatch.setattr("worker.engines.select._open_torch", lambda choice, pick, *_: pytest.fail(pick.why))
     with pytest.raises(DeviceUnusable, match="onnxruntime cannot use device cuda"):
         open_model(LITE0, engine="onnxruntime", device="cuda", max_batch=1, weights_dir=weights_dir)
     with pytest.raises(pytest.fail.Exception, match="onnxruntime is faster, but onnxruntime cannot use"):
@@ -133,7 +134,7 @@ def test_with_an_export_at_hand_torch_stays_out_of_the_process(weights_dir: Path
         from pathlib import Path
         import worker.service
         from wire.choice import ModelChoice
-        from worker.engine import open_model
+        from worker.engines.select import open_model
 
         choice = ModelChoice(model="efficientnet_lite0")
         model, engine = open_model(choice, engine="auto", max_batch=8, weights_dir=Path(sys.argv[1]))

@@ -25,9 +25,9 @@ import torchvision.models as zoo
 from tests.harness import wait_for
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
-from worker import exports
-from worker.engine import open_model
-from worker.exports import KEPT, ExportError, exported
+from worker.engines import export_cache
+from worker.engines.export_cache import KEPT, ExportError, exported
+from worker.engines.select import open_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,9 +98,9 @@ def test_other_weights_or_other_preprocessing_make_another(
 
 
 def test_another_release_makes_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = exports._key(exports._bare(choice_in(folder)))
+    before = export_cache._key(export_cache._bare(choice_in(folder)))
     monkeypatch.setattr("importlib.metadata.version", lambda package: "99.0")
-    assert exports._key(exports._bare(choice_in(folder))) != before
+    assert export_cache._key(export_cache._bare(choice_in(folder))) != before
 
 
 def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path) -> None:
@@ -155,7 +155,7 @@ def start_exporting(folder: Path) -> subprocess.Popen[str]:
         import logging, sys
         from pathlib import Path
         from wire.choice import ModelChoice
-        from worker.exports import exported
+        from worker.engines.export_cache import exported
 
         logging.basicConfig(level="INFO")
         exported(ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
@@ -182,7 +182,7 @@ def exporters(folder: Path) -> List[int]:
             command = entry.read_bytes()
         except OSError:
             continue  # it has just ended
-        if b"worker.export\0" in command and str(folder).encode() in command:
+        if b"worker.engines.export_process\0" in command and str(folder).encode() in command:
             found.append(int(entry.parent.name))
     return found
 
@@ -241,12 +241,12 @@ def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    exports._made_temporary_folder.cache_clear()
+    export_cache._made_temporary_folder.cache_clear()
     _, path = exported(choice_in(folder), tmp_path / "file")
     assert "the export is made again at each start" in caplog.text
     assert path.exists()
     shutil.rmtree(path.parent)
-    exports._made_temporary_folder.cache_clear()
+    export_cache._made_temporary_folder.cache_clear()
 
 
 def test_another_users_lock_costs_no_more(
@@ -257,15 +257,15 @@ def test_another_users_lock_costs_no_more(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return lock(path)
 
-    lock = exports.lock
-    monkeypatch.setattr(exports, "lock", anothers)
+    lock = export_cache.lock
+    monkeypatch.setattr(export_cache, "lock", anothers)
     assert exported(choice_in(folder), folder)[1].parent == folder / "nanofleet"
     assert not caplog.text
     _, path = exported(choice_in(folder, crop=60), folder)
     assert path.exists()
     assert "Permission denied: the export is made again at each start" in caplog.text
     shutil.rmtree(path.parent)
-    exports._made_temporary_folder.cache_clear()
+    export_cache._made_temporary_folder.cache_clear()
 
 
 def test_a_relative_folder_is_the_callers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,10 +280,10 @@ def test_too_little_memory_costs_no_export(folder: Path) -> None:
         from pathlib import Path
         from wire.choice import ModelChoice
         from wire.errors import NanofleetError, SettingsError
-        from worker.engine import open_model
+        from worker.engines.select import open_model
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        import onnxruntime, worker.exports, worker.onnx_engine
+        import onnxruntime, worker.engines.export_cache, worker.engines.onnx_engine
         choice, folder = ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2])
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, ((pages << 12) + (2 << 20),) * 2)

@@ -14,11 +14,11 @@ from labels import IMAGENET_1K, read_labels
 from tests.worker.seeded import file_name, seed_weights
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker import catalog
-from worker.labelling import relabelled
-from worker.model import ALIASES, Model
-from worker.models import load_model
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.models import catalog
+from worker.models.info import ALIASES, Model
+from worker.models.loader import load_model
+from worker.models.overrides import relabelled
 
 #: A member of each family, small ones where there is a choice; the tutorial's large two are in test_parity.
 FAMILIES = [

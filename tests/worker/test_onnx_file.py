@@ -19,9 +19,10 @@ from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from wire.messages import Reason, Rejection
 from worker.classify import classify
-from worker.engine import Engine, open_model
-from worker.model import Model
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import Engine
+from worker.engines.select import open_model
+from worker.models.info import Model
 from worker.settings import ClassifySettings
 
 SIDE = 48

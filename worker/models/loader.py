@@ -14,11 +14,11 @@ import torch
 from labels import IMAGENET_1K, read_labels
 from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
 from wire.errors import SettingsError
-from worker import catalog
-from worker.checkpoint import classes_in, fill, read_state
-from worker.labelling import check_sha256, overridden
-from worker.model import Model
-from worker.weights import fetch
+from worker.models import catalog
+from worker.models.checkpoint import classes_in, fill, read_state
+from worker.models.info import Model
+from worker.models.overrides import check_sha256, overridden
+from worker.models.weights import fetch
 
 
 def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.Module]:

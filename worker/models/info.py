@@ -6,7 +6,7 @@ from typing import Tuple
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
 
 #: Short names, as commonly used, and torchvision's.
 ALIASES = {"densenet": "densenet121", "inception": "inception_v3", "mobilenet": "mobilenet_v2"}

@@ -1,6 +1,6 @@
 """The main of a decoder process: jobs on stdin, replies on stdout, pixels in shared memory.
 
-    python -m worker.decoder_process FD MEMORY MAX_PIXELS RESIZE CROP INTERPOLATION fast|exact
+    python -m worker.decode.process FD MEMORY MAX_PIXELS RESIZE CROP INTERPOLATION fast|exact
 
 A job is a JOB record and the payload it announces; each gets one REPLY record, and so does the start.
 The process ends when stdin does, so it never outlives its parent for longer than one frame. All it
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         # Here, where the limit holds and where the parent can be told what is missing.
         from PIL import Image
 
-        from worker.decoding import Undecodable, decode
-        from worker.preprocessing import Preprocessing
+        from worker.decode.image import Undecodable, decode
+        from worker.decode.preprocessing import Preprocessing
 
         memory = mmap.mmap(int(arguments[0]), 0)
     except (ImportError, MemoryError, OSError, ValueError) as error:

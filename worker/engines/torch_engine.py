@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch.fx.experimental.optimization import fuse
 
 from wire.errors import SettingsError
-from worker.model import Model
+from worker.models.info import Model
 
 
 class TorchEngine:
-    """See `worker.engine.Engine`."""
+    """See `worker.engines.base.Engine`."""
 
     name = "torch"
     at_once = 1  # its threads take all cores by themselves; on CUDA it has one stream and one staging buffer

@@ -1,6 +1,6 @@
-"""The main of the process that exports a model; see `worker.exports`.
+"""The main of the process that exports a model; see `worker.engines.export_cache`.
 
-    python -m worker.export CHOICE WEIGHTS_DIR TARGET LOG_LEVEL
+    python -m worker.engines.export_process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL
 
 It answers with one JSON object on stdout: the model, or the error and its kind.
 """
@@ -21,8 +21,8 @@ import torch
 
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
-from worker.model import Model
-from worker.models import load_model
+from worker.models.info import Model
+from worker.models.loader import load_model
 
 #: Probabilities of an export and of PyTorch may differ by this: it computes in another order.
 TOLERANCE = 1e-3
@@ -92,7 +92,7 @@ def _write(graph: Graph, example: torch.Tensor, target: Path) -> None:
 
 
 def _compare(graph: Graph, target: Path, batch: torch.Tensor) -> None:
-    from worker.onnx_engine import open_session
+    from worker.engines.onnx_engine import open_session
 
     session = open_session(target, "cpu", target.parent)
     (found,) = session.run(None, {"pixels": batch.numpy()})

@@ -9,9 +9,9 @@ from typing import Optional
 from labels import read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.model import Model
-from worker.preprocessing import Preprocessing
-from worker.weights import sha256_of
+from worker.decode.preprocessing import Preprocessing
+from worker.models.info import Model
+from worker.models.weights import sha256_of
 
 
 def check_sha256(path: Path, expected: Optional[str]) -> str:

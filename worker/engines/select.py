@@ -1,4 +1,4 @@
-"""Engines: pixels in, probabilities out; and which one runs a model.
+"""Which engine runs a model.
 
 FILE.onnx ─────────────────────────────────────> ONNX Runtime
 CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ──> PyTorch, half precision
@@ -11,69 +11,18 @@ import importlib.util
 import logging
 import threading
 from pathlib import Path
-from typing import List, Literal, NamedTuple, Optional, Protocol, Tuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import List, Optional, Tuple
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.errors import NotANumber
-from worker.labelling import relabelled
-from worker.model import Model
+from worker.engines.base import Engine, EngineName, Pick
+from worker.models.info import Model
+from worker.models.overrides import relabelled
 
 log = logging.getLogger(__name__)
 
-#: What `open_model` can be asked for; `auto` is the fastest that is installed for the device.
-EngineName = Literal["auto", "torch", "onnxruntime"]
-
 # Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
 _CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
-
-
-class Engine(Protocol):
-    """Runs a model on batches."""
-
-    @property
-    def name(self) -> str:
-        """What runs the model: `torch` or `onnxruntime`."""
-
-    @property
-    def device(self) -> str:
-        """Where it runs: `cpu`, `cuda`, `cuda:1`."""
-
-    @property
-    def why(self) -> str:
-        """Why this one, on this device, in a few words."""
-
-    @property
-    def at_once(self) -> int:
-        """Threads that may call `infer` at the same time, and should, when there is enough to do."""
-
-    def warm_up(self) -> None:
-        """Run the smallest and the largest batch once, so that no frame pays for a first use."""
-
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify a batch.
-
-        Args:
-            batch: uint8 [N, crop, crop, 3], RGB, 1 <= N <= max_batch, not normalised.
-
-        Returns:
-            float32 [N, classes], probabilities: each row sums to 1, unless the model has answered that image
-            with something else than numbers.
-
-        Raises:
-            RuntimeError: the device failed, or ran out of memory.
-        """
-
-
-class Pick(NamedTuple):
-    """An engine, its device, and why."""
-
-    engine: Literal["torch", "onnxruntime"]
-    device: str
-    why: str
 
 
 def best_batch(choice: ModelChoice, engine: EngineName, device: str) -> int:
@@ -116,14 +65,14 @@ def open_model(
     # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
     opened: Tuple[Model, Engine]
     if own_onnx:
-        from worker.onnx_file import open_onnx
+        from worker.engines.onnx_file import open_onnx
 
         opened = open_onnx(choice, pick, max_batch, weights_dir)
     elif pick.engine == "torch":
         opened = _open_torch(choice, pick, max_batch, weights_dir)
     else:
-        from worker.exports import ExportError
-        from worker.onnx_engine import DeviceUnusable
+        from worker.engines.export_cache import ExportError
+        from worker.engines.onnx_engine import DeviceUnusable
 
         try:
             opened = _open_export(choice, pick, max_batch, weights_dir, stop)
@@ -140,8 +89,8 @@ def open_model(
 def _open_export(
     choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
 ) -> Tuple[Model, Engine]:
-    from worker.exports import exported, forget
-    from worker.onnx_engine import Damaged, OnnxEngine
+    from worker.engines.export_cache import exported, forget
+    from worker.engines.onnx_engine import Damaged, OnnxEngine
 
     model, path = exported(choice, weights_dir, stop)
     try:
@@ -154,8 +103,8 @@ def _open_export(
 
 
 def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
-    from worker.models import load_model
-    from worker.torch_engine import TorchEngine
+    from worker.engines.torch_engine import TorchEngine
+    from worker.models.loader import load_model
 
     model, module = load_model(choice, weights_dir)
     return model, TorchEngine(model, module, pick.device, pick.why, max_batch)
@@ -207,20 +156,6 @@ def _device(name: str) -> Tuple[str, str]:
     if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
         return "cpu", "no CUDA device"
 
-    from worker.torch_engine import cuda_device
+    from worker.engines.torch_engine import cuda_device
 
     return cuda_device(name)
-
-
-def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]:
-    """The k most probable classes of float32 [classes], best first: (index, probability).
-
-    All classes, if there are fewer than k; of equal ones, the lower index comes first.
-
-    Raises:
-        NotANumber: the model has answered with NaN or infinity.
-    """
-    if not np.isfinite(probabilities).all():
-        raise NotANumber("the model answers this image with NaN or infinity, not with probabilities")
-    best = np.argsort(-probabilities, kind="stable")[:k]
-    return [(int(index), float(probabilities[index])) for index in best]

@@ -4,9 +4,9 @@ payload ──> format ──> size ──────> decode ─────�
             by magic   max_pixels   JPEG: scaled by                     in one pass
             number                  libjpeg on the way
 
-Runs in a process of its own (see `worker.decoder_process`) that imports Pillow and little else.
+Runs in a process of its own (see `worker.decode.process`) that imports Pillow and little else.
 `worker.errors` is not imported, because pydantic behind it would double that process: what fails is an
-`Undecodable`, which names its reason and becomes the FrameError of that reason in `worker.decoder`.
+`Undecodable`, which names its reason and becomes the FrameError of that reason in `worker.decode.pool`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 # Importing the three formats registers them: Image.open would import all forty to find WebP.
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
 
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
 
 _ORIENTATION = 0x0112  # the EXIF tag
 

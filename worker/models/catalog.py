@@ -17,8 +17,8 @@ import torchvision.models
 from torchvision.models import get_model, get_model_weights, list_models
 
 from wire.errors import SettingsError
-from worker.model import ALIASES
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.models.info import ALIASES
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wire.errors import NanofleetError, SettingsError
 
 if TYPE_CHECKING:
-    from worker.engine import Pick
+    from worker.engines.base import Pick
 
 Provider = Union[str, Tuple[str, Dict[str, Any]]]
 
@@ -96,7 +96,7 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
 
 
 class OnnxEngine:
-    """See `worker.engine.Engine`. Runs what `worker.exports` has exported."""
+    """See `worker.engines.base.Engine`. Runs what `worker.engines.export_cache` has exported."""
 
     name = "onnxruntime"
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from labels import IMAGENET_1K, read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.labelling import check_sha256, overridden
-from worker.model import Model
-from worker.onnx_engine import batches_at_once, open_session
-from worker.preprocessing import Preprocessing
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.onnx_engine import batches_at_once, open_session
+from worker.models.info import Model
+from worker.models.overrides import check_sha256, overridden
 
 if TYPE_CHECKING:
-    from worker.engine import Pick
+    from worker.engines.base import Pick
 
 _TYPES: Dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -102,7 +102,7 @@ def _input_of(path: Path, session: Any) -> _Input:
 
 
 class OnnxFileEngine:
-    """See `worker.engine.Engine`."""
+    """See `worker.engines.base.Engine`."""
 
     name = "onnxruntime"
 

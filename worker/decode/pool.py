@@ -3,7 +3,7 @@
 submit ──> jobs ──> one thread per process: take a job, take a slot ──> on_done(job, Pixels)
                     │ payload                 ▲ size and time           on_done(job, FrameError)
                     ▼                         │
-                    worker.decoder_process ───┴─ pixels ──> slots (shared memory), back by Pixels.release
+                    worker.decode.process ───┴─ pixels ──> slots (shared memory), back by Pixels.release
 
 A process that takes too long is killed, one that dies is replaced; either costs the one frame it had.
 """
@@ -44,7 +44,8 @@ import numpy as np
 
 from wire.errors import NanofleetError
 from wire.settings import child_environment
-from worker.decoder_process import CANNOT_START, JOB, REPLY
+from worker.decode.preprocessing import Preprocessing
+from worker.decode.process import CANNOT_START, JOB, REPLY
 from worker.errors import (
     CorruptImage,
     DecoderCrashed,
@@ -54,14 +55,13 @@ from worker.errors import (
     ImageTooLarge,
     NotAnImage,
 )
-from worker.preprocessing import Preprocessing
 
 T = TypeVar("T")
 
 #: Seconds in which a process must have started; an SD card under load is slow.
 START_TIMEOUT = 30.0
 #: Where `worker` is imported from. The processes run there, so that theirs is the same.
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 #: Makes glibc return a large image's memory: by itself it learns to keep it, 500 MB in each process. Pillow
 #: asks for almost 16 MB at a time. What is smaller, 1080p say, is kept: zeroing its pages for each image anew
 #: takes half as long as decoding it.
@@ -282,7 +282,7 @@ class _Child:
         Raises:
             NanofleetError: the system lets no process start.
         """
-        command = [sys.executable, "-m", "worker.decoder_process", str(memory_fd), *arguments]
+        command = [sys.executable, "-m", "worker.decode.process", str(memory_fd), *arguments]
         # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for
         # that. A process begins with its parent's mask, so that there is no moment in which it can be hit.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
