@@ -66,6 +66,31 @@ class ModelChoice(BaseModel):
         None, description="Standard deviation of red, green and blue (default: the weights' own)"
     )
 
+    scaling: Optional[Literal["imagenet", "unit", "symmetric", "bytes"]] = Field(
+        None,
+        description="What pixels become: imagenet subtracts its mean and divides by its deviation, "
+        "unit is 0 to 1, symmetric -1 to 1, bytes 0 to 255 (default: what the weights or the file say)",
+    )
+    channels: Optional[Literal["rgb", "bgr", "gray"]] = Field(
+        None, description="Order of the channels (default: rgb; gray where the file has one)"
+    )
+    fit: Optional[Literal["crop", "squeeze", "pad"]] = Field(
+        None,
+        description="How an image is brought into the model's shape: crop cuts the centre out, squeeze "
+        "distorts the whole image, pad puts bars around it (default: what the file says, else crop)",
+    )
+    activation: Optional[Literal["softmax", "sigmoid", "none"]] = Field(
+        None,
+        description="What makes probabilities of the outputs: softmax (one class of several), sigmoid (each "
+        "class by itself), none (they are probabilities) (default: what the file says)",
+    )
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="Confidence from which on a class counts as seen, where several may be"
+    )
+    state_key: Optional[str] = Field(
+        None, description="Which of a checkpoint's state dicts, as model_ema (default: the one that fits)"
+    )
+
     @field_validator("sha256")
     @classmethod
     def _is_a_hash(cls, sha256: Optional[str]) -> Optional[str]:

@@ -127,6 +127,11 @@ class Result(Message):
     answered_at: UtcTime
     timings_ms: Dict[str, float] = Field(description="Milliseconds: queue, decode, inference, total")
     batch_size: int = Field(ge=1)
+    complete: bool = Field(True, description="False where a part of the image was missing")
+    labels: Optional[Tuple[str, ...]] = Field(
+        None, description="Of a model whose classes do not exclude each other: all that were seen, best first"
+    )
+    notes: Tuple[str, ...] = Field((), description="What came with the frame and could not be used")
 
 
 class Rejection(Message):
@@ -188,6 +193,9 @@ class WorkerStatus(Message):
     engine: str
     engine_why: str = Field("", description="Why this engine, on this device")
     device: str
+    assumed: Tuple[str, ...] = Field(
+        (), description="What nothing tells of the model's file, and was assumed"
+    )
     version: str
     started_at: UtcTime
     sent_at: UtcTime

@@ -71,8 +71,9 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
     began = time.perf_counter()
     decoded = decode(payload, model.preprocessing, MAX_PIXELS, exact=settings.decode == "exact")
     ready = time.perf_counter()
-    crop = model.preprocessing.crop
-    probabilities = engine.infer(np.frombuffer(decoded.pixels, np.uint8).reshape(1, crop, crop, 3))
+    probabilities = engine.infer(
+        np.frombuffer(decoded.pixels, np.uint8).reshape(1, *model.preprocessing.shape)
+    )
     done = time.perf_counter()
     top = [
         {"label": model.classes[index], "index": index, "confidence": confidence}

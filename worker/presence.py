@@ -87,6 +87,7 @@ class Presence:
             engine=engine.name,
             engine_why=engine.why,
             device=engine.device,
+            assumed=model.assumed,
             version=wire.__version__,
             started_at=self._started_at,
             sent_at=utc_now(),

@@ -54,7 +54,7 @@ class Pipeline:
 def pixels_of(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
     """uint8 [crop, crop, 3]."""
     decoded = decode(jpeg, recipe, MAX_PIXELS)
-    return np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.crop, recipe.crop, 3)
+    return np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.shape)
 
 
 def start_engine(engine: Engine, infer: Callable[[], None]) -> None:

@@ -37,4 +37,4 @@ def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
 def decode(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
     """uint8 [crop, crop, 3]."""
     pixels = decode_to(jpeg, recipe, MAX_PIXELS).pixels
-    return np.frombuffer(pixels, np.uint8).reshape(recipe.crop, recipe.crop, 3)
+    return np.frombuffer(pixels, np.uint8).reshape(recipe.shape)

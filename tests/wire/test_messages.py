@@ -43,6 +43,9 @@ RESULT: Dict[str, Any] = {
     "answered_at": MOMENT,
     "timings_ms": {"queue": 0.1, "decode": 4.0, "inference": 9.5, "total": 14.0},
     "batch_size": 1,
+    "complete": False,
+    "labels": ["cat", "sofa"],
+    "notes": ["captured_at: no time"],
 }
 REJECTION: Dict[str, Any] = {
     "schema": 1,
@@ -66,6 +69,7 @@ STATUS: Dict[str, Any] = {
     "engine": "torch",
     "engine_why": "asked for",
     "device": "cpu",
+    "assumed": ["the scaling"],
     "version": "0.1.0",
     "started_at": MOMENT,
     "sent_at": MOMENT,
@@ -97,6 +101,12 @@ COMMAND: Dict[str, Any] = {
         "interpolation": "bicubic",
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
+        "scaling": None,
+        "channels": "bgr",
+        "fit": "squeeze",
+        "activation": "sigmoid",
+        "threshold": 0.25,
+        "state_key": "model_ema",
     },
     "compare": True,
 }
@@ -138,7 +148,8 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 @MESSAGES
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
-    optional |= {"engine_why", "accepts_control", "change", "id", "compare"}
+    optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed"}
+    optional |= {"complete", "labels", "notes"}
     optional |= {"group", "inputs", "lease_seconds", "adopter", "takes_frames", "wait_seconds"}
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):

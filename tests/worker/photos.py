@@ -25,5 +25,4 @@ PHOTOS: Dict[str, str] = {
 def crops(preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """uint8 [4, crop, crop, 3]: the photos, decoded exactly."""
     decoded = [decode((FOLDER / name).read_bytes(), preprocessing, 10**8, exact=True) for name in PHOTOS]
-    shape = (preprocessing.crop, preprocessing.crop, 3)
-    return np.stack([np.frombuffer(image.pixels, np.uint8).reshape(shape) for image in decoded])
+    return np.stack([np.frombuffer(image.pixels, np.uint8).reshape(preprocessing.shape) for image in decoded])

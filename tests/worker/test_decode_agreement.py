@@ -57,7 +57,7 @@ def test_the_pixels_are_those_of_torchvisions_transforms(spec: str) -> None:
         payload = io.BytesIO()
         image.save(payload, "PNG")
         decoded = decode(payload.getvalue(), recipe, PIXELS, exact=True)
-        pixels = np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.crop, recipe.crop, 3)
+        pixels = np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.shape)
         normalised = (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255 - mean) / std
         expected = transforms(image)
         assert normalised.shape == expected.shape
@@ -144,7 +144,7 @@ def test_fast_and_exact_decoding_give_the_same_label(
 
 def _pixels(payload: bytes, preprocessing: Preprocessing, exact: bool) -> NDArray[np.uint8]:
     decoded = decode(payload, preprocessing, PIXELS, exact=exact)
-    return np.frombuffer(decoded.pixels, np.uint8).reshape(preprocessing.crop, preprocessing.crop, 3)
+    return np.frombuffer(decoded.pixels, np.uint8).reshape(preprocessing.shape)
 
 
 def _infer(engine: Engine, images: List[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -78,7 +78,8 @@ class Pixels:
     def __init__(
         self, array: np.ndarray, width: int, height: int, decode_ms: float, give_back: Callable[[], None]
     ) -> None:
-        #: uint8 [crop, crop, 3], RGB; a view on the slot. Copy what is needed after `release`.
+        #: uint8 [H, W, C], as the model's Preprocessing has it. It is a view on the slot: what is needed
+        #: after `release` is copied.
         self.array = array
         #: Pixels of the whole image as it was sent, upright.
         self.width = width
@@ -127,8 +128,8 @@ class DecoderPool(Generic[T]):
         exact: whether to decode every JPEG at its full size.
         """
         self.failed: Optional[BaseException] = None
-        self._shape = (preprocessing.crop, preprocessing.crop, 3)
-        self._slot_size = preprocessing.crop * preprocessing.crop * 3
+        self._shape = preprocessing.shape
+        self._slot_size = int(np.prod(self._shape))
         self._pixels = np.empty((0, *self._shape), np.uint8)
         self._slots = slots
         self._processes = processes

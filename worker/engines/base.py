@@ -39,11 +39,11 @@ class Engine(Protocol):
         """Classify a batch.
 
         Args:
-            batch: uint8 [N, crop, crop, 3], RGB, 1 <= N <= max_batch, not normalised.
+            batch: uint8 [N, H, W, C] as the model's Preprocessing has it, 1 <= N <= max_batch.
 
         Returns:
-            float32 [N, classes], probabilities: each row sums to 1, unless the model has answered that image
-            with something else than numbers.
+            float32 [N, outputs], probabilities. Each row sums to 1, unless the model's activation is a
+            sigmoid, or it has answered that image with something else than numbers.
 
         Raises:
             RuntimeError: the device failed, or ran out of memory.

@@ -21,6 +21,7 @@ import torch
 
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from worker.engines.torch_engine import ACTIVATIONS
 from worker.models.info import Model
 from worker.models.loader import load_model
 
@@ -32,7 +33,7 @@ _DYNAMO = (2, 9)
 
 
 class Graph(torch.nn.Module):
-    """All that an engine does to a batch: uint8 [N, crop, crop, 3] -> float32 [N, classes]."""
+    """All that an engine does to a batch: uint8 [N, H, W, C] -> float32 [N, outputs]."""
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -40,17 +41,14 @@ class Graph(torch.nn.Module):
     def __init__(self, model: Model, module: torch.nn.Module) -> None:
         super().__init__()
         self.module = module
-        # (x / 255 - mean) / std  =  x * 1/(255 std)  -  mean/std: one multiply-add.
-        mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
-        std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("shift", -mean / std)
+        self.activate = ACTIVATIONS[model.activation]
+        for name, values in zip(("scale", "shift"), model.preprocessing.normalisation):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        probabilities: torch.Tensor = self.module(images).softmax(dim=1)
-        return probabilities
+        return self.activate(self.module(images))
 
 
 def export(choice: ModelChoice, weights_dir: Path, target: Path) -> Model:
@@ -62,9 +60,9 @@ def export(choice: ModelChoice, weights_dir: Path, target: Path) -> Model:
     """
     model, module = load_model(choice, weights_dir)
     graph = Graph(model, module).eval()
-    crop = model.preprocessing.crop
+    shape = model.preprocessing.shape
     generator = torch.Generator().manual_seed(0)
-    example = torch.randint(0, 256, (2, crop, crop, 3), generator=generator).to(torch.uint8)
+    example = torch.randint(0, 256, (2, *shape), generator=generator).to(torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks for those who wrote the module
         _write(graph, example, target)

@@ -100,12 +100,14 @@ class OnnxEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, path: Path, crop: int, pick: Pick, max_batch: int, weights_dir: Path) -> None:
+    def __init__(
+        self, path: Path, shape: Tuple[int, int, int], pick: Pick, max_batch: int, weights_dir: Path
+    ) -> None:
         """Open a session.
 
         Args:
-            path: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
-            crop: pixels of each side.
+            path: uint8 [N, H, W, C] -> float32 [N, outputs], probabilities.
+            shape: height, width and channels of the pixels.
             pick: the device, and why.
             max_batch: frames in a batch, at most.
             weights_dir: where TensorRT keeps the engines that it builds.
@@ -118,13 +120,13 @@ class OnnxEngine:
         self.at_once = batches_at_once(pick.device)
         self._session = open_session(path, pick.device, weights_dir)
         self._input = self._session.get_inputs()[0].name
-        self._crop = crop
+        self._shape = shape
         self._max_batch = max_batch
 
     def warm_up(self) -> None:
         """See Engine."""
         for size in (1, self._max_batch):
-            self.infer(np.zeros((size, self._crop, self._crop, 3), np.uint8))
+            self.infer(np.zeros((size, *self._shape), np.uint8))
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""

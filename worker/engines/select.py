@@ -83,7 +83,10 @@ def open_model(
             slower = pick._replace(why=f"onnxruntime is faster, but {error}")
             opened = _open_torch(choice, slower, max_batch, weights_dir)
     model, runner = opened
-    return relabelled(model, choice.labels), runner
+    model = relabelled(model, choice.labels).model_copy(update={"threshold": choice.threshold})
+    for sentence in model.assumed:
+        log.warning("%s: %s", choice.model, sentence)
+    return model, runner
 
 
 def _open_export(
@@ -94,12 +97,12 @@ def _open_export(
 
     model, path = exported(choice, weights_dir, stop)
     try:
-        return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
+        return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
     except Damaged as error:
         log.warning("%s; exporting it anew", error)
         forget(path)
     model, path = exported(choice, weights_dir, stop)
-    return model, OnnxEngine(path, model.preprocessing.crop, pick, max_batch, weights_dir)
+    return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
 
 
 def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:

@@ -6,7 +6,7 @@ uint8 [N, H, W, 3] -> device -> normalised, channels last -> module -> softmax -
 from __future__ import annotations
 
 import copy
-from typing import Tuple
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 import torch
@@ -15,6 +15,13 @@ from torch.fx.experimental.optimization import fuse
 
 from wire.errors import SettingsError
 from worker.models.info import Model
+
+#: How a module's outputs become probabilities.
+ACTIVATIONS: Dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": lambda logits: logits.softmax(dim=1),
+    "sigmoid": torch.sigmoid,
+    "none": lambda probabilities: probabilities,
+}
 
 
 class TorchEngine:
@@ -38,23 +45,24 @@ class TorchEngine:
         self._device = torch.device(device)
         cuda = self._device.type == "cuda"
         self._dtype = torch.float16 if cuda else torch.float32
-        self._crop = model.preprocessing.crop
+        self._shape = model.preprocessing.shape
+        self._activate = ACTIVATIONS[model.activation]
         self._max_batch = max_batch
         # CUDA copies straight from memory that cannot be paged out, while the CPU goes on.
-        shape = (max_batch, self._crop, self._crop, 3)
-        self._staging = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if cuda else None
+        staging = (max_batch, *self._shape)
+        self._staging = torch.empty(staging, dtype=torch.uint8, pin_memory=True) if cuda else None
         module = copy.deepcopy(module) if cuda else _fused(module)
         self._module = module.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # (x / 255 - mean) / std  =  x * 1/(255 std)  -  mean/std: one multiply-add.
-        mean = torch.tensor(model.preprocessing.mean).view(1, 3, 1, 1)
-        std = torch.tensor(model.preprocessing.std).view(1, 3, 1, 1)
-        self._scale = (1 / (255 * std)).to(self._device, self._dtype)
-        self._shift = (-mean / std).to(self._device, self._dtype)
+        scale, shift = (
+            torch.tensor(values).view(1, -1, 1, 1) for values in model.preprocessing.normalisation
+        )
+        self._scale = scale.to(self._device, self._dtype)
+        self._shift = shift.to(self._device, self._dtype)
 
     def warm_up(self) -> None:
         """See Engine."""
         for size in (1, self._max_batch):
-            self.infer(np.zeros((size, self._crop, self._crop, 3), np.uint8))
+            self.infer(np.zeros((size, *self._shape), np.uint8))
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""
@@ -68,7 +76,7 @@ class TorchEngine:
             images = on_device.permute(0, 3, 1, 2).to(self._dtype)
             logits = self._module(torch.addcmul(self._shift, images, self._scale))
             # The one point where the CPU waits for the device.
-            probabilities: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+            probabilities: NDArray[np.float32] = self._activate(logits.float()).cpu().numpy()
         return probabilities
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Literal, Tuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,4 +26,15 @@ class Model(BaseModel):
     #: The name of each output, in order; of a model that nobody has named the outputs of, their numbers.
     classes: Tuple[str, ...]
     named: bool = True
+    #: The names that the file itself carries, where it does: a label file is compared with them.
+    own_names: Tuple[str, ...] = ()
     preprocessing: Preprocessing
+    #: What makes probabilities of the outputs: `softmax` for one class of several, `sigmoid` for each class
+    #: by itself, `none` where they are probabilities already.
+    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
+    #: Whether several classes may be true at once.
+    multi_label: bool = False
+    #: The confidence from which on a class of a multi-label model counts as seen.
+    threshold: float = 0.5
+    #: What nothing in the file tells, and was assumed: a sentence each, with the setting that says otherwise.
+    assumed: Tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from typing import Optional
 from labels import read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.decode.preprocessing import Preprocessing
+from worker.decode.preprocessing import SCALINGS, Preprocessing
 from worker.models.info import Model
 from worker.models.weights import sha256_of
 
@@ -33,10 +33,16 @@ def overridden(recipe: Preprocessing, choice: ModelChoice) -> Preprocessing:
     """A weights' own preprocessing, with what the user says instead.
 
     Raises:
-        SettingsError: it would crop more than there is.
+        SettingsError: it would crop more than there is; or it says twice what becomes of the pixels.
     """
-    fields = ("resize", "crop", "interpolation", "mean", "std")
+    fields = ("resize", "crop", "interpolation", "mean", "std", "fit", "channels")
     given = {name: getattr(choice, name) for name in fields if getattr(choice, name) is not None}
+    if choice.scaling is not None:
+        if choice.mean is not None or choice.std is not None:
+            raise SettingsError(
+                f"--scaling {choice.scaling} is a mean and a deviation: leave --mean and --std out"
+            )
+        given["mean"], given["std"] = SCALINGS[choice.scaling]
     try:
         return replace(recipe, **given)
     except ValueError as error:
