@@ -115,6 +115,8 @@ def _await(
             served += change.state == "serving"
             table.add_row(name, change.state, _serving(fleet, name), change.detail)
     console.print(table)
+    for sentence in sorted({sentence for name in followers for sentence in fleet.statuses[name].assumed}):
+        console.print(f"assumed: {sentence}")
     return served == len(workers)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, Sequence, Union
 import numpy as np
 
 from worker.decode.image import Undecodable, decode
+from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
@@ -98,9 +99,17 @@ def _print_settings(model: Model, engine: Engine) -> None:
     recipe = model.preprocessing
     print(f"model          {model.name}, weights {model.weights}")
     print(f"engine         {engine.name} on {engine.device} ({engine.why})")
-    print(f"preprocessing  resize {recipe.resize} ({recipe.interpolation}), crop {recipe.crop},")
+    print(f"preprocessing  {_fit(recipe)}, {recipe.channels},")
     print(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
-    print(f"classes        {len(model.classes)}", flush=True)
+    print(f"classes        {len(model.classes)}, activation {model.activation}", flush=True)
+
+
+def _fit(recipe: Preprocessing) -> str:
+    height, width, _ = recipe.shape
+    size = f"{width} x {height}" if width != height else str(height)
+    if recipe.fit == "crop":
+        return f"resize {recipe.resize} ({recipe.interpolation}), crop {size}"
+    return f"{recipe.fit} to {size} ({recipe.interpolation})"
 
 
 def _triple(values: Sequence[float]) -> str:

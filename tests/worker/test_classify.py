@@ -47,9 +47,9 @@ def test_it_prints_the_settings_and_the_top_k_of_each_image(
     assert head.splitlines() == [
         "model          efficientnet_lite0, weights IMAGENET1K_V1",
         "engine         onnxruntime on cpu (the fastest on a CPU; cpu: asked for)",
-        "preprocessing  resize 256 (bilinear), crop 224,",
+        "preprocessing  resize 256 (bilinear), crop 224, rgb,",
         "               mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
-        "classes        1000",
+        "classes        1000, activation softmax",
     ]
     assert coffee.splitlines()[0].startswith(f"{photos / 'coffee.png'}  600x400")
     assert coffee.splitlines()[1].endswith("%  espresso")
