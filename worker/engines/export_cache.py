@@ -143,12 +143,14 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
     level = logging.getLevelName(log.getEffectiveLevel())
     command = [sys.executable, "-m", "worker.engines.export_process"]
     command += [bare.model_dump_json(), str(weights_dir), str(part), level]
-    environment = child_environment()
-    with subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
-        try:
-            reply = _reply_of(child, stop)
-        finally:
-            child.kill()
+    # PyTorch leaves a folder where temporary files go: one that goes away with the child.
+    with tempfile.TemporaryDirectory(prefix="nanofleet-export-") as scratch:
+        environment = {**child_environment(), "TMPDIR": scratch}
+        with subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
+            try:
+                reply = _reply_of(child, stop)
+            finally:
+                child.kill()
     if "model" in reply:
         part.replace(path)
         # Last, because an entry counts from here on; whole, because it is small enough for one write.
