@@ -15,10 +15,11 @@ import sys
 from typing import Callable, Dict, NamedTuple, NoReturn, Optional, Sequence, Set, Type
 
 import wire
+from fleet.environment import check_variables, drop_service_links
 from fleet.logs import configure_logging
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import printable
-from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE, Settings
+from wire.settings import PASSWORD_VARIABLE, Settings
 
 #: Modules that come with an extra, and that extra.
 _EXTRAS = {
@@ -303,12 +304,8 @@ def _find(name: str) -> Command:
 
 
 def _check_environment() -> None:
-    """A misspelt variable would be ignored without a word, so every NANOFLEET_… must be some setting's."""
+    drop_service_links(os.environ)
     known: Set[str] = {PASSWORD_VARIABLE}
     for command in COMMANDS.values():
         known |= command.settings().variables()
-    for variable in sorted(os.environ):
-        if variable.startswith(ENV_PREFIX) and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise SettingsError(f"{variable}: there is no such setting{hint}")
+    check_variables(os.environ, known)

@@ -12,7 +12,7 @@ from typing import Iterator, Tuple, TypeVar
 from urllib.parse import urlsplit
 
 from wire.broker import BrokerSettings
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError, failure_of
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
             broker = Broker(config_path=str(config))
             broker.start()
         except (OSError, RuntimeError, ValueError) as error:
-            raise SettingsError(
+            raise NanofleetError(
                 f"--broker embedded: cannot listen on {host}, ports {port} and {port + 1}: {error}; "
                 f"name others with --broker embedded://{host}:PORT"
             ) from None
@@ -135,9 +135,7 @@ def _two_free_ports(host: str) -> int:
             try:
                 first.bind((host, 0))
             except OSError as error:
-                raise SettingsError(
-                    f"--broker embedded: cannot listen on {host}: {error.strerror or error}"
-                ) from None
+                raise failure_of(f"--broker embedded: cannot listen on {host}", error) from None
             port: int = first.getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):
                 second.bind((host, port + 1))

@@ -11,6 +11,7 @@ Their text says what is wrong, where, and what to do about it; no traceback foll
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -26,6 +27,28 @@ class SettingsError(NanofleetError):
     """A flag, an environment variable, a config file or a file it names is wrong."""
 
     exit_code = 2
+
+
+#: What keeps a member from its disk or port now may be gone at the next try: a supervisor should try again.
+_PASSING = {
+    *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ENODEV, errno.ENOMEM, errno.ENOSPC, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+}
+
+
+def failure_of(what: str, error: OSError) -> NanofleetError:
+    """The error to raise where a file, folder or address that a setting names cannot be used.
+
+    Args:
+        what: the setting and its value, and what could not be done.
+        error: what the system says.
+
+    Returns:
+        A SettingsError where the setting itself is wrong, and a plain NanofleetError where another try may
+        find things changed: a port in use, an address that a VPN brings later, a disk that is full.
+    """
+    kind = NanofleetError if error.errno in _PASSING else SettingsError
+    return kind(f"{what}: {error.strerror or error}")
 
 
 class ConnectionRefused(NanofleetError):

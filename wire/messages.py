@@ -196,6 +196,7 @@ class WorkerStatus(Message):
     assumed: Tuple[str, ...] = Field(
         (), description="What nothing tells of the model's file, and was assumed"
     )
+    metrics: str = Field("", description="Where it serves its metrics, by its own name for the machine")
     version: str
     started_at: UtcTime
     sent_at: UtcTime

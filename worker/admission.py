@@ -69,7 +69,7 @@ class Admission:
         """Open the files.
 
         Raises:
-            SettingsError: the state directory cannot be written.
+            NanofleetError: the state directory cannot be written.
         """
         self._attempts.__enter__()
         shutil.rmtree(self._folder, ignore_errors=True)  # what a life that was killed has left

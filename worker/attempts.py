@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Counter, Dict, List, Optional, Type
 
-from wire.errors import NanofleetError, SettingsError
+from wire.errors import NanofleetError, failure_of
 from worker.frame import Frame
 
 #: A frame's key, and how many times it was put to work without an end.
@@ -49,7 +49,7 @@ class Attempts:
         """Read what the last life has left.
 
         Raises:
-            SettingsError: the file cannot be written.
+            NanofleetError: the file cannot be written.
         """
         size = self._capacity * _RECORD.size
         try:
@@ -59,7 +59,7 @@ class Attempts:
                     os.posix_fallocate(file.fileno(), 0, size)
                 self._memory = mmap.mmap(file.fileno(), size)
         except OSError as error:
-            raise SettingsError(f"--state-dir: {self._path}: {error.strerror or error}") from None
+            raise failure_of(f"--state-dir: {self._path}", error) from None
         for slot in range(self._capacity):
             key, deaths = _RECORD.unpack_from(self._memory, slot * _RECORD.size)
             if deaths:

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, TextIO, Tuple
 
-from wire.errors import DuplicateMember, SettingsError
+from wire.errors import DuplicateMember, failure_of
 
 _MOST_ON_ONE_HOST = 256
 
@@ -24,14 +24,14 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
 
     Raises:
         DuplicateMember: the id that was asked for is held by another process on this machine.
-        SettingsError: the state directory cannot be written.
+        NanofleetError: the state directory cannot be written.
     """
     host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
     candidates = [worker_id] if worker_id else [host, *(f"{host}-{n}" for n in range(2, _MOST_ON_ONE_HOST))]
     try:
         candidate, lock = _lock_first_free(state_dir, candidates)
     except OSError as error:
-        raise SettingsError(f"--state-dir {state_dir}: {error.strerror or error}") from None
+        raise failure_of(f"--state-dir {state_dir}", error) from None
     with lock:
         yield candidate
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
@@ -23,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from wire.errors import SettingsError
+from wire.errors import failure_of
 from wire.messages import Reason
 
 disable_created_metrics()
@@ -31,6 +32,8 @@ disable_created_metrics()
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
+#: Workers beside each other on one machine each take the next port.
+_PORTS_TO_TRY = 100
 _THERMAL = Path("/sys/class/thermal")
 
 
@@ -146,15 +149,29 @@ def _gpu_memory(device: str) -> Optional[Any]:
 
 @contextmanager
 def serve_metrics(
-    metrics: Metrics, host: str, port: int, *, healthy: Callable[[], bool], ready: Callable[[], bool]
-) -> Iterator[Optional[str]]:
-    """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, None for port 0.
+    metrics: Metrics,
+    host: str,
+    port: int,
+    *,
+    or_next: bool,
+    healthy: Callable[[], bool],
+    ready: Callable[[], bool],
+) -> Iterator[str]:
+    """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, empty for port 0.
+
+    Args:
+        metrics: what to tell.
+        host: the address to listen on.
+        port: 0 for no metrics.
+        or_next: whether to take the next free port where this one is taken, by another worker say.
+        healthy: what /healthz asks.
+        ready: what /readyz asks.
 
     Raises:
-        SettingsError: the address cannot be listened on.
+        NanofleetError: the address cannot be listened on.
     """
     if port == 0:
-        yield None
+        yield ""
         return
     exposition = make_wsgi_app(metrics.registry)
 
@@ -171,13 +188,8 @@ def serve_metrics(
             else _text(start_response, "503 Service Unavailable", "no\n")
         )
 
-    try:
-        server = make_server(host, port, app, _Server6 if ":" in host else _Server, _QuietHandler)
-    except OSError as error:
-        raise SettingsError(
-            f"--metrics-port {port}: cannot listen on {host}:{port}: {error.strerror}; "
-            "name another port, or 0 for no metrics"
-        ) from None
+    server = _listen(app, host, range(port, min(port + _PORTS_TO_TRY, 65536)) if or_next else [port])
+    port = server.server_port
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
@@ -186,6 +198,19 @@ def serve_metrics(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _listen(app: Callable[..., Any], host: str, ports: Sequence[int]) -> WSGIServer:
+    for port in ports:
+        try:
+            return make_server(host, port, app, _Server6 if ":" in host else _Server, _QuietHandler)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and port != ports[-1]:
+                continue
+            setting = "--metrics-host" if error.errno == errno.EADDRNOTAVAIL else "--metrics-port"
+            where = f"cannot listen on {host}, port {port}; name another, or port 0 for no metrics"
+            raise failure_of(f"{setting}: {where}", error) from None
+    raise AssertionError("there is at least one port")
 
 
 def _text(start_response: Callable[..., Any], status: str, text: str) -> List[bytes]:

@@ -60,6 +60,8 @@ class Presence:
         self._control = control
         self._in_hand = in_hand
         self._pace = pace
+        #: Where the metrics are served; empty for nowhere.
+        self.metrics_url = ""
         self._started_at = utc_now()
         self._last = (time.monotonic(), 0)
 
@@ -88,6 +90,7 @@ class Presence:
             engine_why=engine.why,
             device=engine.device,
             assumed=model.assumed,
+            metrics=self.metrics_url,
             version=wire.__version__,
             started_at=self._started_at,
             sent_at=utc_now(),

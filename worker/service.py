@@ -75,6 +75,7 @@ def run(settings: WorkerSettings) -> int:
         with worker.metrics_server() as metrics_url:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
+            worker.presence.metrics_url = metrics_url
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
             with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_threads():
                 connection = worker.connect_to(broker)
@@ -216,12 +217,13 @@ class Worker:
     def _call(self, function: Callable[[], None]) -> None:
         self.connection.call(function)
 
-    def metrics_server(self) -> contextlib.AbstractContextManager[Optional[str]]:
+    def metrics_server(self) -> contextlib.AbstractContextManager[str]:
         """Serve the metrics while the block lasts."""
         return serve_metrics(
             self.metrics,
             self.settings.metrics_host,
             self.settings.metrics_port,
+            or_next="metrics_port" not in self.settings.model_fields_set,
             healthy=lambda: self._failure is None,
             ready=lambda: self._online and not self._stop.is_set(),
         )

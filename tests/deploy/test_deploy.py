@@ -336,7 +336,8 @@ def test_healthcheck(dockerfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, health = free_port(), [True]
     monkeypatch.setenv("NANOFLEET_METRICS_PORT", str(port))
     metrics = Metrics(in_hand=lambda: 0)
-    with serve_metrics(metrics, "127.0.0.1", port, healthy=lambda: health[0], ready=lambda: True):
+    up = {"healthy": lambda: health[0], "ready": lambda: True}
+    with serve_metrics(metrics, "127.0.0.1", port, or_next=False, **up):
         assert run(*command).returncode == 0
         health[0] = False
         assert run(*command).returncode != 0

@@ -70,6 +70,7 @@ STATUS: Dict[str, Any] = {
     "engine_why": "asked for",
     "device": "cpu",
     "assumed": ["the scaling"],
+    "metrics": "http://127.0.0.1:9464/metrics",
     "version": "0.1.0",
     "started_at": MOMENT,
     "sent_at": MOMENT,
@@ -148,7 +149,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 @MESSAGES
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
-    optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed"}
+    optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
     optional |= {"complete", "labels", "notes"}
     optional |= {"group", "inputs", "lease_seconds", "adopter", "takes_frames", "wait_seconds"}
     for name in set(fields) - optional:
