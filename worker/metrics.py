@@ -8,6 +8,7 @@ import socketserver
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -98,9 +99,28 @@ class Metrics:
         )
         for outcome in ("serving", "failed"):
             self.changes.labels(outcome)
+        #: When the client certificate ends, if the worker shows one.
+        self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
+        self.registry.register(_Certificate(lambda: self.certificate_ends()))
         #: What the model runs on.
         self.device = "cpu"
         self.registry.register(_Machine(lambda: self.device))
+
+
+class _Certificate(Collector):
+    """The end of the client certificate, read when Prometheus asks: the file may be another by now."""
+
+    def __init__(self, ends: Callable[[], Optional[datetime]]) -> None:
+        self._ends = ends
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        ends = self._ends()
+        if ends is not None:
+            yield GaugeMetricFamily(
+                "nanofleet_client_certificate_expiry_timestamp_seconds",
+                "When the worker's client certificate is no longer valid, in seconds since 1970",
+                ends.timestamp(),
+            )
 
 
 class _Machine(Collector):

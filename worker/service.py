@@ -183,6 +183,7 @@ class Worker:
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
         self._show_model()
+        self.metrics.certificate_ends = broker.credentials.ends
         own = [*self.subscriptions, self.presence.topic, *self.control.topics]
         self.connection = Connection(
             broker,
