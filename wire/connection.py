@@ -48,6 +48,8 @@ CERTIFICATE_WARNING = timedelta(days=14)
 SESSION_TAKEN_OVER = 0x8E
 #: Refusals that another try does not change [MQTT 5, 3.2.2.2].
 _FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
+#: What comes of a TLS greeting where no TLS is spoken.
+_HUNG_UP_ON = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _ADVICE = {
     0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
     0x86: "wrong user name or password: check the user in --broker and the --password-file",
@@ -280,6 +282,10 @@ class Connection:
             except (OSError, SettingsError) as error:
                 self._raise_if_final(error)
                 self._lost_because = str(error) or type(error).__name__
+                if self.broker.secure and not self.epoch and isinstance(error, _HUNG_UP_ON):
+                    self._lost_because += (
+                        f"; if it speaks no TLS on this port, write {self.broker.scheme[:-1]}://"
+                    )
             was_connected = self.connected.is_set()
             self.connected.clear()
             if was_connected:
@@ -453,6 +459,8 @@ class Connection:
             hint = "" if self.connected.is_set() else " before CONNACK; is this the broker's MQTT port?"
             if hint and self.broker.secure:
                 hint += " Or does it ask for a client certificate (--cert-file, --key-file)?"
+            elif hint:
+                hint += f" If it speaks TLS on this port, write {self.broker.scheme}s://"
             self._lost_because = f"{reason}{hint}"
 
     def _handle_message(
