@@ -99,6 +99,11 @@ class Metrics:
         )
         for outcome in ("serving", "failed"):
             self.changes.labels(outcome)
+        self.mismatch = Gauge(
+            "nanofleet_model_mismatch",
+            "1 while this worker serves another model than the command in force names",
+            registry=self.registry,
+        )
         #: When the client certificate ends, if the worker shows one.
         self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
         self.registry.register(_Certificate(lambda: self.certificate_ends()))
