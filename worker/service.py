@@ -305,6 +305,8 @@ class Worker:
             return
         self._publish_status()
         self.answers.outbox.retry()
+        if self._adoption is not None and self._adoption.absent:
+            self.presence.peers.dismiss(self._adoption.worker)
         free = self._adoption is None or self._adoption.ended
         if free and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
