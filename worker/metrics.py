@@ -27,9 +27,11 @@ from prometheus_client.registry import Collector
 
 from wire.errors import failure_of
 from wire.messages import Reason
+from worker.payload.metadata import FIELDS
 
 disable_created_metrics()
 
+IGNORED = ("retained", "no_camera", "qos0_flood")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
@@ -57,9 +59,21 @@ class Metrics:
             self.frames.labels("rejected", reason.value)
         self.ignored = Counter(
             "nanofleet_ignored_messages",
-            "Messages on a frames topic that name no valid camera, so that no answer has an address",
+            "Messages on a frames topic without an answer: retained ones, those of no valid camera, "
+            "and a flood at QoS 0",
+            ["reason"],
             registry=self.registry,
         )
+        for ignored in IGNORED:
+            self.ignored.labels(ignored)
+        self.dropped = Counter(
+            "nanofleet_dropped_metadata",
+            "Fields beside a picture that could not be used; the picture is answered without them",
+            ["field"],
+            registry=self.registry,
+        )
+        for name in FIELDS:
+            self.dropped.labels(name)
         stage = Histogram(
             "nanofleet_stage_seconds",
             "Time a frame spends in each stage",

@@ -342,11 +342,22 @@ class Worker:
     def _work(self, frame: Frame) -> None:
         try:
             frame.unwrap(self.settings.max_payload)
+            self._tell_of_dropped(frame)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self.answers.reject(frame, error)
         else:
             self.lineup.submit(frame)
+
+    def _tell_of_dropped(self, frame: Frame) -> None:
+        for field in frame.dropped:
+            self.metrics.dropped.labels(field).inc()
+        if frame.dropped:
+            log.warning(
+                "a frame of %s is answered without part of its metadata: %s",
+                frame.camera,
+                "; ".join(frame.notes),
+            )
 
     def _more_to_come(self) -> bool:
         """On a CPU, which decoders and engine share, a full batch a moment later is the better use of it."""

@@ -77,6 +77,11 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
         "may be repeated",
     )
+    retained: Literal["ignore", "answer"] = Field(
+        "ignore",
+        description="What to do with a frame that comes with MQTT's retain flag: an old picture, which some "
+        "brokers, Mosquitto among them, send each time a worker subscribes",
+    )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
     max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
     decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")

@@ -224,7 +224,8 @@ def check_unanswered(fleet: Case, worker: WorkerProcess, messages: Sequence[Tupl
     for topic, payload in messages:
         fleet.publish(topic, payload).wait_for_publish(30)
     cameras = sum(topic.startswith(f"{fleet.root}/frames/") for topic, _ in messages)
-    wait_for(lambda: metric(worker, "nanofleet_ignored_messages_total") == cameras, 30, "all ignored")
+    ignored = r'nanofleet_ignored_messages_total\{reason="no_camera"\}'
+    wait_for(lambda: metric(worker, ignored) == cameras, 30, "all ignored")
     assert len(fleet.answers) == before
 
 
