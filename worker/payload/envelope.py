@@ -119,10 +119,7 @@ def _looks(value: _Bytes) -> bool:
     if isinstance(value, str):
         return looks_like_picture(value)
     first = value[:64] if isinstance(value, list) else [value.get(str(index)) for index in range(64)]
-    numbers = [number for number in first if isinstance(number, int)]
-    return all(-128 <= number < 256 for number in numbers) and begins_as_picture(
-        bytes(number % 256 for number in numbers)
-    )
+    return begins_as_picture(bytes(number % 256 for number in first if isinstance(number, int)))
 
 
 def _read(found: _Found) -> Contents:
