@@ -16,12 +16,11 @@ from pydantic_core import from_json
 from worker.payload.contents import Contents, NotJson, Unreadable, begins_as_picture
 from worker.payload.text import looks_like_picture, read_text
 
-#: Where a picture is looked for, at each level, in this order.
-NAMES = (
-    *("image", "img", "picture", "photo", "snapshot", "frame", "jpeg", "jpg", "image_url", "images"),
-    *("payload", "data", "base64", "b64", "content", "buffer", "bytes", "body", "data_base64", "image_bytes"),
-    *("source", "src", "url", "message", "msg", "value", "values", "instances"),
-)
+#: Where a picture is looked for first, at each level; then it is wherever a value begins as one.
+NAMES = ("image", "payload", "data", "message", "msg", "body", "content")
+SEVERAL_FOUND = "image: more than one picture in the JSON, and none called image: the first was taken"
+#: Characters of a picture's base64, at least: a name or an id needs no look.
+_SHORTEST = 64
 FOUND_ELSEWHERE = "image: holds no JPEG, PNG or WebP: the picture was taken from another field"
 #: Objects in each other, at most.
 _DEPTH = 4
@@ -71,14 +70,24 @@ def open_json(root: Any) -> Optional[Contents]:
         Unreadable: what must be the picture cannot be read.
     """
     meant: Optional[_Found] = None
+    first: Optional[_Found] = None
+    notes: Tuple[str, ...] = ()
     for found in _candidates(root, (), False, _DEPTH):
-        if _looks(found.value):
-            contents = _read(found)
-            elsewhere = (FOUND_ELSEWHERE,) if meant is not None and not found.called_image else ()
-            return contents._replace(notes=contents.notes + elsewhere)
-        if found.called_image and meant is None:
-            meant = found
-    return None if meant is None else _read(meant)
+        if not _looks(found.value):
+            meant = meant or (found if found.called_image else None)
+        elif found.called_image:
+            first, notes = found, ()
+            break  # as the contract has it, whatever else there is
+        elif first is None:
+            first = found
+        else:
+            notes = (SEVERAL_FOUND,)
+    if first is None:
+        return None if meant is None else _read(meant)
+    if meant is not None and not first.called_image:
+        notes = (FOUND_ELSEWHERE, *notes)
+    contents = _read(first)
+    return contents._replace(notes=contents.notes + notes)
 
 
 def _candidates(
@@ -92,17 +101,24 @@ def _candidates(
         yield _Found(value, around, called_image)
     elif isinstance(value, dict) and depth:
         inside = (value, *around)
-        spelt = {name.lower(): name for name in reversed(list(value))}
-        for name in NAMES:
-            if name in spelt:
-                held = value[name if name in value else spelt[name]]
-                yield from _candidates(held, inside, called_image or name == "image", depth - 1)
+        for name in _by_name(value):
+            image = called_image or name.lower() == "image"
+            yield from _candidates(value[name], inside, image, depth - 1)
+
+
+def _by_name(fields: Dict[str, Any]) -> Iterator[str]:
+    """The names of fields: `image` first, then those that wrap pictures, in their order, then the others."""
+    spelt = {name.lower(): name for name in reversed(list(fields))}
+    for name in NAMES:
+        if name in spelt:
+            yield name if name in fields else spelt[name]
+    yield from (name for name in fields if name.lower() not in NAMES)
 
 
 def _is_leaf(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and not isinstance(value[0], dict)
-    return isinstance(value, str) or (isinstance(value, dict) and "0" in value and "image" not in value)
+    return isinstance(value, str) or (isinstance(value, dict) and isinstance(value.get("0"), int))
 
 
 def _parsed_again(text: str) -> Any:
@@ -115,9 +131,9 @@ def _parsed_again(text: str) -> Any:
 
 def _looks(value: _Bytes) -> bool:
     if isinstance(value, list) and isinstance(value[0], str):
-        return looks_like_picture(value[0])
+        return _looks(value[0])
     if isinstance(value, str):
-        return looks_like_picture(value)
+        return len(value) >= _SHORTEST and looks_like_picture(value)
     first = value[:64] if isinstance(value, list) else [value.get(str(index)) for index in range(64)]
     return begins_as_picture(bytes(number % 256 for number in first if isinstance(number, int)))
 

@@ -52,13 +52,17 @@ def read_text(text: Union[str, bytes]) -> Tuple[bytes, Notes]:
 
 
 def looks_like_picture(text: Union[str, bytes]) -> bool:
-    """Whether a text begins as a data URI, or as the base64 of an image format."""
+    """Whether a text begins as an image's data URI, or as the base64 of an image format."""
     try:
         begin = _without_quotes(_ascii(text[:_LOOK]))
     except Unreadable:
         return False
     if _is_uri(begin):
-        return True
+        head, _, begin = begin.partition(b",")
+        if b"image" in head.lower() or b"base64" in head.lower():
+            return True
+        if begins_as_picture(_percent_decoded(begin)):
+            return True
     # In text no format's signature survives: this is base64 only if it decodes to one.
     letters = _standard(_unescaped(begin))[:_SIGNATURE]
     try:

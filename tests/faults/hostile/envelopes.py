@@ -15,7 +15,6 @@ def envelopes(good: bytes) -> Iterator[Kind]:
     image = base64.b64encode(good).decode()
     invalid: Dict[str, Any] = {
         "no image": {},
-        "others' fields alone": {"pic": image, "thumbnail": image},
         "null": {"image": None},
         "a number": {"image": 1},
         "true": {"image": True},
@@ -46,6 +45,8 @@ def envelopes(good: bytes) -> Iterator[Kind]:
     for name, fields in _odd(good, image).items():
         # What a list or a text does not say to the end is said by the decoder.
         yield Kind(f"JSON: {name}", json.dumps(fields).encode(), "not_an_image corrupt_image")
+    others = json.dumps({"pic": image, "thumbnail": image, **{str(n): "x" * 70 for n in range(1, 9000)}})
+    yield Kind("JSON: 9,000 fields of others", others.encode(), RESULT)
     yield from _with_metadata(image)
 
 
@@ -182,7 +183,7 @@ def _without_envelope(good: bytes) -> Iterator[Kind]:
     }.items():
         yield Kind(f"no envelope: {name}", payload, "invalid_envelope")
     yield Kind("no envelope: half a picture in base64", base64.b64encode(good[:48]), "corrupt_image")
-    yield Kind("no envelope: an empty data URI", b"data:,", "empty")
+    yield Kind("no envelope: an empty data URI", b"data:image/jpeg,", "empty")
 
 
 def _wrapped(good: bytes) -> Iterator[Kind]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import EmptyPayload, FrameError, InvalidEnvelope
-from worker.payload.envelope import FOUND_ELSEWHERE
+from worker.payload.envelope import FOUND_ELSEWHERE, SEVERAL_FOUND
 from worker.payload.reader import SEVERAL_PICTURES, open_payload
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 5 + b"\xff\xd9"
@@ -67,6 +67,10 @@ JSON: Dict[str, Any] = {
     "JSON as a string": json.dumps({"image": TEXT}),
     "base64 of base64": {"image": base64.b64encode(TEXT.encode()).decode()},
     "base64 of a multipart": {"image": base64.b64encode(part("A: b", JPEG) + b"--frame--").decode()},
+    "names that nobody knows": {"camera": "door", "shots": {"newest": {"as_base64": TEXT}}, "battery": 97},
+    "a log beside it": {"log": "data: 21 degrees, " + "and more " * 20, "shot": TEXT},
+    "PHP's list": {"0": {"image": TEXT}},
+    "a name that is used twice": {"payload": {"battery": 97}, "x": {"payload": TEXT}},
     "a file's name beside it": {"image": "kitchen.jpg", "payload": TEXT},
 }
 
@@ -165,6 +169,14 @@ def test_of_several_pictures_the_first_is_taken_and_a_note_says_so() -> None:
     assert (contents.image, contents.notes) == (JPEG, (SEVERAL_PICTURES,))
 
 
+def test_of_several_pictures_in_json_the_one_called_image_is_meant() -> None:
+    other = base64.b64encode(PNG).decode()
+    assert open_payload(json.dumps({"thumbnail": other, "image": TEXT}).encode())[::2] == (JPEG, ())
+    assert open_payload(json.dumps({"thumbnail": other, "x": {"image": TEXT}}).encode())[::2] == (JPEG, ())
+    contents = open_payload(json.dumps({"thumbnail": other, "whole": TEXT}).encode())
+    assert (contents.image, contents.notes) == (PNG, (SEVERAL_FOUND,))
+
+
 def test_what_stands_beside_the_picture_at_each_level_comes_along() -> None:
     document = {"frame_id": "outer", "payload": {"frame_id": "inner", "image": {"data": TEXT}}}
     metadata = open_payload(json.dumps(document).encode()).metadata
@@ -216,7 +228,8 @@ def test_of_a_key_that_comes_twice_the_second_counts() -> None:
         ({"images": [TEXT, TEXT]}, InvalidEnvelope, "several pictures"),
         ({"image": ""}, EmptyPayload, "no bytes"),
         ({"image": "data:image/jpeg;base64,"}, EmptyPayload, "no bytes"),
-        ({"a": {"b": {"image": TEXT}}}, InvalidEnvelope, "no picture in the JSON"),
+        ({"a": {"b": {"c": {"d": {"image": TEXT}}}}}, InvalidEnvelope, "no picture in the JSON"),
+        ({"unknown": TEXT[:80] + "?" + TEXT[80:]}, InvalidEnvelope, "no character of base64"),
     ],
 )
 def test_json_without_a_picture_is_refused(document: Any, error: Type[FrameError], said: str) -> None:
@@ -280,8 +293,9 @@ def test_any_bytes_are_contents_or_a_frame_error(begin: bytes, payload: bytes) -
         b'{"image": "' + TEXT.encode() + b'", "frame_id": ' + b"9" * 4_000_000 + b"}",
         b"/9j/" + b"A " * 2_000_000,
         b"/9j/" + b"%41A" * 1_000_000,
-        b"data:" + b'"\\' * 2_000_000,
-        b"data:," + b"%" * 4_000_000,
+        b"data:image/png," + b"%41a" * 1_000_000,
+        b"data:image/png;" + b'"\\' * 2_000_000,
+        b"data:image/png," + b"%" * 4_000_000,
         b"--a\n" + b"\n--a\n" * 800_000,
         b"--a\n" + b"A:b\n" * 1_000_000,
         b"--" * 2_000_000,

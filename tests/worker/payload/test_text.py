@@ -138,6 +138,8 @@ def test_what_is_neither_is_refused_and_nothing_is_skipped(text: str, said: str)
         "42",
         "{}",
         "BM8=",
+        "data: 21 degrees, 40 %",
+        "data:,hello",
         "ÄÖÜ",
         "....",
         base64.b64encode(bytes(99)).decode(),
