@@ -116,7 +116,8 @@ class Reception:
             if self._told_of_retained != (inbox, delivery.epoch):  # once for each connection
                 self._told_of_retained = (inbox, delivery.epoch)
                 log.info(
-                    "ignored a retained frame on %r, and will others: --retained says why", delivery.topic
+                    "ignored a retained frame on %r, and so will others be: they are old (see --retained)",
+                    delivery.topic,
                 )
         else:
             self._metrics.ignored.labels("qos0_flood").inc()

@@ -354,7 +354,7 @@ class Worker:
             self.metrics.dropped.labels(field).inc()
         if frame.dropped:
             log.warning(
-                "a frame of %s is answered without part of its metadata: %s",
+                "a frame of %s goes on without part of its metadata: %s",
                 frame.camera,
                 "; ".join(frame.notes),
             )

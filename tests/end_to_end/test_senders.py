@@ -93,7 +93,7 @@ def test_metadata_that_cannot_be_used_costs_no_picture(
         assert all(note.startswith(begin) for note, begin in zip(result.notes, notes))
     assert metric(worker, "nanofleet_dropped_metadata_total", field="frame_id") == 2
     assert metric(worker, "nanofleet_dropped_metadata_total", field="captured_at") == 1
-    assert worker.log.read_text().count("answered without part of its metadata") == 3
+    assert worker.log.read_text().count("goes on without part of its metadata") == 3
 
 
 def test_a_text_that_is_no_picture_is_rejected_in_words(

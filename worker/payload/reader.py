@@ -65,9 +65,7 @@ def _open_json(data: bytes) -> Optional[Contents]:
             return None  # a text in quotes or brackets
     contents = open_json(parse(document))
     if contents is None:
-        raise Unreadable(
-            "no picture in the JSON, neither as `image` nor below `payload`, `data` and the like"
-        )
+        raise Unreadable("no picture in the JSON, which has it as `image`, in base64")
     return contents
 
 
