@@ -78,7 +78,13 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         "may be repeated",
     )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
-    max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
+    max_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        description="Pixels to decode of an image, at most: all of a PNG or WebP; of a JPEG those that "
+        "libjpeg's scaling leaves, so that a phone's 200 megapixels are about 3 million. A progressive JPEG, "
+        "which is held in memory as a whole, must also fit into --decoder-memory",
+    )
     decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
     decoder_timeout: float = Field(5.0, gt=0, le=3600, description="Seconds that decoding one image may take")
     decoder_memory: int = Field(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import queue
 import re
@@ -403,7 +404,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
     memory = os.memfd_create("pixels")
     os.ftruncate(memory, RECIPE.crop**2 * 3)
     command = [sys.executable, "-m", "worker.decode.process", str(memory), str(1 << 30), "1000000"]
-    recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation, "fast"]
+    recipe = ["fast", json.dumps({"resize": RECIPE.resize, "crop": RECIPE.crop})]
     with subprocess.Popen(
         [*command, *recipe],
         stdin=subprocess.PIPE,
