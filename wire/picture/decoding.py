@@ -124,6 +124,20 @@ def decode_picture(
         raise Undecodable("corrupt_image", f"begins as {found.kind}, but: {_explain(error)}") from None
 
 
+def size_of(payload: bytes) -> Optional[Tuple[int, int]]:
+    """Width and height by a picture's header, before it is made upright; None if that cannot be read."""
+    found = find(payload)
+    if found is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(payload[found.at :]), formats=[found.kind]) as image:
+                return image.size
+    except Exception:  # noqa: BLE001 - as above; decoding it says why
+        return None
+
+
 # --- the formats ------------------------------------------------------------------------------------------
 
 
