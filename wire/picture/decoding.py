@@ -168,7 +168,9 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -
         limits.check_pixels(size, scale)
         covered = jpeg_end.shrink(image, scale)
         if not header.in_one_scan:
+            # All coefficients, the pixels, and those that jpeg_end compares to know what is missing.
             needed = header.coefficient_bytes + 4 * image.width * image.height
+            needed += 9 * size[0] * size[1] // min(scale, jpeg_end.FINE_SCALE) ** 2
             if needed > limits.memory:
                 raise Undecodable(
                     "image_too_large",

@@ -110,7 +110,7 @@ def _segments(data: bytes, at: int) -> Iterator[Segment]:
     A picture within what should be none, such as a broken block's preview, is passed over, if there is a
     scan behind it.
     """
-    end, last_scan = 0, -1
+    end, last_scan = 0, None
     while True:
         found = _MARKER.search(data, at)
         if not found:
@@ -122,7 +122,7 @@ def _segments(data: bytes, at: int) -> Iterator[Segment]:
         if marker == _EOI:
             return
         if marker == _SOI:
-            last_scan = data.rfind(b"\xff\xda") if last_scan < 0 else last_scan
+            last_scan = data.rfind(b"\xff\xda") if last_scan is None else last_scan
             if end < at:
                 end = data.find(EOI, at) % (len(data) + 1)  # the end, if there is none
             at = end + 2 if last_scan > end else at

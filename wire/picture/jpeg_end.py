@@ -32,7 +32,7 @@ _ZEROS = bytes(32)
 #: Bits that the coarsest scan of a sharp picture may leave out.
 _COARSE = 2
 #: The scale at which a difference in any of the lower frequencies can be seen.
-_FINE_SCALE = 4
+FINE_SCALE = 4
 
 
 class Ended(NamedTuple):
@@ -125,8 +125,8 @@ def is_complete(ended: Ended, header: Header, image: Image.Image, scale: int) ->
         return not missing
     scans = read_scans(ended.data, header)
     data = ended.data[: scans[-1].end] + EOI
-    if scale > _FINE_SCALE:
-        scale = _FINE_SCALE
+    if scale > FINE_SCALE:
+        scale = FINE_SCALE
         image = load(data, scale)
     missing = _missing(data, header, image, scale)
     precise, sharp = _precision(header, scans if missing <= MOST_MISSING else scans[:-1])

@@ -42,6 +42,8 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
     """
     header, kept, pixels = b"", [], []
     for chunk in _chunks(payload):
+        if not header and chunk.name != b"IHDR":
+            return None
         if chunk.name == b"IDAT":
             if chunk.holds is False:
                 return None
