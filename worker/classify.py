@@ -12,6 +12,7 @@ import numpy as np
 
 from wire.picture.errors import Undecodable
 from worker.decode.image import decode
+from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
@@ -97,9 +98,19 @@ def _print_settings(model: Model, engine: Engine) -> None:
     recipe = model.preprocessing
     print(f"model          {model.name}, weights {model.weights}")
     print(f"engine         {engine.name} on {engine.device} ({engine.why})")
-    print(f"preprocessing  resize {recipe.resize} ({recipe.interpolation}), crop {recipe.crop},")
+    print(f"preprocessing  {_fit(recipe)},")
     print(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
     print(f"classes        {len(model.classes)}", flush=True)
+
+
+def _fit(recipe: Preprocessing) -> str:
+    height, width, _ = recipe.shape
+    area = f"{height}" if width == height else f"{height} x {width}"
+    if recipe.fit == "crop":
+        text = f"resize {recipe.resize} ({recipe.interpolation}), crop {area}"
+    else:
+        text = f"{recipe.fit} to {area} ({recipe.interpolation})"
+    return text if recipe.channels == "rgb" else f"{text}, {recipe.channels}"
 
 
 def _triple(values: Sequence[float]) -> str:

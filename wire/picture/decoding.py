@@ -18,12 +18,9 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, 
 from wire.picture import jpeg, jpeg_end, png, webp
 from wire.picture.errors import Undecodable
 from wire.picture.kinds import find, look
+from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.picture.upright import in_mode, turn_of
 
-#: Pixels to decode, at most, where nothing else is said.
-MAX_PIXELS = 64_000_000
-#: Bytes of memory that decoding a picture may take, where nothing else is said.
-MEMORY = 1 << 30
 #: Bytes of a PNG's text, or colour profile, once unpacked: Pillow's own 1 MB is less than some editors write.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 # Pillow's own limit is on the pixels that a header names, whatever they cost.

@@ -13,7 +13,8 @@ from typing import NamedTuple, Tuple
 
 from PIL import Image
 
-from wire.picture.decoding import MAX_PIXELS, MEMORY, Picture, decode_picture
+from wire.picture.decoding import Picture, decode_picture
+from wire.picture.limits import MAX_PIXELS, MEMORY
 from worker.decode.preprocessing import Preprocessing
 
 #: libjpeg scales with another filter than Pillow, so this times the pixels wanted are left for Pillow's; 2.3

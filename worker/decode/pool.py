@@ -44,7 +44,7 @@ from typing import (
 import numpy as np
 
 from wire.errors import NanofleetError
-from wire.picture.decoding import MAX_PIXELS
+from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import child_environment
 from worker.decode.preprocessing import Preprocessing
 from worker.decode.process import CANNOT_START, JOB, REPLY
@@ -125,7 +125,7 @@ class DecoderPool(Generic[T]):
         on_done: Callable[[T, Union[Pixels, FrameError]], None],
         on_failure: Callable[[BaseException], None],
         timeout: float = 5.0,
-        memory: int = 1 << 30,
+        memory: int = MEMORY,
         max_pixels: int = MAX_PIXELS,
         exact: bool = False,
     ) -> None:
