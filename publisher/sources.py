@@ -41,7 +41,8 @@ _OTHER_PICTURES = {
     ".jxl": "JPEG XL",
     ".jp2": "JPEG 2000",
 }
-_APPLE_DOUBLE = b"\0\5\x16\7"
+#: How macOS names the files in which it keeps what another file system has no room for.
+_METADATA = "._"
 
 
 class Unreadable(SettingsError):
@@ -132,9 +133,11 @@ def _search(folder: Path) -> Found:
             if suffix in _SUFFIXES:
                 log.warning("%s: not sent: %s", path, error.strerror or error)
             continue
-        if head is None or (head.startswith(_APPLE_DOUBLE) and path.name.startswith("._")):
+        if head is None:
             continue
         image = kinds.find(head)
+        if path.name.startswith(_METADATA) and not image:
+            continue
         if image and (image.at == 0 or suffix in _SUFFIXES):
             images.append(Image(str(path), path))
         elif suffix in _SUFFIXES:

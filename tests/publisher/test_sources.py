@@ -101,6 +101,7 @@ def test_files_are_judged_by_what_they_hold(put: Callable[[Dict[str, bytes]], st
     others = {
         "._a.jpg": APPLE_DOUBLE,
         "deep/._a.jfif": APPLE_DOUBLE,
+        "._b.jpg": b"",
         ".DS_Store": b"\0\0\0\1Bud1" + bytes(50),
         "Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(50) + JPEG,
         "notes.txt": b"photos of May",

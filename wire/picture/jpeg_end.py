@@ -27,6 +27,8 @@ _FILLER = bytes(random.Random(0).choices(range(1, 0xFF), k=512))
 _INTERVALS = _FILLER + b"".join(bytes([0xFF, 0xD0 + number % 8]) + _FILLER for number in range(16))
 #: Equal bytes at the end that are no picture's: what a buffer, or a page of flash, was filled up with.
 _PADDING = 16
+#: So much text is none either: the headers of what follows, or a log.
+_TEXT, _LONG_TEXT = bytes([9, 10, 13, *range(32, 127)]), 48
 #: Zeros before the end marker that are none either, unless they mean an area of one colour.
 _ZEROS = bytes(32)
 #: Bits that the coarsest scan of a sharp picture may leave out.
@@ -71,10 +73,13 @@ def with_end(payload: bytes, header: Header) -> Ended:
 
 
 def _without_padding(data: bytes) -> bytes:
+    stripped = data.rstrip(_TEXT)
+    if len(data) - len(stripped) >= _LONG_TEXT:
+        data = data[: len(stripped) + 8]  # the first of them may be the picture's last
     text = data.rstrip(b"\r\n")
     stripped = text.rstrip(text[-1:])
     if len(text) - len(stripped) >= _PADDING:
-        data = text[: len(stripped) + 2]  # the first of them may be the picture's last
+        data = text[: len(stripped) + 2]
     return data.rstrip(b"\xff")
 
 

@@ -34,6 +34,7 @@ TAILS: Dict[str, Callable[[bytes], bytes]] = {
     "half an end marker": lambda cut: cut + b"\xff",
     "a newline": lambda cut: cut + b"\n",
     "a boundary": lambda cut: cut + b"\r\n--frame--\r\n",
+    "a page of text": lambda cut: cut + b"\r\nGuru Meditation Error: Core 1 panicked\r\n" * 300,
     "ff": lambda cut: cut + b"\xff" * 300,
     "ff and an end marker": lambda cut: cut + b"\xff" * 300 + EOI,
     "zeros": lambda cut: cut + bytes(300),
