@@ -71,7 +71,7 @@ def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publish
         cameras = itertools.cycle(settings.camera)
         for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
             try:
-                content = _content(image, settings.max_side, publisher.max_payload)
+                content = _content(image, settings.max_side, publisher.max_payload, report)
             except (Unreadable, _TooLarge) as error:
                 report.failed(image.name, error)
                 continue
@@ -99,7 +99,7 @@ class _TooLarge(Exception):
     """The broker takes no frame of that size."""
 
 
-def _content(image: Image, max_side: Optional[int], limit: int) -> bytes:
+def _content(image: Image, max_side: Optional[int], limit: int, report: Report) -> bytes:
     """The bytes to send.
 
     Raises:
@@ -111,7 +111,7 @@ def _content(image: Image, max_side: Optional[int], limit: int) -> bytes:
         return image.read()
     content, kept = shrink(image.read(), max_side)
     if kept:
-        log.warning("%s: not shrunk: %s", image.name, kept)
+        report.not_shrunk(image.name, kept)
     _check_size(len(content), limit, "Shrink it more" if not kept else "It cannot be shrunk")
     return content
 

@@ -6,7 +6,7 @@ import logging
 import statistics
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Set
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,6 +45,7 @@ class Report:
         self._failed_before = failed
         #: Why each file that cannot be sent cannot, by its name; a loop comes by again and again.
         self._failed: Dict[str, str] = {}
+        self._not_shrunk: Set[str] = set()
         self._answered = self._rejected = self._refused = self._undelivered = 0
         self._milliseconds: List[float] = []
         self._out = Console(highlight=False, soft_wrap=True)
@@ -76,6 +77,12 @@ class Report:
         """The spool has no room for a frame."""
         self._not_taken += 1
         log.warning("%s: not taken: %s", name, full)
+
+    def not_shrunk(self, name: str, why: str) -> None:
+        """A file is sent as it is, although it is too large."""
+        if name not in self._not_shrunk:
+            log.warning("%s: not shrunk: %s", name, why)
+        self._not_shrunk.add(name)
 
     def failed(self, name: str, error: Exception) -> None:
         """A file cannot be sent; the others go on."""

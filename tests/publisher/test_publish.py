@@ -189,6 +189,21 @@ def test_a_bad_file_costs_itself(
         assert name in run.stderr
 
 
+def test_files_that_vanish_before_their_turn(
+    answerer: Answerer, address: List[str], image: Callable[[str], str]
+) -> None:
+    sources = [image("one"), image("two"), image("three")]
+    command = [sys.executable, "-m", "fleet", "publish", *sources, "--fps", "0.5", "--wait", *address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: answerer.messages, what="a first frame")
+        Path(sources[1]).unlink()
+        output, errors = publisher.communicate(timeout=30)
+    assert publisher.returncode == 1
+    assert "sent 2, answered 2, rejected 0, missing 0, not sent 1" in output
+    assert "two.jpg: not sent: No such file or directory" in errors
+    assert [m.payload for m in answerer.messages] == [b"one", b"three"]
+
+
 def test_refused_by_the_broker(mosquitto: Callable[..., Mosquitto], image: Callable[[str], str]) -> None:
     broker = mosquitto("allow_anonymous false")
     run = nanofleet("publish", image("one"), "--broker", broker.url)

@@ -11,7 +11,6 @@ suspected: no end marker, a grey end, several scans (each of which covers the pi
 from __future__ import annotations
 
 import io
-import random
 from typing import List, NamedTuple, Tuple
 
 from PIL import Image, ImageChops
@@ -21,10 +20,13 @@ from wire.picture.jpeg import EOI, Header, Scan, read_scans, zeros_are_flat
 
 #: The share of a picture's rows that may be missing.
 MOST_MISSING = 1 / 8
-#: Bytes that decode to anything but grey, without a marker among them.
-_FILLER = bytes(random.Random(0).choices(range(1, 0xFF), k=512))
-#: The same where there are restarts: after one interval, libjpeg reads on only behind the next marker.
-_INTERVALS = _FILLER + b"".join(bytes([0xFF, 0xD0 + number % 8]) + _FILLER for number in range(16))
+#: Bytes that decode to anything but grey, without a marker among them: as good as random ones.
+_FILLER = bytes(1 + number * number * 7919 % 65521 % 0xFE for number in range(1, 513))
+#: The same where there are restarts: after one interval, libjpeg reads on only behind the next marker. No two
+#: begin alike, because an interval may be a single block.
+_INTERVALS = _FILLER + b"".join(
+    bytes([0xFF, 0xD0 + number % 8]) + _FILLER[13 * number : 13 * number + 96] for number in range(32)
+)
 #: Equal bytes at the end that are no picture's: what a buffer, or a page of flash, was filled up with.
 _PADDING = 16
 #: So much text is none either: the headers of what follows, or a log.

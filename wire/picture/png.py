@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Samples of a pixel by the header's colour type.
@@ -19,7 +19,7 @@ _PASSES = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-_PIECE = 1 << 16  # bytes of pixels unpacked at a time
+_PIECE = 1 << 12  # bytes of pixels unpacked at a time
 
 
 class _Chunk(NamedTuple):
@@ -40,7 +40,7 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
         The file, and whether all its rows were there. None if that would not help: a chunk that is needed
         is broken, or more is missing.
     """
-    header, kept, pixels = b"", [], []
+    header, kept, pixels, cut = b"", [], [], False
     for chunk in _chunks(payload):
         if not header and chunk.name != b"IHDR":
             return None
@@ -48,6 +48,7 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
             if chunk.holds is False:
                 return None
             pixels.append(chunk.data)
+            cut = chunk.holds is None
         elif chunk.name in (b"IHDR", b"PLTE", b"IEND"):
             if not chunk.holds:
                 return None
@@ -58,7 +59,7 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
             kept.append(chunk)
     if len(header) != 13 or not pixels:
         return None
-    unpacked = _fill(header, pixels, at_most)
+    unpacked = _fill(header, b"".join(pixels), cut, at_most)
     if unpacked is None:
         return None
     packed, whole = unpacked
@@ -84,17 +85,19 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _fill(header: bytes, pixels: List[bytes], at_most: float) -> Optional[Tuple[bytes, bool]]:
-    """The compressed pixels, filled up where rows are missing, and whether none was."""
+def _fill(header: bytes, packed: bytes, cut: bool, at_most: float) -> Optional[Tuple[bytes, bool]]:
+    """The compressed pixels, filled up where rows are missing, and whether none was.
+
+    Where the file is cut, what seems to be the end of the pixels may be something else.
+    """
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     if colour not in _SAMPLES or not width or not height:
         return None
     row = 1 + (width * depth * _SAMPLES[colour] + 7) // 8
     expected = _interlaced(width, height, depth * _SAMPLES[colour]) if interlaced else row * height
-    packed = b"".join(pixels)
     found = 0
     try:
-        for piece in _unpack(packed):
+        for piece in _unpack(packed, cut):
             found += len(piece)
             if found >= expected:
                 return packed, True
@@ -105,7 +108,7 @@ def _fill(header: bytes, pixels: List[bytes], at_most: float) -> Optional[Tuple[
         return None
     again = zlib.compressobj(1)
     filled, left = [], (height - missing) * row
-    for piece in _unpack(packed):
+    for piece in _unpack(packed, cut):
         filled.append(again.compress(piece[:left]))
         left -= min(left, len(piece))
     repeated = b"\2" + bytes(row - 1)  # each byte is the one above it
@@ -113,16 +116,21 @@ def _fill(header: bytes, pixels: List[bytes], at_most: float) -> Optional[Tuple[
     return b"".join([*filled, again.flush()]), False
 
 
-def _unpack(packed: bytes) -> Iterator[bytes]:
+def _unpack(packed: bytes, cut: bool) -> Iterator[bytes]:
     """Unpack piece by piece, so that what explodes costs nothing.
 
     Raises:
-        zlib.error: the data is broken, not only at an end.
+        zlib.error: the data is broken, although it is not cut.
     """
     unpacker = zlib.decompressobj()
     rest = packed
     while True:
-        piece = unpacker.decompress(rest, _PIECE)
+        try:
+            piece = unpacker.decompress(rest, _PIECE)
+        except zlib.error:
+            if cut:
+                return
+            raise
         rest = unpacker.unconsumed_tail
         if not piece:
             return

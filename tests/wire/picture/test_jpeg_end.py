@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Tuple, Union
 import pytest
 from PIL import Image, ImageChops
 
+from tests.faults.hostile import containers as c
 from wire.picture import jpeg, jpeg_end
 from wire.picture.decoding import decode_picture
 from wire.picture.errors import Undecodable
@@ -164,6 +165,47 @@ def test_wherever_it_is_cut(coffee: Image.Image, tail: str) -> None:
         ]
         assert set(order) == {0, 1, 2} or set(order) == {1, 2}
         assert order == sorted(order), options
+
+
+def one_scan_a_component(image: Image.Image) -> bytes:
+    """A sequential JPEG that sends its components one after the other."""
+    bands = [c.pieces(encode(band)) for band in image.convert("YCbCr").split()]
+    frame = c.sof(*image.size, components=3)
+    tables = [piece for piece in bands[0] if piece[:2] in (b"\xff\xdb", b"\xff\xc4")]
+    scans = []
+    for number, band in enumerate(bands):
+        scan = next(piece for piece in band if piece[:2] == b"\xff\xda")
+        scans.append(scan[:5] + bytes([number + 1]) + scan[6:])
+    return b"".join([c.SOI, c.APP0, *tables, frame, *scans, c.EOI])
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_components_that_come_one_after_the_other(
+    coffee: Image.Image, tail: Callable[[bytes], bytes]
+) -> None:
+    whole = one_scan_a_component(coffee)
+    picture = decode_picture(whole)
+    difference = ImageChops.difference(picture.image, coffee).convert("L")
+    assert picture.complete
+    assert sum(difference.histogram()[20:]) < 600 * 400 / 50
+    assert judge(tail(whole[:-2])) is True
+    last = len(whole) - whole.rindex(b"\xff\xda")
+    assert judge(tail(whole[: -last // 20])) is False
+    assert "sharp" in str(judge(tail(whole[: -last // 2]))), "half of its red is missing"
+    assert "sharp" in str(judge(tail(whole[:-last]))), "all of it"
+    assert "sharp" in str(judge(tail(whole[: len(whole) // 2])))
+
+
+def test_of_two_pictures_in_one_file_the_first_is_judged(coffee: Image.Image) -> None:
+    buffer = io.BytesIO()
+    coffee.save(buffer, "MPO", save_all=True, append_images=[coffee.rotate(180)], quality=85)
+    both, one = buffer.getvalue(), len(encode(coffee, quality=85))
+    assert judge(both) is True
+    for length in (len(both) - 2, len(both) - 5000, one + 1000):
+        assert judge(both[:length]) is True
+        assert judge(both[:length] + EOI) is True
+    assert judge(both[: one - 2000]) is False
+    assert "rows are missing" in str(judge(both[: one // 2]))
 
 
 def test_scans_that_never_came(coffee: Image.Image) -> None:

@@ -111,11 +111,15 @@ def test_a_png_that_is_cut(chelsea: Image.Image, interlaced: bool) -> None:
     good = interlace(chelsea) if interlaced else encode(chelsea, "PNG", compress_level=1)
     assert same(decode_picture(good[:-12]), good), "no IEND"
     assert same(decode_picture(good[:-14]), good), "no checksum"
+    end = good[-12:]
+    assert same(decode_picture(good[:-14] + end), good), "an end where its last bytes are missing"
     if interlaced:
         assert reason(good[: int(len(good) * 0.97)]) == "corrupt_image"
         return
     nearly = decode_picture(good[: int(len(good) * 0.95)])
     assert (nearly.complete, nearly.width, nearly.height) == (False, 451, 300)
+    assert not decode_picture(good[: int(len(good) * 0.95)] + end).complete
+    assert reason(good[: int(len(good) * 0.8)] + end) == "corrupt_image"
     upper = (0, 0, 451, 260)
     assert nearly.image.crop(upper).tobytes() == chelsea.crop(upper).tobytes()
     assert nearly.image.crop((0, 298, 451, 299)).tobytes() == nearly.image.crop((0, 299, 451, 300)).tobytes()
