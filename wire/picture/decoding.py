@@ -74,6 +74,20 @@ class _Limits(NamedTuple):
                 "image_too_large", f"{width} x {height} pixels{scaled}, at most {self.max_pixels} are taken"
             )
 
+    def check(self, header: jpeg.Header, size: Tuple[int, int], scale: int) -> None:
+        """Raises Undecodable if a JPEG, so scaled, takes more pixels or more memory than are taken."""
+        self.check_pixels(size, scale)
+        pixels = size[0] * size[1]
+        # All coefficients, the pixels, and those that jpeg_end compares to know what is missing.
+        needed = header.coefficient_bytes + 4 * pixels // scale**2
+        needed += 9 * pixels // min(scale, jpeg_end.FINE_SCALE) ** 2
+        if needed > self.memory and not header.in_one_scan:
+            raise Undecodable(
+                "image_too_large",
+                f"{size[0]} x {size[1]} pixels in several scans (progressive) take {needed >> 20} MB "
+                f"of memory to decode, {self.memory >> 20} MB are allowed",
+            )
+
 
 def decode_picture(
     payload: bytes,
@@ -142,6 +156,8 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
     header = jpeg.read_header(payload)
     if header is None:
         raise UnidentifiedImageError
+    # What it costs at least, because to find its end may take decoding as well.
+    limits.check(header, (header.width, header.height), 1 if limits.reduce is None else 8)
     ended = jpeg_end.with_end(payload, header)
     try:
         return _decode_ended(ended, header, limits)
@@ -162,18 +178,8 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -
     with Image.open(io.BytesIO(ended.data), formats=["JPEG"]) as image:
         size = image.size
         scale = limits.scale(image)
-        limits.check_pixels(size, scale)
+        limits.check(header, size, scale)
         covered = jpeg_end.shrink(image, scale)
-        if not header.in_one_scan:
-            # All coefficients, the pixels, and those that jpeg_end compares to know what is missing.
-            needed = header.coefficient_bytes + 4 * image.width * image.height
-            needed += 9 * size[0] * size[1] // min(scale, jpeg_end.FINE_SCALE) ** 2
-            if needed > limits.memory:
-                raise Undecodable(
-                    "image_too_large",
-                    f"{size[0]} x {size[1]} pixels in several scans (progressive) take {needed >> 20} MB of "
-                    f"memory to decode, {limits.memory >> 20} MB are allowed",
-                )
         image.load()
         complete = jpeg_end.is_complete(ended, header, image, scale)
         return _Decoded(image, *size, covered, complete)

@@ -166,17 +166,6 @@ def _scan(header: bytes, begin: int, end: int) -> Scan:
     return Scan(tuple(header[1 : 1 + 2 * count : 2]), first, last, bits & 15, begin, end)
 
 
-def zeros_are_flat(data: bytes, header: Header) -> bool:
-    """Whether zeros, as entropy-coded bytes, mean one colour: that nothing changes has the shortest codes."""
-    shortest = []
-    for segment in header.segments:
-        at = segment.data
-        while segment.marker == _DHT and at + 17 < segment.end:
-            shortest.append(data[at + 17])
-            at += 17 + sum(data[at + 1 : at + 17])
-    return not any(shortest)
-
-
 def only_needed(data: bytes, header: Header) -> bytes:
     """The same picture without junk, and without the segments that decoding does not need.
 

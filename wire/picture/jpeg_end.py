@@ -16,7 +16,7 @@ from typing import List, NamedTuple, Tuple
 from PIL import Image, ImageChops
 
 from wire.picture.errors import Undecodable
-from wire.picture.jpeg import EOI, Header, Scan, read_scans, zeros_are_flat
+from wire.picture.jpeg import EOI, Header, Scan, only_needed, read_scans
 
 #: The share of a picture's rows that may be missing.
 MOST_MISSING = 1 / 8
@@ -31,8 +31,6 @@ _INTERVALS = _FILLER + b"".join(
 _PADDING = 16
 #: So much text is none either: the headers of what follows, or a log.
 _TEXT, _LONG_TEXT = bytes([9, 10, 13, *range(32, 127)]), 48
-#: Zeros before the end marker that are none either, unless they mean an area of one colour.
-_ZEROS = bytes(32)
 #: Bits that the coarsest scan of a sharp picture may leave out.
 _COARSE = 2
 #: The scale at which a difference in any of the lower frequencies can be seen.
@@ -61,17 +59,30 @@ def with_end(payload: bytes, header: Header) -> Ended:
             f"begins as JPEG, but: {len(payload)} bytes are too few for its {header.width} x {header.height}",
         )
     begin = header.segments[-1].end
-    if payload.endswith(EOI):
-        spoilt = payload.endswith(_ZEROS + EOI) and header.in_one_scan
-        if not spoilt or header.arithmetic or zeros_are_flat(payload, header):
-            return Ended(payload, True)
-        payload = payload[: -len(EOI)]
-    else:
+    if not payload.endswith(EOI):
         end = payload.find(EOI, begin)
-        if end >= 0:
-            return Ended(payload[: end + len(EOI)], True)
-    filled = payload[:begin] + _without_padding(payload[begin:])
-    return Ended(filled[: read_scans(filled, header)[-1].end] + EOI, False)
+        payload = payload[: end + len(EOI)] if end >= 0 else payload
+    marked = payload.endswith(EOI)
+    if marked and (header.arithmetic or not payload.endswith(bytes(_PADDING) + EOI)):
+        return Ended(payload, True)
+    data = payload[: -len(EOI)] if marked else payload
+    if data.endswith(bytes(_PADDING)) and _needs_its_zeros(data, header):
+        return Ended(data + EOI, marked)
+    data = payload[:begin] + _without_padding(data[begin:])
+    return Ended(data[: read_scans(data, header)[-1].end] + EOI, False)
+
+
+def _needs_its_zeros(data: bytes, header: Header) -> bool:
+    """Whether zeros at the end are the last part of the picture, such as an area of one colour, to the byte.
+
+    Those that fill a file up are either too few for the picture or too many.
+    """
+    scale = 8 if header.in_one_scan else FINE_SCALE
+    missing = []
+    for some in (data, data[:-_PADDING]):
+        ended = only_needed(some, header)
+        missing.append(_missing(ended, header, load(ended, scale), scale))
+    return not missing[0] and missing[1] > 0
 
 
 def _without_padding(data: bytes) -> bytes:

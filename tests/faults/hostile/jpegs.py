@@ -114,7 +114,7 @@ def _mpo() -> bytes:
 
 def jpeg_bombs() -> Iterator[Kind]:
     """JPEGs that are small, and slow or large once opened."""
-    yield Kind("JPEG: 65535 x 65535", c.grey_jpeg(65535, 65535, c.sos(0, 63, bytes(8))), "corrupt_image")
+    yield Kind("JPEG: 65535 x 65535", c.grey_jpeg(65535, 65535, c.sos(0, 63, bytes(8))), "image_too_large")
     yield Kind(
         "JPEG: more pixels than its bytes can hold",
         c.grey_jpeg(60_000, 60_000, c.sos(0, 63, bytes(8))),

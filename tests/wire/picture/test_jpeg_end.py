@@ -129,10 +129,25 @@ def test_a_whole_picture_that_ends_grey_is_complete(coffee: Image.Image) -> None
 
 
 def test_zeros_that_are_an_area_of_one_colour_are_no_padding(coffee: Image.Image) -> None:
-    black = coffee.copy()
-    black.paste((0, 0, 0), (0, 150, 600, 400))
+    black = Image.new("RGB", (1600, 1200))
+    black.paste(coffee.resize((300, 200)).convert("L"), (700, 20))
     whole = encode(black, optimize=True)
-    assert judge(whole) is True
+    assert bytes(200) in whole[-210:]
+    aligned = next(
+        found
+        for quality in range(60, 95)
+        for width in (1600, 1584, 1568, 1552)
+        if (found := encode(black.crop((0, 0, width, 1200)), optimize=True, quality=quality)).endswith(
+            bytes(200) + EOI
+        )
+    )
+    for reduce in (1.0, SMALL):
+        assert judge(aligned, reduce) is True
+        assert judge(aligned[:-2], reduce) is True
+        assert judge(whole, reduce) is True
+        assert judge(whole[:-2], reduce) is True
+        for tail in (b"", EOI):
+            assert "rows are missing" in str(judge(whole[: len(whole) // 3] + bytes(9000) + tail, reduce))
 
 
 def test_zeros_before_the_end_marker_are_padding(coffee: Image.Image) -> None:
