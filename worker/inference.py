@@ -184,6 +184,7 @@ class Inference:
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
             notes=frame.notes,
+            complete=pixels.complete,
         )
 
 
