@@ -84,7 +84,8 @@ def _names(text: str) -> Tuple[str, ...]:
             "a label map of TensorFlow's object detection: write its names into a file, one a line"
         )
     stripped = "\n".join(lines).strip()
-    if stripped[0] + stripped[-1] in ("[]", "{}"):
+    # `[unknown]` above `cat` is a name; JSON has quotes, also where its end is missing.
+    if stripped[0] + stripped[-1] in ("[]", "{}") or (stripped[0] in "[{" and '"' in stripped):
         return _of_value(_parsed(stripped))
     return names_in_yaml(lines) or names_in_lines([line.strip() for line in lines])
 

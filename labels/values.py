@@ -44,7 +44,7 @@ def names_beneath(value: Dict[Any, Any]) -> Optional[Tuple[str, ...]]:
     found = {
         str(key): names_in(held)
         for key, held in value.items()
-        if str(key).lower() in KEYS and isinstance(held, (list, dict))
+        if str(key).lower() in KEYS and isinstance(held, (list, tuple, dict))
     }
     if len(set(found.values())) > 1:
         raise ValueError(f"{' and '.join(found)} name other classes")

@@ -73,8 +73,7 @@ class Storages:
     def locate(self, storage: Any) -> Optional[Tuple[torch.dtype, Callable[[], bytes], int]]:
         """The type of a storage's numbers, what reads them, and how many a view of it begins later."""
         if isinstance(storage, Thing) and storage.name == "torch.storage._load_from_bytes" and self._nested:
-            (content,) = storage.arguments
-            inner, found = self._nested(content)
+            inner, found = self._nested(_bytes(storage.arguments))
             return Storages({key: partial(bytes, value) for key, value in found.items()}).locate(inner)
         identity = storage.identity if isinstance(storage, Persistent) else None
         if not isinstance(identity, tuple) or len(identity) < 5 or not isinstance(identity[1], Global):
@@ -90,6 +89,20 @@ class Storages:
                 raise Malformed(f"the numbers of a tensor are not there: {key[:40]!r}")
             self._last = (key, self._readers[key]())
         return self._last[1]
+
+
+def _bytes(arguments: Any) -> bytes:
+    """The single argument of a call; before protocol 3, bytes are text that is to be encoded."""
+    value = arguments[0] if isinstance(arguments, tuple) and len(arguments) == 1 else None
+    if isinstance(value, Thing) and value.name == "_codecs.encode" and isinstance(value.arguments, tuple):
+        text = value.arguments[0] if value.arguments else None
+        try:
+            value = text.encode("latin-1") if isinstance(text, str) else None
+        except UnicodeEncodeError:
+            value = None
+    if not isinstance(value, bytes):
+        raise Malformed("a tensor that is kept in an unknown way")
+    return value
 
 
 def tensor_of(value: Any, storages: Storages) -> Optional[Lazy]:
