@@ -1,4 +1,4 @@
-"""Files that are no checkpoints, damaged or hostile ones: a sentence that says what it is and the next step."""
+"""Files that are no checkpoints, damaged or hostile ones: a sentence says what it is, and the next step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_hostile_checkpoint_runs_nothing(name: str, zipped: bool, tmp_path: Pa
         archive(path, {"archive/data.pkl": content, "archive/version": b"3\n"})
     else:
         path.write_bytes(content)
-    with pytest.raises(SettingsError, match="no state dict|not a checkpoint|does not hold"):
+    with pytest.raises(SettingsError, match=r"no state dict|not a checkpoint|does not hold"):
         load(path)
     assert not (tmp_path / "called").exists()
 
@@ -49,13 +49,15 @@ def test_a_hostile_checkpoint_runs_nothing(name: str, zipped: bool, tmp_path: Pa
 def tensor(storage: str, numel: int, offset: int, shape: Tuple[int, ...], stride: Tuple[int, ...]) -> bytes:
     """A state dict of one tensor, as PyTorch pickles it, with whatever numbers."""
 
+    storage_itself = Path("the storage")
+
     class Pickler(pickle.Pickler):
         def persistent_id(self, obj: Any) -> Any:
-            return ("storage", torch.FloatStorage, storage, "cpu", numel) if obj == "storage" else None
+            return ("storage", torch.FloatStorage, storage, "cpu", numel) if obj is storage_itself else None
 
     class Rebuilt:
         def __reduce__(self) -> Tuple[Any, ...]:
-            return torch._utils._rebuild_tensor_v2, ("storage", offset, shape, stride, False, {})
+            return torch._utils._rebuild_tensor_v2, (storage_itself, offset, shape, stride, False, {})
 
     stream = io.BytesIO()
     Pickler(stream, 2).dump({"classifier.1.bias": Rebuilt()})
@@ -83,10 +85,14 @@ def test_impossible_tensors_are_refused(what: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.pth"
     archive(path, {"archive/data.pkl": TENSORS[what], "archive/data/0": bytes(16)})
     opened = open_checkpoint(path)
-    with pytest.raises(Malformed):
+
+    def load_all() -> None:
         for found in state_dicts(opened.root, opened.storages):
             for lazy in found.tensors.values():
                 lazy.load()
+
+    with pytest.raises(Malformed):
+        load_all()
 
 
 @pytest.mark.parametrize("zipped", [True, False])
