@@ -219,3 +219,28 @@ def test_hostile_values_beside_tensors_stay_inert(tmp_path: Path) -> None:
     model, loaded = load_model(ModelChoice(model=f"squeezenet1_1@{tmp_path / 'mine.pth'}"), tmp_path)
     assert model.own_names == ()
     assert torch.equal(loaded.state_dict()["classifier.1.bias"], module.state_dict()["classifier.1.bias"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pickles_with_changed_instructions_are_sentences(seed: int, tmp_path: Path) -> None:
+    """Bytes of a real checkpoint's pickle, exchanged for others that occur in it and for all instructions."""
+    import argparse
+    import pickletools
+    import random
+
+    path = tmp_path / "mine.pth"
+    beside = {"args": argparse.Namespace(crop_pct=0.9, mean=(1, 2, 3)), "classes": {"a": 0, "b": 1}}
+    torch.save({**beside, "state_dict": {f"part{i}.weight": torch.ones(3, 3) for i in range(2)}}, path)
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    (name,) = (name for name in entries if name.endswith("data.pkl"))
+    content = bytearray(entries[name])
+    draw = random.Random(seed)
+    codes = [ord(opcode.code) for opcode in pickletools.opcodes]
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(draw.randint(1, 4)):
+            changed[draw.randrange(len(changed))] = draw.choice(codes)
+        archive(path, {**entries, name: bytes(changed)})
+        with pytest.raises(SettingsError):
+            load(path)

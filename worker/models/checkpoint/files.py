@@ -8,12 +8,14 @@ anything else ──────────────────────
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import struct
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Tuple
 
 import torch
 
@@ -57,7 +59,7 @@ def open_checkpoint(path: Path) -> Opened:
                 return _pickle(file, path)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
-    except (Malformed, zipfile.BadZipFile, NotImplementedError) as error:
+    except Malformed as error:
         raise SettingsError(f"{path}: not a checkpoint, or a damaged one: {error}") from error
     raise SettingsError(f"{path}: not a checkpoint, or a damaged one: it begins with {head[:8]!r}")
 
@@ -88,7 +90,7 @@ def _given(value: torch.Tensor) -> torch.Tensor:
 
 
 def _zip(path: Path) -> Opened:
-    with zipfile.ZipFile(path) as archive:
+    with _damage_is_malformed(), zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
     refusal = advice.refused_archive(list(entries), path)
     if refusal is not None:
@@ -117,11 +119,17 @@ def _entry(path: Path, entry: zipfile.ZipInfo, largest: Optional[int] = None) ->
         raise Malformed("a zip that was compressed again: unpack it, and zip it without compression")
     if largest is not None and entry.file_size > largest:
         raise Malformed(f"a pickle of more than {largest >> 20} MiB")
+    with _damage_is_malformed(), zipfile.ZipFile(path) as archive:
+        return archive.read(entry)
+
+
+@contextlib.contextmanager
+def _damage_is_malformed() -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(entry)
-    except (RuntimeError, EOFError) as error:  # it is encrypted, or cut off
-        raise Malformed(str(error)) from error
+        yield
+    # All that `zipfile` stumbles over in foreign bytes, encryption included.
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error, OverflowError) as error:
+        raise Malformed(str(error) or type(error).__name__) from error
 
 
 def _pickle(file: BinaryIO, path: Path) -> Opened:
@@ -181,8 +189,8 @@ def _item_sizes(root: Any) -> Dict[str, int]:
             identity = value.identity
             if isinstance(identity, tuple) and len(identity) >= 5 and isinstance(identity[1], Global):
                 dtype = storage_type(identity[1].name)
-                if dtype is not None:
-                    sizes[str(identity[2])] = ITEM_SIZES[dtype]
+                if dtype is not None and isinstance(identity[2], str):
+                    sizes[identity[2]] = ITEM_SIZES[dtype]
         elif isinstance(value, dict):
             pending.extend(value.values())
         elif isinstance(value, (list, tuple)):
@@ -197,9 +205,9 @@ def _offsets(stream: Stream, keys: Any, sizes: Dict[str, int]) -> Dict[str, Tupl
     if not isinstance(keys, list):
         raise Malformed("no list of storages")
     where = {}
-    for key in map(str, keys):
+    for key in keys:
         count = int.from_bytes(stream.read(8), "little")
-        if key not in sizes:
+        if not isinstance(key, str) or key not in sizes:
             raise Malformed("numbers of an unknown type")
         where[key] = (stream.tell(), count * sizes[key])
         _skip(stream, count * sizes[key])

@@ -289,7 +289,7 @@ class _Matcher:
 
 def _some(what: str, names: List[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more}"
+    return f"{what} {', '.join(name[:80] for name in names[:3])}{more}"
 
 
 def in_order(fits: List[Fit]) -> List[Fit]:

@@ -18,6 +18,8 @@ from worker.models.checkpoint.pickled import Malformed
 from worker.models.checkpoint.tensors import StateDict, items, state_dicts
 
 State = Dict[str, torch.Tensor]
+#: Tensors of the smallest architecture, AlexNet.
+_FEWEST = 16
 
 
 class Weights(NamedTuple):
@@ -113,7 +115,7 @@ def _keys(found: List[StateDict], architecture: Architecture) -> str:
 def _describe(root: object) -> str:
     keys = [key for key in items(root) if isinstance(key, (str, int))] if not isinstance(root, list) else []
     if keys or isinstance(root, dict):
-        return f"a dict with {', '.join(map(repr, keys[:5])) or 'nothing in it'}"
+        return f"a dict with {', '.join(repr(key)[:60] for key in keys[:5]) or 'nothing in it'}"
     name = getattr(root, "name", "")
     return f"an object of {name}" if name else f"a {type(root).__name__}"
 
@@ -132,8 +134,9 @@ def _explained(path: Path, architecture: Architecture, misfits: List[Misfit], fo
 
 def _architectures_of(found: List[StateDict]) -> List[str]:
     """The architectures that some tensors are the weights of, by their names and shapes."""
-    fitting = []
-    for name in catalog.names():
+    fitting: List[str] = []
+    found = [state for state in found if len(state.tensors) >= _FEWEST]
+    for name in catalog.names() if found else []:
         template = catalog.outline(name)
         if template is not None:
             architecture = Architecture(name, template)

@@ -78,10 +78,10 @@ class Storages:
         identity = storage.identity if isinstance(storage, Persistent) else None
         if not isinstance(identity, tuple) or len(identity) < 5 or not isinstance(identity[1], Global):
             return None
-        dtype, key = storage_type(identity[1].name), str(identity[2])
+        dtype, key = storage_type(identity[1].name), identity[2]
         view = identity[5] if len(identity) > 5 else None
         start = view[1] if isinstance(view, tuple) and len(view) == 3 and isinstance(view[1], int) else 0
-        return None if dtype is None else (dtype, lambda: self._read(key), start)
+        return None if dtype is None or not isinstance(key, str) else (dtype, lambda: self._read(key), start)
 
     def _read(self, key: str) -> bytes:
         if self._last[0] != key:  # several tensors may be views of one storage
