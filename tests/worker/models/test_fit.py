@@ -353,3 +353,31 @@ def test_one_output_is_a_sigmoid(state: State, tmp_path: Path) -> None:
     assert (load(several)[0].activation, load(several)[0].multi_label) == ("softmax", False)
     model = load(several, activation="sigmoid")[0]
     assert (model.activation, model.multi_label) == ("sigmoid", True)
+
+
+def test_googlenet_from_scratch_and_from_torchvisions_weights(tmp_path: Path) -> None:
+    options = {"num_classes": 3, "aux_logits": False, "init_weights": False}
+    torch.manual_seed(0)
+    scratch = zoo.googlenet(weights=None, transform_input=False, **options).eval()
+    path = saved(tmp_path, scratch.state_dict())
+    began = zoo.googlenet(weights=None, transform_input=True, **options).eval()
+    began.load_state_dict(scratch.state_dict())
+
+    pixels = torch.rand(1, 3, 64, 64)
+    for fields, reference in (({}, began), ({"scaling": "imagenet"}, scratch)):
+        model, module = load(path, "googlenet", **fields)
+        recipe = model.preprocessing
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (recipe.mean, recipe.std))
+        with torch.inference_mode():
+            expected = reference((pixels - zoo_mean()) / zoo_std())
+            assert torch.allclose(module((pixels - mean) / std), expected, rtol=1e-3, atol=1e-4)
+        assert "transform_input" in model.assumed[-1]
+    assert len(load(path, "googlenet", scaling="symmetric", crop=64)[0].assumed) == 0
+
+
+def zoo_mean() -> torch.Tensor:
+    return torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+
+
+def zoo_std() -> torch.Tensor:
+    return torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
