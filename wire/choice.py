@@ -31,7 +31,8 @@ def is_checkpoint(weights: str) -> bool:
     """
     if _WEIGHTS.fullmatch(weights):
         return False
-    return not _WORD.fullmatch(weights) or Path(weights).exists()
+    # A longer name no file system has; asking for it would be an error.
+    return not _WORD.fullmatch(weights) or (len(weights) < 256 and Path(weights).exists())
 
 
 #: Of red, green and blue: `--mean 0.5,0.5,0.5`, or a list of three in a file.

@@ -93,6 +93,6 @@ def test_timms_train_script(files: Path, right: Dict[str, Any]) -> None:
 
 
 def test_transformers_has_other_names(files: Path) -> None:
-    with pytest.raises(SettingsError, match=r"weights of resnet18: it lacks (.|\n)*torch\.onnx\.export"):
+    with pytest.raises(SettingsError, match=r"weights of resnet18: it lacks (.|\n)*optimum-cli export onnx"):
         load(files, "resnet18@transformers.safetensors")
     assert read_labels(files / "transformers.json") == NAMES

@@ -48,6 +48,8 @@ def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.
     name = catalog.canonical(given)
     if is_checkpoint(weights):
         return _own(name, Path(weights), choice)
+    if choice.state_key is not None:
+        raise SettingsError(f"--state-key {choice.state_key}: {choice.model} is no checkpoint of your own")
     if name == catalog.EFFICIENTNET_LITE0:
         return _efficientnet_lite0(weights, choice)
     return _torchvision(name, weights, choice, weights_dir)

@@ -179,6 +179,9 @@ NAMES = [
     ("microsoft/resnet-50", "optimum-cli export onnx --model microsoft/resnet-50"),
     ("google/vit-base-patch16-224", "optimum-cli export onnx --model google/vit-base-patch16-224"),
     ("resnet81", "did you mean resnet18"),
+    ("x" * 5000, "unknown model"),
+    ("x/" * 5000, "unknown model"),
+    ("x\0y", "unknown model"),
 ]
 
 

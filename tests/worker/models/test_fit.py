@@ -381,3 +381,26 @@ def zoo_mean() -> torch.Tensor:
 
 def zoo_std() -> torch.Tensor:
     return torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+
+
+def test_numbers_are_no_names(state: State, tmp_path: Path) -> None:
+    assert load(saved(tmp_path, {"state_dict": state, "labels": [0, 2, 1]}))[0].own_names == ()
+
+
+def test_a_key_needs_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--state-key ema: resnet18 is no checkpoint"):
+        load_model(ModelChoice(model="resnet18", state_key="ema"), tmp_path)
+
+
+def test_timms_names_are_known(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"conv_stem.weight": torch.ones(2, 2), "blocks.0.0.conv.weight": torch.ones(2, 2)})
+    with pytest.raises(SettingsError, match=r"timm\.create_model\('NAME', num_classes=N, checkpoint_path="):
+        load(path)
+
+
+def test_another_size_of_image_is_said(tmp_path: Path) -> None:
+    grid = {"encoder.pos_embedding": torch.ones(1, 5, 768), "class_token": torch.ones(1, 1, 768)}
+    with pytest.raises(
+        SettingsError, match="Its images were of another size: say it with --resize and --crop"
+    ):
+        load(saved(tmp_path, grid), "vit_b_32")

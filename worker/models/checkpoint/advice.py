@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import List, Optional
+from typing import Callable, Iterable, List, Optional
 
 SAVE = "torch.save(model.state_dict(), 'weights.pth')"
 
@@ -132,9 +132,9 @@ def about_name(name: str) -> Optional[str]:
         )
     if lower.endswith((".onnx.data", ".onnx_data")):
         return f"{name} holds weights of an ONNX file: give that one, and keep this one beside it"
-    if Path(name).is_dir():
+    if _is_there(name, Path.is_dir):
         return f"{name} is a folder: give a file, as NAME@{name.rstrip('/')}/model.safetensors, or FILE.onnx"
-    if Path(name).is_file():
+    if _is_there(name, Path.is_file):
         return f"{name} is a file: --model NAME@{name} for a checkpoint of torchvision's NAME, or FILE.onnx"
     if lower.startswith(("timm/", "hf_hub:", "hf-hub:", "timm:")) or _looks_like_timm(lower):
         made = f"timm.create_model({re.sub('^timm[/:]', '', name)!r}, pretrained=True)"
@@ -151,6 +151,32 @@ def about_name(name: str) -> Optional[str]:
             "preprocessing in exported/preprocessor_config.json (--resize, --crop, --fit, --scaling)"
         )
     return None
+
+
+def _is_there(name: str, asked: Callable[[Path], bool]) -> bool:
+    try:
+        return asked(Path(name))
+    except (OSError, ValueError):  # a name that no file can have is none
+        return False
+
+
+def about_tensors(names: Iterable[str], file: str) -> str:
+    """How to export a network that is not torchvision's, by the names of its tensors."""
+    joined = "\n".join(names)
+    if re.search(r"(^|\.)(embedder|embeddings)\.", joined, re.MULTILINE):
+        return (
+            "Its names are those of Hugging Face's transformers. Where `optimum[onnxruntime]` is installed, "
+            "export the folder that it lies in, with its config.json, to ONNX:\n"
+            "  optimum-cli export onnx --model FOLDER --task image-classification exported/\n"
+            "and give it as --model exported/model.onnx --labels FOLDER/config.json"
+        )
+    if re.search(r"(^|\.)(conv_stem|patch_embed|blocks\.\d+|stages\.\d+)\.", joined, re.MULTILINE):
+        made = f"timm.create_model('NAME', num_classes=N, checkpoint_path={file!r})"
+        return (
+            "Its names are like those of timm. Where timm is installed, export it to ONNX:\n"
+            f"  import timm, torch\n{export_lines(made)}"
+        )
+    return EXPORT
 
 
 def _looks_like_timm(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from labels.values import KEYS, names_in
+from labels.values import KEYS, names_in, number
 from worker.decode.preprocessing import SCALINGS
 from worker.models.checkpoint.pickled import Global, Thing
 from worker.models.checkpoint.tensors import Node, items, walk
@@ -38,7 +38,8 @@ def class_names(root: Any, outputs: int) -> Tuple[str, ...]:
         for key, value in items(node.value).items():
             if isinstance(key, str) and key.lower() in _NAMES:
                 names = _names(value)
-                if len(names) == outputs:
+                # Numbers are a data set's targets rather than names.
+                if len(names) == outputs and any(number(name) is None for name in names):
                     found.add(names)
     return found.pop() if len(found) == 1 else ()
 

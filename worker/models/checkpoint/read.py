@@ -129,7 +129,11 @@ def _explained(path: Path, architecture: Architecture, misfits: List[Misfit], fo
     if others:
         names = " or ".join(others)
         return f"{text}. These are weights of {names}: --model {others[0]}@{path}"
-    return f"{text}. If its network is not one of `nanofleet models list`: {advice.EXPORT}"
+    if "pos_embedding" in problems:
+        text += ". Its images were of another size: say it with --resize and --crop"
+    named = [name for state_dict in found for name in state_dict.tensors]
+    export = advice.about_tensors(named, path.name)
+    return f"{text}. If its network is not one of `nanofleet models list`: {export}"
 
 
 def _architectures_of(found: List[StateDict]) -> List[str]:
