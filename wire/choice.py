@@ -129,7 +129,7 @@ class ModelChoice(BaseModel):
 
     def _parts(self) -> Tuple[str, str]:
         """What stands before the file that the model names, and that file; without one, all and nothing."""
-        if self.model.endswith(".onnx"):
+        if self.model.lower().endswith(".onnx"):
             return "", self.model
         name, _, weights = self.model.partition("@")
         return (f"{name}@", weights) if weights.endswith(CHECKPOINT_SUFFIXES) else (self.model, "")

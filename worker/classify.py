@@ -11,7 +11,7 @@ from typing import Any, Dict, Sequence, Union
 import numpy as np
 
 from worker.decode.image import Undecodable, decode
-from worker.engines.base import Engine, top_k
+from worker.engines.base import Engine, seen_labels, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
 from worker.models.info import Model
@@ -85,6 +85,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "weights": model.weights,
         **top[0],
         "top": top,
+        "labels": seen_labels(model, probabilities[0]),
         "width": decoded.width,
         "height": decoded.height,
         "timings_ms": {
@@ -111,5 +112,7 @@ def _print_answer(answer: Dict[str, Any]) -> None:
     times = answer["timings_ms"]
     print(f"\n{answer['image']}  {answer['width']}x{answer['height']}", end="")
     print(f"  decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms")
+    if answer["labels"] is not None:
+        print(f"  seen: {', '.join(answer['labels']) or 'nothing'}")
     for candidate in answer["top"]:
         print(f"  {candidate['confidence']:7.2%}  {candidate['label']}", flush=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from wire.messages import Candidate, Result, utc_now
 from worker.batcher import Batcher
 from worker.decode.pool import Pixels
-from worker.engines.base import top_k
+from worker.engines.base import seen_labels, top_k
 from worker.errors import FrameError, NotANumber
 from worker.frame import Frame
 from worker.metrics import Metrics
@@ -141,7 +141,8 @@ class Inference:
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
             timings["total"] = time.perf_counter() - job.received
-            results.append((job, self._result(job, serving.model, pixels, best, timings, len(batch))))
+            labels = seen_labels(serving.model, row)
+            results.append((job, self._result(job, serving.model, pixels, best, labels, timings, len(batch))))
         self._on_results(results)
 
     @contextlib.contextmanager
@@ -159,6 +160,7 @@ class Inference:
         model: Model,
         pixels: Pixels,
         best: List[Tuple[int, float]],
+        labels: Optional[Tuple[str, ...]],
         timings: Dict[str, float],
         batch_size: int,
     ) -> Result:
@@ -183,6 +185,7 @@ class Inference:
             answered_at=utc_now(),
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
+            labels=labels,
         )
 
 

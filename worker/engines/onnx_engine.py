@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple, Union
 
@@ -66,15 +67,48 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
     # Its exceptions have no common class but Exception.
     except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
         kind = Damaged if type(error).__name__ in _DAMAGED and "alloc" not in str(error) else NanofleetError
-        raise kind(f"{path}: onnxruntime cannot load it: {lines[0]}") from error
+        raise kind(f"{path}: onnxruntime cannot load it: {_why(error)}") from error
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise DeviceUnusable(
             f"onnxruntime cannot use device {device}: CUDA and cuDNN must be those that it was built for. "
             "Or take --engine torch or --device cpu"
         )
     return session
+
+
+def _why(error: Exception) -> str:
+    """What stands in the way, and the next step where one is known."""
+    text = str(error)
+    installed = f"onnxruntime {onnxruntime.__version__}"
+    found = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
+    if found:
+        return (
+            f"its IR version is {found.group(1)}, and {installed} reads them up to {found.group(2)}. Upgrade "
+            "onnxruntime (pip install --upgrade onnxruntime), or export it with an older onnx"
+        )
+    found = re.search(
+        r"opset (\d+) is under development and support for this is limited.*?till opset (\d+)", text
+    )
+    if found:
+        return (
+            f"its opset is {found.group(1)}, and {installed} runs them up to {found.group(2)}. Upgrade "
+            f"onnxruntime (pip install --upgrade onnxruntime), or export it with opset {found.group(2)} "
+            f"(torch.onnx.export(..., opset_version={found.group(2)}))"
+        )
+    found = re.search(r"Could not find an implementation for ([\w.:]+)", text)
+    if found:
+        return (
+            f"{installed} has no {found.group(1)} for its type of numbers: export it in float32, or upgrade "
+            "onnxruntime (pip install --upgrade onnxruntime)"
+        )
+    found = re.search(r"([\w.]*:?\w+)\(-?\d+\) is not a registered function/op", text)
+    if found:
+        return (
+            f"{installed} has no operator {found.group(1)} for it. Upgrade onnxruntime, or export it without "
+            "that operator (TensorRT's and other plug-ins' run only there)"
+        )
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _providers(device: str, weights_dir: Path) -> List[Provider]:

@@ -1,0 +1,282 @@
+"""What a graph does to its pixels before anything else: a multiply-add for each channel, followed forward.
+
+input ──> Transpose, Cast, Sub, Mul, BatchNormalization, Split, Concat, means ──> anything else: the end
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.engines.onnx_graph import Graph, Node
+
+Values = NDArray[np.float64]
+
+
+class Affine(NamedTuple):
+    """A value that is scale * x + shift of the input's x, channel by channel."""
+
+    #: float64 [channels], as are the shifts.
+    scale: Values
+    shift: Values
+    #: Of each channel, which of the input's it is.
+    source: Tuple[int, ...]
+    #: Which dimension the channels are; None where there is one channel and none of its own.
+    axis: Optional[int]
+    rank: int
+
+
+class Walk(NamedTuple):
+    """What was found from the input on."""
+
+    #: Each value that is affine in the input, in the graph's order; the input itself is not among them.
+    affine: List[Affine]
+    #: Smallest and largest x of the input that its first QuantizeLinear keeps, where it has one.
+    quantized: Optional[Tuple[float, float, bool]]
+
+
+def follow(graph: Graph, name: str, channels: int, axis: int, rank: int) -> Walk:
+    """All that is affine in an input.
+
+    Args:
+        graph: the model's.
+        name: of the input.
+        channels: how many it has.
+        axis: which of its dimensions they are.
+        rank: how many dimensions it has.
+    """
+    first = Affine(np.ones(channels), np.zeros(channels), tuple(range(channels)), axis, rank)
+    known: Dict[str, Affine] = {name: first}
+    found: List[Affine] = []
+    quantized = None
+    for node in graph.nodes:
+        used = [known[each] for each in node.inputs if each in known]
+        if not used:
+            continue
+        if node.op == "QuantizeLinear" and quantized is None and not found:
+            quantized = _kept(graph, node)
+        step = _STEPS.get(node.op)
+        for output, value in zip(node.outputs, step(graph, node, known) if step else ()):
+            if value is not None:
+                known[output] = value
+                if not _is_same(value, used[0]):
+                    found.append(value)
+    return Walk(found, quantized)
+
+
+def _is_same(one: Affine, other: Affine) -> bool:
+    return np.array_equal(one.scale, other.scale) and np.array_equal(one.shift, other.shift)
+
+
+def _kept(graph: Graph, node: Node) -> Optional[Tuple[float, float, bool]]:
+    scale = graph.constant(node.inputs[1])
+    zero = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1, np.uint8)
+    if scale is None or zero is None or scale.size != 1:
+        return None
+    signed = zero.dtype == np.int8
+    low, high = (-128, 127) if signed else (0, 255)
+    point = float(np.ravel(zero)[0])
+    size = float(np.ravel(scale)[0])
+    return (low - point) * size, (high - point) * size, signed and point == 0
+
+
+# --- steps: what an operator makes of affine inputs; None for an output that is not affine ----------------
+
+Step = Callable[[Graph, Node, Dict[str, Affine]], Sequence[Optional[Affine]]]
+
+
+def _same(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    return [known.get(node.inputs[0])]
+
+
+def _dequantize(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value, producer = known.get(node.inputs[0]), graph.producer(node.inputs[0])
+    if value is None or (producer is not None and producer.op == "QuantizeLinear"):
+        return [value]  # back to what it was
+    scale = graph.constant(node.inputs[1])
+    zero = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1)
+    if scale is None or zero is None or scale.size != 1:
+        return [None]
+    size = float(np.ravel(scale)[0])
+    point = float(np.ravel(zero)[0])
+    return [value._replace(scale=value.scale * size, shift=(value.shift - point) * size)]
+
+
+def _arithmetic(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    left = known.get(node.inputs[0])
+    value = left or known.get(node.inputs[1])
+    constant = graph.constant(node.inputs[1 if left else 0])
+    if value is None or constant is None:
+        return [None]
+    each = _per_channel(constant, value)
+    if each is None or (node.op == "Div" and (left is None or not each.all())):
+        return [None]
+    if node.op == "Add":
+        return [value._replace(shift=value.shift + each)]
+    if node.op == "Sub":
+        if left:
+            return [value._replace(shift=value.shift - each)]
+        return [value._replace(scale=-value.scale, shift=each - value.shift)]
+    if node.op == "Div":
+        each = 1 / each
+    return [value._replace(scale=value.scale * each, shift=value.shift * each)]
+
+
+def _per_channel(constant: Any, value: Affine) -> Optional[Values]:
+    """A constant as float64 [channels], if it is the same for all pixels."""
+    if constant.dtype.kind not in "fiu" or constant.ndim > value.rank:
+        return None
+    if constant.size == 1:
+        return np.full(len(value.scale), float(np.ravel(constant)[0]))
+    shape = (1,) * (value.rank - constant.ndim) + constant.shape
+    if value.axis is None or shape[value.axis] != len(value.scale) or constant.size != len(value.scale):
+        return None
+    return np.ravel(constant).astype(np.float64)
+
+
+def _batch_norm(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value = known.get(node.inputs[0])
+    gamma, beta, mean, variance = (graph.constant(each) for each in node.inputs[1:5])
+    if value is None or gamma is None or beta is None or mean is None or variance is None:
+        return [None]
+    if value.axis != 1 or gamma.size != len(value.scale):
+        return [None]
+    scale = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
+    return [value._replace(scale=value.scale * scale, shift=(value.shift - mean) * scale + beta)]
+
+
+def _transpose(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value = known[node.inputs[0]]
+    order = list(node.attributes.get("perm", range(value.rank)[::-1]))
+    if value.axis is None:
+        return [value]
+    return [value._replace(axis=order.index(value.axis)) if value.axis in order else None]
+
+
+def _mean(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    axes = _axes(graph, node)
+    value = known.get(node.inputs[0])
+    if value is None or axes is None:
+        return [None]
+    return [_without(value, axes) if not node.attributes.get("keepdims", 1) else _checked(value, axes)]
+
+
+def _squeeze(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    axes = _axes(graph, node)
+    value = known.get(node.inputs[0])
+    return [None if value is None or axes is None else _without(value, axes)]
+
+
+def _unsqueeze(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    axes = _axes(graph, node)
+    value = known.get(node.inputs[0])
+    if value is None or axes is None:
+        return [None]
+    rank = value.rank + len(axes)
+    new = {axis % rank for axis in axes}
+    old = [axis for axis in range(rank) if axis not in new]
+    # A channel that was gathered alone gets a dimension of its own again.
+    axis = old[value.axis] if value.axis is not None else min(new)
+    return [value._replace(axis=axis, rank=rank)]
+
+
+def _axes(graph: Graph, node: Node) -> Optional[List[int]]:
+    axes = node.attributes.get("axes")
+    if axes is None and len(node.inputs) > 1 and node.inputs[1]:
+        axes = graph.constant(node.inputs[1])
+    return None if axes is None else [int(axis) for axis in np.ravel(axes)]
+
+
+def _checked(value: Affine, axes: List[int]) -> Optional[Affine]:
+    return None if value.axis in {axis % value.rank for axis in axes} else value
+
+
+def _without(value: Affine, axes: List[int]) -> Optional[Affine]:
+    gone = {axis % value.rank for axis in axes}
+    if value.axis in gone:
+        return None
+    axis = None if value.axis is None else value.axis - sum(each < value.axis for each in gone)
+    return value._replace(axis=axis, rank=value.rank - len(gone))
+
+
+def _picked(value: Affine, channels: Sequence[int]) -> Affine:
+    chosen = list(channels)
+    return value._replace(
+        scale=value.scale[chosen],
+        shift=value.shift[chosen],
+        source=tuple(value.source[channel] for channel in chosen),
+    )
+
+
+def _split(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value = known[node.inputs[0]]
+    if node.attributes.get("axis", 0) % value.rank != value.axis or len(node.outputs) != len(value.scale):
+        return []
+    return [_picked(value, [channel]) for channel in range(len(value.scale))]
+
+
+def _gather(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value, indices = known.get(node.inputs[0]), graph.constant(node.inputs[1])
+    if value is None or indices is None or indices.ndim > 1:
+        return [None]
+    if node.attributes.get("axis", 0) % value.rank != value.axis:
+        return [None]
+    count = len(value.scale)
+    if any(not -count <= index < count for index in np.ravel(indices)):
+        return [None]
+    picked = _picked(value, [int(index) for index in np.ravel(indices)])
+    return [picked if indices.ndim else picked._replace(axis=None, rank=value.rank - 1)]
+
+
+def _slice(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    value = known.get(node.inputs[0])
+    given = [graph.constant(each) if each else None for each in node.inputs[1:]]
+    if value is None or len(given) < 3 or any(each is None or each.size != 1 for each in given):
+        return [None]
+    start, end, axis, *step = [int(np.ravel(np.asarray(each))[0]) for each in given]
+    if axis % value.rank != value.axis:
+        return [value]  # a part of the picture
+    # As ONNX has it, and as Python has it: an end before the first one, backwards, is None.
+    count = len(value.scale)
+    backwards = bool(step) and step[0] < 0
+    stop = None if backwards and end < -count else end
+    chosen = range(count)[slice(start, stop, step[0] if step else 1)]
+    return [_picked(value, chosen) if len(chosen) else None]
+
+
+def _concat(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    parts = [known.get(each) for each in node.inputs]
+    whole = [part for part in parts if part is not None]
+    if len(whole) < len(parts):
+        return [None]
+    axis = node.attributes["axis"] % whole[0].rank
+    if any(part.axis != axis for part in whole):
+        return [None]
+    return [
+        Affine(
+            np.concatenate([part.scale for part in whole]),
+            np.concatenate([part.shift for part in whole]),
+            tuple(channel for part in whole for channel in part.source),
+            axis,
+            whole[0].rank,
+        )
+    ]
+
+
+_STEPS: Dict[str, Step] = {
+    **dict.fromkeys(("Identity", "Cast", "Dropout", "QuantizeLinear", "Pad", "Resize", "Upsample"), _same),
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "MaxPool", "GlobalMaxPool", "Clip"), _same),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
+    "DequantizeLinear": _dequantize,
+    "BatchNormalization": _batch_norm,
+    "Transpose": _transpose,
+    "ReduceMean": _mean,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Split": _split,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+}
