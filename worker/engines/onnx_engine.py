@@ -58,7 +58,7 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         NanofleetError: something else is in the way, such as too little memory.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are for those who build the graph
+    options.log_severity_level = 4  # its warnings are for those who build the graph; its errors it raises
     # Threads that spin while they wait take the decoders' cores.
     if device == "cpu":
         options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // CPU_BATCHES)
@@ -87,14 +87,13 @@ def _why(error: Exception) -> str:
             f"its IR version is {found.group(1)}, and {installed} reads them up to {found.group(2)}. Upgrade "
             "onnxruntime (pip install --upgrade onnxruntime), or export it with an older onnx"
         )
-    found = re.search(
-        r"opset (\d+) is under development and support for this is limited.*?till opset (\d+)", text
-    )
+    found = re.search(r"Opset (\d+) is under development.*support for domain (\S+) is till opset (\d+)", text)
     if found:
+        opset, domain, known = found.groups()
         return (
-            f"its opset is {found.group(1)}, and {installed} runs them up to {found.group(2)}. Upgrade "
-            f"onnxruntime (pip install --upgrade onnxruntime), or export it with opset {found.group(2)} "
-            f"(torch.onnx.export(..., opset_version={found.group(2)}))"
+            f"its opset of {domain} is {opset}, and {installed} runs them up to {known}. Upgrade onnxruntime "
+            f"(pip install --upgrade onnxruntime), or export it with opset {known} (as opset_version={known} "
+            "in torch.onnx.export)"
         )
     found = re.search(r"Could not find an implementation for ([\w.:]+)", text)
     if found:
@@ -103,6 +102,7 @@ def _why(error: Exception) -> str:
             "onnxruntime (pip install --upgrade onnxruntime)"
         )
     found = re.search(r"([\w.]*:?\w+)\(-?\d+\) is not a registered function/op", text)
+    found = found or re.search(r"No Op registered for (\S+)", text)
     if found:
         return (
             f"{installed} has no operator {found.group(1)} for it. Upgrade onnxruntime, or export it without "

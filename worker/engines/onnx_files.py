@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from wire.errors import SettingsError
 from worker.models.foreign import by_content
@@ -60,9 +60,9 @@ def external_files(path: Path, model: Any) -> List[Path]:
     """
     folder = path.parent
     found = []
-    for location in sorted({_location(tensor) for tensor in tensors_of(model)} - {None}, key=str):
-        file = folder / str(location)
-        if Path(str(location)).is_absolute() or folder.resolve() not in file.resolve().parents:
+    for location, size in sorted(_locations(model).items()):
+        file = folder / location
+        if Path(location).is_absolute() or folder.resolve() not in file.resolve().parents:
             raise SettingsError(
                 f"{path} wants weights from {location}, which is not below its own folder: put them beside "
                 "it, and export it so that it names them there"
@@ -71,6 +71,11 @@ def external_files(path: Path, model: Any) -> List[Path]:
             raise SettingsError(
                 f"{path} keeps its weights in {location}, which is not there: copy it to {file} "
                 "(both files are the model)"
+            )
+        if file.stat().st_size < size:
+            raise SettingsError(
+                f"{path} keeps {size} bytes of weights in {location}, and {file.stat().st_size} are there: "
+                "copy it again (of a Git LFS pointer, git lfs pull fetches the file)"
             )
         found.append(file)
     return found
@@ -125,16 +130,20 @@ def _external(path: Path, *_version: int) -> Tuple[Path, ...]:
         model = read_onnx(path)
     except SettingsError:  # opening it says so
         return ()
-    locations = {_location(tensor) for tensor in tensors_of(model)} - {None}
-    return tuple(path.parent / str(location) for location in sorted(locations, key=str))
+    return tuple(path.parent / location for location in sorted(_locations(model)))
 
 
-def _location(tensor: Any) -> Optional[str]:
-    """Where a tensor's values lie, if not in the model's file itself."""
-    if tensor.data_location != tensor.EXTERNAL:
-        return None
-    locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
-    return str(locations[0]) if locations else ""
+def _locations(model: Any) -> Dict[str, int]:
+    """The files that tensors' values lie in, and the bytes that each must have."""
+    found: Dict[str, int] = {}
+    for tensor in tensors_of(model):
+        if tensor.data_location == tensor.EXTERNAL:
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            numbers = [entries.get(key, "") for key in ("offset", "length")]
+            end = sum(int(number) for number in numbers if number.isdecimal() and len(number) < 20)
+            location = str(entries.get("location", ""))
+            found[location] = max(found.get(location, 0), end)
+    return found
 
 
 def tensors_of(model: Any) -> Iterator[Any]:

@@ -120,8 +120,10 @@ class Graph:
         return array.astype(np.float64) if array.dtype.kind == "f" or array.dtype.kind == "V" else array
 
 
-def _dequantized(values: List[Any]) -> Array:
+def _dequantized(values: List[Any]) -> Optional[Array]:
     number, scale, *zero = values
+    if scale.size > 1:  # one for each channel: of weights, which nobody looks at
+        return None
     array: Array = (np.asarray(number, np.float64) - (zero[0] if zero else 0)) * scale
     return array
 

@@ -42,7 +42,6 @@ _ENDINGS: Dict[str, str] = {
     ".pdmodel": "a PaddlePaddle model: bring it into ONNX (paddle2onnx), and give the .onnx",
     ".pdiparams": "a PaddlePaddle model: bring it into ONNX (paddle2onnx), and give the .onnx",
     ".joblib": "a pickled model, which can run any code: bring it into ONNX (skl2onnx), and give the .onnx",
-    ".pkl": f"a pickled model, which can run any code: {_EXPORT}",
     ".mar": f"a TorchServe archive: {_EXPORT}",
     ".param": "an ncnn model: give the .onnx that it was made from",
     ".hef": "a model for Hailo's chips: give the .onnx that it was made from",
