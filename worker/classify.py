@@ -11,7 +11,7 @@ from typing import Any, Dict, Sequence, Union
 import numpy as np
 
 from worker.decode.image import Undecodable, decode
-from worker.engines.base import Engine, seen_labels, top_k
+from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
 from worker.models.info import Model
@@ -85,7 +85,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "weights": model.weights,
         **top[0],
         "top": top,
-        "labels": seen_labels(model, probabilities[0]),
+        "labels": model.seen(probabilities[0]),
         "width": decoded.width,
         "height": decoded.height,
         "timings_ms": {

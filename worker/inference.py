@@ -15,7 +15,7 @@ import numpy as np
 from wire.messages import Candidate, Result, utc_now
 from worker.batcher import Batcher
 from worker.decode.pool import Pixels
-from worker.engines.base import seen_labels, top_k
+from worker.engines.base import top_k
 from worker.errors import FrameError, NotANumber
 from worker.frame import Frame
 from worker.metrics import Metrics
@@ -141,7 +141,7 @@ class Inference:
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
             timings["total"] = time.perf_counter() - job.received
-            labels = seen_labels(serving.model, row)
+            labels = serving.model.seen(row)
             results.append((job, self._result(job, serving.model, pixels, best, labels, timings, len(batch))))
         self._on_results(results)
 
@@ -178,6 +178,7 @@ class Inference:
             index=top[0].index,
             confidence=top[0].confidence,
             top=top,
+            labels=labels,
             width=pixels.width,
             height=pixels.height,
             captured_at=frame.captured_at,
@@ -185,7 +186,6 @@ class Inference:
             answered_at=utc_now(),
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
-            labels=labels,
         )
 
 

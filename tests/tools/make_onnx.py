@@ -68,7 +68,9 @@ def head(features: Any, classes: Any, count: int = 3) -> Any:
     centre = features.mean(0)
     centred = features - centre
     spread = np.trace(centred.T @ centred) / len(centred.T)
-    weights = np.linalg.solve(centred.T @ centred + 1e-3 * spread * np.eye(len(centred.T)), centred.T @ wanted)
+    weights = np.linalg.solve(
+        centred.T @ centred + 1e-3 * spread * np.eye(len(centred.T)), centred.T @ wanted
+    )
     return weights.astype(np.float32), (wanted.mean(0) - centre @ weights).astype(np.float32)
 
 
@@ -89,7 +91,9 @@ def decisive(answers: Dict[str, Any], right: str, apart: Sequence[str] = ()) -> 
         changed = {
             seed: {name for name in left if labels[name][seed] != labels[right][seed]} for seed in range(POOL)
         }
-        best = max(range(POOL), key=lambda seed: (len(changed[seed]) if margin[seed] > 0.4 else -1, margin[seed]))
+        best = max(
+            range(POOL), key=lambda seed: (len(changed[seed]) if margin[seed] > 0.4 else -1, margin[seed])
+        )
         if not changed[best]:
             break
         chosen.append(best)
@@ -144,7 +148,9 @@ def torch_net(prepare: Callable[[Any], Any], outputs: int = 3) -> Any:
     body = torch.nn.Sequential(
         torch.nn.Conv2d(3, 12, 3, 2), torch.nn.ReLU(), torch.nn.Conv2d(12, 16, 3, 2), torch.nn.ReLU()
     )
-    net = torch.nn.Sequential(*body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, outputs))
+    net = torch.nn.Sequential(
+        *body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, outputs)
+    )
     fit_torch(net, net[-1], net[:-1], first(prepare(pool())))
     return net.eval()
 
@@ -247,7 +253,12 @@ def timm_export() -> None:
 
     torch.manual_seed(0)
     net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3, channels=(8, 8, 16, 16), stem_width=8)
-    net.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "input_size": (3, SIDE, SIDE), "crop_pct": 1.0}
+    net.pretrained_cfg = {
+        "mean": (0.5,) * 3,
+        "std": (0.5,) * 3,
+        "input_size": (3, SIDE, SIDE),
+        "crop_pct": 1.0,
+    }
     body = lambda images: net.forward_head(net.forward_features(images), pre_logits=True)  # noqa: E731
     fit_torch(net, net.fc, body, first(PREPARED["symmetric"](pool())))
     transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=net))
@@ -348,7 +359,15 @@ def ultralytics_export() -> None:
         seeds = decisive(answers, "unit")
         written = model.export(format="onnx", imgsz=SIDE, simplify=False, opset=17, dynamic=True)
         Path(written).replace(FILES / "ultralytics.onnx")
-    entry("ultralytics.onnx", ["ultralytics", "torch"], seeds, right[seeds], labels=None, size=size, tolerance=0.02)
+    entry(
+        "ultralytics.onnx",
+        ["ultralytics", "torch"],
+        seeds,
+        right[seeds],
+        labels=None,
+        size=size,
+        tolerance=0.02,
+    )
 
 
 def _first_of(output: Any) -> Any:
@@ -437,9 +456,7 @@ def keras_net(before: Sequence[Any], activation: str, prepare: Callable[[Any], A
 
 
 def keras_answers(model: Any) -> Dict[str, Any]:
-    return {
-        name: model.predict(how(pool()).astype(np.float32), verbose=0) for name, how in PREPARED.items()
-    }
+    return {name: model.predict(how(pool()).astype(np.float32), verbose=0) for name, how in PREPARED.items()}
 
 
 def keras_rescaling() -> None:
@@ -620,7 +637,10 @@ def sklearn_zipmap() -> None:
     )
     opsets = [helper.make_opsetid(each.domain, each.version) for each in made.opset_import]
     flatten = helper.make_model(before, opset_imports=opsets, ir_version=made.ir_version)
-    save(compose.merge_models(flatten, made, io_map=[("row", made.graph.input[0].name)]), FILES / "sklearn.onnx")
+    save(
+        compose.merge_models(flatten, made, io_map=[("row", made.graph.input[0].name)]),
+        FILES / "sklearn.onnx",
+    )
     classes = list(model.classes_)
     answers = {name: model.predict_proba(how(small).reshape(POOL, -1)) for name, how in PREPARED.items()}
     seeds = decisive(answers, "bytes", apart=["unit", "imagenet", "symmetric"])

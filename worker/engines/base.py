@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import List, Literal, NamedTuple, Optional, Protocol, Tuple
+from typing import List, Literal, NamedTuple, Protocol, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import NotANumber
-from worker.models.info import Model
 
 #: What `open_model` can be asked for; `auto` is the fastest that is installed for the device.
 EngineName = Literal["auto", "torch", "onnxruntime"]
@@ -83,14 +82,6 @@ def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]
         )
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [(int(index), min(max(float(probabilities[index]), 0.0), 1.0)) for index in best]
-
-
-def seen_labels(model: Model, probabilities: NDArray[np.float32]) -> Optional[Tuple[str, ...]]:
-    """Of a model whose classes do not exclude each other: all that are seen, best first; None of others."""
-    if not model.multi_label:
-        return None
-    best = np.argsort(-probabilities, kind="stable")
-    return tuple(model.classes[index] for index in best if probabilities[index] >= model.threshold)
 
 
 class TwoClasses:

@@ -63,7 +63,7 @@ def open_model(
         NanofleetError: the weights are not to be had, or `stop` was set.
     """
     own_onnx = is_onnx(choice.model)
-    foreign = None if own_onnx else by_name(choice.model.rpartition("@")[2])
+    foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
     pick = _pick(engine, device, own_onnx)
