@@ -4,8 +4,8 @@
 
 PYTHON is that of an environment of its own, with what is not nanofleet's: ultralytics, keras, tensorflow-cpu,
 tf2onnx, skl2onnx, scikit-learn, timm, transformers beside torch, onnx, onnxruntime. Each maker is a process.
-The files lie in `files/`, and `files/expected.json` says of each which flags it needs and what the tool itself
-answers for which pictures. `test_onnx_files.py` runs them; nothing but this script needs the tools.
+The files lie in `files/`, and `files/expected.json` says of each which flags it needs and what the tool
+itself answers for which pictures. `test_onnx_files.py` runs them; nothing but this script needs the tools.
 
 Networks are tiny, seeded, and trained in one step: their head is fitted to tell which of red, green and blue
 a picture has most of. Pictures are chosen so that other pixels than the right ones change the label.
@@ -209,7 +209,7 @@ def torch_dynamo() -> None:
 
 
 def torch_bce() -> None:
-    """A single output with a sigmoid, squeezed, as trained with BCELoss: whether there is more red than blue."""
+    """A single output with a sigmoid, squeezed, as trained with BCELoss: more red than blue, or less."""
     import torch
 
     net = torch_net(PREPARED["imagenet"])
@@ -234,7 +234,7 @@ def torch_bce() -> None:
     entry("torch_bce.onnx", ["torch"], seeds, answers["imagenet"][seeds], args=flags, labels=["blue", "red"])
 
 
-def Squeeze() -> Any:  # noqa: N802 - a class, that needs torch
+def Squeeze() -> Any:
     import torch
 
     class _Squeeze(torch.nn.Module):
@@ -417,7 +417,7 @@ def onnxruntime_static() -> None:
     )
 
 
-def Scaled(by: float) -> Any:  # noqa: N802 - a class, that needs torch
+def Scaled(by: float) -> Any:
     import torch
 
     class _Scaled(torch.nn.Module):
@@ -613,7 +613,7 @@ def tflite_quantized() -> None:
 
 
 def sklearn_zipmap() -> None:
-    """skl2onnx' maps of probabilities, with class names of their own; a Reshape before it takes the picture."""
+    """skl2onnx' maps of probabilities, by class names; a Reshape before it takes the picture."""
     from onnx import TensorProto, compose, helper, save
     from skl2onnx import to_onnx as convert
     from sklearn.linear_model import LogisticRegression

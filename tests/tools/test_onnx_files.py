@@ -71,7 +71,7 @@ def test_a_tools_file_is_answered_as_by_the_tool(
 
 def test_inputs_whose_values_a_tool_has_lost_are_named(tmp_path: Path) -> None:
     choice = ModelChoice(model=str(FILES / "keras_normalization.onnx"))
-    with pytest.raises(SettingsError, match="normalization.*and not one batch of images.*as constants"):
+    with pytest.raises(SettingsError, match=r"normalization.*and not one batch of images.*as constants"):
         open_model(choice, engine="auto", device="cpu", max_batch=1, weights_dir=tmp_path)
 
 
