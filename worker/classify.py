@@ -10,15 +10,14 @@ from typing import Any, Dict, Sequence, Union
 
 import numpy as np
 
-from worker.decode.image import Undecodable, decode
+from wire.picture.errors import Undecodable
+from worker.decode.image import decode
+from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
 from worker.models.info import Model
 from worker.settings import ClassifySettings
-
-#: Pixels of an image, at most: the default of the worker's `max_pixels`.
-MAX_PIXELS = 64_000_000
 
 
 def classify(settings: ClassifySettings) -> int:
@@ -69,7 +68,7 @@ def _failure(path: Path, error: Union[OSError, Undecodable, NotANumber]) -> Dict
 def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifySettings) -> Dict[str, Any]:
     payload = path.read_bytes()
     began = time.perf_counter()
-    decoded = decode(payload, model.preprocessing, MAX_PIXELS, exact=settings.decode == "exact")
+    decoded = decode(payload, model.preprocessing, exact=settings.decode == "exact")
     ready = time.perf_counter()
     probabilities = engine.infer(
         np.frombuffer(decoded.pixels, np.uint8).reshape(1, *model.preprocessing.shape)
@@ -88,6 +87,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "labels": model.seen(probabilities[0]),
         "width": decoded.width,
         "height": decoded.height,
+        "complete": decoded.complete,
         "timings_ms": {
             "decode": round((ready - began) * 1000, 3),
             "inference": round((done - ready) * 1000, 3),
@@ -99,9 +99,19 @@ def _print_settings(model: Model, engine: Engine) -> None:
     recipe = model.preprocessing
     print(f"model          {model.name}, weights {model.weights}")
     print(f"engine         {engine.name} on {engine.device} ({engine.why})")
-    print(f"preprocessing  resize {recipe.resize} ({recipe.interpolation}), crop {recipe.crop},")
+    print(f"preprocessing  {_fit(recipe)},")
     print(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
     print(f"classes        {len(model.classes)}", flush=True)
+
+
+def _fit(recipe: Preprocessing) -> str:
+    height, width, _ = recipe.shape
+    area = f"{height}" if width == height else f"{height} x {width}"
+    if recipe.fit == "crop":
+        text = f"resize {recipe.resize} ({recipe.interpolation}), crop {area}"
+    else:
+        text = f"{recipe.fit} to {area} ({recipe.interpolation})"
+    return text if recipe.channels == "rgb" else f"{text}, {recipe.channels}"
 
 
 def _triple(values: Sequence[float]) -> str:
@@ -110,7 +120,8 @@ def _triple(values: Sequence[float]) -> str:
 
 def _print_answer(answer: Dict[str, Any]) -> None:
     times = answer["timings_ms"]
-    print(f"\n{answer['image']}  {answer['width']}x{answer['height']}", end="")
+    part = "" if answer["complete"] else ", a part of it missing"
+    print(f"\n{answer['image']}  {answer['width']}x{answer['height']}{part}", end="")
     print(f"  decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms")
     if answer["labels"] is not None:
         print(f"  seen: {', '.join(answer['labels']) or 'nothing'}")

@@ -186,6 +186,7 @@ class Inference:
             answered_at=utc_now(),
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
+            complete=pixels.complete,
         )
 
 
