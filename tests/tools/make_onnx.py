@@ -481,6 +481,23 @@ def keras_normalization() -> None:
     model.export(str(FILES / "keras_normalization.onnx"), format="onnx", verbose=False)
 
 
+def keras_savedmodel() -> None:
+    """vgg16.preprocess_input within the model, by way of a SavedModel: it keeps such constants."""
+    import keras
+    from keras.applications.vgg16 import preprocess_input
+
+    model = keras_net([keras.layers.Lambda(preprocess_input)], "softmax", PREPARED["bytes"])
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder, "--opset", "17"]
+        target = FILES / "keras_savedmodel.onnx"
+        subprocess.run([*command, "--output", str(target)], check=True, capture_output=True)
+    answers = keras_answers(model)
+    seeds = decisive(answers, "bytes")
+    flags = ["--resize", str(SIDE)]
+    entry("keras_savedmodel.onnx", ["keras", "tf2onnx"], seeds, answers["bytes"][seeds], args=flags)
+
+
 def keras_sigmoid() -> None:
     """A batch norm that has learnt the mean and the deviation of bytes, and a sigmoid for each class."""
     import keras
@@ -667,6 +684,7 @@ MAKERS: Dict[str, Callable[[], None]] = {
         onnxruntime_static,
         keras_rescaling,
         keras_normalization,
+        keras_savedmodel,
         keras_sigmoid,
         keras_mobilenet,
         keras_unit,

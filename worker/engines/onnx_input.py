@@ -66,7 +66,8 @@ def input_of(path: Path, session: Any, graph: Graph) -> Input:
     if len(inputs) != 1:
         raise SettingsError(
             f"{path} takes {described}, and not {_WANTED}. Export the part that classifies one image, with "
-            "the other inputs as constants"
+            "the other inputs as constants (of Keras, by way of a SavedModel: model.export(FOLDER), and "
+            "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx)"
         )
     shape: List[Optional[int]] = [
         side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape
