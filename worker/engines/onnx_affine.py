@@ -26,6 +26,8 @@ class Affine(NamedTuple):
     #: Which dimension the channels are; None where there is one channel and none of its own.
     axis: Optional[int]
     rank: int
+    #: Whether pixels have been averaged: what follows may be the network itself.
+    pooled: bool = False
 
 
 class Walk(NamedTuple):
@@ -89,6 +91,10 @@ Step = Callable[[Graph, Node, Dict[str, Affine]], Sequence[Optional[Affine]]]
 
 def _same(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
     return [known.get(node.inputs[0])]
+
+
+def _pool(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
+    return [known[node.inputs[0]]._replace(pooled=True)]
 
 
 def _dequantize(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[Affine]]:
@@ -160,6 +166,7 @@ def _mean(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional[A
     value = known.get(node.inputs[0])
     if value is None or axes is None:
         return [None]
+    value = value._replace(pooled=True)
     return [_without(value, axes) if not node.attributes.get("keepdims", 1) else _checked(value, axes)]
 
 
@@ -261,13 +268,15 @@ def _concat(graph: Graph, node: Node, known: Dict[str, Affine]) -> List[Optional
             tuple(channel for part in whole for channel in part.source),
             axis,
             whole[0].rank,
+            whole[0].pooled,
         )
     ]
 
 
 _STEPS: Dict[str, Step] = {
     **dict.fromkeys(("Identity", "Cast", "Dropout", "QuantizeLinear", "Pad", "Resize", "Upsample"), _same),
-    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "MaxPool", "GlobalMaxPool", "Clip"), _same),
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "MaxPool", "GlobalMaxPool"), _pool),
+    "Clip": _same,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
     "DequantizeLinear": _dequantize,
     "BatchNormalization": _batch_norm,

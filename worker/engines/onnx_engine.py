@@ -28,7 +28,10 @@ CPU_BATCHES = 2
 
 
 #: What onnxruntime raises for a file that it can read and not run.
-_DAMAGED = {"Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"}
+_DAMAGED = {
+    *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"),
+    "UnicodeDecodeError",
+}
 
 
 class Damaged(SettingsError):
@@ -64,7 +67,12 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // CPU_BATCHES)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
+        session = onnxruntime.InferenceSession(
+            str(path),
+            options,
+            providers=_providers(device, weights_dir),
+            enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a word on stdout
+        )
     # Its exceptions have no common class but Exception.
     except Exception as error:
         kind = Damaged if type(error).__name__ in _DAMAGED and "alloc" not in str(error) else NanofleetError

@@ -80,7 +80,7 @@ def _distance(affine: Affine, fed: _Scale, wanted: _Scale, order: str) -> float:
 def _standardised(affine: Affine) -> Optional[str]:
     """Of a mean and a deviation that were learnt: the scale on which they are a picture's."""
     scale = affine.scale
-    if (scale <= 0).any():
+    if affine.pooled or (scale <= 0).any():
         return None
     middle = -affine.shift / scale
     # What maps 0..255 to a few units must have been made for 0..255.
