@@ -12,7 +12,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 import numpy as np
 
 from worker.decode.preprocessing import SCALINGS, Triple
-from worker.engines.onnx_affine import Affine, Walk
+from worker.engines.onnx_affine import Walk
+from worker.engines.onnx_steps import Affine
 
 _Scale = Tuple[Triple, Triple]
 #: What a graph may bring pixels to: the scales, and what Caffe's networks are trained on.
