@@ -145,7 +145,7 @@ class ModelChoice(BaseModel):
 
     def _parts(self, is_file: Callable[[str], bool]) -> Tuple[str, str]:
         """What stands before the file that the model names, and that file; without one, all and nothing."""
-        if self.model.endswith(".onnx"):
+        if self.model.lower().endswith(".onnx"):
             return "", self.model
         name, _, weights = self.model.partition("@")
         return (f"{name}@", weights) if is_file(weights) else (self.model, "")

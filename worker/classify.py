@@ -84,6 +84,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "weights": model.weights,
         **top[0],
         "top": top,
+        "labels": model.seen(probabilities[0]),
         "width": decoded.width,
         "height": decoded.height,
         "complete": decoded.complete,
@@ -120,5 +121,7 @@ def _print_answer(answer: Dict[str, Any]) -> None:
     part = "" if answer["complete"] else ", a part of it missing"
     print(f"\n{answer['image']}  {answer['width']}x{answer['height']}{part}", end="")
     print(f"  decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms")
+    if answer["labels"] is not None:
+        print(f"  seen: {', '.join(answer['labels']) or 'nothing'}")
     for candidate in answer["top"]:
         print(f"  {candidate['confidence']:7.2%}  {candidate['label']}", flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -141,7 +141,8 @@ class Inference:
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
             timings["total"] = time.perf_counter() - job.received
-            results.append((job, self._result(job, serving.model, pixels, best, timings, len(batch))))
+            labels = serving.model.seen(row)
+            results.append((job, self._result(job, serving.model, pixels, best, labels, timings, len(batch))))
         self._on_results(results)
 
     @contextlib.contextmanager
@@ -159,6 +160,7 @@ class Inference:
         model: Model,
         pixels: Pixels,
         best: List[Tuple[int, float]],
+        labels: Optional[Tuple[str, ...]],
         timings: Dict[str, float],
         batch_size: int,
     ) -> Result:
@@ -176,6 +178,7 @@ class Inference:
             index=top[0].index,
             confidence=top[0].confidence,
             top=top,
+            labels=labels,
             width=pixels.width,
             height=pixels.height,
             captured_at=frame.captured_at,

@@ -11,11 +11,13 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from wire.choice import ModelChoice
 from worker.decode.pool import DecoderPool, Pixels
 from worker.engines.base import Engine
+from worker.engines.onnx_files import files_of_onnx, is_onnx
 from worker.engines.select import open_model
 from worker.errors import FrameError
 from worker.frame import Frame
@@ -30,8 +32,11 @@ Files = List[Tuple[int, int, int]]
 
 
 def files_of(choice: ModelChoice) -> Files:
-    """The files that a choice names, as they are now; those that are not there left out."""
-    found = [path.stat() for path in choice.files if path.exists()]
+    """The files that a choice names, and those that these name; what is not there left out."""
+    named: List[Path] = []
+    for path in choice.files:
+        named += files_of_onnx(path) if is_onnx(path.name) else [path]
+    found = [path.stat() for path in named if path.exists()]
     return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
 

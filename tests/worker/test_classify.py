@@ -65,8 +65,9 @@ def test_json_lines_and_nothing_else(photos: Path, capfd: pytest.CaptureFixture[
     coffee = answers[0]
     assert set(coffee) == {
         *("image", "model", "weights", "label", "index", "confidence", "top", "width", "height", "complete"),
-        "timings_ms",
+        *("timings_ms", "labels"),
     }
+    assert coffee["labels"] is None
     assert all(answer["complete"] for answer in answers)
     assert coffee["image"] == str(photos / "coffee.png")
     assert coffee["confidence"] == pytest.approx(0.84, abs=0.03)

@@ -13,6 +13,10 @@ from worker.errors import NotANumber
 EngineName = Literal["auto", "torch", "onnxruntime"]
 
 
+#: Reduced precision and quantisation may leave a probability so much below 0 or above 1.
+ROUNDED = 0.02
+
+
 class Engine(Protocol):
     """Runs a model on batches."""
 
@@ -42,8 +46,9 @@ class Engine(Protocol):
             batch: uint8 [N, H, W, C] as the model's Preprocessing has it, 1 <= N <= max_batch.
 
         Returns:
-            float32 [N, outputs], probabilities. Each row sums to 1, unless the model's activation is a
-            sigmoid, or it has answered that image with something else than numbers.
+            float32 [N, outputs], probabilities. Each row sums to 1, as exactly as the model's own arithmetic
+            has it, unless each class stands by itself; a row may be no probabilities at all, where the
+            model has answered that image with something else (see `top_k`).
 
         Raises:
             RuntimeError: the device failed, or ran out of memory.
@@ -64,9 +69,37 @@ def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]
     All classes, if there are fewer than k; of equal ones, the lower index comes first.
 
     Raises:
-        NotANumber: the model has answered with NaN or infinity.
+        NotANumber: the model has answered with NaN or infinity, or with what is no probability.
     """
-    if not np.isfinite(probabilities).all():
-        raise NotANumber("the model answers this image with NaN or infinity, not with probabilities")
+    low, high = float(probabilities.min()), float(probabilities.max())
+    # False for NaN as well, which is the smallest and the largest of all.
+    if not (low >= -ROUNDED and high <= 1 + ROUNDED):
+        if not np.isfinite(probabilities).all():
+            raise NotANumber("the model answers this image with NaN or infinity, not with probabilities")
+        raise NotANumber(
+            f"the model answers this image with numbers from {low:g} to {high:g}, which are no "
+            "probabilities: --activation says what makes probabilities of them"
+        )
     best = np.argsort(-probabilities, kind="stable")[:k]
-    return [(int(index), float(probabilities[index])) for index in best]
+    return [(int(index), min(max(float(probabilities[index]), 0.0), 1.0)) for index in best]
+
+
+class TwoClasses:
+    """An engine of two classes by one of a single output: the probability of the second."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Args:
+        engine: float32 [N, 1].
+        """
+        self._engine = engine
+        self.name, self.device, self.why = engine.name, engine.device, engine.why
+        self.at_once = engine.at_once
+
+    def warm_up(self) -> None:
+        """See Engine."""
+        self._engine.warm_up()
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See Engine: float32 [N, 2]."""
+        second = self._engine.infer(batch)
+        return np.concatenate([1 - second, second], axis=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple, Union
 
@@ -27,7 +28,10 @@ CPU_BATCHES = 2
 
 
 #: What onnxruntime raises for a file that it can read and not run.
-_DAMAGED = {"Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"}
+_DAMAGED = {
+    *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"),
+    "UnicodeDecodeError",
+}
 
 
 class Damaged(SettingsError):
@@ -57,24 +61,62 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
         NanofleetError: something else is in the way, such as too little memory.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are for those who build the graph
+    options.log_severity_level = 4  # its warnings are for those who build the graph; its errors it raises
     # Threads that spin while they wait take the decoders' cores.
     if device == "cpu":
         options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // CPU_BATCHES)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device, weights_dir))
+        session = onnxruntime.InferenceSession(
+            str(path),
+            options,
+            providers=_providers(device, weights_dir),
+            enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a word on stdout
+        )
     # Its exceptions have no common class but Exception.
     except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
         kind = Damaged if type(error).__name__ in _DAMAGED and "alloc" not in str(error) else NanofleetError
-        raise kind(f"{path}: onnxruntime cannot load it: {lines[0]}") from error
+        raise kind(f"{path}: onnxruntime cannot load it: {_why(error)}") from error
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise DeviceUnusable(
             f"onnxruntime cannot use device {device}: CUDA and cuDNN must be those that it was built for. "
             "Or take --engine torch or --device cpu"
         )
     return session
+
+
+def _why(error: Exception) -> str:
+    """What stands in the way, and the next step where one is known."""
+    text = str(error)
+    installed = f"onnxruntime {onnxruntime.__version__}"
+    found = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
+    if found:
+        return (
+            f"its IR version is {found.group(1)}, and {installed} reads them up to {found.group(2)}. Upgrade "
+            "onnxruntime (pip install --upgrade onnxruntime), or export it with an older onnx"
+        )
+    found = re.search(r"Opset (\d+) is under development.*support for domain (\S+) is till opset (\d+)", text)
+    if found:
+        opset, domain, known = found.groups()
+        return (
+            f"its opset of {domain} is {opset}, and {installed} runs them up to {known}. Upgrade onnxruntime "
+            f"(pip install --upgrade onnxruntime), or export it with opset {known} (as opset_version={known} "
+            "in torch.onnx.export)"
+        )
+    found = re.search(r"Could not find an implementation for ([\w.:]+)", text)
+    if found:
+        return (
+            f"{installed} has no {found.group(1)} for its type of numbers: export it in float32, or upgrade "
+            "onnxruntime (pip install --upgrade onnxruntime)"
+        )
+    found = re.search(r"([\w.]*:?\w+)\(-?\d+\) is not a registered function/op", text)
+    found = found or re.search(r"No Op registered for (\S+)", text)
+    if found:
+        return (
+            f"{installed} has no operator {found.group(1)} for it. Upgrade onnxruntime, or export it without "
+            "that operator (TensorRT's and other plug-ins' run only there)"
+        )
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _providers(device: str, weights_dir: Path) -> List[Provider]:

@@ -1,51 +1,52 @@
 """ONNX files as they come from any tool: what they want and what they give is found out, not asked.
 
-uint8 [N, H, W, 3] -> normalise -> layout, type, batch of the file's input -> run -> softmax, if need be
+uint8 [N, H, W, C] -> normalise -> layout, type, batch of the file's input -> run -> activation, if need be
 
-input     [N, 3, H, W] or [N, H, W, 3] of float32, float16 or uint8 (which gets the pixels as they are)
-output    [N, classes] or [N, classes, 1, 1], logits or probabilities: which of the two shows in two images
+onnx_files       FILE.onnx and the files that its weights lie in
+onnx_input       [N, 3, H, W], [N, H, W, 3], gray, of floats or bytes
+onnx_recipe      what the pixels are: by flags, metadata, first operators, or an assumption that is said
+onnx_scores      which output, and what makes probabilities of it, by the last operators
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from labels import IMAGENET_1K, read_labels
 from wire.choice import ModelChoice
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import Engine, TwoClasses
 from worker.engines.onnx_engine import batches_at_once, open_session
+from worker.engines.onnx_files import check_onnx_sha256, external_files, read_onnx
+from worker.engines.onnx_graph import Graph
+from worker.engines.onnx_input import Input, input_of
+from worker.engines.onnx_metadata import told_by
+from worker.engines.onnx_recipe import recipe_of
+from worker.engines.onnx_scores import (
+    Output,
+    activated,
+    activation_of,
+    candidates,
+    chosen_output,
+    described,
+    quantization_of,
+    rows,
+)
 from worker.models.info import Model
-from worker.models.overrides import check_sha256, overridden
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
 
-_TYPES: Dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(uint8)": np.uint8,
-}
-_DEFAULT_CROP = 224
+_Pixels = NDArray[np.uint8]
 
 
-class _Input(NamedTuple):
-    """What a file wants; None for a dimension that it leaves open."""
-
-    name: str
-    dtype: Any
-    channels_first: bool
-    batch: Optional[int]
-    side: Optional[int]
-
-
-def open_onnx(
-    choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
-) -> Tuple[Model, OnnxFileEngine]:
+def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
     """Open a FILE.onnx.
 
     Args:
@@ -58,47 +59,51 @@ def open_onnx(
         SettingsError: it is no classifier of images, or damaged.
     """
     path = Path(choice.model)
-    sha256 = check_sha256(path, choice.sha256)
+    proto = read_onnx(path)
+    external = external_files(path, proto)
+    sha256 = check_onnx_sha256(path, external, choice.sha256)
     session = open_session(path, pick.device, weights_dir)
-    wanted = _input_of(path, session)
-    if wanted.side and choice.crop and choice.crop != wanted.side:
-        raise SettingsError(f"--crop {choice.crop}: {path} takes images of {wanted.side} pixels")
-    crop = wanted.side or choice.crop or _DEFAULT_CROP
-    # The usual proportion, of ImageNet's evaluation.
-    recipe = overridden(Preprocessing(resize=round(crop * 256 / 224), crop=crop), choice)
-    engine = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
-    imagenet = engine.outputs == 1000
+    try:
+        return _opened(path, sha256, proto, session, choice, pick, max_batch)
+    except NanofleetError:
+        raise
+    except Exception as error:  # files are written by anyone: nothing in one may end a worker by a traceback
+        raise SettingsError(f"{path} is no classifier that can be understood: {error!r}") from error
+
+
+def _opened(
+    path: Path, sha256: str, proto: Any, session: Any, choice: ModelChoice, pick: Pick, max_batch: int
+) -> Tuple[Model, Engine]:
+    graph = Graph(proto, path.parent)
+    told = told_by(path, graph.metadata)
+    wanted = input_of(path, session, graph)
+    recipe, assumed = recipe_of(path, wanted, graph, told, choice)
+    known = len(read_labels(choice.labels)) if choice.labels else len(told.names) or None
+    file = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
+    settled = file.settle(graph, known, choice.activation)
+    names, notes = _names(told.names or file.keys, file.outputs)
+    imagenet = not names and file.outputs == 1000
+    numbers = tuple(map(str, range(file.outputs)))
     model = Model(
         name=path.stem,
         weights=path.name,
         sha256=sha256,
-        classes=read_labels(IMAGENET_1K) if imagenet else tuple(map(str, range(engine.outputs))),
-        named=imagenet,
+        classes=names or (read_labels(IMAGENET_1K) if imagenet else numbers),
+        named=bool(names) or imagenet,
+        own_names=names,
         preprocessing=recipe,
+        activation="softmax" if file.how == "softmax" else "sigmoid" if file.how == "sigmoid" else "none",
+        multi_label=file.multi_label,
+        assumed=(*assumed, *settled, *notes),
     )
-    return model, engine
+    return model, (TwoClasses(file) if len(names) > file.outputs else file)
 
 
-def _input_of(path: Path, session: Any) -> _Input:
-    inputs = session.get_inputs()
-    described = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _TYPES:
-        raise SettingsError(
-            f"{path} takes {described or 'nothing'}, and not one batch of images: [N, 3, H, W] or "
-            "[N, H, W, 3] of float32, float16 or uint8"
-        )
-    shape = [side if isinstance(side, int) else None for side in inputs[0].shape]
-    if shape[1] is None and shape[3] is None:
-        raise SettingsError(
-            f"{path} takes {described}, which does not tell where the channels are: export it with 3 fixed"
-        )
-    if 3 not in (shape[1], shape[3]):
-        raise SettingsError(f"{path} takes {described}: images of another number of channels than 3")
-    channels_first = shape[1] == 3
-    height, width = shape[2:] if channels_first else shape[1:3]
-    if height and width and height != width:
-        raise SettingsError(f"{path} takes images of {width} x {height} pixels; only squares are supported")
-    return _Input(inputs[0].name, _TYPES[inputs[0].type], channels_first, shape[0], height or width)
+def _names(own: Tuple[str, ...], outputs: int) -> Tuple[Tuple[str, ...], List[str]]:
+    """The names that the file carries, if they fit."""
+    if not own or len(own) == outputs or (outputs == 1 and len(own) == 2):
+        return own, []
+    return (), [f"the file names {len(own)} classes and gives {outputs} numbers: its names are left aside"]
 
 
 class OnnxFileEngine:
@@ -107,82 +112,133 @@ class OnnxFileEngine:
     name = "onnxruntime"
 
     def __init__(
-        self, path: Path, session: Any, wanted: _Input, recipe: Preprocessing, pick: Pick, max_batch: int
+        self, path: Path, session: Any, wanted: Input, recipe: Preprocessing, pick: Pick, max_batch: int
     ) -> None:
+        """Call `settle` before anything else."""
+        self.device = pick.device
+        self.why = pick.why
+        self.at_once = batches_at_once(pick.device)
+        self._path = path
+        self._session = session
+        self._wanted = wanted
+        self._shape = recipe.shape
+        self._max_batch = max_batch
+        scale, shift = recipe.normalisation
+        self._scale, self._shift = np.array(scale, np.float32), np.array(shift, np.float32)
+        #: Images in a run; None for as many as there are.
+        self._size = wanted.batch
+        self._quiet = onnxruntime.RunOptions()
+        self._quiet.log_severity_level = 4  # what goes wrong is told once, by us
+
+    def settle(self, graph: Graph, classes: Optional[int], asked: Optional[str]) -> List[str]:
         """Run the file on two images, and see what comes out.
+
+        Args:
+            graph: the file's.
+            classes: how many names there are, if any.
+            asked: `--activation`.
+
+        Returns:
+            What was assumed.
 
         Raises:
             SettingsError: it does not run, or gives no classes.
         """
-        self.device = pick.device
-        self.why = pick.why
-        self.at_once = batches_at_once(pick.device)
-        self._session = session
-        self._wanted = wanted
-        self._crop = recipe.crop
-        self._max_batch = max_batch
-        # (x / 255 - mean) / std  =  x * 1/(255 std)  -  mean/std: one multiply-add.
-        mean, std = np.array(recipe.mean, np.float32), np.array(recipe.std, np.float32)
-        self._scale, self._shift = 1 / (255 * std), -mean / std
-        images = np.random.default_rng(0).integers(0, 256, (2, self._crop, self._crop, 3)).astype(np.uint8)
-        try:
-            outputs = self._run(images)
-        except Exception as error:  # onnxruntime's exceptions have no common class but Exception
-            lines = str(error).splitlines() or [""]
-            raise SettingsError(
-                f"{path} cannot classify images of {self._crop} pixels: {lines[0]}; --crop names another size"
-            ) from error
-        self._output = _classes_output(path, outputs)
-        scores = self._scores(outputs)
+        assumed: List[str] = []
+        images = _test_pictures(self._shape)
+        output = chosen_output(self._path, graph, self._tried(graph, images), classes, assumed)
+        self._output, self._keys = output.number, output.ending.keys
+        self._quantization = quantization_of(output, assumed)
+        scores = self._dequantized(output.values)
         self.outputs = scores.shape[1]
-        #: Probabilities are not negative and sum to 1; logits of two images do not by chance.
-        self._are_probabilities = bool((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-2))
+        self.how, self.multi_label = activation_of(self._path, output.ending.values, scores, asked, assumed)
+        if self._size is None and not self._same_together(images, scores):
+            self._size = 1
+        return assumed
+
+    @property
+    def keys(self) -> Tuple[str, ...]:
+        """The names that its maps carry, unless those are 0, 1, 2 ..."""
+        return () if self._keys == tuple(range(self.outputs)) else tuple(map(str, self._keys))
 
     def warm_up(self) -> None:
         """See Engine."""
         for size in (1, self._max_batch):
-            self.infer(np.zeros((size, self._crop, self._crop, 3), np.uint8))
+            self.infer(np.zeros((size, *self._shape), np.uint8))
 
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch: _Pixels) -> NDArray[np.float32]:
         """See Engine."""
-        scores = self._scores(self._run(batch))
-        with np.errstate(invalid="ignore"):  # an image that the file answers with NaN keeps it
-            if self._are_probabilities:
-                shares = scores.clip(0)  # reduced precision is off by a little
-            else:
-                shares = np.exp(scores - scores.max(1, keepdims=True))
-            probabilities: NDArray[np.float32] = shares / shares.sum(1, keepdims=True)
-        return probabilities
+        return activated(self._scores(batch), self.how)
 
-    def _scores(self, outputs: List[NDArray[Any]]) -> NDArray[np.float32]:
-        output = outputs[self._output]
-        return output.reshape(output.shape[0], output.shape[1]).astype(np.float32)
+    def _scores(self, batch: _Pixels) -> NDArray[np.float32]:
+        """[N, outputs] for a batch, in as many runs as the file's own size of batch makes necessary."""
+        size = self._size or len(batch)
+        parts = []
+        for start in range(0, len(batch), size):
+            raw = self._run(batch[start : start + size], size)[self._output]
+            part = rows(raw, size, self._keys)
+            if part is None:
+                raise RuntimeError(f"{self._path} gives {described([raw])} for {size} images")
+            parts.append(part)
+        return self._dequantized(np.concatenate(parts)[: len(batch)])
 
-    def _run(self, batch: NDArray[np.uint8]) -> List[NDArray[Any]]:
-        """All outputs for a batch, in as many runs as the file's own size of batch makes necessary."""
-        images = self._prepared(batch)
-        size = self._wanted.batch or len(images)
-        runs = []
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            padding = np.zeros((size - len(part), *part.shape[1:]), part.dtype)
-            filled = np.concatenate([part, padding]) if len(padding) else part
-            runs.append(self._session.run(None, {self._wanted.name: filled}))
-        return [np.concatenate(outputs)[: len(images)] for outputs in zip(*runs)]
+    def _dequantized(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        scale, zero = self._quantization
+        return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
 
-    def _prepared(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
-        images: NDArray[Any] = batch
-        if self._wanted.dtype != np.uint8:
-            images = batch * self._scale + self._shift
-        if self._wanted.channels_first:
-            images = images.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(images, self._wanted.dtype)
+    def _run(self, batch: _Pixels, size: int) -> List[Any]:
+        """All outputs of one run, with blank images where the batch has fewer than it takes."""
+        images = self._wanted.prepared(batch, self._scale, self._shift)
+        missing = size - len(images)
+        if missing:
+            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        feed = images if self._wanted.batched else images[0]
+        outputs: List[Any] = self._session.run(None, {self._wanted.name: feed}, self._quiet)
+        return outputs
+
+    def _tried(self, graph: Graph, images: _Pixels) -> List[Output]:
+        """What may be the classes; the images alone, as long as nothing else is known to work."""
+        names = [output.name for output in self._session.get_outputs()]
+        size = self._size or 1
+        try:
+            # Of a fixed batch, the images in the first of its places.
+            runs = [self._run(images[start : start + size], size) for start in range(0, 2, size)]
+        except Exception as error:  # onnxruntime's exceptions have no common class but Exception
+            lines = str(error).splitlines() or [""]
+            height, width = self._shape[:2]
+            raise SettingsError(
+                f"{self._path} cannot classify images of {width} x {height} pixels: {lines[0]}; --crop names "
+                "another size"
+            ) from error
+        found = candidates(graph, names, runs, size)
+        if found:
+            return found
+        if any(getattr(raw, "dtype", None) in (np.int64, np.int32) for raw in runs[0]):
+            raise SettingsError(
+                f"{self._path} gives the number of the best class and no confidences: export it with its "
+                "probabilities or its logits"
+            )
+        raise SettingsError(
+            f"{self._path} gives {described(runs[0])} for {size} images, and not [{size}, classes]: it is no "
+            "classifier"
+        )
+
+    def _same_together(self, images: _Pixels, alone: NDArray[np.float32]) -> bool:
+        """Whether a batch of two gives what each of them gives alone: some files are fixed to 1 inside."""
+        try:
+            raw = self._run(images, 2)[self._output]
+        except Exception:  # noqa: BLE001 - onnxruntime says no in many ways, and one at a time it has worked
+            return False
+        together = rows(raw, 2, self._keys)
+        if together is None or together.shape != alone.shape:
+            return False
+        spread = float(np.ptp(alone)) or 1.0
+        return np.allclose(self._dequantized(together), alone, rtol=0.02, atol=0.02 * spread, equal_nan=True)
 
 
-def _classes_output(path: Path, outputs: List[NDArray[Any]]) -> int:
-    for number, output in enumerate(outputs):
-        flat = output.ndim == 2 or (output.ndim == 4 and output.shape[2:] == (1, 1))
-        if flat and output.shape[0] == 2 and output.shape[1] > 1:
-            return number
-    shapes = ", ".join(str(list(output.shape)) for output in outputs)
-    raise SettingsError(f"{path} gives {shapes} for 2 images, and not [2, classes]: it is no classifier")
+def _test_pictures(shape: Tuple[int, int, int]) -> _Pixels:
+    """uint8 [2, H, W, C]: seeded, and unlike each other in colour and in brightness."""
+    noise = np.random.default_rng(0).random((2, *shape))
+    tint = np.array([[1.0, 0.5, 0.1], [0.2, 0.4, 0.9]])[:, None, None, : shape[2]]
+    pictures: _Pixels = (noise * tint * 255).astype(np.uint8)
+    return pictures

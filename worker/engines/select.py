@@ -15,7 +15,9 @@ from typing import List, Optional, Tuple
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.engines.base import Engine, EngineName, Pick
+from worker.engines.base import Engine, EngineName, Pick, TwoClasses
+from worker.engines.onnx_files import is_onnx
+from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
 
@@ -34,7 +36,7 @@ def best_batch(choice: ModelChoice, engine: EngineName, device: str) -> int:
     Raises:
         SettingsError: no such engine or device here.
     """
-    return 4 if _pick(engine, device, choice.model.endswith(".onnx")).device == "cpu" else 16
+    return 4 if _pick(engine, device, is_onnx(choice.model)).device == "cpu" else 16
 
 
 def open_model(
@@ -60,7 +62,10 @@ def open_model(
         SettingsError: no such engine or device here; see `load_model` and `open_onnx` for the model.
         NanofleetError: the weights are not to be had, or `stop` was set.
     """
-    own_onnx = choice.model.endswith(".onnx")
+    own_onnx = is_onnx(choice.model)
+    foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
+    if foreign:
+        raise SettingsError(foreign)
     pick = _pick(engine, device, own_onnx)
     # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
     opened: Tuple[Model, Engine]
@@ -82,8 +87,10 @@ def open_model(
             log.warning("%s: %s; running it with PyTorch", choice.model, error)
             slower = pick._replace(why=f"onnxruntime is faster, but {error}")
             opened = _open_torch(choice, slower, max_batch, weights_dir)
-    model, runner = opened
-    model = relabelled(model, choice.labels).model_copy(update={"threshold": choice.threshold})
+    found, runner = opened
+    model = relabelled(found, choice.labels).model_copy(update={"threshold": choice.threshold})
+    if len(model.classes) == 2 and len(found.classes) == 1:
+        runner = TwoClasses(runner)
     for sentence in model.assumed:
         log.warning("%s: %s", choice.model, sentence)
     return model, runner

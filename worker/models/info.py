@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Tuple
+from typing import Literal, Optional, Tuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from worker.decode.preprocessing import Preprocessing
@@ -38,3 +40,10 @@ class Model(BaseModel):
     threshold: float = 0.5
     #: What nothing in the file tells, and was assumed: a sentence each, with the setting that says otherwise.
     assumed: Tuple[str, ...] = ()
+
+    def seen(self, probabilities: NDArray[np.float32]) -> Optional[Tuple[str, ...]]:
+        """All labels that are seen, best first, by float32 [classes]; None if only one can be."""
+        if not self.multi_label:
+            return None
+        best = np.argsort(-probabilities, kind="stable")
+        return tuple(self.classes[index] for index in best if probabilities[index] >= self.threshold)

@@ -115,12 +115,18 @@ def relabelled(model: Model, labels: Optional[Path]) -> Model:
     if labels is None:
         if model.named:
             return model
+        if len(model.classes) == 1:
+            raise SettingsError(
+                f"{model.weights} has a single output: name its two classes in a file, one a line, first the "
+                "one that 0 means, and give it as --labels (or one name, of what 1 means)"
+            )
         raise SettingsError(
             f"{model.weights} has {len(model.classes)} classes: name them in a file, one a line, in the "
             "order of its outputs, and give it as --labels"
         )
     classes = read_labels(labels)
-    if len(classes) != len(model.classes):
+    single = len(model.classes) == 1 and len(classes) == 2  # the other class is the rest
+    if len(classes) != len(model.classes) and not single:
         raise SettingsError(
             f"label file {labels}: {len(classes)} classes, but the model has {len(model.classes)} outputs"
         )

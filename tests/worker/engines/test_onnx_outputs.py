@@ -1,0 +1,408 @@
+"""What an ONNX file gives: logits or probabilities, of one class or of several, in any of the usual forms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from PIL import Image
+
+from tests.worker.engines.graphs import FLOAT, SIDE, Net, opened, pictures, sigmoid, softmax
+from wire.errors import SettingsError
+from worker.classify import classify
+from worker.engines.base import top_k
+from worker.errors import NotANumber
+from worker.settings import ClassifySettings
+
+NAMES = ("a", "b", "c")
+#: Nothing is assumed of the pixels.
+PIXELS: Dict[str, Any] = {"scaling": "unit", "fit": "squeeze"}
+SHOWN = pictures(4)
+MEANS = (SHOWN / 255.0).mean((1, 2))
+LOGITS = 6 * MEANS - 3
+
+
+def logits(net: Net) -> str:
+    return str(net.add("Sub", net.add("Mul", net.means(), net.const(6.0)), net.const(3.0)))
+
+
+def written_out(net: Net, name: str) -> str:
+    powers = net.add("Exp", name)
+    return str(net.add("Div", powers, net.add("ReduceSum", powers, net.const([1], np.int64))))
+
+
+def quantised(kind: Any, scale: float, zero: int) -> Callable[[Net, str], str]:
+    def build(net: Net, name: str) -> str:
+        return str(net.add("QuantizeLinear", name, net.const(scale), net.const(zero, kind)))
+
+    return build
+
+
+def log(probabilities: NDArray[Any]) -> NDArray[Any]:
+    return np.log(probabilities)
+
+
+S, G = softmax(LOGITS), sigmoid(LOGITS)
+ENDS: Sequence[Any] = [
+    # what the graph ends with; how; its probabilities; whether several may be true; the output's type
+    ("nothing", lambda net, x: x, S, False, FLOAT),
+    ("Softmax", lambda net, x: net.add("Softmax", x, axis=1), S, False, FLOAT),
+    ("LogSoftmax", lambda net, x: net.add("LogSoftmax", x, axis=1), S, False, FLOAT),
+    ("Sigmoid", lambda net, x: net.add("Sigmoid", x), G, True, FLOAT),
+    ("a softmax written out", written_out, S, False, FLOAT),
+    ("Softmax, Log", lambda net, x: net.add("Log", net.add("Softmax", x, axis=1)), S, False, FLOAT),
+    ("Softmax, Identity", lambda net, x: net.add("Identity", net.add("Softmax", x, axis=1)), S, False, FLOAT),
+    (
+        "Softmax to uint8",
+        lambda net, x: quantised(np.uint8, 1 / 256, 0)(net, net.add("Softmax", x, axis=1)),
+        S,
+        False,
+        TensorProto.UINT8,
+    ),
+    (
+        "Softmax to int8",
+        lambda net, x: quantised(np.int8, 1 / 256, -128)(net, net.add("Softmax", x, axis=1)),
+        S,
+        False,
+        TensorProto.INT8,
+    ),
+    ("logits to int8", quantised(np.int8, 3 / 127, 0), S, False, TensorProto.INT8),
+    (
+        "Sigmoid to uint8",
+        lambda net, x: quantised(np.uint8, 1 / 255, 0)(net, net.add("Sigmoid", x)),
+        G,
+        True,
+        TensorProto.UINT8,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "right", "several", "dtype"), [row[1:] for row in ENDS], ids=[r[0] for r in ENDS]
+)
+def test_last_operators_tell(
+    end: Callable[[Net, str], str], right: NDArray[Any], several: bool, dtype: int, tmp_path: Path
+) -> None:
+    net = Net()
+    net.give(end(net, logits(net)), dtype=dtype)
+    model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), right, atol=1e-4 if dtype == FLOAT else 1.5e-2)
+    assert (model.multi_label, model.assumed) == (several, ())
+
+
+def test_probabilities_are_left_as_they_are(tmp_path: Path) -> None:
+    net = Net()
+    # Of int8 with so coarse a scale the parts do not sum to 1, and each is what it is.
+    coarse = quantised(np.uint8, 0.1, 0)(net, net.add("Softmax", logits(net), axis=1))
+    net.give(coarse, dtype=TensorProto.UINT8)
+    _, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), np.rint(softmax(LOGITS) * 10) / 10, atol=1e-3)
+
+
+def test_activation_overrides_what_is_left_to_do(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(logits(net)).save(tmp_path / "net.onnx")
+    model, engine = opened(path, NAMES, activation="sigmoid", **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), sigmoid(LOGITS), atol=1e-4)
+    assert model.multi_label
+    with pytest.raises(SettingsError, match=r"--activation none: .*no probabilities"):
+        opened(path, NAMES, activation="none", **PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("done", "asked"), [("Softmax", "sigmoid"), ("Sigmoid", "softmax"), ("LogSoftmax", "sigmoid")]
+)
+def test_what_is_done_is_not_done_again(done: str, asked: str, tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.add(done, logits(net))).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=f"--activation {asked}: .* ends with {done} already"):
+        opened(path, NAMES, activation=asked, **PIXELS)
+    same: Any = {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "softmax"}[done]
+    expected = sigmoid(LOGITS) if done == "Sigmoid" else softmax(LOGITS)
+    np.testing.assert_allclose(
+        opened(path, NAMES, activation=same, **PIXELS)[1].infer(SHOWN), expected, atol=1e-4
+    )
+
+
+def test_what_the_graph_does_not_tell_is_seen_in_the_values_and_said(tmp_path: Path) -> None:
+    for end, right in (
+        (lambda net, x: net.add("Tanh", x), softmax(np.tanh(LOGITS))),
+        (lambda net, x: average(net, x), (softmax(LOGITS) + softmax(2 * LOGITS)) / 2),
+    ):
+        net = Net()
+        path = net.give(end(net, logits(net))).save(tmp_path / "net.onnx")
+        model, engine = opened(path, NAMES, **PIXELS)
+        np.testing.assert_allclose(engine.infer(SHOWN), right, atol=1e-4)
+        assert any("does not tell what its outputs are" in each for each in model.assumed)
+
+
+def average(net: Net, name: str) -> str:
+    twice = net.add("Softmax", net.add("Mul", name, net.const(2.0)), axis=1)
+    return str(net.add("Mul", net.add("Add", net.add("Softmax", name, axis=1), twice), net.const(0.5)))
+
+
+# --- one output -------------------------------------------------------------------------------------------
+
+
+def single(net: Net) -> str:
+    """[N, 1]: a logit."""
+    return str(net.add("MatMul", logits(net), net.const([[1.0], [0.0], [-1.0]])))
+
+
+ONE = LOGITS[:, :1] - LOGITS[:, 2:]
+
+
+@pytest.mark.parametrize("end", ["nothing", "Sigmoid", "squeezed", "Cast"])
+def test_one_output_is_two_classes(end: str, tmp_path: Path) -> None:
+    net = Net()
+    name = single(net)
+    if end in ("Sigmoid", "squeezed"):
+        name = net.add("Sigmoid", name)
+    if end == "squeezed":
+        name = net.add("Squeeze", name)
+    if end == "Cast":
+        name = net.add("Cast", net.add("Cast", name, to=TensorProto.DOUBLE), to=FLOAT)
+    path = net.give(name, None).save(tmp_path / "net.onnx")
+    second = sigmoid(ONE)
+    model, engine = opened(path, ("no", "yes"), **PIXELS)
+    engine.warm_up()
+    for number in (4, 1):
+        found = engine.infer(SHOWN[:number])
+        np.testing.assert_allclose(found, np.hstack([1 - second, second])[:number], atol=1e-4)
+    assert (model.classes, model.multi_label) == (("no", "yes"), False)
+    model, engine = opened(path, ("yes",), **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), second, atol=1e-4)
+    with pytest.raises(SettingsError, match="single output: name its two classes"):
+        opened(path, **PIXELS)
+    with pytest.raises(SettingsError, match="3 classes, but the model has 1 output"):
+        opened(path, NAMES, **PIXELS)
+
+
+def test_one_output_through_a_softmax_is_1_whatever_is_seen(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.add("Softmax", single(net), axis=1)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match="the Softmax at its end makes 1 whatever is seen"):
+        opened(path, ("no", "yes"), **PIXELS)
+    net = Net()
+    path = net.give(single(net)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match="--activation softmax makes 1 whatever is seen"):
+        opened(path, ("no", "yes"), activation="softmax", **PIXELS)
+
+
+def test_p_and_1_minus_p_are_two_classes_of_which_one_is_true(tmp_path: Path) -> None:
+    net = Net()
+    second = net.add("Sigmoid", single(net))
+    path = net.give(net.add("Concat", net.add("Sub", net.const(1.0), second), second, axis=1)).save(
+        tmp_path / "n.onnx"
+    )
+    model, engine = opened(path, ("no", "yes"), **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN)[:, 1:], sigmoid(ONE), atol=1e-4)
+    assert (model.multi_label, model.assumed) == (False, ())
+
+
+def test_names_in_the_file_make_two_classes_of_one_output(tmp_path: Path) -> None:
+    net = Net()
+    net.metadata = {"names": "['no', 'yes']"}
+    model, engine = opened(net.give(single(net)).save(tmp_path / "net.onnx"), **PIXELS)
+    assert model.classes == ("no", "yes")
+    assert engine.infer(SHOWN).shape == (4, 2)
+
+
+# --- several labels ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("threshold", "seen"), [(0.5, ["c", "a"]), (0.75, ["c"]), (0.05, ["c", "a", "b"]), (0.99, [])]
+)
+def test_several_labels_may_be_true(
+    threshold: float, seen: Sequence[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    net = Net()
+    path = net.give(net.add("Sigmoid", logits(net))).save(tmp_path / "net.onnx")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    # Logits 0.6, -2.4, 2.4: 0.65, 0.08, 0.92.
+    Image.new("RGB", (SIDE, SIDE), (153, 26, 230)).save(tmp_path / "picture.png")
+    common: Dict[str, Any] = {"model": str(path), "labels": tmp_path / "labels.txt", "weights_dir": tmp_path}
+    common.update(images=[tmp_path / "picture.png"], threshold=threshold, scaling="unit", resize=SIDE)
+    assert classify(ClassifySettings(json_=True, **common)) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["labels"] == list(seen)
+    assert answer["label"] == "c"
+    assert classify(ClassifySettings(**common)) == 0
+    assert f"seen: {', '.join(seen) or 'nothing'}" in capfd.readouterr().out
+
+
+# --- forms ------------------------------------------------------------------------------------------------
+
+
+FORMS: Dict[str, Callable[[Net, str], str]] = {
+    "[N, C, 1, 1]": lambda net, x: net.add("Unsqueeze", x, net.const([2, 3], np.int64)),
+    "[N, 1, 1, C]": lambda net, x: net.add("Unsqueeze", x, net.const([1, 2], np.int64)),
+    "squeezed": lambda net, x: net.add("Squeeze", net.add("Unsqueeze", x, net.const([2], np.int64))),
+    "fixed to one inside": lambda net, x: net.add("Reshape", x, net.const([1, 3], np.int64)),
+    "the first of the batch": lambda net, x: net.add("Gather", x, net.const(0, np.int64), axis=0),
+    "the batch's mean": lambda net, x: net.add("ReduceMean", x, axes=[0], keepdims=1),
+    "doubled": lambda net, x: net.add("Cast", x, to=TensorProto.DOUBLE),
+    "halved": lambda net, x: net.add("Cast", x, to=TensorProto.FLOAT16),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("softmaxed", [False, True])
+def test_every_form_gives_each_picture_its_own_answer(form: str, softmaxed: bool, tmp_path: Path) -> None:
+    net = Net()
+    name = FORMS[form](net, logits(net))
+    if softmaxed:
+        axis = {"[N, C, 1, 1]": 1, "the first of the batch": 0}.get(form, -1)
+        name = net.add("Softmax", name, axis=axis)
+    dtype = {"doubled": TensorProto.DOUBLE, "halved": TensorProto.FLOAT16}.get(form, FLOAT)
+    _, engine = opened(net.give(name, None, dtype).save(tmp_path / "net.onnx"), NAMES, **PIXELS)
+    engine.warm_up()
+    for number in (4, 3, 1):
+        np.testing.assert_allclose(engine.infer(SHOWN[:number]), softmax(LOGITS)[:number], atol=2e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_fixed_batch_is_filled(batch: int, tmp_path: Path) -> None:
+    net = Net((batch, 3, SIDE, SIDE))
+    path = net.give(logits(net), (batch, 3)).save(tmp_path / "net.onnx")
+    _, engine = opened(path, NAMES, **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_a_file_without_a_batch(channels_first: bool, tmp_path: Path) -> None:
+    net = Net((3, SIDE, SIDE) if channels_first else (SIDE, SIDE, 3))
+    mean = net.add("ReduceMean", "x", axes=[1, 2] if channels_first else [0, 1], keepdims=0)
+    path = net.give(net.add("Mul", mean, net.const(6.0)), (3,)).save(tmp_path / "net.onnx")
+    _, engine = opened(path, NAMES, **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), softmax(6 * MEANS), atol=1e-4)
+
+
+def embedding(net: Net) -> str:
+    return str(net.add("MatMul", net.means(), net.const(np.ones((3, 7)))))
+
+
+def test_the_classes_are_found_among_several_outputs(tmp_path: Path) -> None:
+    orders: Sequence[Callable[[Net, str], Sequence[str]]] = [
+        lambda net, x: [embedding(net), x],
+        lambda net, x: [x, embedding(net)],
+        lambda net, x: [x, net.add("Softmax", x, axis=1)],
+        lambda net, x: [net.add("ArgMax", x, axis=1, keepdims=0), x],
+    ]
+    for order in orders:
+        net = Net()
+        for name in order(net, logits(net)):
+            argmax = any(node.op_type == "ArgMax" and name in node.output for node in net.nodes)
+            net.give(name, None, TensorProto.INT64 if argmax else FLOAT)
+        model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
+        np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
+        assert model.assumed == ()
+
+
+def test_an_embedding_that_the_classes_are_made_of_is_not_taken_for_them(tmp_path: Path) -> None:
+    net = Net()
+    inner = embedding(net)
+    outer = net.add("MatMul", inner, net.const(np.eye(7, 1000)))
+    path = net.give(inner).give(outer).save(tmp_path / "net.onnx")
+    model, engine = opened(path, **PIXELS)
+    assert len(model.classes) == engine.infer(SHOWN).shape[1] == 1000
+
+
+def test_of_outputs_that_are_alike_it_is_said_which_was_taken(tmp_path: Path) -> None:
+    net = Net()
+    first = logits(net)
+    net.give(first).give(net.add("Mul", net.means(), net.const(-6.0)))
+    model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
+    np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
+    assert any(f"{first} was taken" in sentence for sentence in model.assumed)
+
+
+@pytest.mark.parametrize("labels", [("x", "y", "z"), (0, 1, 2), (3, 5, 9)])
+def test_maps_as_scikit_learns_classifiers_give_them(labels: Sequence[Any], tmp_path: Path) -> None:
+    net = Net()
+    scores = net.add("Softmax", logits(net), axis=1)
+    named = isinstance(labels[0], str)
+    keys = {"classlabels_strings" if named else "classlabels_int64s": labels}
+    best = net.add("ArgMax", scores, axis=1, keepdims=0)
+    maps = net.add("ZipMap", scores, **keys)
+    net.nodes[-1].domain = "ai.onnx.ml"
+    net.give(best, ("N",), TensorProto.INT64)
+    value = helper.make_tensor_type_proto(FLOAT, [])
+    kind = helper.make_map_type_proto(TensorProto.STRING if named else TensorProto.INT64, value)
+    net.outputs.append(helper.make_value_info(maps, helper.make_sequence_type_proto(kind)))
+    path = net.save(tmp_path / "net.onnx")
+    model, engine = opened(path, () if labels != (0, 1, 2) else NAMES, **PIXELS)
+    assert model.classes == (NAMES if labels == (0, 1, 2) else tuple(map(str, labels)))
+    for number in (4, 1):
+        np.testing.assert_allclose(engine.infer(SHOWN[:number]), softmax(LOGITS)[:number], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        (("N", 4, SIDE, SIDE), "transparency, or of four channels"),
+        (("N", SIDE, SIDE, 4), "transparency, or of four channels"),
+        (("N", 9, SIDE, SIDE), "9 channels"),
+        (("N", 768), "one row of numbers there: put a Reshape before it"),
+        (("N", 8, 3, SIDE, SIDE), "not one batch of images"),
+        (("N", None, None, None), "does not tell where the channels are"),
+    ],
+)
+def test_other_inputs_are_refused_in_a_sentence(shape: Sequence[Any], says: str, tmp_path: Path) -> None:
+    net = Net(shape)
+    axes = list(range(2, len(shape)))
+    name = net.add("ReduceMean", "x", axes=axes, keepdims=0) if axes else net.add("Identity", "x")
+    with pytest.raises(SettingsError, match=says):
+        opened(net.give(name).save(tmp_path / "net.onnx"), NAMES)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_convolution_tells_where_the_channels_are(
+    channels: int, channels_last: bool, tmp_path: Path
+) -> None:
+    net = Net(("N", None, None, None))
+    name = net.add("Transpose", "x", perm=[0, 3, 1, 2]) if channels_last else "x"
+    weights = np.ones((3, channels, 1, 1), np.float32) * np.array([1, 2, 3], np.float32).reshape(3, 1, 1, 1)
+    net.give(net.means(net.add("Conv", name, net.const(weights))))
+    model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, crop=SIDE, **PIXELS)
+    assert model.preprocessing.shape == (SIDE, SIDE, channels)
+    shown = pictures(2, channels)
+    sums = (shown / 255.0).mean((1, 2)).sum(1, keepdims=True)
+    np.testing.assert_allclose(engine.infer(shown), softmax(sums * [1, 2, 3]), atol=1e-4)
+
+
+def test_a_shape_that_is_not_square_is_squeezed_into_unless_told_otherwise(tmp_path: Path) -> None:
+    net = Net(("N", 3, SIDE, 2 * SIDE))
+    path = net.give(net.means()).save(tmp_path / "net.onnx")
+    model, engine = opened(path, NAMES, scaling="unit")
+    assert (model.preprocessing.shape, model.preprocessing.fit) == ((SIDE, 2 * SIDE, 3), "squeeze")
+    assert any("squeezed into its 32 x 16 pixels; --fit" in each for each in model.assumed)
+    shown = pictures(2, width=2 * SIDE)
+    np.testing.assert_allclose(engine.infer(shown), softmax((shown / 255.0).mean((1, 2))), atol=1e-4)
+    model, _ = opened(path, NAMES, scaling="unit", fit="pad")
+    assert (model.preprocessing.fit, model.assumed) == ("pad", ())
+
+
+@pytest.mark.parametrize("values", [[0.2, -0.5], [0.2, 1.5], [np.nan, 0.1], [np.inf, 0.1]])
+def test_what_is_no_probability_is_no_answer(values: Sequence[float]) -> None:
+    with pytest.raises(NotANumber):
+        top_k(np.array(values, np.float32), 2)
+
+
+def test_what_is_rounded_beyond_1_is_1() -> None:
+    assert top_k(np.array([1.004, -0.002], np.float32), 2) == [(0, 1.0), (1, 0.0)]
+
+
+def test_a_class_alone_is_no_classifier(tmp_path: Path) -> None:
+    net = Net()
+    best: Optional[str] = net.add("ArgMax", logits(net), axis=1, keepdims=0)
+    path = net.give(str(best), None, TensorProto.INT64).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match="number of the best class and no confidences"):
+        opened(path, NAMES)
