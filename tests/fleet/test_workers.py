@@ -52,7 +52,7 @@ def workers(mosquitto_url: str, root: str) -> Callable[..., subprocess.Completed
     return run
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Tell = Callable[..., None]
 
 
