@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet.console import has_reader, leave_reader, open_console
-from fleet.roster import Entry, listen_for_silent, roster, shown_age
+from fleet.roster import SPEAKING, Entry, listen_for_silent, roster, shown_age
 from fleet.watch import Fleet
 from fleet.workers_settings import WorkersSettings
 from wire.messages import WorkerStatus, utc_now
@@ -35,6 +35,8 @@ _COLUMNS: Dict[str, Callable[[Entry, WorkerStatus], str]] = {
     "version": lambda entry, status: status.version,
     "metrics": lambda entry, status: status.metrics,
 }
+#: What means nothing of one that is gone.
+_OF_NOW = ("frames/s", "in hand")
 #: What a narrow terminal does without, first to last.
 _SPARED = ("metrics", "version", "group", "in hand", "engine", "frames/s")
 
@@ -154,7 +156,9 @@ def _table_of(entries: Sequence[Entry], columns: Sequence[str], notes: Optional[
     table.add_column("", overflow="fold", max_width=notes)
     for entry in entries:
         status = entry.status
-        cells = [_COLUMNS[column](entry, status) if status else "" for column in columns]
+        there = entry.state in SPEAKING
+        shown = [column if there or column not in _OF_NOW else "" for column in columns]
+        cells = [_COLUMNS[column](entry, status) if status and column else "" for column in shown]
         table.add_row(
             Text(printable(entry.name)),
             Text(entry.state, _STYLES.get(entry.state, "")),

@@ -19,7 +19,7 @@ from fleet.roster import Entry, shown_age
 from fleet.workers import _table
 from fleet.workers_settings import ForgetSettings
 from tests.fleet.members import change, publish_status, status
-from tests.harness import Listener, nanofleet, wait_for
+from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from wire.messages import ModelCommand
@@ -65,7 +65,7 @@ def lines(run: subprocess.CompletedProcess[str]) -> Dict[str, str]:
 def test_a_line_for_each(tell: Tell, workers: Run) -> None:
     tell("nano-10", frames_per_second=12.34, in_hand=3)
     tell("nano-2", device="cuda", engine="torch", model="resnet18", weights="birds.pth", group="other")
-    tell("nano-3", state="offline", age=3 * DAY)
+    tell("nano-3", state="offline", age=3 * DAY, frames_per_second=7.77)
     tell("nano-4", state="adopted", adopter="nano-2", age=600)
     shown = workers()
     assert shown.returncode == 0
@@ -77,7 +77,25 @@ def test_a_line_for_each(tell: Tell, workers: Run) -> None:
     assert "resnet18@birds.pth          torch on cuda " in found["nano-2"]
     assert "most of its group" not in shown.stdout  # groups may serve what they like
     assert "3 d" in found["nano-3"]
+    assert "7.8" not in found["nano-3"]
     assert found["nano-4"].endswith("adopted by nano-2")
+
+
+def test_a_real_worker_and_its_log(
+    start_worker: Callable[..., WorkerProcess], mosquitto_url: str, workers: Run
+) -> None:
+    worker = start_worker(mosquitto_url, "--log-format", "json", "--status-interval", "0.5")
+    shown = workers()
+    assert shown.returncode == 0
+    assert f"{MODEL}@IMAGENET1K_V1" in lines(shown)[worker.id]
+    assert f":{worker.metrics_port}/metrics" in lines(shown)[worker.id]
+    assert workers("forget", worker.id).returncode == 1
+    assert worker.stop() == 0
+    assert "offline" in lines(workers())[worker.id]
+    assert workers("forget", worker.id).stdout.startswith(f"{worker.id}: forgotten; it was offline")
+    log = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    assert {line["level"] for line in log} == {"info"}
+    assert any(line["message"].startswith("connected to") for line in log)
 
 
 def test_nobody_is_there(tell: Tell, workers: Run, root: str) -> None:
