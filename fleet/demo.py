@@ -71,7 +71,7 @@ def demo(settings: DemoSettings) -> int:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, frame: sys.exit(128 + number))
     console = Console(highlight=False)
-    images = find_images([str(settings.images)]) if settings.images else _photos()
+    images = find_images([str(settings.images)]).images if settings.images else _photos()
     with contextlib.ExitStack() as stack:
         ready = stack.enter_context(with_broker(settings, default_port=0))
         workers = stack.enter_context(Workers(ready))

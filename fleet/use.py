@@ -22,7 +22,7 @@ from rich.table import Table
 from fleet.console import open_console
 from fleet.use_settings import ResetSettings, UseSettings
 from fleet.watch import Fleet
-from wire.errors import NanofleetError
+from wire.errors import DecodeError, NanofleetError
 from wire.messages import Change, ModelCommand, Rejection
 
 
@@ -43,6 +43,8 @@ def use(settings: UseSettings) -> int:
         if settings.worker and settings.worker not in fleet.online():
             known = ", ".join(fleet.online()) or "no worker at all"
             raise NanofleetError(f"worker {settings.worker!r} is not online; online is {known}")
+        topic = settings.topics.model_command(settings.worker)
+        former = fleet.commands.get(topic, b"")
         command = _retain(fleet, settings)
         workers = [settings.worker] if settings.worker else fleet.online()
         if not workers:
@@ -50,6 +52,10 @@ def use(settings: UseSettings) -> int:
         alone = settings.worker is not None
         if _await(fleet, workers, command, settings.timeout, console, alone=alone):
             return 0
+        if _nobody_can(fleet, workers, command):
+            fleet.retain(topic, former)
+            console.print(f"No worker can run it: {_named(former)}")
+            return 1
         which = f" --worker {settings.worker}" if alone else ""
         console.print(f"The command stays with the broker; nanofleet models reset{which} takes it back.")
         return 1
@@ -119,6 +125,22 @@ def _await(
     for sentence in sorted({sentence for name in followers for sentence in fleet.statuses[name].assumed}):
         console.print(f"assumed: {sentence}")
     return served == len(workers)
+
+
+def _nobody_can(fleet: Fleet, workers: Sequence[str], command: ModelCommand) -> bool:
+    """Whether every worker has tried the command, and failed."""
+    changes = [_change(fleet, name, command) for name in workers]
+    return all(change is not None and change.state == "failed" for change in changes)
+
+
+def _named(command: bytes) -> str:
+    """What stands on a control topic again."""
+    if not command:
+        return "the command is taken back, and there was none before."
+    try:
+        return f"the command before stands again, {ModelCommand.decode(command).choice.model}."
+    except DecodeError:
+        return "the command before stands again."
 
 
 def _settled(fleet: Fleet, name: str, command: ModelCommand) -> bool:

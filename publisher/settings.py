@@ -26,11 +26,12 @@ class PublishSettings(BrokerSettings):
     A frame stays in the spool until its answer has come. What an earlier run left there is sent again, after
     --resend-after (half of --timeout, at most) where its answer may be waiting with the broker. The
     exit code is 0 only if every frame was answered (with --no-spool --no-wait: if the broker had somebody to
-    give each to).
+    give each to). A file that cannot be sent is named, and the others go on.
     """
 
     sources: List[str] = Field(
-        description="Files, folders (with all below them), globs in quotes; - reads one image from stdin",
+        description="Files, folders (with all images below them, whatever their names), globs in quotes; "
+        "- reads one image from stdin",
         json_schema_extra=POSITIONAL,
     )
     camera: Names = Field(["camera"], description="Cameras to send as, in turn: --camera door,garden")
@@ -66,7 +67,10 @@ class PublishSettings(BrokerSettings):
         description="Frames sent ahead of their answers, at most; a broker's queue is finite",
     )
     max_side: Optional[int] = Field(
-        None, ge=16, description="Shrink images to this many pixels a side, as JPEG (needs nanofleet[camera])"
+        None,
+        ge=16,
+        description="Shrink images to this many pixels a side, as JPEG (needs nanofleet[camera]); one that "
+        "cannot be decoded, or of which a part is missing, is sent as it is",
     )
 
     @field_validator("camera")

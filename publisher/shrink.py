@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 from wire.errors import SettingsError
+from wire.picture.errors import Undecodable
+
+#: libjpeg scales with another filter than Pillow; times the pixels wanted that are left for Pillow's.
+_GAP = 2.0
 
 
-def shrink(content: bytes, max_side: int) -> bytes:
-    """A JPEG of at most `max_side` pixels a side, upright; the same bytes if it already is that small.
+class Shrunk(NamedTuple):
+    """An image to send."""
 
-    The same bytes, too, if they are no image: the worker's rejection says what is wrong with them.
+    content: bytes
+    #: Why it is the same bytes although it is too large, if so.
+    kept: str = ""
+
+
+def shrink(content: bytes, max_side: int) -> Shrunk:
+    """A JPEG of at most `max_side` pixels a side, as the worker sees it: upright, in 8 bits, without EXIF.
+
+    The same bytes stay if the image already is that small; if it cannot be decoded, because the worker's
+    rejection says what is wrong with it; and if a part of it is missing, because the worker's answer says so.
 
     Raises:
         SettingsError: Pillow is missing.
     """
     try:
-        from PIL import Image, ImageOps
+        from wire.picture.decoding import decode_picture, size_of
     except ModuleNotFoundError:
         raise SettingsError("--max-side needs Pillow: pip install 'nanofleet[camera]'") from None
+    size = size_of(content)
+    if size and max(size) <= max_side:
+        return Shrunk(content)
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
-            if max(image.size) <= max_side:
-                return content
-            image.draft("RGB", (max_side, max_side))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return content
-    upright.thumbnail((max_side, max_side))
+        picture = decode_picture(content, reduce=lambda width, height: max(width, height) / (max_side * _GAP))
+    except Undecodable as error:
+        return Shrunk(content, error.detail)
+    if max(picture.width, picture.height) <= max_side:
+        return Shrunk(content)
+    if not picture.complete:
+        return Shrunk(content, "a part of it is missing")
+    ratio = max_side / max(picture.width, picture.height)
+    sides = (max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio)))
     small = io.BytesIO()
-    upright.save(small, "JPEG", quality=90)
-    return small.getvalue()
+    picture.image.resize(sides, 3, box=picture.box).save(small, "JPEG", quality=90)  # bicubic
+    return Shrunk(small.getvalue())

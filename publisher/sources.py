@@ -1,16 +1,60 @@
-"""The images to send: files, folders, globs and stdin."""
+"""The images to send: files, folders, globs and stdin.
+
+In a folder, files are judged by their first bytes, whatever their names are. A file that was named, or that a
+glob matches, is sent whatever it is: the worker's rejection says what is wrong with it.
+"""
 
 from __future__ import annotations
 
+import collections
 import glob
+import logging
+import os
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Counter, Iterator, List, NamedTuple, Optional, Sequence
 
 from wire.errors import SettingsError
+from wire.picture import kinds
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+log = logging.getLogger(__name__)
+
+#: Names that promise what can be sent. A file that breaks the promise is named.
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".png", ".apng", ".webp"}
+#: Pictures that cannot be sent, by what their begin, or else their name, says.
+_OTHER_PICTURES = {
+    "an HEIC": "HEIC",
+    "an AVIF": "AVIF",
+    "a GIF": "GIF",
+    "a TIFF": "TIFF",
+    "a BMP": "BMP",
+    "a Photoshop file": "Photoshop",
+    ".heic": "HEIC",
+    ".heif": "HEIC",
+    ".avif": "AVIF",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".jxl": "JPEG XL",
+    ".jp2": "JPEG 2000",
+}
+#: How macOS names the files in which it keeps what another file system has no room for.
+_METADATA = "._"
+
+
+class Unreadable(SettingsError):
+    """A file is gone, or may not be read."""
+
+
+class Found(NamedTuple):
+    """What sources hold."""
+
+    images: List[Image]
+    #: Files in folders that should be images by their names, and are none or cannot be read; each was named.
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -27,54 +71,108 @@ class Image:
         """Bytes, without reading them.
 
         Raises:
-            SettingsError: the file is gone.
+            Unreadable: the file is gone.
         """
         if self.path is None:
             return len(self.content)
         try:
             return self.path.stat().st_size
         except OSError as error:
-            raise SettingsError(f"{self.path}: {error.strerror}") from None
+            raise Unreadable(f"{self.path}: {error.strerror}") from None
 
     def read(self) -> bytes:
         """The image's bytes.
 
         Raises:
-            SettingsError: the file is gone, or may not be read.
+            Unreadable: the file is gone, or may not be read.
         """
         if self.path is None:
             return self.content
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise SettingsError(f"{self.path}: {error.strerror}") from None
+            raise Unreadable(f"{self.path}: {error.strerror}") from None
 
 
-def find_images(sources: Sequence[str]) -> List[Image]:
+def find_images(sources: Sequence[str]) -> Found:
     """Resolve what the command line names, in its order; folders and globs sorted.
 
     Raises:
         SettingsError: a source does not exist, or holds no image.
     """
-    return [image for source in sources for image in _resolve(source)]
+    found = [_resolve(source) for source in sources]
+    return Found([image for each in found for image in each.images], sum(each.failed for each in found))
 
 
-def _resolve(source: str) -> List[Image]:
+def _resolve(source: str) -> Found:
     if source == "-":
-        return [_read_stdin()]
+        return Found([_read_stdin()])
     path = Path(source)
     if path.is_file():
-        return [Image(source, path)]
+        return Found([Image(source, path)])
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-        if not found:
-            raise SettingsError(f"{source}: no JPEG, PNG or WebP file in this folder or below it")
-        return [Image(str(p), p) for p in found]
+        return _search(path)
     matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
     files = [match for match in matches if match.is_file()]
     if not files:
         raise SettingsError(f"{source}: there is no such file, folder or match")
-    return [Image(str(match), match) for match in files]
+    return Found([Image(str(match), match) for match in files])
+
+
+def _search(folder: Path) -> Found:
+    """The images in a folder and below it; links to folders are not followed."""
+    images, failed = [], 0
+    others: Counter[str] = collections.Counter()
+    unreadable: List[OSError] = []
+    for path in sorted(_files(folder, unreadable)):
+        suffix = path.suffix.lower()
+        try:
+            head = _head(path)
+        except OSError as error:
+            failed += suffix in _SUFFIXES
+            if suffix in _SUFFIXES:
+                log.warning("%s: not sent: %s", path, error.strerror or error)
+            continue
+        if head is None:
+            continue
+        image = kinds.find(head)
+        if path.name.startswith(_METADATA) and not image:
+            continue
+        if image and (image.at == 0 or suffix in _SUFFIXES):
+            images.append(Image(str(path), path))
+        elif suffix in _SUFFIXES:
+            failed += 1
+            what = kinds.look(head) if head else "it is empty"
+            log.warning("%s: not sent: %s, which is none of JPEG, PNG and WebP", path, what)
+        else:
+            kind = _OTHER_PICTURES.get(kinds.other(head)) or _OTHER_PICTURES.get(suffix)
+            others.update([kind] if kind else [])
+    for closed in unreadable:
+        log.warning("%s: not looked through: %s", closed.filename, closed.strerror)
+    for kind, count in others.items():
+        log.warning(
+            "%s: %d %s %s not sent: JPEG, PNG and WebP are",
+            folder,
+            count,
+            kind,
+            "file is" if count == 1 else "files are",
+        )
+    if not images:
+        raise SettingsError(f"{folder}: no JPEG, PNG or WebP file in this folder or below it")
+    return Found(images, failed + len(unreadable))
+
+
+def _files(folder: Path, unreadable: List[OSError]) -> Iterator[Path]:
+    for where, _, names in os.walk(folder, onerror=unreadable.append):
+        yield from (Path(where, name) for name in names)
+
+
+def _head(path: Path) -> Optional[bytes]:
+    """A file's first bytes; None for what is no file, such as a pipe, which would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None
+    with path.open("rb") as file:
+        return file.read(kinds.HEAD)
 
 
 def _read_stdin() -> Image:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -11,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator
 
+from wire.credentials import Credentials
 from wire.errors import SettingsError
 from wire.settings import PASSWORD_VARIABLE, Settings
 from wire.topics import Topics
@@ -26,9 +25,7 @@ class Broker:
     host: str
     port: int
     path: str = "/mqtt"
-    user: Optional[str] = None
-    password: Optional[str] = field(default=None, repr=False)
-    tls: Optional[ssl.SSLContext] = field(default=None, repr=False)
+    credentials: Credentials = field(default_factory=Credentials)
     #: Seconds between two signs of life; either side gives the other up after one and a half of it.
     keepalive: int = 30
 
@@ -37,8 +34,13 @@ class Broker:
         """Whether MQTT travels inside a WebSocket."""
         return self.scheme in ("ws", "wss")
 
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.scheme in ("mqtts", "wss")
+
     def __str__(self) -> str:
-        user = f"{self.user}@" if self.user else ""
+        user = f"{self.credentials.user}@" if self.credentials.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{user}{host}:{self.port}{self.path if self.websocket else ''}"
 
@@ -102,34 +104,26 @@ class BrokerSettings(Settings):
             )
         if self.password_file and not url.username:
             raise SettingsError(f"--password-file: name the user as well: {url.scheme}://USER@{url.hostname}")
-        if (self.ca_file or self.cert_file) and url.scheme not in ("mqtts", "wss"):
+        if (self.ca_file or self.cert_file or self.key_file) and url.scheme not in ("mqtts", "wss"):
             raise SettingsError(f"--broker {self.broker}: certificates need mqtts:// or wss://")
-        return Broker(
+        if self.key_file and not self.cert_file:
+            raise SettingsError(f"--key-file {self.key_file}: name the certificate as well, with --cert-file")
+        broker = Broker(
             scheme=url.scheme,
             host=url.hostname,
             port=port or _DEFAULT_PORTS[url.scheme],
             path=url.path or "/mqtt",
-            user=unquote(url.username) if url.username else None,
-            password=self._password(),
-            tls=self._tls() if url.scheme in ("mqtts", "wss") else None,
+            credentials=Credentials(
+                unquote(url.username) if url.username else None,
+                self.password_file,
+                self.ca_file,
+                self.cert_file,
+                self.key_file,
+            ),
             keepalive=self.keepalive,
         )
-
-    def _password(self) -> Optional[str]:
-        if self.password_file is None:
-            return os.environ.get(PASSWORD_VARIABLE)
-        try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise SettingsError(f"--password-file {self.password_file}: {error}") from None
-        except UnicodeDecodeError:  # its text would tell a byte of the password
-            raise SettingsError(f"--password-file {self.password_file}: expected text in UTF-8") from None
-
-    def _tls(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
-            if self.cert_file:
-                context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"--ca-file, --cert-file or --key-file: {error}") from None
-        return context
+        # At the start a file that cannot be used is a wrong setting; later it may just be being replaced.
+        broker.credentials.password()
+        if broker.secure:
+            broker.credentials.tls()
+        return broker

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 from typing_extensions import Annotated, Literal
 
-#: What follows the @ of NAME@FILE ends with one of these; anything else is the name of some weights.
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
-
+#: What torchvision calls its weights, in either case: never a file, whatever lies around.
+_WEIGHTS = re.compile(r"(default|imagenet\w*)?", re.IGNORECASE)
+#: What might be their name, where there is no such file.
+_WORD = re.compile(r"\w+", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -21,6 +22,17 @@ def _split(value: object) -> object:
     if isinstance(values, (list, tuple)) and len(values) != 3:
         raise ValueError(f"three numbers, for red, green and blue, not {len(values)}")
     return values
+
+
+def is_checkpoint(weights: str) -> bool:
+    """Whether what follows the @ of NAME@… is a file; else it is the name of some weights.
+
+    A file may have any name; a single word only if it exists.
+    """
+    if _WEIGHTS.fullmatch(weights):
+        return False
+    # A longer name no file system has; asking for it would be an error.
+    return not _WORD.fullmatch(weights) or (len(weights) < 256 and Path(weights).exists())
 
 
 #: Of red, green and blue: `--mean 0.5,0.5,0.5`, or a list of three in a file.
@@ -40,9 +52,12 @@ class ModelChoice(BaseModel):
         "mobilenet_v2",
         min_length=1,
         description="Model to run: NAME (see `nanofleet models list`), NAME@WEIGHTS as "
-        "resnet50@IMAGENET1K_V2, NAME@FILE with your own checkpoint (.pth, .safetensors), or FILE.onnx",
+        "resnet50@IMAGENET1K_V2, NAME@FILE with your own checkpoint, or FILE.onnx",
     )
-    labels: Optional[Path] = Field(None, description="File with the class names, one a line")
+    labels: Optional[Path] = Field(
+        None,
+        description="File with the class names: one a line, or as the training wrote them (JSON, CSV, YAML)",
+    )
     sha256: Optional[str] = Field(None, description="SHA-256 that the weights' file must have")
     resize: Optional[int] = Field(
         None,
@@ -113,7 +128,7 @@ class ModelChoice(BaseModel):
     @property
     def files(self) -> List[Path]:
         """The files that it names."""
-        _, file = self._parts()
+        _, file = self._parts(is_checkpoint)
         return ([Path(file)] if file else []) + ([self.labels] if self.labels else [])
 
     def below(self, folder: Path) -> ModelChoice:
@@ -122,17 +137,18 @@ class ModelChoice(BaseModel):
         Raises:
             ValueError: one of them lies, or might lie, elsewhere.
         """
-        before, file = self._parts()
+        # Even a word that is no file yet: it must not become one elsewhere.
+        before, file = self._parts(lambda weights: not _WEIGHTS.fullmatch(weights))
         model = before + (_within(folder, file) if file else "")
         labels = self.labels and Path(_within(folder, str(self.labels)))
         return self.model_copy(update={"model": model, "labels": labels})
 
-    def _parts(self) -> Tuple[str, str]:
+    def _parts(self, is_file: Callable[[str], bool]) -> Tuple[str, str]:
         """What stands before the file that the model names, and that file; without one, all and nothing."""
         if self.model.endswith(".onnx"):
             return "", self.model
         name, _, weights = self.model.partition("@")
-        return (f"{name}@", weights) if weights.endswith(CHECKPOINT_SUFFIXES) else (self.model, "")
+        return (f"{name}@", weights) if is_file(weights) else (self.model, "")
 
 
 def _within(folder: Path, name: str) -> str:

@@ -20,8 +20,9 @@ import socket
 import ssl
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
-from typing import Any, Callable, Deque, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Deque, Mapping, Optional, Sequence, Type, cast
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -30,7 +31,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.broker import Broker
-from wire.errors import ConnectionRefused, DuplicateMember
+from wire.credentials import FreshTls
+from wire.errors import ConnectionRefused, DuplicateMember, SettingsError
 from wire.outgoing import DEFAULT_RECEIVE_MAXIMUM, Outgoing, not_the_lines
 from wire.packets import Delivery, Publication
 from wire.subscriptions import Subscriptions
@@ -40,10 +42,14 @@ log = logging.getLogger(__name__)
 
 CONNACK_TIMEOUT = 10.0
 MAX_BACKOFF = 30.0
+#: A client certificate that ends sooner is worth a warning at each connect.
+CERTIFICATE_WARNING = timedelta(days=14)
 
 SESSION_TAKEN_OVER = 0x8E
 #: Refusals that another try does not change [MQTT 5, 3.2.2.2].
 _FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
+#: What comes of a TLS greeting where no TLS is spoken.
+_HUNG_UP_ON = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _ADVICE = {
     0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
     0x86: "wrong user name or password: check the user in --broker and the --password-file",
@@ -119,6 +125,7 @@ class Connection:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        self._tls = FreshTls()
         self._client = self._make_client(will, will_delay)
         self._outgoing = Outgoing(self._client)
         self._subscriptions = Subscriptions(self._client, broker, subscriptions or {}, anew=subscribe_anew)
@@ -239,10 +246,8 @@ class Connection:
         )
         if self.broker.websocket:
             client.ws_set_options(path=self.broker.path)
-        if self.broker.user is not None:
-            client.username_pw_set(self.broker.user, self.broker.password)
-        if self.broker.tls is not None:
-            client.tls_set_context(self.broker.tls)
+        if self.broker.secure:
+            client.tls_set_context(cast(ssl.SSLContext, self._tls))
         if will is not None:
             properties = Properties(PacketTypes.WILLMESSAGE)
             properties.WillDelayInterval = will_delay
@@ -276,9 +281,13 @@ class Connection:
             try:
                 self._open()
                 self._serve()
-            except OSError as error:
+            except (OSError, SettingsError) as error:
                 self._raise_if_final(error)
                 self._lost_because = str(error) or type(error).__name__
+                if self.broker.secure and not self.epoch and isinstance(error, _HUNG_UP_ON):
+                    self._lost_because += (
+                        f"; if it speaks no TLS on this port, write {self.broker.scheme[:-1]}://"
+                    )
             was_connected = self.connected.is_set()
             self.connected.clear()
             if was_connected:
@@ -293,9 +302,13 @@ class Connection:
             self._pause(backoff * random.uniform(0.8, 1.2))
             backoff = min(2 * backoff, MAX_BACKOFF)
 
-    def _raise_if_final(self, error: OSError) -> None:
-        """A certificate that does not fit will not fit on the next try either."""
-        if self.epoch or not isinstance(error, ssl.SSLError):
+    def _raise_if_final(self, error: Exception) -> None:
+        """Raise what another try does not change; only once connected, files may just be being replaced."""
+        if self.epoch:
+            return
+        if isinstance(error, SettingsError):
+            raise error
+        if not isinstance(error, ssl.SSLError):
             return
         if isinstance(error, ssl.SSLCertVerificationError):
             raise ConnectionRefused(
@@ -309,6 +322,7 @@ class Connection:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._session_expiry
         properties.ReceiveMaximum = self._receive_maximum
+        self._take_credentials()
         self._client.connect(
             self.broker.host,
             self.broker.port,
@@ -316,6 +330,22 @@ class Connection:
             clean_start=False,
             properties=properties,
         )
+
+    def _take_credentials(self) -> None:
+        """Read password and certificates again: they may have been rotated since the last connect."""
+        credentials = self.broker.credentials
+        if credentials.user is not None:
+            self._client.username_pw_set(credentials.user, credentials.password())
+        if self.broker.secure:
+            self._tls.renew(credentials)
+        ends = credentials.ends()
+        if ends is not None and ends - datetime.now(timezone.utc) < CERTIFICATE_WARNING:
+            log.warning(
+                "--cert-file %s: this certificate is good until %s; put a new one in its place, and the next "
+                "connection uses it",
+                credentials.cert_file,
+                f"{ends:%Y-%m-%d %H:%M}Z",
+            )
 
     def _serve(self) -> None:
         connack_due = time.monotonic() + CONNACK_TIMEOUT
@@ -432,8 +462,10 @@ class Connection:
             )
         if not self._lost_because:
             hint = "" if self.connected.is_set() else " before CONNACK; is this the broker's MQTT port?"
-            if hint and self.broker.tls is not None:
+            if hint and self.broker.secure:
                 hint += " Or does it ask for a client certificate (--cert-file, --key-file)?"
+            elif hint:
+                hint += f" If it speaks TLS on this port, write {self.broker.scheme}s://"
             self._lost_because = f"{reason}{hint}"
 
     def _handle_message(

@@ -5,7 +5,6 @@
     WorkerStatus    nanofleet/workers/<worker>     worker -> fleet, retained; also the will
     ModelCommand    nanofleet/control/model        operator -> workers, retained
                     nanofleet/control/<worker>/model
-    Envelope        nanofleet/frames/<camera>      a camera that wraps its image in JSON
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
 """
@@ -206,13 +205,3 @@ class WorkerStatus(Message):
     wait_seconds: float = Field(0.0, ge=0, description="What a new frame would wait there, by its last pace")
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
-
-
-class Envelope(BaseModel):
-    """A frame as JSON, from a camera that cannot set user properties. The image is base64 or a data URI."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    image: str
-    frame_id: Optional[str] = Field(None, pattern=FRAME_ID)
-    captured_at: Optional[UtcTime] = None

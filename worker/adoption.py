@@ -5,6 +5,9 @@ with the dead one's client id, which makes the session its own, and ends it once
 dead one return meanwhile, the broker takes the session back from the adopter, whose acks are then void.
 
     connect as the dead one ──> unsubscribe ──> say who adopts ──> drain ──> status `adopted` ──> expiry 0
+
+A status may have come over a bridge, from another site: a worker whose session this broker does not have is
+left to those that share a broker with it.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class Adoption:
             receive: takes a frame from the session into the pipeline.
         """
         self.worker = dead.worker
+        #: Set once it turns out that this broker has no session of the dead worker.
+        self.absent = False
         #: The frames in hand that belong to this session; used by the thread of `receive` only.
         self.inbox = Inbox(self._ack)
         self._dead = dead
@@ -115,8 +120,12 @@ class Adoption:
         try:
             with self._connection as connection:
                 self._wait(connection.connected.is_set)
-                if self._session_present:
-                    self._empty(connection)
+                if not self._session_present:
+                    self.absent = True
+                    connection.close(session_expiry=0)
+                    log.info("this broker has no session of %s: nothing to adopt", self.worker)
+                    return
+                self._empty(connection)
                 self._bury(connection)
         except (_Ended, NanofleetError) as ended:
             log.warning("adoption of %s ended after %d frames: %s", self.worker, self._taken, ended)

@@ -10,16 +10,14 @@ from typing import Any, Dict, Sequence, Union
 
 import numpy as np
 
-from worker.decode.image import Undecodable, decode
+from wire.picture.errors import Undecodable
+from worker.decode.image import decode
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
 from worker.models.info import Model
 from worker.settings import ClassifySettings
-
-#: Pixels of an image, at most: the default of the worker's `max_pixels`.
-MAX_PIXELS = 64_000_000
 
 
 def classify(settings: ClassifySettings) -> int:
@@ -70,7 +68,7 @@ def _failure(path: Path, error: Union[OSError, Undecodable, NotANumber]) -> Dict
 def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifySettings) -> Dict[str, Any]:
     payload = path.read_bytes()
     began = time.perf_counter()
-    decoded = decode(payload, model.preprocessing, MAX_PIXELS, exact=settings.decode == "exact")
+    decoded = decode(payload, model.preprocessing, exact=settings.decode == "exact")
     ready = time.perf_counter()
     probabilities = engine.infer(
         np.frombuffer(decoded.pixels, np.uint8).reshape(1, *model.preprocessing.shape)
@@ -88,6 +86,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "top": top,
         "width": decoded.width,
         "height": decoded.height,
+        "complete": decoded.complete,
         "timings_ms": {
             "decode": round((ready - began) * 1000, 3),
             "inference": round((done - ready) * 1000, 3),
@@ -118,7 +117,8 @@ def _triple(values: Sequence[float]) -> str:
 
 def _print_answer(answer: Dict[str, Any]) -> None:
     times = answer["timings_ms"]
-    print(f"\n{answer['image']}  {answer['width']}x{answer['height']}", end="")
+    part = "" if answer["complete"] else ", a part of it missing"
+    print(f"\n{answer['image']}  {answer['width']}x{answer['height']}{part}", end="")
     print(f"  decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms")
     for candidate in answer["top"]:
         print(f"  {candidate['confidence']:7.2%}  {candidate['label']}", flush=True)

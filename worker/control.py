@@ -1,22 +1,27 @@
 """Follows the commands that name a model: loads it beside the one that serves, then swaps.
 
+first_choices ── at the start: the command in force, the last one that was served, the settings' own
+
 network thread                          control thread
 receive ── the command in force ──────> load (download, export, warm up)
                                         swap ── frames go to the new one from here on
                                         wait until the old one has answered its frames, then close it
 
 The command for this worker goes before the fleet's; without either, the worker's own settings hold. A
-model that fails to load changes nothing but the status.
+model that fails to load changes nothing but the status, also over a restart: the last one that was served is
+noted on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from pydantic import ValidationError
 
 from wire.choice import ModelChoice
 from wire.errors import DecodeError, NanofleetError, SettingsError
@@ -41,6 +46,7 @@ class Control:
         topics: Sequence[str],
         own: ModelChoice,
         folder: Path,
+        note: Path,
         *,
         change_to: Callable[[ModelChoice, bool], None],
         report: Callable[[], None],
@@ -49,6 +55,7 @@ class Control:
         topics: the control topics to follow; the first that holds a command is in force.
         own: the choice of the worker's settings.
         folder: where the files that a command names are looked for.
+        note: the file that keeps the last command's choice that was served.
         change_to: loads a choice and swaps to it, if it is not the one that serves; told whether to compare
             with the former one. In the control thread; raises what keeps it from that.
         report: something that the status tells has changed.
@@ -57,11 +64,38 @@ class Control:
         self.change: Optional[Change] = None
         self._own = own
         self._folder = folder
+        self._note = note
         self._change_to = change_to
         self._report = report
         self._commands: Dict[str, InForce] = {}
         # None tells the thread to end; (None,), that no command is in force.
         self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
+
+    def first_choices(self, commands: Optional[Mapping[str, bytes]]) -> List[ModelChoice]:
+        """What to serve at the start, best first: where one cannot be loaded, the next is tried.
+
+        Args:
+            commands: the retained payloads by topic; None if there is no broker to read them from yet, and
+                the last command is likely to hold still.
+        """
+        for topic, payload in (commands or {}).items():
+            self.receive(topic, payload)
+        wanted = self._in_force()
+        if commands is not None and wanted is None:
+            self._note.unlink(missing_ok=True)
+        choices = []
+        # One to be compared with the former model is loaded beside it.
+        if wanted is not None and not wanted.fault and not wanted.command.compare:
+            with contextlib.suppress(SettingsError):  # reported when it is followed
+                choices.append(self._confined(wanted.command.choice))
+        last = self._last_served()
+        return list(dict.fromkeys([*choices, *([last] if last else []), self._own]))
+
+    def _last_served(self) -> Optional[ModelChoice]:
+        try:
+            return ModelChoice.model_validate_json(self._note.read_bytes())
+        except (OSError, ValidationError):
+            return None  # there has been none, or a release before this one has written it
 
     def receive(self, topic: str, payload: bytes) -> None:
         """A command has come, come again, or been taken back."""
@@ -74,10 +108,15 @@ class Control:
         if now != before:
             self._wanted.put((now,))
 
+    @property
+    def failed(self) -> bool:
+        """Whether the command in force could not be followed, so that another model serves."""
+        return self.change is not None and self.change.state == "failed"
+
     def _in_force(self) -> Optional[InForce]:
         return next((self._commands[topic] for topic in self.topics if topic in self._commands), None)
 
-    @contextmanager
+    @contextlib.contextmanager
     def following(self) -> Iterator[None]:
         """Follow the commands while the block lasts."""
         thread = threading.Thread(target=self._follow_until_closed, name="control", daemon=True)
@@ -106,10 +145,14 @@ class Control:
         try:
             if wanted is None:
                 self._change_to(self._own, False)
+                self._note.unlink(missing_ok=True)
             elif wanted.fault:
                 raise SettingsError(wanted.fault)
             else:
-                self._change_to(self._confined(wanted.command.choice), wanted.command.compare)
+                choice = self._confined(wanted.command.choice)
+                self._change_to(choice, wanted.command.compare)
+                if not wanted.command.compare:
+                    self._note.write_text(choice.model_dump_json(), encoding="utf-8")
         except NanofleetError as error:
             why = " ".join(str(error).split())  # for a line of the log, and of a table
             log.error("the model stays as it is: %s", why)

@@ -44,7 +44,7 @@ class PayloadTooLarge(FrameError):
 
 
 class InvalidEnvelope(FrameError):
-    """The JSON around the image, or a user property beside it, breaks the contract."""
+    """JSON, base64, a data URI or a list of bytes out of which no picture can be had."""
 
     reason = Reason.INVALID_ENVELOPE
 

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from wire.errors import NanofleetError
-from wire.messages import (
-    CAPTURED_AT_PROPERTY,
-    FRAME_ID,
-    FRAME_ID_PROPERTY,
-    Envelope,
-    UtcTime,
-    explain,
-    utc_now,
-)
+from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID, FRAME_ID_PROPERTY, UtcTime, utc_now
 from wire.packets import Delivery
-from worker.errors import EmptyPayload, Expired, InvalidEnvelope, PayloadTooLarge
+from worker.errors import EmptyPayload, Expired, PayloadTooLarge
+from worker.payload.contents import PICTURES
+from worker.payload.metadata import read_metadata
+from worker.payload.reader import open_payload
 
 if TYPE_CHECKING:
     from worker.inbox import Inbox
     from worker.serving import Shadow
 
-_DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,", re.ASCII)
-_TIME = TypeAdapter(UtcTime)
+_read_time = TypeAdapter(UtcTime).validator.validate_strings
 
 
 @dataclass(eq=False)
@@ -47,6 +39,9 @@ class Frame:
     received_at: datetime = field(default_factory=utc_now)
     captured_at: Optional[datetime] = None
     image: bytes = b""
+    #: What was assumed of what came with it, or dropped; the fields that were dropped.
+    notes: Tuple[str, ...] = ()
+    dropped: Tuple[str, ...] = ()
     #: `time.perf_counter()` when it came.
     received: float = field(default_factory=time.perf_counter)
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
@@ -109,6 +104,8 @@ class Frame:
     def unwrap(self, max_payload: int) -> None:
         """Find the image, the frame's own id and its time of capture in the payload and its properties.
 
+        An id or a time that cannot be used is dropped, and noted: it costs no picture.
+
         Raises:
             EmptyPayload, PayloadTooLarge, InvalidEnvelope: see there.
         """
@@ -117,34 +114,29 @@ class Frame:
             raise EmptyPayload("the payload has no bytes")
         if len(payload) > max_payload:
             raise PayloadTooLarge(f"{len(payload)} bytes, at most {max_payload} are taken")
-        properties = self.delivery.user_properties
-        if properties.get(FRAME_ID_PROPERTY, self.frame_id) != self.frame_id:
-            raise InvalidEnvelope(f"{FRAME_ID_PROPERTY}: 1 to 128 visible ASCII characters")
-        if CAPTURED_AT_PROPERTY in properties:
-            try:
-                self.captured_at = _TIME.validate_strings(properties[CAPTURED_AT_PROPERTY])
-            except ValidationError as error:
-                raise InvalidEnvelope(f"{CAPTURED_AT_PROPERTY}: {explain(error)}") from None
-        if payload.lstrip()[:1] == b"{":
-            self._open_envelope(payload)
-        else:
+        if payload.startswith(PICTURES) and self._is_plain():
             self.image = payload
+            return
+        contents = open_payload(payload)
+        metadata = read_metadata(contents.metadata, self.delivery.user_properties)
+        self.image = contents.image
+        self.frame_id = metadata.frame_id or self.delivered_id
+        self.captured_at = metadata.captured_at
+        self.notes = contents.notes + metadata.notes
+        self.dropped = metadata.dropped
 
-    def _open_envelope(self, payload: bytes) -> None:
-        try:
-            envelope = Envelope.model_validate_json(payload)
-        except ValidationError as error:
-            raise InvalidEnvelope(explain(error)) from None
-        text = envelope.image
-        prefix = _DATA_URI.match(text)
-        try:
-            self.image = base64.b64decode(text[prefix.end() :] if prefix else text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidEnvelope(f"image: neither base64 nor a data URI: {error}") from None
-        if not self.image:
-            raise EmptyPayload("the envelope's image has no bytes")
-        self.frame_id = envelope.frame_id or self.frame_id
-        self.captured_at = envelope.captured_at or self.captured_at
+    def _is_plain(self) -> bool:
+        """Take id and time from the properties, if they are as the publisher writes them: most are."""
+        properties = self.delivery.user_properties
+        captured = properties.get(CAPTURED_AT_PROPERTY)
+        if captured is not None:
+            if "T" not in captured:  # RFC 3339 has one; pydantic would also take a number, of whatever unit
+                return False
+            try:
+                self.captured_at = _read_time(captured)  # type: ignore[arg-type]
+            except ValidationError:
+                return False
+        return properties.get(FRAME_ID_PROPERTY, self.delivered_id) == self.delivered_id
 
     def age(self) -> float:
         """Seconds since its capture, or since it came if no capture time came with it."""
@@ -157,7 +149,8 @@ class Frame:
             Expired: it is older than `max_age` seconds.
         """
         if max_age is not None and self.age() > max_age:
-            raise Expired(f"{self.age():.1f} s old, at most {max_age:g} s are taken")
+            noted = f" ({'; '.join(self.notes)})" if self.notes else ""
+            raise Expired(f"{self.age():.1f} s old, at most {max_age:g} s are taken{noted}")
 
 
 def _hash(camera: str, payload: bytes) -> str:

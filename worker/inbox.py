@@ -12,7 +12,8 @@ from wire.messages import FRAME_ID_PROPERTY
 from wire.packets import Delivery
 from worker.frame import Frame
 
-_Message = Tuple[str, Optional[str], bytes]
+#: Topic, whether it is a retained message's copy, the publisher's id, a hash of the payload.
+_Message = Tuple[str, bool, Optional[str], bytes]
 
 
 class Inbox:
@@ -87,6 +88,7 @@ class Inbox:
 
 
 def _message(frame: Frame) -> _Message:
-    # Not the frame's id: an envelope may change that later, and two cameras may count alike.
+    # Not the frame's id: an envelope may change that later, and two cameras may count alike. A retained copy
+    # is none of a frame in hand, which the broker will deliver again as well.
     delivery = frame.delivery
-    return delivery.topic, delivery.user_properties.get(FRAME_ID_PROPERTY), frame.digest()
+    return delivery.topic, delivery.retain, delivery.user_properties.get(FRAME_ID_PROPERTY), frame.digest()

@@ -183,6 +183,8 @@ class Inference:
             answered_at=utc_now(),
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
+            notes=frame.notes,
+            complete=pixels.complete,
         )
 
 

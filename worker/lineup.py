@@ -6,14 +6,17 @@ change_to(choice) ── load ──> swap, between two frames ──> the forme
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
-from typing import Callable, Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional, Sequence
 
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from worker.frame import Frame
 from worker.serving import Comparison, Serving
+
+log = logging.getLogger(__name__)
 
 
 class Lineup:
@@ -40,14 +43,28 @@ class Lineup:
         self._open: List[Serving] = []
 
     @contextmanager
-    def opened(self, choice: ModelChoice) -> Iterator[None]:
-        """Serve by a first model while the block lasts; then close it, and whatever came after it."""
+    def opened(self, *choices: ModelChoice) -> Iterator[None]:
+        """Serve by the first of some models that can be loaded while the block lasts; then close all.
+
+        Raises:
+            NanofleetError: the last of them cannot be loaded.
+        """
         try:
-            self.serving = self._open_one(choice)
+            self.serving = self._open_first(choices)
             yield
         finally:
             for serving in self._open:
                 serving.decoders.close()
+
+    def replace(self, *choices: ModelChoice) -> None:
+        """Serve by the first of some models that can be loaded, before there is any frame.
+
+        Raises:
+            NanofleetError: the last of them cannot be loaded.
+        """
+        former, self.serving = self.serving, self._open_first(choices)
+        former.decoders.close()
+        self._open.remove(former)
 
     def waiting(self) -> float:
         """Seconds for which one of the models has had work, and done none of it."""
@@ -88,6 +105,14 @@ class Lineup:
             self._wait(former.idle)
             former.decoders.close()
             self._open.remove(former)
+
+    def _open_first(self, choices: Sequence[ModelChoice]) -> Serving:
+        for choice in choices[:-1]:
+            try:
+                return self._open_one(choice)
+            except NanofleetError as error:
+                log.error("%s: %s", choice.model, error)
+        return self._open_one(choices[-1])
 
     def _open_one(self, choice: ModelChoice) -> Serving:
         serving = self._load(choice)

@@ -8,6 +8,7 @@ import socketserver
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -26,9 +27,11 @@ from prometheus_client.registry import Collector
 
 from wire.errors import failure_of
 from wire.messages import Reason
+from worker.payload.metadata import FIELDS
 
 disable_created_metrics()
 
+IGNORED = ("retained", "no_camera", "qos0_flood")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
@@ -56,9 +59,21 @@ class Metrics:
             self.frames.labels("rejected", reason.value)
         self.ignored = Counter(
             "nanofleet_ignored_messages",
-            "Messages on a frames topic that name no valid camera, so that no answer has an address",
+            "Messages on a frames topic without an answer: retained ones, those of no valid camera, "
+            "and a flood at QoS 0",
+            ["reason"],
             registry=self.registry,
         )
+        for ignored in IGNORED:
+            self.ignored.labels(ignored)
+        self.dropped = Counter(
+            "nanofleet_dropped_metadata",
+            "Fields beside a picture that could not be used; the picture is answered without them",
+            ["field"],
+            registry=self.registry,
+        )
+        for name in FIELDS:
+            self.dropped.labels(name)
         stage = Histogram(
             "nanofleet_stage_seconds",
             "Time a frame spends in each stage",
@@ -98,9 +113,33 @@ class Metrics:
         )
         for outcome in ("serving", "failed"):
             self.changes.labels(outcome)
+        self.mismatch = Gauge(
+            "nanofleet_model_mismatch",
+            "1 while this worker serves another model than the command in force names",
+            registry=self.registry,
+        )
+        #: When the client certificate ends, if the worker shows one.
+        self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
+        self.registry.register(_Certificate(lambda: self.certificate_ends()))
         #: What the model runs on.
         self.device = "cpu"
         self.registry.register(_Machine(lambda: self.device))
+
+
+class _Certificate(Collector):
+    """The end of the client certificate, read when Prometheus asks: the file may be another by now."""
+
+    def __init__(self, ends: Callable[[], Optional[datetime]]) -> None:
+        self._ends = ends
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        ends = self._ends()
+        if ends is not None:
+            yield GaugeMetricFamily(
+                "nanofleet_client_certificate_expiry_timestamp_seconds",
+                "When the worker's client certificate is no longer valid, in seconds since 1970",
+                ends.timestamp(),
+            )
 
 
 class _Machine(Collector):

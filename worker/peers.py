@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from wire.messages import WorkerStatus
@@ -26,6 +26,8 @@ class _Peer:
     status: WorkerStatus
     #: By this machine's clock: the peer's own may be wrong.
     heard: float
+    #: This broker has no session of it.
+    absent: bool = False
 
 
 class Peers:
@@ -60,6 +62,11 @@ class Peers:
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[status.worker] = _Peer(status, self._clock())
 
+    def dismiss(self, worker: str) -> None:
+        """Leave a dead worker that has no session on this broker to others, until it is heard again."""
+        if worker in self._peers:
+            self._peers[worker] = replace(self._peers[worker], absent=True)
+
     def forget(self) -> None:
         """The connection was lost: that nothing is heard means nothing now."""
         self._peers.clear()
@@ -69,7 +76,9 @@ class Peers:
         if not self._grace:
             return None
         for peer in self._peers.values():
-            if self._reads_the_same(peer) and self._overdue(peer) >= self._grace * (1 + self._rank(peer)):
+            if peer.absent or not self._reads_the_same(peer):
+                continue
+            if self._overdue(peer) >= self._grace * (1 + self._rank(peer)):
                 return peer.status
         return None
 

@@ -1,13 +1,13 @@
 """Where what the connection brings goes: frames to work, statuses and commands to those who follow them.
 
-receive ──> frame ──> Inbox.admit ──> Admission        no camera, or too many at QoS 0 ──> counted, ignored
-       └──> status ──> Presence       └──> model command ──> Control
+receive ──> frame ──> Inbox.admit ──> Admission      of no camera, retained, or too many at QoS 0 ──> ignored
+       └──> status ──> Presence       └──> model command ──> Control                                 (counted)
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 from wire.packets import Delivery
 from wire.topics import is_id
@@ -51,6 +51,8 @@ class Reception:
         self._templates = settings.templates
         #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
         self._most_unacked = 8 * settings.window
+        self._ignores_retained = settings.retained == "ignore"
+        self._told_of_retained: Optional[Tuple[Inbox, int]] = None
         self._admission = admission
         self._presence = presence
         self._control = control
@@ -69,16 +71,17 @@ class Reception:
             DuplicateMember: it says that another worker has started under this id, later.
         """
         camera = self.camera(delivery.topic)
-        if delivery.qos == 0 and (camera is None or self._full(inbox)):
+        old = delivery.retain and camera is not None and self._ignores_retained
+        if delivery.qos == 0 and (camera is None or old or self._full(inbox)):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
-            self._receive_other(delivery)
+            self._receive_other(delivery, inbox)
             return
         frame = Frame.receive(delivery, camera or "")
         if not inbox.admit(frame):
             return
-        if camera is None:
+        if camera is None or old:
             inbox.settle(frame)  # its ack, too, has to wait for those before it
-            self._receive_other(delivery)
+            self._receive_other(delivery, inbox)
             return
         self._pacing.received()
         try:
@@ -95,15 +98,27 @@ class Reception:
         cameras = [match["camera"] for match in matches if match]
         return cameras[0] if cameras and is_id(cameras[0]) else None
 
-    def _receive_other(self, delivery: Delivery) -> None:
+    def _receive_other(self, delivery: Delivery, inbox: Inbox) -> None:
         if delivery.topic.startswith(self._topics.worker("")):
             self._presence.hear(delivery)
             self._pacing.check()
         elif delivery.topic in self._control.topics:
             self._control.receive(delivery.topic, delivery.payload)
-        elif self.camera(delivery.topic):
-            self._metrics.ignored.inc()
-            log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)
         else:
-            self._metrics.ignored.inc()
+            self._ignore(delivery, inbox)
+
+    def _ignore(self, delivery: Delivery, inbox: Inbox) -> None:
+        if not self.camera(delivery.topic):
+            self._metrics.ignored.labels("no_camera").inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
+        elif delivery.retain and self._ignores_retained:
+            self._metrics.ignored.labels("retained").inc()
+            if self._told_of_retained != (inbox, delivery.epoch):  # once for each connection
+                self._told_of_retained = (inbox, delivery.epoch)
+                log.info(
+                    "ignored a retained frame on %r, and so will others be: they are old (see --retained)",
+                    delivery.topic,
+                )
+        else:
+            self._metrics.ignored.labels("qos0_flood").inc()
+            log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)

@@ -13,7 +13,8 @@ import logging
 import signal
 import threading
 import time
-from typing import Callable, Iterator, Optional, Union
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Callable, Dict, Iterator, Optional, Union
 
 import wire
 from wire.broker import Broker
@@ -31,6 +32,7 @@ from worker.decode.pool import Pixels
 from worker.drain import Drain
 from worker.engines.select import best_batch
 from worker.errors import FrameError
+from worker.first_command import read_commands
 from worker.frame import Frame
 from worker.identity import claim_worker_id
 from worker.inbox import Inbox
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
+#: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
+BROKER_PATIENCE = 5.0
 #: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
 STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
@@ -69,15 +73,22 @@ def run(settings: WorkerSettings) -> int:
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
-        log.info("worker %s: loading %s", worker_id, settings.model)
         stop = threading.Event()
         worker = Worker(settings, worker_id, stop)
         with worker.metrics_server() as metrics_url:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             worker.presence.metrics_url = metrics_url
+            with _stop_signals(stop):
+                commands = worker.read_commands(broker, BROKER_PATIENCE)
+            if stop.is_set():
+                return 0
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-            with worker.lineup.opened(settings.choice), _stop_signals(stop), worker.engine_threads():
+            choices = worker.control.first_choices(commands)
+            log.info("worker %s: loading %s", worker_id, choices[0].model)
+            with worker.lineup.opened(*choices), _stop_signals(stop), worker.engine_threads():
+                if commands is None:
+                    worker.await_commands(broker)
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
@@ -126,6 +137,7 @@ class Worker:
             [] if settings.ignore_control else commands,
             settings.choice,
             settings.weights_dir,
+            settings.state_dir / f"{worker_id}.model",
             change_to=self.lineup.change_to,
             report=self._report_change,
         )
@@ -138,6 +150,7 @@ class Worker:
         self._connected_at = 0.0
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.metrics.mismatch.set_function(lambda: float(self.control.failed))
         self.presence = Presence(
             settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
         )
@@ -180,9 +193,34 @@ class Worker:
     def _load(self, choice: ModelChoice) -> Serving:
         return open_serving(choice, self.settings, self._stop, on_done=self._decoded, on_failure=self._fail)
 
+    def read_commands(
+        self, broker: Broker, patience: float, alive: Callable[[], object] = lambda: None
+    ) -> Optional[Dict[str, bytes]]:
+        """The retained model commands; None if there is no broker in time."""
+        if not self.control.topics:
+            return {}
+        return read_commands(broker, self.control.topics, patience=patience, stop=self._stop, alive=alive)
+
+    def await_commands(self, broker: Broker) -> None:
+        """Wait for a broker, and serve what it commands before there is a frame to answer."""
+        notify("READY=1")
+        commands = self.read_commands(broker, float("inf"), alive=lambda: notify("WATCHDOG=1"))
+        if commands is None:  # told to stop
+            return
+        choices = self.control.first_choices(commands)
+        if self.lineup.serving.is_of(choices[0]):
+            return
+        with ThreadPoolExecutor(1, "control") as loading:
+            loaded = loading.submit(self.lineup.replace, *choices)
+            while not wait([loaded], 1.0).done:
+                notify("WATCHDOG=1")
+        if not self._stop.is_set():
+            loaded.result()
+
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
         self._show_model()
+        self.metrics.certificate_ends = broker.credentials.ends
         own = [*self.subscriptions, self.presence.topic, *self.control.topics]
         self.connection = Connection(
             broker,
@@ -267,6 +305,8 @@ class Worker:
             return
         self._publish_status()
         self.answers.outbox.retry()
+        if self._adoption is not None and self._adoption.absent:
+            self.presence.peers.dismiss(self._adoption.worker)
         free = self._adoption is None or self._adoption.ended
         if free and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
@@ -302,11 +342,22 @@ class Worker:
     def _work(self, frame: Frame) -> None:
         try:
             frame.unwrap(self.settings.max_payload)
+            self._tell_of_dropped(frame)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self.answers.reject(frame, error)
         else:
             self.lineup.submit(frame)
+
+    def _tell_of_dropped(self, frame: Frame) -> None:
+        for field in frame.dropped:
+            self.metrics.dropped.labels(field).inc()
+        if frame.dropped:
+            log.warning(
+                "a frame of %s goes on without part of its metadata: %s",
+                frame.camera,
+                "; ".join(frame.notes),
+            )
 
     def _more_to_come(self) -> bool:
         """On a CPU, which decoders and engine share, a full batch a moment later is the better use of it."""

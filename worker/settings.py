@@ -13,11 +13,12 @@ from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
 from wire.choice import ModelChoice
+from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template
 
 #: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
-LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, 1 << 30
+LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, MEMORY
 #: What a container of cgroup v2 may use; "max" where it may use all.
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -80,8 +81,19 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
         "may be repeated",
     )
+    retained: Literal["ignore", "answer"] = Field(
+        "ignore",
+        description="What to do with a frame that comes with MQTT's retain flag: an old picture, which some "
+        "brokers, Mosquitto among them, send each time a worker subscribes",
+    )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
-    max_pixels: int = Field(64_000_000, ge=1, description="Pixels of an image, at most")
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        description="Pixels to decode of an image, at most: all of a PNG or WebP; of a JPEG those that "
+        "libjpeg's scaling leaves, so that a phone's 200 megapixels are about 3 million. A progressive JPEG, "
+        "which is held in memory as a whole, must also fit into --decoder-memory",
+    )
     decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
     decoder_timeout: float = Field(5.0, gt=0, le=3600, description="Seconds that decoding one image may take")
     decoder_memory: int = Field(

@@ -32,7 +32,6 @@ from worker.errors import FrameError
 from worker.settings import WorkerSettings
 
 SETTINGS = WorkerSettings()
-MAX_PIXELS = 64_000_000
 
 Submit = Callable[[int, bytes], None]
 
@@ -53,7 +52,7 @@ class Pipeline:
 
 def pixels_of(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
     """uint8 [crop, crop, 3]."""
-    decoded = decode(jpeg, recipe, MAX_PIXELS)
+    decoded = decode(jpeg, recipe)
     return np.frombuffer(decoded.pixels, np.uint8).reshape(recipe.shape)
 
 

@@ -21,7 +21,6 @@ from worker.models.info import Model
 
 #: On a GPU as much as nanofleet's worker takes.
 MAX_BATCH = max(8, best_batch(ModelChoice(), "auto", "auto"))
-MAX_PIXELS = 64_000_000
 
 
 def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
@@ -35,6 +34,6 @@ def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
 
 
 def decode(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
-    """uint8 [crop, crop, 3]."""
-    pixels = decode_to(jpeg, recipe, MAX_PIXELS).pixels
+    """uint8 [H, W, C], as the recipe has it."""
+    pixels = decode_to(jpeg, recipe).pixels
     return np.frombuffer(pixels, np.uint8).reshape(recipe.shape)

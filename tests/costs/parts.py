@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -111,6 +112,13 @@ def inbox() -> Callable[[int], object]:
     return run
 
 
+def unwrap() -> Callable[[int], object]:
+    """Find the picture in a plain JPEG's message, its id and its time."""
+    jpeg = b"\xff\xd8\xff\xe0" + IMAGE
+    frame = Frame.receive(replace(delivery(1), payload=jpeg), "door")
+    return lambda number: frame.unwrap(16_000_000)
+
+
 def outbox() -> Callable[[int], object]:
     """Publish an answer, and hear its PUBACK."""
     box = Outbox(
@@ -171,7 +179,7 @@ def batcher() -> Callable[[int], object]:
 
 PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
     part.__name__: part
-    for part in (reference, encode, decode, properties, inbox, outbox, admission, pacing, batcher)
+    for part in (reference, encode, decode, properties, inbox, unwrap, outbox, admission, pacing, batcher)
 }
 
 

@@ -21,6 +21,7 @@ LIMITS = {
     "decode": 1.01,
     "properties": 1.32,
     "inbox": 0.52,
+    "unwrap": 0.12,
     "outbox": 0.92,
     "admission": 0.86,
     "pacing": 0.16,

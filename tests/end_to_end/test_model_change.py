@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import itertools
+import signal
 import statistics
 import subprocess
 import threading
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List
@@ -17,7 +20,7 @@ import torchvision.models as zoo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, statuses, wait_for
+from tests.harness import MODEL, Listener, Mosquitto, WorkerProcess, nanofleet, statuses, wait_for
 from wire.messages import ModelCommand, Rejection, Result, WorkerStatus
 
 #: The worker's own model at another size: its pixels differ, and its answers hardly do.
@@ -145,11 +148,11 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
         refused = models("use", model)
         assert refused.returncode == 1, refused.stdout
         assert "failed" in refused.stdout
-        assert "nanofleet models reset takes it back" in refused.stdout
-        change = latest(listener, worker).change
-        assert change is not None
-        assert (change.state, change.model, change.instead_of) == ("failed", model, MODEL)
-        assert says in change.detail
+        assert "No worker can run it: the command is taken back" in refused.stdout
+        failed = [s.change for s in statuses(listener.messages) if s.change and s.change.state == "failed"]
+        assert (failed[-1].model, failed[-1].instead_of) == (model, MODEL)
+        assert says in failed[-1].detail
+        wait_for(lambda: latest(listener, worker).change is None, what="no command is left")
     listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
     (answer,) = wait_for(lambda: answers(listener, root), what="an answer")
     assert (answer.label, answer.model) == ("espresso", MODEL)
@@ -214,6 +217,71 @@ def test_a_worker_that_starts_later_follows_the_command(
     wait_for(lambda: (c := latest(listener, worker).change) and c.state == "serving", 60, what="the change")
     assert latest(listener, worker).weights == "untrained.pth"
     listener.publish(f"{root}/control/model", b"", retain=True)
+
+
+def test_a_command_that_nobody_can_follow_leaves_the_one_before(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    models: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    worker = start()
+    listener = listen(mosquitto_url, f"{root}/workers/+", f"{root}/results/+")
+    assert models("use", "resnet18@untrained.pth").returncode == 0
+    typo = models("use", "resnet81")
+    assert typo.returncode == 1
+    assert "No worker can run it: the command before stands again, resnet18@untrained.pth." in typo.stdout
+    # Somebody else's command, by hand: nobody takes that back, and what was served last is served on.
+    worst = ModelCommand(id="worst", choice={"model": "resnet18@missing.pth"})
+    listener.publish(f"{root}/control/model", worst.encode(), retain=True)
+    wait_for(lambda: (c := latest(listener, worker).change) and c.state == "failed", 60, what="the failure")
+    worker.stop(signal.SIGKILL)
+    listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
+    before = len(worker.log.read_text())
+    worker.start()
+    (answer,) = wait_for(lambda: answers(listener, root), 60, "the answer to what has waited")
+    assert answer.weights == "untrained.pth"
+    log = worker.log.read_text()[before:]
+    assert "missing.pth: No such file" in log
+    assert log.count(" classes, by ") == 1, "one model is loaded"
+    wait_for(lambda: (c := latest(listener, worker).change) and c.state == "failed", 60, what="the failure")
+    page = f"http://127.0.0.1:{worker.metrics_port}/metrics"
+    with urllib.request.urlopen(page) as metrics:
+        assert b"\nnanofleet_model_mismatch 1.0\n" in metrics.read()
+    listener.publish(f"{root}/control/model", b"", retain=True)
+
+
+def test_a_broker_that_comes_later_is_asked_before_there_are_frames(
+    mosquitto: Callable[..., Mosquitto],
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    weights_dir: Path,
+    tmp_path: Path,
+    listen: Callable[..., Listener],
+) -> None:
+    """The command is another one than when the worker was here last, and frames wait for it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    user = f"user {getpass.getuser()}"
+    broker = mosquitto("allow_anonymous true", "persistence true", f"persistence_location {data}/", user)
+    worker = start_worker(broker.url, *FAST_STATUS, "--weights-dir", str(weights_dir))
+    listener = listen(broker.url, f"{root}/results/+")
+    worker.stop(signal.SIGKILL)
+    listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
+    command = ModelCommand(id="later", choice={"model": "resnet18@untrained.pth"})
+    listener.publish(f"{root}/control/model", command.encode(), retain=True)
+    listener.close()
+    broker.stop()
+    worker.start()
+    wait_for(lambda: worker.log.read_text().count(" classes, by ") == 2, 60, "a model without a broker")
+    assert worker.said("cannot reach")
+    broker.start()
+    listener = listen(broker.url, f"{root}/results/+")
+    (answer,) = wait_for(lambda: answers(listener, root), 60, "the answer to what has waited")
+    assert answer.weights == "untrained.pth"
 
 
 def test_a_canary_that_has_the_model_already_is_said_at_once(

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Set
 
@@ -182,3 +184,54 @@ def test_a_worker_adopts_another_under_its_own_name(
         wait_for(adopted, 60, "adopted by nano-2")
         wait_for(lambda: len(answered(listener)) == 60, 30, "60 answers")
     assert "as nanofleet-worker-nano-1 (p5, c0, k30, u'nano-2')" in broker.log.read_text()
+
+
+def test_whatever_is_rotated_is_used_at_the_next_connect(
+    broker: GuardedBroker, photos: Path, start: Callable[..., Member]
+) -> None:
+    """Passwords, certificates and both CAs are replaced under a worker with frames on their way to it."""
+    worker = start("nano-1")
+    worker.wait_ready()
+    image = (photos / "rocket.jpg").read_bytes()
+    with Client(broker, "home", client_id="listener-home", expiry=600) as listener:
+        listener.subscribe("nanofleet/results/+")
+        with Client(broker, "door") as camera:
+            for number in range(30):
+                assert camera.publish("nanofleet/frames/door", image, **with_id(f"before-{number}")) == 0
+        broker.stop()
+    before = answered(listener)
+    for file in (
+        *broker.fleet.glob("ca/*"),
+        *broker.fleet.glob("*/*/client.*"),
+        *broker.fleet.glob("*/*/password"),
+    ):
+        file.unlink()
+    (broker.fleet / "broker" / "server.crt").unlink()
+    provision(broker.fleet)
+    broker.home("nano-1")
+    broker.start()
+    with Client(broker, "home", client_id="listener-home", expiry=600) as listener:
+        listener.subscribe("nanofleet/results/+")
+        worker.wait_said("connected again")
+        with Client(broker, "door") as camera:
+            for number in range(30):
+                assert camera.publish("nanofleet/frames/door", image, **with_id(f"after-{number}")) == 0
+        sent = {f"{when}-{number}" for when in ("before", "after") for number in range(30)}
+        wait_for(lambda: answered(listener) | before == sent, 60, "every frame's answer")
+    assert worker.process.poll() is None
+
+
+def test_a_certificate_near_its_end_is_told(broker: GuardedBroker, start: Callable[..., Member]) -> None:
+    (broker.fleet / "members" / "nano-1" / "client.crt").unlink()
+    provision(broker.fleet, "--days", "5")
+    worker = start("nano-1")
+    worker.wait_ready()
+    assert worker.said("--cert-file client.crt: this certificate is good until 20")
+    page = f"http://127.0.0.1:{worker.metrics_port}/metrics"
+    with urllib.request.urlopen(page) as metrics:
+        (line,) = [
+            text
+            for text in metrics.read().decode().splitlines()
+            if "certificate_expiry_timestamp_seconds " in text and text[0] != "#"
+        ]
+    assert 4.9 < (float(line.split()[1]) - time.time()) / 86_400 < 5.1

@@ -12,7 +12,6 @@ import random
 import re
 import statistics
 import sys
-import urllib.request
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Sequence, Tuple
@@ -27,6 +26,7 @@ from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT, Kind
 from tests.faults.hostile.messages import unanswered
 from tests.faults.hostile.mutations import mutate
 from tests.harness import Listener, WorkerProcess, wait_for
+from tests.metrics import metric
 from wire.packets import Delivery
 from worker.frame import Frame
 
@@ -224,15 +224,9 @@ def check_unanswered(fleet: Case, worker: WorkerProcess, messages: Sequence[Tupl
     for topic, payload in messages:
         fleet.publish(topic, payload).wait_for_publish(30)
     cameras = sum(topic.startswith(f"{fleet.root}/frames/") for topic, _ in messages)
-    wait_for(lambda: metric(worker, "nanofleet_ignored_messages_total") == cameras, 30, "all ignored")
+    name = "nanofleet_ignored_messages_total"
+    wait_for(lambda: metric(worker, name, reason="no_camera") == cameras, 30, "all ignored")
     assert len(fleet.answers) == before
-
-
-def metric(worker: WorkerProcess, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{worker.metrics_port}/metrics", timeout=10) as answer:
-        found = re.search(rf"^{name} (\S+)", answer.read().decode(), re.MULTILINE)
-    assert found
-    return float(found.group(1))
 
 
 @pytest.fixture

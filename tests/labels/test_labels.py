@@ -48,7 +48,7 @@ def test_names_may_repeat(tmp_path: Path) -> None:
         (b"", "names no class"),
         (b"# nothing but this\n\n", "names no class"),
         (b"caf\xe9\n", r"not UTF-8 \(byte 3\)"),
-        ("cat\n".encode("utf-16"), r"not UTF-8 \(byte 0\)"),
+        ("cat\n".encode("utf-16-le"), "UTF-16 without its mark"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: bytes, says: str) -> None:

@@ -160,15 +160,48 @@ def test_too_large_for_the_broker(
     listener = listen(broker.url, f"{root}/frames/+")
     photo, small = str(photos / "motorcycle_left.png"), str(photos / "clock_motion.png")
     address = ["--broker", broker.url, "--root", root, "--no-wait", "--no-spool"]
-    run = nanofleet("publish", small, photo, *address)
-    assert run.returncode == 2
+    run = nanofleet("publish", photo, small, *address)
+    assert run.returncode == 1
     assert "motorcycle_left.png" in run.stderr
     assert "--max-side" in run.stderr
-    assert listener.messages == [], "nothing is sent before all sizes are known to fit"
+    assert "sent 1, taken by the broker 1, not sent 1" in run.stdout
+    wait_for(lambda: listener.messages, what="the frame that is small enough")
     run = nanofleet("publish", photo, "--max-side", "320", *address)
     assert run.returncode == 0, run.stderr
-    wait_for(lambda: listener.messages, what="the shrunk frame")
-    assert Counter(m.payload[:3] for m in listener.messages) == {b"\xff\xd8\xff": 1}
+    wait_for(lambda: len(listener.messages) == 2, what="the shrunk frame")
+    assert Counter(m.payload[:3] for m in listener.messages) == {b"\x89PN": 1, b"\xff\xd8\xff": 1}
+
+
+def test_a_bad_file_costs_itself(
+    answerer: Answerer, address: List[str], photos: Path, tmp_path: Path
+) -> None:
+    rocket = (photos / "rocket.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(rocket)
+    (tmp_path / "b.jpg").write_bytes(b"<html>")
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "none.jpg")
+    (tmp_path / "d").write_bytes(rocket)
+    (tmp_path / "e.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    run = nanofleet("publish", str(tmp_path), "--wait", *address)
+    assert run.returncode == 1
+    assert "sent 2, answered 2, rejected 0, missing 0, not sent 2" in run.stdout
+    assert len(answerer.messages) == 2
+    for name in ("b.jpg", "c.jpg", "1 HEIC file is not sent"):
+        assert name in run.stderr
+
+
+def test_files_that_vanish_before_their_turn(
+    answerer: Answerer, address: List[str], image: Callable[[str], str]
+) -> None:
+    sources = [image("one"), image("two"), image("three")]
+    command = [sys.executable, "-m", "fleet", "publish", *sources, "--fps", "0.5", "--wait", *address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: answerer.messages, what="a first frame")
+        Path(sources[1]).unlink()
+        output, errors = publisher.communicate(timeout=30)
+    assert publisher.returncode == 1
+    assert "sent 2, answered 2, rejected 0, missing 0, not sent 1" in output
+    assert "two.jpg: not sent: No such file or directory" in errors
+    assert [m.payload for m in answerer.messages] == [b"one", b"three"]
 
 
 def test_refused_by_the_broker(mosquitto: Callable[..., Mosquitto], image: Callable[[str], str]) -> None:

@@ -1,39 +1,71 @@
-"""Files, folders, globs; and shrinking what is too large."""
+"""Files, folders, globs: what is found in them, and what is not sent."""
 
 from __future__ import annotations
 
 import io
+import logging
+import os
+import sys
 from pathlib import Path
+from typing import Any, Callable, Dict
 
 import pytest
 from PIL import Image as PillowImage
 
-from publisher.shrink import shrink
 from publisher.sources import find_images
 from wire.errors import SettingsError
 
 
+def encode(kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    PillowImage.new("RGB", (32, 24), (200, 100, 50)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+JPEG, PNG, WEBP = encode("JPEG"), encode("PNG"), encode("WEBP")
+APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(60)
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name in ("b.jpg", "a.PNG", "deep/er/c.webp", "deep/notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(name.encode())
-    return tmp_path
+def put(tmp_path: Path) -> Callable[[Dict[str, bytes]], str]:
+    """Write files into a folder."""
+
+    def put(files: Dict[str, bytes]) -> str:
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        return str(tmp_path)
+
+    return put
+
+
+@pytest.fixture
+def tree(put: Callable[[Dict[str, bytes]], str]) -> Path:
+    return Path(put({"b.jpg": JPEG, "a.PNG": PNG, "deep/er/c.webp": WEBP, "deep/notes.txt": b"notes"}))
+
+
+def names(folder: str) -> Any:
+    return [Path(image.name).name for image in find_images([folder]).images]
 
 
 def test_a_folder_gives_all_images_below_it(tree: Path) -> None:
-    assert [image.read() for image in find_images([str(tree)])] == [b"a.PNG", b"b.jpg", b"deep/er/c.webp"]
+    found, failed = find_images([str(tree)])
+    assert [image.read() for image in found] == [PNG, JPEG, WEBP]
+    assert failed == 0
 
 
 def test_globs_and_files_in_the_order_given(tree: Path) -> None:
-    found = find_images([str(tree / "b.jpg"), str(tree / "**" / "*.webp"), str(tree / "deep" / "notes.txt")])
+    sources = [str(tree / "b.jpg"), str(tree / "**" / "*.webp"), str(tree / "deep" / "notes.txt")]
+    found, failed = find_images(sources)
     assert [Path(image.name).name for image in found] == ["b.jpg", "c.webp", "notes.txt"]
-    assert [image.size for image in found] == [5, 14, 14]
+    assert [image.size for image in found] == [len(JPEG), len(WEBP), 5]
+    assert failed == 0
 
 
 def test_a_file_whose_name_looks_like_a_glob(tree: Path) -> None:
     (tree / "[1].jpg").write_bytes(b"one")
-    assert [image.read() for image in find_images([str(tree / "[1].jpg")])] == [b"one"]
+    assert [image.read() for image in find_images([str(tree / "[1].jpg")]).images] == [b"one"]
 
 
 @pytest.mark.parametrize("missing", ["none.jpg", "*.gif", "deep/empty"])
@@ -45,27 +77,108 @@ def test_what_is_not_there_is_named(tree: Path, missing: str) -> None:
 
 
 def test_a_file_that_is_gone_when_its_turn_comes(tree: Path) -> None:
-    (image,) = find_images([str(tree / "b.jpg")])
+    (image,) = find_images([str(tree / "b.jpg")]).images
     (tree / "b.jpg").unlink()
     with pytest.raises(SettingsError, match=r"b\.jpg"):
         image.read()
+    with pytest.raises(SettingsError, match=r"b\.jpg"):
+        _ = image.size
 
 
-def test_shrink_keeps_the_shape_and_turns_it_upright(photos: Path) -> None:
-    with PillowImage.open(photos / "coffee.png") as coffee:
-        exif = PillowImage.Exif()
-        exif[0x0112] = 6  # to be turned by 90 degrees
-        turned = io.BytesIO()
-        coffee.save(turned, "JPEG", exif=exif.tobytes())
-    with PillowImage.open(io.BytesIO(shrink(turned.getvalue(), 300))) as small:
-        assert (small.format, small.size) == ("JPEG", (200, 300))
+def test_files_are_judged_by_what_they_hold(put: Callable[[Dict[str, bytes]], str]) -> None:
+    right = {
+        "a.jfif": JPEG,
+        "b.jpe": JPEG,
+        "c.mpo": JPEG,
+        "d.JPG": JPEG,
+        "e": PNG,
+        "f.jpg": WEBP,
+        "g.part": JPEG,
+        "h.JPEG.download": JPEG,
+        "i.png": JPEG,
+        "j.jpg": b"\r\n" + JPEG,
+    }
+    others = {
+        "._a.jpg": APPLE_DOUBLE,
+        "deep/._a.jfif": APPLE_DOUBLE,
+        "._b.jpg": b"",
+        ".DS_Store": b"\0\0\0\1Bud1" + bytes(50),
+        "Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(50) + JPEG,
+        "notes.txt": b"photos of May",
+        "film.mp4": b"\0\0\0\x18ftypmp42" + JPEG,
+        "film.avi": b"RIFF\0\0\0\0AVI " + JPEG,
+        "mail.eml": b"Content-Type: image/jpeg\r\n\r\n" + JPEG,
+        "empty": b"",
+    }
+    folder = put({**right, **others})
+    assert names(folder) == list(right)
+    assert find_images([folder]).failed == 0
 
 
-def test_shrink_leaves_small_images_as_they_are(photos: Path) -> None:
-    content = (photos / "rocket.jpg").read_bytes()
-    assert shrink(content, 1000) is content
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("page.jpg", b"<html>404</html>", "text"),
+        ("phone.jpg", HEIC, "HEIC"),
+        ("moving.png", b"GIF89a" + bytes(50), "GIF"),
+        ("empty.jpeg", b"", "empty"),
+        ("zeros.webp", bytes(500), "00 00"),
+        ("cut.JFIF", b"\xff\xd8", "ff d8"),
+    ],
+)
+def test_a_name_that_promises_an_image_is_kept_to(
+    put: Callable[[Dict[str, bytes]], str],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    content: bytes,
+    why: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found, failed = find_images([put({"good.jpg": JPEG, name: content})])
+    assert ([Path(image.name).name for image in found], failed) == (["good.jpg"], 1)
+    (record,) = caplog.messages
+    assert name in record
+    assert why in record
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff broken"])
-def test_shrink_leaves_what_is_no_image_to_the_workers_rejection(content: bytes) -> None:
-    assert shrink(content, 100) is content
+def test_other_pictures_are_counted(
+    put: Callable[[Dict[str, bytes]], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = {f"{n}.HEIC": HEIC for n in range(3)}
+    with caplog.at_level(logging.WARNING):
+        found, failed = find_images([put({**photos, "good.jpg": JPEG, "x.gif": b"GIF89a", "y.bmp": b"BM"})])
+    assert (len(found), failed) == (1, 0)
+    assert len(caplog.messages) == 3
+    assert any("3 HEIC files are not sent" in message for message in caplog.messages)
+    assert any("1 GIF file is not sent" in message for message in caplog.messages)
+    assert any("1 BMP file is not sent" in message for message in caplog.messages)
+
+
+def test_links_pipes_and_loops(
+    put: Callable[[Dict[str, bytes]], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(put({"good.jpg": JPEG, "deep/other.jpg": JPEG}))
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "link.jpg").symlink_to(folder / "good.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / "nowhere.jpg").symlink_to(folder / "none.jpg")
+    (folder / "loop.txt").symlink_to(folder / "loop.txt")
+    os.mkfifo(folder / "pipe.jpg")
+    found, failed = find_images([str(folder)])
+    assert [Path(image.name).name for image in found] == ["other.jpg", "good.jpg", "link.jpg"]
+    assert failed == 2
+    assert {Path(message.split(":")[0]).name for message in caplog.messages} == {"loop.jpg", "nowhere.jpg"}
+
+
+@pytest.mark.skipif(sys.platform != "win32" and os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(
+    put: Callable[[Dict[str, bytes]], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(put({"good.jpg": JPEG, "secret.jpg": JPEG, "closed/a.jpg": JPEG}))
+    (folder / "secret.jpg").chmod(0)
+    (folder / "closed").chmod(0)
+    try:
+        found, failed = find_images([str(folder)])
+    finally:
+        (folder / "closed").chmod(0o700)
+    assert (len(found), failed) == (1, 2)

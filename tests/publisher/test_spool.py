@@ -188,7 +188,7 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(20):
-        (folder / f"{number:02d}.jpg").write_text(f"image {number}")
+        (folder / f"{number:02d}.jpg").write_bytes(b"\xff\xd8\xff\xe0 image %d" % number)
     return folder
 
 
@@ -307,7 +307,7 @@ def test_a_camera_that_outruns_a_silent_fleet_fills_the_spool_and_drops_the_olde
     assert "dropped to make room" in run.stdout
     sources = [file.read_bytes().partition(b"\n")[2] for file in kept(tmp_path)]
     assert sources
-    assert sources == [f"image {n}".encode() for n in range(20 - len(sources), 20)]
+    assert sources == [b"\xff\xd8\xff\xe0 image %d" % n for n in range(20 - len(sources), 20)]
     policy[1] = "refuse"
     run = nanofleet("publish", str(images), *policy, *address)
     assert run.returncode == 1

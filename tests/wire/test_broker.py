@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness import need
 from wire.broker import Broker, BrokerSettings
 from wire.errors import SettingsError
 
@@ -46,8 +49,8 @@ def test_addresses(url: str, scheme: str, host: str, port: int, path: str) -> No
     broker = opened(url)
     assert (broker.scheme, broker.host, broker.port, broker.path) == (scheme, host, port, path)
     assert broker.websocket == (scheme in ("ws", "wss"))
-    assert (broker.tls is not None) == (scheme in ("mqtts", "wss"))
-    assert broker.user is None
+    assert broker.secure == (scheme in ("mqtts", "wss"))
+    assert broker.credentials.user is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_its_text_can_be_given_again(url: str, text: str) -> None:
 
 
 def test_a_user_may_need_escaping() -> None:
-    assert opened("mqtt://me%40home@broker").user == "me@home"
+    assert opened("mqtt://me%40home@broker").credentials.user == "me@home"
 
 
 @pytest.mark.parametrize("url", ["", "broker", "broker:1883", "http://broker", "mqtt://", "mqtt:broker"])
@@ -104,13 +107,13 @@ def test_a_password_in_the_url_is_refused_and_not_echoed(url: str) -> None:
 def test_the_password_comes_from_a_file_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert opened("mqtt://me@broker").password is None
+    assert opened("mqtt://me@broker").credentials.password() is None
     monkeypatch.setenv("NANOFLEET_PASSWORD", "from the environment")
-    assert opened("mqtt://me@broker").password == "from the environment"
+    assert opened("mqtt://me@broker").credentials.password() == "from the environment"
     secret = tmp_path / "password"
     secret.write_bytes("  grün und blau \r\n".encode())
     broker = opened("mqtt://me@broker", password_file=secret)
-    assert broker.password == "  grün und blau "
+    assert broker.credentials.password() == "  grün und blau "
     assert "blau" not in repr(broker) + str(broker)
 
 
@@ -131,16 +134,64 @@ def test_certificates_without_tls_would_not_be_used(tmp_path: Path) -> None:
     assert "mqtts://" in refusal("mqtt://broker", ca_file=tmp_path / "ca.pem")
 
 
-def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
-    assert "--ca-file" in refusal("mqtts://broker", ca_file=tmp_path / "missing.pem")
-    (tmp_path / "bad.pem").write_text("no certificate")
-    assert "--ca-file" in refusal("mqtts://broker", ca_file=tmp_path / "bad.pem")
-    assert "--cert-file" in refusal("mqtts://broker", cert_file=tmp_path / "bad.pem")
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate, its key, the same key under a passphrase, and another key."""
+    folder = tmp_path_factory.mktemp("pair")
+    openssl = [need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=me", "-days", "3"]
+    for name in ("me", "other"):
+        files = ["-noenc", "-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
+        subprocess.run([*openssl, *files], check=True, capture_output=True)
+    locked = ["-out", str(folder / "locked.key"), "-aes256", "-passout", "pass:secret"]
+    key = ["pkey", "-in", str(folder / "me.key")]
+    subprocess.run([need("openssl"), *key, *locked], check=True, capture_output=True)
+    (folder / "none.pem").write_text("no certificate")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ca", "cert", "key", "says"),
+    [
+        ("gone.pem", "", "", "--ca-file {}/gone.pem: No such file"),
+        ("none.pem", "", "", "--ca-file {}/none.pem: there is no certificate (PEM) in it"),
+        ("", "gone.crt", "me.key", "--cert-file {}/gone.crt: No such file"),
+        ("", "none.pem", "me.key", "--cert-file {}/none.pem: there is no certificate (PEM) in it"),
+        ("", "me.crt", "gone.key", "--key-file {}/gone.key: No such file"),
+        ("", "me.crt", "none.pem", "--key-file {}/none.pem: there is no private key (PEM) in it"),
+        ("", "me.crt", "other.key", "--key-file {}/other.key: it is not the key of --cert-file"),
+        ("", "me.crt", "locked.key", "--key-file {}/locked.key: the key has a passphrase"),
+        ("", "me.crt", "", "--key-file {}/me.crt: there is no private key (PEM) in it"),
+        ("", "", "me.key", "--key-file {}/me.key: name the certificate as well"),
+    ],
+)
+def test_the_one_file_that_cannot_be_used_is_named(
+    ca: str, cert: str, key: str, says: str, pair: Path
+) -> None:
+    given = {"ca_file": ca, "cert_file": cert, "key_file": key}
+    fields = {name: pair / file for name, file in given.items() if file}
+    assert refusal("mqtts://broker", **fields).startswith(says.format(pair))
+
+
+def test_the_end_of_a_certificate_is_read_from_it(pair: Path) -> None:
+    broker = opened("mqtts://broker", cert_file=pair / "me.crt", key_file=pair / "me.key")
+    ends = broker.credentials.ends()
+    assert ends is not None
+    assert timedelta(days=2.9) < ends - datetime.now(timezone.utc) < timedelta(days=3.1)
+    assert opened("mqtts://broker").credentials.ends() is None
+
+
+def test_a_certificate_of_the_far_future(pair: Path, tmp_path: Path) -> None:
+    """From 2050 on the times are written in another form."""
+    days = ["-days", "20000", "-noenc", "-keyout", str(tmp_path / "k"), "-out", str(tmp_path / "c")]
+    command = [need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=me", *days]
+    subprocess.run(command, check=True, capture_output=True)
+    ends = opened("mqtts://b", cert_file=tmp_path / "c", key_file=tmp_path / "k").credentials.ends()
+    assert ends is not None
+    assert ends.year == (datetime.now(timezone.utc) + timedelta(days=20000)).year
 
 
 def test_tls_checks_certificate_and_name() -> None:
-    tls = opened("mqtts://broker").tls
-    assert tls is not None
+    tls = opened("mqtts://broker").credentials.tls()
     assert tls.verify_mode == ssl.CERT_REQUIRED
     assert tls.check_hostname
 

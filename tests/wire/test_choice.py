@@ -8,7 +8,7 @@ from typing import Any, Dict
 import pytest
 from pydantic import ValidationError
 
-from wire.choice import ModelChoice
+from wire.choice import ModelChoice, is_checkpoint
 from wire.messages import ModelCommand
 
 
@@ -63,6 +63,11 @@ def test_files_are_looked_for_in_a_folder(tmp_path: Path) -> None:
     "fields",
     [
         {"model": "resnet18@/etc/birds.pth"},
+        {"model": "resnet18@/etc/passwd"},
+        {"model": "resnet18@../birds.pth.tar"},
+        {"model": "resnet18@../birds"},
+        {"model": "resnet18@link/birds.ckpt"},
+        {"model": "resnet18@.."},
         {"model": "resnet18@../birds.safetensors"},
         {"model": "/etc/birds.onnx"},
         {"model": "/etc/birds@home/birds.onnx"},
@@ -76,3 +81,41 @@ def test_and_nowhere_else(fields: Dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "weights" / "link").symlink_to(tmp_path)
     with pytest.raises(ValueError, match="not a file below the worker's weights folder"):
         ModelChoice(**fields).below(tmp_path / "weights")
+
+
+def test_what_follows_the_at_is_a_file_or_the_name_of_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "a.pth",
+        "model_best.pth.tar",
+        "epoch=3.ckpt",
+        "M.PTH",
+        "./best",
+        "my-best",
+        "my best",
+        "/x",
+    ):
+        assert is_checkpoint(name), name
+    for name in ("", "DEFAULT", "default", "IMAGENET1K_V1", "imagenet1k_swag_e2e_v1", "best", "V3"):
+        assert not is_checkpoint(name), name
+    for name in ("best", "IMAGENET1K_V1"):
+        (tmp_path / name).write_bytes(b"x")
+    assert is_checkpoint("best")
+    assert not is_checkpoint("IMAGENET1K_V1")
+
+
+def test_a_word_over_the_wire_is_a_file_of_the_folder_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best").write_bytes(b"outside")
+    (tmp_path / "weights").mkdir()
+    below = ModelChoice(model="resnet18@best").below(tmp_path / "weights")
+    assert below.model == f"resnet18@{tmp_path / 'weights' / 'best'}"
+    for name in ("mine.ckpt", "mine.pth.tar", "MINE.PTH", "mine"):
+        below = ModelChoice(model=f"resnet18@{name}").below(tmp_path / "weights")
+        assert below.model == f"resnet18@{tmp_path / 'weights' / name}"
+    named = ModelChoice(model="resnet18@imagenet1k_v1")
+    assert named.below(tmp_path) == named

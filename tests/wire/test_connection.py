@@ -840,13 +840,16 @@ def test_tls_with_a_client_certificate(
 
 
 @PAHO_DROPS_SOCKETS
-def test_tls_to_a_port_without_it(mosquitto_url: str, certificates: Path) -> None:
+def test_tls_to_a_port_without_it(
+    mosquitto_url: str, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     member = Member(
         mosquitto_url.replace("mqtt://127.0.0.1", "mqtts://localhost"),
         settings={"ca_file": certificates / "ca.pem"},
     )
     with member.connection as connection:
         assert not wait_quietly(connection.connected.is_set, 0.5)
+        wait_for(lambda: "if it speaks no TLS on this port, write mqtt://" in caplog.text, 10, "a hint")
 
 
 def test_plain_mqtt_to_a_tls_port(
@@ -854,7 +857,7 @@ def test_plain_mqtt_to_a_tls_port(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         join(secure().url, wait=False)
-        wait_for(lambda: "is this the broker's MQTT port?" in caplog.text, 10, "a hint")
+        wait_for(lambda: "If it speaks TLS on this port, write mqtts://" in caplog.text, 10, "a hint")
 
 
 # --- WebSockets ---------------------------------------------------------------------------------------

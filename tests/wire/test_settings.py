@@ -209,6 +209,6 @@ def test_the_password_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Monke
         "publish", ["x.jpg", "--broker", "mqtt://u@h", "--password-file", str(secret_file)]
     )
     broker = settings.open_broker()
-    assert broker.password == secret
+    assert broker.credentials.password() == secret
     assert secret not in f"{settings!r} {settings} {broker!r} {broker}"
     assert secret not in with_environment(monkeypatch, {"NANOFLEET_WINDOW": "0"})

@@ -64,8 +64,10 @@ def test_json_lines_and_nothing_else(photos: Path, capfd: pytest.CaptureFixture[
     assert [answer["label"] for answer in answers] == ["espresso", "missile", "Egyptian cat", "moped"]
     coffee = answers[0]
     assert set(coffee) == {
-        *("image", "model", "weights", "label", "index", "confidence", "top", "width", "height", "timings_ms")
+        *("image", "model", "weights", "label", "index", "confidence", "top", "width", "height", "complete"),
+        "timings_ms",
     }
+    assert all(answer["complete"] for answer in answers)
     assert coffee["image"] == str(photos / "coffee.png")
     assert coffee["confidence"] == pytest.approx(0.84, abs=0.03)
     assert (coffee["width"], coffee["height"]) == (600, 400)
@@ -73,6 +75,18 @@ def test_json_lines_and_nothing_else(photos: Path, capfd: pytest.CaptureFixture[
     assert coffee["top"][0] == {key: coffee[key] for key in ("label", "index", "confidence")}
     assert set(coffee["timings_ms"]) == {"decode", "inference"}
     assert min(coffee["timings_ms"].values()) > 0
+
+
+def test_a_photo_of_which_a_little_is_missing(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((photos / "rocket.jpg").read_bytes()[:-4000])
+    assert run([cut], json_=True) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert (answer["label"], answer["complete"]) == ("missile", False)
+    assert run([cut]) == 0
+    assert "640x427, a part of it missing" in capfd.readouterr().out
 
 
 def test_a_bad_file_is_told_and_the_others_go_on(

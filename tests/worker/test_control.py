@@ -29,7 +29,10 @@ class Following:
         self.changes: queue.Queue[Tuple[str, bool]] = queue.Queue()
         self.reports: List[Optional[Change]] = []
         self.before: Callable[[str], None] = lambda model: None
-        self.control = Control([MINE, FLEET], OWN, folder, change_to=self._change_to, report=self._report)
+        note = folder / "w1.model"
+        self.control = Control(
+            [MINE, FLEET], OWN, folder, note, change_to=self._change_to, report=self._report
+        )
 
     def _change_to(self, choice: ModelChoice, compare: bool) -> None:
         self.before(choice.model)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import queue
 import re
@@ -68,10 +69,10 @@ class Outcomes:
 
 @contextlib.contextmanager
 def open_pool(
-    outcomes: Outcomes, processes: int = 1, slots: int = 4, **limits: Any
+    outcomes: Outcomes, processes: int = 1, slots: int = 4, recipe: Preprocessing = RECIPE, **limits: Any
 ) -> Iterator[DecoderPool[str]]:
     with DecoderPool(
-        RECIPE,
+        recipe,
         processes=processes,
         slots=slots,
         on_done=outcomes.put,
@@ -180,6 +181,53 @@ def test_max_pixels(outcomes: Outcomes, photo: bytes) -> None:
         _, outcome = outcomes.next()
     assert isinstance(outcome, ImageTooLarge)
     assert "640 x 427" in str(outcome)
+
+
+def test_what_is_missing_is_said(outcomes: Outcomes, photo: bytes) -> None:
+    with open_pool(outcomes, slots=3) as pool:
+        for name, payload in {"whole": photo, "no end": photo[:-2], "cut": photo[:-4000]}.items():
+            pool.submit(name, payload)
+            job, outcome = outcomes.next()
+            assert isinstance(outcome, Pixels)
+            assert (job, outcome.complete) == (name, name != "cut")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Preprocessing(256, 96, fit="squeeze", width=160, channels="bgr"),
+        Preprocessing(256, 160, "bicubic", fit="pad", width=96, channels="gray"),
+        Preprocessing(256, 224, channels="bgr"),
+    ],
+    ids=lambda recipe: f"{recipe.fit}-{recipe.channels}",
+)
+def test_the_whole_recipe_reaches_the_process(
+    outcomes: Outcomes, photo: bytes, recipe: Preprocessing
+) -> None:
+    with open_pool(outcomes, recipe=recipe) as pool:
+        pool.submit("frame", photo)
+        pixels = outcomes.pixels()
+        assert pixels.array.shape == recipe.shape
+        assert pixels.array.tobytes() == decode(photo, recipe).pixels
+
+
+def test_a_phones_picture_in_little_memory(outcomes: Outcomes) -> None:
+    """200 megapixels, row by row; in several scans they would have to be held as a whole."""
+    picture = Image.linear_gradient("L").resize((16_320, 12_240))
+    plain, progressive = io.BytesIO(), io.BytesIO()
+    picture.save(plain, "JPEG", quality=50)
+    picture.resize((12_000, 9_000)).save(progressive, "JPEG", quality=50, progressive=True)
+    with open_pool(outcomes, slots=1, memory=192 << 20, timeout=60) as pool:
+        pid = the_decoder()
+        pool.submit("plain", plain.getvalue())
+        pixels = outcomes.pixels()
+        assert (pixels.width, pixels.height, pixels.complete) == (16_320, 12_240, True)
+        pixels.release()
+        pool.submit("progressive", progressive.getvalue())
+        _, outcome = outcomes.next()
+        assert isinstance(outcome, ImageTooLarge)
+        assert "progressive" in str(outcome)
+        assert the_decoder() == pid
 
 
 def test_killed_on_a_frame(outcomes: Outcomes, photo: bytes) -> None:
@@ -403,7 +451,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
     memory = os.memfd_create("pixels")
     os.ftruncate(memory, RECIPE.crop**2 * 3)
     command = [sys.executable, "-m", "worker.decode.process", str(memory), str(1 << 30), "1000000"]
-    recipe = [str(RECIPE.resize), str(RECIPE.crop), RECIPE.interpolation, "fast"]
+    recipe = ["fast", json.dumps({"resize": RECIPE.resize, "crop": RECIPE.crop})]
     with subprocess.Popen(
         [*command, *recipe],
         stdin=subprocess.PIPE,

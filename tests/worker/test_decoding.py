@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from worker.decode.image import Decoded, Undecodable, decode
+from wire.picture.errors import Undecodable
+from worker.decode.image import Decoded, decode
 from worker.decode.preprocessing import Preprocessing
 
 RECIPE = Preprocessing(resize=256, crop=224)
@@ -243,7 +244,7 @@ def test_no_image(payload: bytes, hint: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_truncated(coffee: Image.Image, kind: str) -> None:
     payload = encode(coffee, kind)
-    for length in (12, 40, 100, len(payload) // 2, len(payload) * 9 // 10):
+    for length in (12, 40, 100, len(payload) // 2, len(payload) * 8 // 10):
         error = reject(payload[:length])
         assert error.reason == "corrupt_image"
         assert kind in error.detail
@@ -289,5 +290,5 @@ def test_max_pixels_is_exact(coffee: Image.Image, kind: str) -> None:
 
 @pytest.mark.parametrize(("resize", "crop"), [(224, 225), (256, 0), (0, 0)])
 def test_a_recipe_that_makes_no_sense(resize: int, crop: int) -> None:
-    with pytest.raises(ValueError, match="cannot crop"):
+    with pytest.raises(ValueError, match=r"cannot crop|no pixels are left"):
         Preprocessing(resize=resize, crop=crop)

@@ -27,8 +27,8 @@ class Broker:
         self.acked.append((delivery.epoch, delivery.mid))
         return True
 
-    def deliver(self, mid: int, payload: bytes, qos: int = 1) -> Tuple[Frame, bool]:
-        delivery = Delivery("t", payload, qos=qos, retain=False, mid=mid, epoch=self.epoch)
+    def deliver(self, mid: int, payload: bytes, qos: int = 1, retain: bool = False) -> Tuple[Frame, bool]:
+        delivery = Delivery("t", payload, qos=qos, retain=retain, mid=mid, epoch=self.epoch)
         frame = Frame.receive(delivery, "door")
         return frame, self.inbox.admit(frame)
 
@@ -51,6 +51,19 @@ def test_acks_keep_the_order_of_receipt(settled: List[int]) -> None:
         broker.inbox.settle(frames[number])
     assert broker.acked == [(1, mid) for mid in range(6)]
     assert len(broker.inbox) == 0
+
+
+def test_a_retained_copy_does_not_stand_for_the_frame_that_is_delivered_again(broker: Broker) -> None:
+    """Mosquitto sends both after a reconnect, with the same payload; only one of them was in hand."""
+    frame, _ = broker.deliver(1, b"a")
+    broker.reconnect()
+    copy, new = broker.deliver(1, b"a", retain=True)
+    assert new
+    broker.inbox.settle(copy)
+    _, new = broker.deliver(2, b"a")
+    assert not new
+    broker.inbox.settle(frame)
+    assert broker.acked == [(2, 1), (2, 2)]
 
 
 def test_nothing_is_acked_before_what_came_before_it(broker: Broker) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import mmap
 import os
 import queue
@@ -43,6 +44,7 @@ from typing import (
 import numpy as np
 
 from wire.errors import NanofleetError
+from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import child_environment
 from worker.decode.preprocessing import Preprocessing
 from worker.decode.process import CANNOT_START, JOB, REPLY
@@ -66,6 +68,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 #: asks for almost 16 MB at a time. What is smaller, 1080p say, is kept: zeroing its pages for each image anew
 #: takes half as long as decoding it.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(12 << 20), "MALLOC_TRIM_THRESHOLD_": str(24 << 20)}
+#: What of a Preprocessing is left to the decoders.
+_DECODERS_READ = ("resize", "crop", "interpolation", "fit", "channels", "width")
 _ERRORS: Dict[str, Type[FrameError]] = {
     error.reason.value: error
     for error in (EmptyPayload, NotAnImage, CorruptImage, ImageTooLarge, DecoderCrashed)
@@ -76,7 +80,14 @@ class Pixels:
     """A decoded image in a slot of shared memory, which is the caller's until it is released."""
 
     def __init__(
-        self, array: np.ndarray, width: int, height: int, decode_ms: float, give_back: Callable[[], None]
+        self,
+        array: np.ndarray,
+        width: int,
+        height: int,
+        decode_ms: float,
+        give_back: Callable[[], None],
+        *,
+        complete: bool = True,
     ) -> None:
         #: uint8 [H, W, C], as the model's Preprocessing has it. It is a view on the slot: what is needed
         #: after `release` is copied.
@@ -86,6 +97,8 @@ class Pixels:
         self.height = height
         #: Milliseconds that decoding took in its process.
         self.decode_ms = decode_ms
+        #: False where a part of the image was missing.
+        self.complete = complete
         self._give_back: Optional[Callable[[], None]] = give_back
 
     def release(self) -> None:
@@ -112,8 +125,8 @@ class DecoderPool(Generic[T]):
         on_done: Callable[[T, Union[Pixels, FrameError]], None],
         on_failure: Callable[[BaseException], None],
         timeout: float = 5.0,
-        memory: int = 1 << 30,
-        max_pixels: int = 64_000_000,
+        memory: int = MEMORY,
+        max_pixels: int = MAX_PIXELS,
         exact: bool = False,
     ) -> None:
         """Args:
@@ -124,7 +137,7 @@ class DecoderPool(Generic[T]):
         on_failure: gets what `failed` is set to, in the thread that it ended.
         timeout: seconds for one image, from its first byte written to a process.
         memory: bytes of address space that each process may use.
-        max_pixels: of an image, at most.
+        max_pixels: to decode of an image, at most; of a JPEG, counted after libjpeg's scaling.
         exact: whether to decode every JPEG at its full size.
         """
         self.failed: Optional[BaseException] = None
@@ -138,9 +151,9 @@ class DecoderPool(Generic[T]):
         self._on_failure = on_failure
         # The slots are address space as well, and none of a frame's.
         address_space = memory + slots * self._slot_size
-        recipe = (preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+        recipe = {name: getattr(preprocessing, name) for name in _DECODERS_READ}
         how = "exact" if exact else "fast"
-        self._arguments = [str(argument) for argument in (address_space, max_pixels, *recipe, how)]
+        self._arguments = [str(address_space), str(max_pixels), how, json.dumps(recipe)]
         # None tells a thread to end.
         self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()
@@ -238,7 +251,14 @@ class DecoderPool(Generic[T]):
             self._free.put(slot)
             return error
         give_back = functools.partial(self._free.put, slot)
-        return Pixels(self._pixels[slot], reply.width, reply.height, reply.milliseconds, give_back)
+        return Pixels(
+            self._pixels[slot],
+            reply.width,
+            reply.height,
+            reply.milliseconds,
+            give_back,
+            complete=reply.complete,
+        )
 
     def _spawn(self) -> _Child:
         with self._lock:
@@ -272,6 +292,7 @@ class _Reply(NamedTuple):
     width: int
     height: int
     milliseconds: float
+    complete: bool
 
 
 class _Child:
@@ -372,8 +393,8 @@ class _Child:
             if not chunk:
                 raise EOFError
             data += chunk
-        reason, detail, width, height, milliseconds = REPLY.unpack(data)
-        return _Reply(_text(reason), _text(detail), width, height, milliseconds)
+        reason, detail, *rest = REPLY.unpack(data)
+        return _Reply(_text(reason), _text(detail), *rest)
 
     def _fate(self) -> str:
         """How it ended, after one of its pipes has."""

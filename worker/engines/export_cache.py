@@ -29,7 +29,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from pydantic import ValidationError
 
-from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
+from wire.choice import ModelChoice, is_checkpoint
 from wire.errors import NanofleetError, SettingsError
 from wire.settings import child_environment
 from worker.models.info import ALIASES, Model
@@ -39,7 +39,7 @@ from worker.models.weights import lock
 log = logging.getLogger(__name__)
 
 #: Of the exported graph: a new number makes every export anew.
-FORMAT = 1
+FORMAT = 2
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
 _ROOT = Path(__file__).resolve().parents[2]
@@ -91,19 +91,22 @@ def forget(path: Path) -> None:
 
 
 def _bare(choice: ModelChoice) -> ModelChoice:
-    """What the export depends on: not the labels, nor by which of its names the model is called."""
+    """What the export depends on: not labels nor threshold, nor by which of its names the model is called."""
     name, at, weights = choice.model.partition("@")
-    name = ALIASES.get(name.lower(), name.lower())
-    if weights.endswith(CHECKPOINT_SUFFIXES):
+    if name.isidentifier():  # else it is no name, and the error shall say what was given
+        name = ALIASES.get(name.lower(), name.lower())
+    if is_checkpoint(weights):
         weights = str(Path(weights).resolve())
         check_sha256(Path(weights), choice.sha256)
-    return choice.model_copy(update={"model": f"{name}{at}{weights}", "labels": None, "sha256": None})
+    threshold = ModelChoice.model_fields["threshold"].default
+    others = {"labels": None, "sha256": None, "threshold": threshold}
+    return choice.model_copy(update={"model": f"{name}{at}{weights}", **others})
 
 
 def _key(bare: ModelChoice) -> str:
     name, _, weights = bare.model.partition("@")
     ingredients: Dict[str, Any] = {"format": FORMAT, "choice": bare.model_dump(mode="json")}
-    if weights.endswith(CHECKPOINT_SUFFIXES):
+    if is_checkpoint(weights):
         ingredients["choice"]["model"] = f"{name}@{check_sha256(Path(weights), None)}"
         ingredients["file"] = Path(weights).name  # the Model's `weights` says it
     ingredients["releases"] = {package: _release(package) for package in _PACKAGES}

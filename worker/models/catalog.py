@@ -17,13 +17,16 @@ import torchvision.models
 from torchvision.models import get_model, get_model_weights, list_models
 
 from wire.errors import SettingsError
-from worker.decode.preprocessing import Preprocessing
+from worker.decode.preprocessing import SCALINGS, Preprocessing
+from worker.models.checkpoint import advice
 from worker.models.info import ALIASES
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
-# Their checkpoints' input is scaled to [-1, 1] instead of by ImageNet's mean: transform_input converts it.
-_INCEPTION = {"init_weights": False, "aux_logits": False, "transform_input": True}
+# torchvision's weights of these want pixels from -1 to 1: its builder adds a conversion from ImageNet's
+# scaling (transform_input), which is left out here: the recipe says it. One trained from scratch has none.
+SYMMETRIC = ("googlenet", "inception_v3")
+_INCEPTION = {"init_weights": False, "aux_logits": False, "transform_input": False}
 
 
 def names() -> List[str]:
@@ -41,6 +44,9 @@ def canonical(name: str) -> str:
     lower = ALIASES.get(name.lower(), name.lower())
     if lower in known:
         return lower
+    about = advice.about_name(name) if name.strip() else None
+    if about is not None:
+        raise SettingsError(about)
     close = difflib.get_close_matches(name.lower(), [*known, *ALIASES], n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise SettingsError(f"unknown model {name!r}: {hint}`nanofleet models list` shows all {len(known)}")
@@ -68,20 +74,23 @@ def find_weights(name: str, weights: str) -> Any:
             return known
     listed = ", ".join(known.name for known in usable)
     raise SettingsError(
-        f"{name} has no weights {weights!r}: there are {listed}. (A checkpoint of your own ends with "
-        ".pth, .pt or .safetensors.)"
+        f"{name} has no weights {weights!r}: there are {listed}. (There is no file of that name either.)"
     )
 
 
 def preprocessing_of(weights: Any) -> Preprocessing:
     """The recipe that torchvision's weights were trained with."""
     recipe = weights.transforms()
+    mean, std = tuple(recipe.mean), tuple(recipe.std)
+    # The class of its weights is named after the architecture.
+    if type(weights).__name__ in ("GoogLeNet_Weights", "Inception_V3_Weights"):
+        mean, std = SCALINGS["symmetric"]
     return Preprocessing(
         resize=recipe.resize_size[0],
         crop=recipe.crop_size[0],
         interpolation=recipe.interpolation.value,
-        mean=tuple(recipe.mean),
-        std=tuple(recipe.std),
+        mean=mean,
+        std=std,
     )
 
 
@@ -99,7 +108,7 @@ def build(name: str, classes: int, image_size: Optional[int] = None) -> torch.nn
     if name == EFFICIENTNET_LITE0:
         return _efficientnet_lite0(classes)
     options: Dict[str, Any] = {}
-    if name in ("googlenet", "inception_v3"):
+    if name in SYMMETRIC:
         options = dict(_INCEPTION)
     elif name.startswith("vgg"):
         options["init_weights"] = False
@@ -109,6 +118,17 @@ def build(name: str, classes: int, image_size: Optional[int] = None) -> torch.nn
         options["input_size"] = (image_size, image_size)
     module: torch.nn.Module = get_model(name, weights=None, num_classes=classes, **options)
     return module
+
+
+def outline(name: str) -> Optional[torch.nn.Module]:
+    """An architecture of ten classes without numbers, quickly built; None where PyTorch cannot do that."""
+    if name == EFFICIENTNET_LITE0 or not hasattr(torch.device, "__enter__"):
+        return None
+    try:
+        with torch.device("meta"):
+            return build(name, 10)
+    except NotImplementedError:  # it computes its widths with tensors, as RegNet
+        return None
 
 
 def _efficientnet_lite0(classes: int) -> torch.nn.Module:

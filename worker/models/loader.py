@@ -6,19 +6,26 @@ NAME@FILE ───────────────────────�
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Tuple
 
 import torch
 
 from labels import IMAGENET_1K, read_labels
-from wire.choice import CHECKPOINT_SUFFIXES, ModelChoice
+from wire.choice import ModelChoice, is_checkpoint
 from wire.errors import SettingsError
 from worker.models import catalog
-from worker.models.checkpoint import classes_in, fill, read_state
+from worker.models.checkpoint.beside import class_names, hints
+from worker.models.checkpoint.files import open_checkpoint
+from worker.models.checkpoint.fit import Architecture
+from worker.models.checkpoint.read import fill, read_weights
 from worker.models.info import Model
-from worker.models.overrides import check_sha256, overridden
+from worker.models.overrides import IMAGENET_NAMES, activated, assumptions, check_sha256, overridden
 from worker.models.weights import fetch
+
+log = logging.getLogger(__name__)
 
 
 def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.Module]:
@@ -39,8 +46,10 @@ def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.
     """
     given, weights = catalog.split(choice.model)
     name = catalog.canonical(given)
-    if weights.endswith(CHECKPOINT_SUFFIXES):
+    if is_checkpoint(weights):
         return _own(name, Path(weights), choice)
+    if choice.state_key is not None:
+        raise SettingsError(f"--state-key {choice.state_key}: {choice.model} is no checkpoint of your own")
     if name == catalog.EFFICIENTNET_LITE0:
         return _efficientnet_lite0(weights, choice)
     return _torchvision(name, weights, choice, weights_dir)
@@ -56,7 +65,9 @@ def _torchvision(
     sha256 = check_sha256(path, choice.sha256)
     try:
         # A vision transformer is built for its weights' size of image.
-        module = fill(catalog.build(name, len(classes), recipe.crop), read_state(path), path)
+        module = catalog.build(name, len(classes), recipe.crop)
+        read = read_weights(open_checkpoint(path), Architecture(name, module), path)
+        module = fill(module, read.state, path)
     except SettingsError as error:
         raise SettingsError(f"{error}\nDelete it, and it is fetched again from {weights.url}") from error
     model = Model(
@@ -65,6 +76,7 @@ def _torchvision(
         sha256=sha256,
         classes=classes,
         preprocessing=overridden(recipe, choice),
+        **activated(choice, len(classes)),
     )
     return model, module
 
@@ -80,27 +92,44 @@ def _efficientnet_lite0(weights: str, choice: ModelChoice) -> Tuple[Model, torch
         sha256=check_sha256(path, choice.sha256),
         classes=classes,
         preprocessing=overridden(catalog.EFFICIENTNET_LITE0_PREPROCESSING, choice),
+        **activated(choice, len(classes)),
     )
-    module = fill(catalog.build(model.name, len(classes)), read_state(path), path)
-    return model, module
+    module = catalog.build(model.name, len(classes))
+    read = read_weights(open_checkpoint(path), Architecture(model.name, module), path)
+    return model, fill(module, read.state, path)
 
 
 def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Module]:
     sha256 = check_sha256(path, choice.sha256)  # before anything looks into it
-    state = read_state(path)
+    opened = open_checkpoint(path)
     if name == catalog.EFFICIENTNET_LITE0:
-        recipe, names = catalog.EFFICIENTNET_LITE0_PREPROCESSING, read_labels(IMAGENET_1K)
+        recipe, imagenet = catalog.EFFICIENTNET_LITE0_PREPROCESSING, read_labels(IMAGENET_1K)
     else:
         default = catalog.find_weights(name, "")
-        recipe, names = catalog.preprocessing_of(default), tuple(default.meta["categories"])
-    recipe = overridden(recipe, choice)
-    outputs = classes_in(state, catalog.build(name, len(names), recipe.crop), path)
+        recipe, imagenet = catalog.preprocessing_of(default), tuple(default.meta["categories"])
+    told = hints(opened.root)
+    if told.fields:
+        log.info("%s: preprocessing from the arguments of its training: %s", path, told.fields)
+    recipe = overridden(replace(recipe, **told.fields), choice)
+    architecture = Architecture(name, catalog.build(name, len(imagenet), recipe.crop))
+    weights = read_weights(opened, architecture, path, choice.state_key)
+    own_names = class_names(opened.root, weights.outputs)
+    assumed = [*weights.notes, *assumptions(name, recipe, told, choice)]
+    if not own_names and weights.outputs == len(imagenet):
+        assumed.append(IMAGENET_NAMES)
     model = Model(
         name=name,
         weights=path.name,
         sha256=sha256,
-        classes=names if outputs == len(names) else tuple(map(str, range(outputs))),
-        named=outputs == len(names),
         preprocessing=recipe,
+        classes=own_names or (imagenet if IMAGENET_NAMES in assumed else _numbers(weights.outputs)),
+        named=bool(own_names) or IMAGENET_NAMES in assumed,
+        own_names=own_names,
+        assumed=tuple(assumed),
+        **activated(choice, weights.outputs),
     )
-    return model, fill(catalog.build(name, outputs, recipe.crop), state, path)
+    return model, fill(catalog.build(name, weights.outputs, recipe.crop), weights.state, path)
+
+
+def _numbers(outputs: int) -> Tuple[str, ...]:
+    return tuple(map(str, range(outputs)))

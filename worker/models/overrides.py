@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from labels import read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.decode.preprocessing import SCALINGS, Preprocessing
+from worker.models.checkpoint.beside import Hints
 from worker.models.info import Model
 from worker.models.weights import sha256_of
+
+#: Assumed of a checkpoint that has as many outputs as ImageNet has classes; a label file settles it.
+IMAGENET_NAMES = (
+    "its outputs are taken for ImageNet's 1000 classes, in their usual order: if not, give --labels"
+)
 
 
 def check_sha256(path: Path, expected: Optional[str]) -> str:
@@ -49,6 +55,56 @@ def overridden(recipe: Preprocessing, choice: ModelChoice) -> Preprocessing:
         raise SettingsError(f"--resize and --crop: {error}") from None
 
 
+def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
+    """What makes probabilities of a checkpoint's outputs, as fields of a Model.
+
+    Raises:
+        SettingsError: softmax of a single output, which is 1 whatever is seen.
+    """
+    if outputs == 1 and choice.activation == "softmax":
+        raise SettingsError("--activation softmax: of a single output it is 1 whatever is seen: take sigmoid")
+    activation = choice.activation or ("sigmoid" if outputs == 1 else "softmax")
+    return {"activation": activation, "multi_label": activation == "sigmoid" and outputs > 1}
+
+
+def assumptions(name: str, recipe: Preprocessing, told: Hints, choice: ModelChoice) -> List[str]:
+    """What nobody said of a checkpoint's preprocessing, a sentence each.
+
+    Args:
+        name: of its architecture.
+        recipe: what it is served with.
+        told: what the checkpoint itself says.
+        choice: what its user says.
+    """
+    sentences = []
+    if not told.size and choice.resize is None and choice.crop is None and choice.fit is None:
+        sentences.append(
+            f"resize {recipe.resize}, crop {recipe.crop} ({recipe.interpolation}) are assumed, as of "
+            f"{name}'s own weights: if it was trained otherwise, say --resize, --crop, --fit or "
+            "--interpolation"
+        )
+    symmetric = (recipe.mean, recipe.std) == SCALINGS["symmetric"]
+    transforms = name in ("googlenet", "inception_v3")
+    if told.scaling or choice.mean is not None or choice.std is not None:
+        pass
+    elif transforms and choice.scaling == "imagenet":
+        sentences.append(
+            f"this {name} is taken for one trained from scratch (transform_input=False): if its training "
+            "began with torchvision's weights, leave --scaling out"
+        )
+    elif choice.scaling is None and transforms and symmetric:
+        sentences.append(
+            f"pixels from -1 to 1 are assumed, as of {name}'s own weights, whose transform_input makes them "
+            "so: one trained from scratch on ImageNet's mean and deviation wants --scaling imagenet"
+        )
+    elif choice.scaling is None:
+        sentences.append(
+            f"scaling by ImageNet's mean and deviation is assumed, as of {name}'s own weights: if it was "
+            "trained otherwise, say --scaling, or --mean and --std"
+        )
+    return sentences
+
+
 def relabelled(model: Model, labels: Optional[Path]) -> Model:
     """The model with the class names of a label file, if there is one.
 
@@ -68,4 +124,23 @@ def relabelled(model: Model, labels: Optional[Path]) -> Model:
         raise SettingsError(
             f"label file {labels}: {len(classes)} classes, but the model has {len(model.classes)} outputs"
         )
-    return model.model_copy(update={"classes": classes, "named": True})
+    assumed = [sentence for sentence in model.assumed if sentence != IMAGENET_NAMES]
+    assumed += _compared(model, classes, labels)
+    return model.model_copy(update={"classes": classes, "named": True, "assumed": tuple(assumed)})
+
+
+def _compared(model: Model, classes: Tuple[str, ...], labels: Path) -> List[str]:
+    """What there is to say of a label file beside the names in the model itself."""
+    own = [name.strip().casefold() for name in model.own_names]
+    given = [name.strip().casefold() for name in classes]
+    if not own or own == given:
+        return []
+    for index, name in enumerate(given):
+        if own.count(name) == given.count(name) == 1 and own.index(name) != index:
+            raise SettingsError(
+                f"label file {labels}: {classes[index]} is its class {index}, but class {own.index(name)} in "
+                f"{model.weights} itself: the same names in another order. Leave --labels out, and the "
+                "names in the model are used"
+            )
+    several = ", ".join(model.own_names[:3]) + (", …" if len(own) > 3 else "")
+    return [f"the names in {labels} replace those in {model.weights} itself ({several})"]

@@ -33,6 +33,13 @@ def jpegs(good: bytes) -> Iterator[Kind]:
         "no component": header(components=0),
         "lossless": header(marker=0xC3),
         "hierarchical": header(marker=0xC5),
+        "half of it, and an end marker": good[: len(good) * 6 // 10] + c.EOI,
+        "half of it, in a page of flash": good[: len(good) * 6 // 10] + b"\xff" * 4096,
+        "half of it, and the next one": good[: len(good) * 6 // 10] + good,
+        "half of it, and zeros": good[: len(good) * 6 // 10] + bytes(10_000) + c.EOI,
+        "a size that its bytes cannot hold": header(50_000, 50_000),
+        "a scan whose header is cut": c.grey_jpeg(8, 8)[:-2] + b"\xff\xda\0\x08\1" + c.EOI,
+        "a scan of no component": c.grey_jpeg(8, 8, c.segment(0xDA, b"\0\0\x3f\0")),
         "a segment longer than the file": good[:2] + b"\xff\xe1\xff\xff" + good[2:200],
         "sampling 0 by 15": start + c.segment(0xC0, b"\x08\0\x40\0\x60\1\1\x0f\0") + rest,
         "only markers": c.SOI + b"\xff\xd0" * 5000 + c.EOI,
@@ -71,9 +78,29 @@ def jpegs(good: bytes) -> Iterator[Kind]:
     }
     for name, payload in odd.items():
         yield Kind(f"JPEG: {name}", payload, f"corrupt_image {RESULT}")
+    yield from _broken_where_nobody_needs_it(good)
     yield Kind("JPEG: and a ZIP", good + b"PK\3\4" + bytes(100) + b"PK\5\6" + bytes(18), RESULT)
     script = c.segment(0xFE, b"*/=1;alert(1);/*<script>alert(1)</script><?php system('id'); ?>")
     yield Kind("JPEG: and a script", good[:2] + script + good[2:], RESULT)
+
+
+def _broken_where_nobody_needs_it(good: bytes) -> Iterator[Kind]:
+    rest = good[2:]
+    shown = {
+        "no end marker": good[:-2],
+        "half an end marker": good[:-1],
+        "zeros instead of an end": good[:-2] + bytes(10_000),
+        "fill bytes instead of an end": good[:-2] + b"\xff" * 10_000,
+        "junk before it": bytes(range(128)) * 60 + good,
+        "junk behind its start": c.SOI + bytes(5000) + rest,
+        "fill bytes behind its start": c.SOI + b"\xff" * 100_000 + rest[1:],
+        "2,000 starts": c.SOI * 2000 + rest,
+        "2,000 pictures within": c.SOI + c.segment(0xFE, b"x") + (c.SOI + c.EOI) * 2000 + rest,
+        "a block without its end": c.SOI + c.segment(0xEE, b"Adobe") + c.segment(0xE0, b"JF") + rest,
+        "a Photoshop block of nothing": c.SOI + c.segment(0xED, b"Photoshop 3.0\x008BIM\3\xed\0\0") + rest,
+    }
+    for name, payload in shown.items():
+        yield Kind(f"JPEG: {name}", payload, RESULT)
 
 
 def _oriented(kind: int, value: int) -> bytes:
@@ -89,10 +116,24 @@ def jpeg_bombs() -> Iterator[Kind]:
     """JPEGs that are small, and slow or large once opened."""
     yield Kind("JPEG: 65535 x 65535", c.grey_jpeg(65535, 65535, c.sos(0, 63, bytes(8))), "image_too_large")
     yield Kind(
-        "JPEG: one pixel column too many",
-        c.grey_jpeg(8001, 8000, c.sos(0, 63, bytes(8))),
+        "JPEG: more pixels than its bytes can hold",
+        c.grey_jpeg(60_000, 60_000, c.sos(0, 63, bytes(8))),
+        "corrupt_image",
+    )
+    yield Kind(
+        "JPEG: 100 megapixels of one colour",
+        c.grey_jpeg(10_000, 10_000, c.sos(0, 63, bytes(c.blocks(10_000, 10_000) // 4 + 1))),
+        f"{RESULT} decoder_timeout",
+        costly=True,
+    )
+    yield Kind(
+        "JPEG: 3,600 megapixels in several scans",
+        c.grey_jpeg(60_000, 60_000, c.sos(0, 0, bytes(99)), c.sos(1, 63, bytes(99)), marker=0xC2),
         "image_too_large",
     )
+    stops = b"\xff" * 50_000 + b"\0"
+    yield Kind("JPEG: fill bytes that end in nothing", c.SOI + stops * 10 + c.EOI, "corrupt_image")
+    yield Kind("JPEG: starts without end", c.SOI * 200_000, "corrupt_image")
     dc = c.sos(0, 0, bytes(c.blocks(8000, 8000) // 8 + 1))
     ac = c.sos(1, 63, c.empty_blocks(c.blocks(8000, 8000)))
     slow = f"{RESULT} decoder_timeout"
@@ -113,6 +154,5 @@ def jpeg_bombs() -> Iterator[Kind]:
     yield Kind(
         "JPEG: a large one without its pixels",
         c.grey_jpeg(8000, 8000, c.sos(0, 63, b"")),
-        f"{slow} corrupt_image",
-        costly=True,
+        "corrupt_image",
     )

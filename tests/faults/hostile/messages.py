@@ -11,7 +11,7 @@ from tests.faults.hostile.kind import RESULT, Kind, Properties, with_id, without
 
 def beside(good: bytes, replies: str) -> Iterator[Kind]:
     """A good picture, and beside it what breaks the contract or tries to."""
-    invalid: Dict[str, Callable[[str], Properties]] = {
+    dropped: Dict[str, Callable[[str], Properties]] = {
         "an empty frame id": lambda frame_id: [("frame-id", "")],
         "a frame id of 129 letters": lambda frame_id: [("frame-id", "x" * 129)],
         "a frame id of 65,535 letters": lambda frame_id: [("frame-id", "x" * 65_535)],
@@ -19,11 +19,11 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         "a frame id with a line break": lambda frame_id: [("frame-id", f"{frame_id}\n")],
         "a frame id with a space": lambda frame_id: [("frame-id", f" {frame_id}")],
     }
-    for name, properties in invalid.items():
+    for name, properties in dropped.items():
         yield Kind(
             f"beside: {name}",
             lambda frame_id: good + frame_id.encode(),
-            "invalid_envelope",
+            RESULT,
             user_properties=properties,
             hashed=True,
         )
@@ -34,11 +34,15 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         "captured in the year 10000": "10000-01-01T00:00:00Z",
         "captured without a time zone": "2026-01-02T03:04:05",
         "captured at 60,000 letters": "2" * 60_000,
+        "captured at infinity": "inf",
+        "captured at not a number": "nan",
+        "captured before all": "-9" * 100,
+        "captured at another script's digits": "\uff12\uff10\uff12\uff16-01-02T03:04:05Z",
     }.items():
         yield Kind(
             f"beside: {name}",
             good,
-            "invalid_envelope",
+            RESULT,
             user_properties=lambda frame_id, text=text: [*with_id(frame_id), ("captured-at", text)],  # type: ignore[misc]
         )
     yield Kind(

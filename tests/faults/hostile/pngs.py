@@ -33,7 +33,6 @@ def pngs(good: bytes) -> Iterator[Kind]:
         "a header of 4 bytes": c.PNG + c.chunk(b"IHDR", bytes(4)) + pixels + end,
         "a chunk of 4 GB": c.PNG + header + b"\xff\xff\xff\xffIDAT" + bytes(100),
         "a chunk of 2 GB that may be skipped": c.PNG + header + b"\x7f\xff\xff\xffabCd" + bytes(100),
-        "a chunk without a name": c.PNG + header + c.chunk(b"\0\0\0\0") + pixels + end,
         "pixels that are not compressed": c.png(c.ihdr(8, 8), c.chunk(b"IDAT", bytes(200))),
         "too few pixels": c.png(c.ihdr(8, 8), c.idat(bytes(8))),
         "a filter that does not exist": c.png(c.ihdr(8, 8, colour=0), c.idat(b"\xff" * 72)),
@@ -48,7 +47,6 @@ def pngs(good: bytes) -> Iterator[Kind]:
             c.ihdr(8, 8, colour=3), c.chunk(b"PLTE", b"abc"), c.idat(b"\0" + b"\xff" * 8)
         ),
         "two headers": c.png(header, c.ihdr(8, 8), pixels),
-        "no end": good[:-12],
         "an EXIF block that points to itself": c.tiny_png(c.chunk(b"eXIf", loop)),
         "an EXIF block of nonsense": c.tiny_png(c.chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + bytes(200))),
         "gamma, colours and density of the wrong length": c.tiny_png(
@@ -65,6 +63,20 @@ def pngs(good: bytes) -> Iterator[Kind]:
     }
     for name, payload in odd.items():
         yield Kind(f"PNG: {name}", payload, f"corrupt_image {RESULT}")
+    wrong = c.chunk(b"tEXt", b"Software\0x", crc=1)
+    shown = {
+        "a chunk without a name": c.PNG + header + c.chunk(b"\0\0\0\0") + pixels + end,
+        "no end": good[:-12],
+        "no checksum of its pixels": good[:-14],
+        "junk before it": bytes(range(128)) * 60 + good,
+        "junk behind it": good + bytes(range(256)) * 60,
+        "a wrong CRC where nobody needs it": c.png(header, wrong, pixels),
+        "5,000 of them": c.png(header, wrong * 5000, pixels),
+        "a wrong CRC behind its pixels": c.png(header, pixels, wrong),
+        "a broken text, and its last row is gone": c.png(c.ihdr(8, 8, colour=0), wrong, c.idat(bytes(9 * 7))),
+    }
+    for name, payload in shown.items():
+        yield Kind(f"PNG: {name}", payload, RESULT)
     yield Kind("PNG: and a ZIP", good + b"PK\3\4" + bytes(100) + b"PK\5\6" + bytes(18), RESULT)
 
 
@@ -72,15 +84,15 @@ def png_bombs() -> Iterator[Kind]:
     """PNGs that are small, and large once opened."""
     zeros = zlib.compress(bytes(50_000_000), 9)
     # Limits end these: 16 MB for a text or a profile, 64 MB for all.
-    yield Kind("PNG: zTXt that explodes", c.tiny_png(c.chunk(b"zTXt", b"k\0\0" + zeros)), "corrupt_image")
+    yield Kind("PNG: zTXt that explodes", c.tiny_png(c.chunk(b"zTXt", b"k\0\0" + zeros)), RESULT)
     yield Kind(
         "PNG: iTXt that explodes",
         c.tiny_png(c.chunk(b"iTXt", b"k\0\1\0\0\0" + zeros)),
-        f"corrupt_image {RESULT}",
+        RESULT,
     )
-    yield Kind("PNG: iCCP that explodes", c.tiny_png(c.chunk(b"iCCP", b"k\0\0" + zeros)), "corrupt_image")
+    yield Kind("PNG: iCCP that explodes", c.tiny_png(c.chunk(b"iCCP", b"k\0\0" + zeros)), RESULT)
     text = c.chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1_000_000), 9))
-    yield Kind("PNG: a hundred texts of 1 MB", c.tiny_png(*[text] * 100), "corrupt_image")
+    yield Kind("PNG: a hundred texts of 1 MB", c.tiny_png(*[text] * 100), RESULT)
     yield Kind("PNG: 50,000 texts", c.tiny_png(*[c.chunk(b"tEXt", b"k\0v")] * 50_000), RESULT, costly=True)
     yield Kind("PNG: 50,000 pieces of pixels", _in_pieces(50_000), RESULT, costly=True)
     yield Kind("PNG: pixels that explode", c.png(c.ihdr(8, 8, colour=0), c.chunk(b"IDAT", zeros)), RESULT)

@@ -38,7 +38,6 @@ def webps(good: bytes) -> Iterator[Kind]:
     }.items():
         yield Kind(f"WebP: {name}", payload, "image_too_large corrupt_image")
     odd = {
-        "a length of 0": c.webp(image, length=0),
         "a length of 4 GB": c.webp(image, length=2**32 - 1),
         "two pictures": c.webp(image, image),
         "alpha of nonsense": c.webp(c.vp8x(96, 64, 16), c.riff_chunk(b"ALPH", b"\x9c" * 50), image),
@@ -50,6 +49,17 @@ def webps(good: bytes) -> Iterator[Kind]:
             c.vp8x(96, 64, 2), c.riff_chunk(b"ANIM", bytes(6)), *[c.anmf(96, 64, image)] * 500
         ),
     }
+    shown = {
+        "a length of 0": c.webp(image, length=0),
+        "a length that is too short": c.webp(image, length=20),
+        "a length that is too long": c.webp(image, length=len(image) + 1000),
+        "XMP that is cut": c.webp(c.vp8x(96, 64, 4), image, c.riff_chunk(b"XMP ", bytes(90)))[:-40],
+        "EXIF of nonsense": c.webp(c.vp8x(96, 64, 8), image, c.riff_chunk(b"EXIF", b"nonsense")),
+        "junk before it": bytes(range(128)) * 60 + good,
+        "junk behind it": good + bytes(range(256)) * 60,
+    }
+    for name, payload in shown.items():
+        yield Kind(f"WebP: {name}", payload, RESULT)
     for name, payload in odd.items():
         yield Kind(f"WebP: {name}", payload, f"corrupt_image {RESULT}")
     yield Kind("WebP: and a ZIP", good + b"PK\3\4" + bytes(100) + b"PK\5\6" + bytes(18), RESULT)

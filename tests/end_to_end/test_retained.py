@@ -1,0 +1,197 @@
+"""Retained frames: old news, which some brokers send to each worker that subscribes."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Callable, List, Tuple
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.faults.proxy import Proxy
+from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.metrics import metric
+from wire.messages import Result
+from wire.topics import client_id
+
+QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
+
+
+@pytest.fixture
+def image(photos: Path) -> bytes:
+    return (photos / "rocket.jpg").read_bytes()
+
+
+def ignored(worker: WorkerProcess) -> float:
+    return metric(worker, "nanofleet_ignored_messages_total", reason="retained")
+
+
+def answered(listener: Listener, root: str) -> int:
+    return len(listener.on(f"{root}/results/"))
+
+
+def test_a_live_frame_is_answered_once_and_its_retained_copy_never(
+    broker_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    worker = start_worker(broker_url)
+    listener = listen(broker_url, f"{root}/results/+", f"{root}/rejects/+")
+    listener.publish(f"{root}/frames/door", image, retain=True)
+    wait_for(lambda: answered(listener, root) == 1, what="the live one answered")
+    start_worker(broker_url, worker_id="w2")  # it has never subscribed before
+    assert worker.stop() == 0
+    worker.start()
+    wait_for(lambda: worker.log.read_text().count("connected to") == 2, 60, "back")
+    listener.publish(f"{root}/frames/last", image)
+    wait_for(lambda: answered(listener, root) == 2, what="the last one answered")
+    results = [Result.decode(message.payload) for message in listener.messages]
+    assert [(result.camera, result.label) for result in results] == [("door", "missile"), ("last", "missile")]
+
+
+def test_what_came_while_a_worker_was_dead_is_no_old_news(
+    mosquitto_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """Its session has it as a live frame, and its SUBSCRIBE brings the retained copy as well."""
+    worker = start_worker(mosquitto_url)
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker.process.send_signal(signal.SIGSTOP)
+    listener.publish(f"{root}/frames/door", image, retain=True)  # on its line when it dies
+    worker.stop(signal.SIGKILL)
+    listener.publish(f"{root}/frames/garden", image, retain=True)
+    worker.start()
+    wait_for(lambda: answered(listener, root) == 2, what="both answered")
+    wait_for(lambda: ignored(worker) == 2, what="both copies ignored")
+    assert sorted(Result.decode(message.payload).camera for message in listener.messages) == [
+        "door",
+        "garden",
+    ]
+
+
+def test_mosquitto_sends_retained_frames_to_each_worker_that_subscribes(
+    mosquitto_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """Without that the test above would show nothing."""
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    for camera in ("a", "b", "c"):
+        listener.publish(f"{root}/frames/{camera}", image, retain=True)
+    worker = start_worker(mosquitto_url)
+    wait_for(lambda: ignored(worker) == 3, what="three ignored")
+    assert worker.log.read_text().count("ignored a retained frame") == 1, "one line for each connection"
+    listener.publish(f"{root}/frames/a", b"", retain=True)
+    wait_for(lambda: listener.messages, what="what takes the retained one back is no picture")
+    assert [message.topic for message in listener.messages] == [f"{root}/rejects/a"]
+    assert worker.stop() == 0, "all of them acked"
+
+
+def test_retained_frames_are_answered_if_that_is_wanted(
+    mosquitto_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    listener = listen(mosquitto_url, f"{root}/results/+")
+    listener.publish(f"{root}/frames/door", image, retain=True)
+    worker = start_worker(mosquitto_url, "--retained", "answer")
+    wait_for(lambda: answered(listener, root) == 1, what="an answer")
+    assert ignored(worker) == 0
+
+
+def test_after_a_lost_connection(
+    mosquitto_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+        worker = start_worker(line.url, *QUICK)
+        listener.publish(f"{root}/frames/door", image, retain=True)
+        wait_for(lambda: answered(listener, root) == 1, what="the live one answered")
+        heard = len(listener.messages)
+        wait_for(
+            lambda: any(s.in_hand == 0 for s in statuses(listener.messages[heard:])), what="its ack is out"
+        )
+        for outage in (1, 2):
+            line.hang_up()
+            wait_for(lambda: ignored(worker) == outage, 60, "ignored")  # noqa: B023
+        listener.publish(f"{root}/frames/garden", image)
+        wait_for(lambda: answered(listener, root) == 2, what="a new one answered")
+        assert worker.stop() == 0
+    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{root}/results/")]
+    assert cameras == ["door", "garden"]
+    assert worker.log.read_text().count("ignored a retained frame") == 2
+
+
+def test_an_adopted_session_holds_old_news_and_new(
+    mosquitto_url: str,
+    root: str,
+    image: bytes,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """The dead worker had a retained frame and a live one in hand when it died."""
+    adopter = start_worker(mosquitto_url, *QUICK)
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    own = wait_for(lambda: statuses(listener.messages), what="a status")[-1]
+    adopter.process.send_signal(signal.SIGSTOP)
+    listener.publish(f"{root}/frames/door", image, retain=True)
+    had = die_with_frames(mosquitto_url, own.group, root, f"{root}-dead", listener, image)
+    adopter.process.send_signal(signal.SIGCONT)
+    dead = own.model_copy(update={"worker": f"{root}-dead", "state": "lost"})
+    listener.publish(f"{root}/workers/{root}-dead", dead.encode(), retain=True)
+    adopter.wait_said(f"adopted {root}-dead")
+    # The adopter's own session holds the first one, and every other one of those after it.
+    wait_for(lambda: answered(listener, root) == 1 + 4, what="5 answers")
+    assert had == [(True, "door"), (False, "live"), (False, "live")]
+    assert ignored(adopter) >= 1  # and once more, since its SUBSCRIBE is repeated
+    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{root}/results/")]
+    assert sorted(cameras) == ["door", *["live"] * 4]
+
+
+def die_with_frames(
+    url: str, group: str, root: str, worker_id: str, listener: Listener, image: bytes
+) -> List[Tuple[bool, str]]:
+    """Be a worker that gets one retained frame and two live ones, and dies before it acks any."""
+    had: List[Tuple[bool, str]] = []
+    client = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2,
+        client_id=client_id(worker_id),
+        protocol=mqtt.MQTTv5,
+        manual_ack=True,
+    )
+    client.on_message = lambda client, userdata, m: had.append((m.retain, m.topic.split("/")[-1]))
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 600
+    host, _, port = url[len("mqtt://") :].partition(":")
+    client.connect(host, int(port), clean_start=False, properties=properties)
+    client.loop_start()
+    wait_for(client.is_connected, what="connected")
+    client.subscribe([(f"$share/{group}/{root}/frames/+", 1), (f"{root}/workers/{worker_id}", 1)])
+    wait_for(lambda: had, what="the retained frame")
+    for _ in range(4):
+        listener.publish(f"{root}/frames/live", image + uuid.uuid4().bytes)
+    wait_for(lambda: len(had) == 3, what="its half of the live frames")
+    time.sleep(0.1)
+    client.loop_stop()
+    sock = client.socket()
+    assert sock is not None
+    sock.close()
+    return had

@@ -1,0 +1,67 @@
+"""The retained model commands, read before a worker takes its first frame.
+
+A session that the broker has kept hands frames over as soon as its worker connects. So another client reads
+the commands first: the worker loads one model, and its first answers are that model's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import Callable, Dict, Optional, Sequence
+
+from wire.broker import Broker
+from wire.connection import Connection
+from wire.packets import Delivery
+
+#: Retained messages follow the SUBACK at once; after so many seconds without one, all have come.
+QUIET = 0.3
+
+
+def read_commands(
+    broker: Broker,
+    topics: Sequence[str],
+    *,
+    patience: float,
+    stop: threading.Event,
+    alive: Callable[[], object] = lambda: None,
+) -> Optional[Dict[str, bytes]]:
+    """Read what is retained on some topics.
+
+    Args:
+        broker: where.
+        topics: the control topics.
+        patience: seconds to wait for the broker.
+        stop: ends the waiting.
+        alive: called about ten times a second meanwhile.
+
+    Returns:
+        The payload on each topic that has one; None if there was no broker in time.
+
+    Raises:
+        ConnectionRefused: the broker does not let this member in, or read there.
+    """
+    found: Dict[str, bytes] = {}
+    last = time.monotonic()
+
+    def receive(delivery: Delivery) -> None:
+        nonlocal last
+        found[delivery.topic] = delivery.payload
+        last = time.monotonic()
+
+    name = f"nanofleet-commands-{uuid.uuid4().hex[:12]}"
+    subscriptions = dict.fromkeys(topics, 0)
+    deadline = time.monotonic() + patience
+    with Connection(broker, name, on_delivery=receive, subscriptions=subscriptions) as connection:
+        while not connection.subscribed.is_set():
+            connection.check()
+            if stop.is_set() or time.monotonic() > deadline:
+                return None
+            alive()
+            connection.ended.wait(0.05)
+        last = time.monotonic()
+        while time.monotonic() - last < QUIET:
+            connection.check()
+            time.sleep(0.02)
+    return {topic: payload for topic, payload in found.items() if payload}

@@ -1,0 +1,7 @@
+"""Checkpoints: tensors from a file, never code; and the module that they fit.
+
+files ──────> pickled ──────> tensors ─────────> fit ──────────────> fill
+kind, by       plain data,     each state dict    the one that fits    the module
+its content    nothing called  in it, unread      the architecture
+                               beside: class names and preprocessing that were saved with them
+"""

@@ -1,0 +1,172 @@
+"""JSON around a picture -> the picture and what stands beside it.
+
+{"image": TEXT, "frame_id": …, "captured_at": …}         as this fleet's topics want it
+{"payload": {"image": TEXT}, "frame_id": …}              as flows wrap it
+{"type": "Buffer", "data": [255, 216, …]}                as JavaScript writes bytes
+"""
+
+from __future__ import annotations
+
+import array
+import json
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+from pydantic_core import from_json
+
+from worker.payload.contents import Contents, NotJson, Unreadable, begins_as_picture
+from worker.payload.text import looks_like_picture, read_text
+
+#: Where a picture is looked for first, at each level; then it is wherever a value begins as one.
+NAMES = ("image", "payload", "data", "message", "msg", "body", "content")
+SEVERAL_FOUND = "image: more than one picture in the JSON, and none called image: the first was taken"
+#: Characters of a picture's base64, at least: a name or an id needs no look.
+_SHORTEST = 64
+FOUND_ELSEWHERE = "image: holds no JPEG, PNG or WebP: the picture was taken from another field"
+#: Objects in each other, at most.
+_DEPTH = 4
+#: Digits of a number, at most: to convert more takes time that grows with their square.
+_DIGITS = 40
+
+_Bytes = Union[str, List[Any], Dict[str, Any]]
+
+
+class _Found(NamedTuple):
+    """What may be a picture: base64, a list of bytes, or an object with a byte at each index."""
+
+    value: _Bytes
+    metadata: Tuple[Mapping[str, Any], ...]
+    called_image: bool
+
+
+def parse(document: bytes) -> Any:
+    """Read JSON, tolerant of what may stand beside a picture: NaN, half an emoji, another encoding.
+
+    Raises:
+        NotJson: it is not JSON.
+    """
+    try:
+        return from_json(document)
+    except ValueError:
+        pass  # the slower reader takes more, and says what is wrong in plainer words
+    try:
+        return _TOLERANT.decode(document.decode("utf-8", "replace"))
+    except RecursionError:
+        raise NotJson("not JSON that can be read: nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(f"not JSON: {error}") from None
+
+
+def _integer(digits: str) -> Union[int, float]:
+    return int(digits) if len(digits) <= _DIGITS else float("inf")
+
+
+_TOLERANT = json.JSONDecoder(strict=False, parse_int=_integer)
+
+
+def open_json(root: Any) -> Optional[Contents]:
+    """Find the picture in what `parse` returned; None if nothing in it may be one.
+
+    Raises:
+        Unreadable: what must be the picture cannot be read.
+    """
+    meant: Optional[_Found] = None
+    first: Optional[_Found] = None
+    notes: Tuple[str, ...] = ()
+    for found in _candidates(root, (), False, _DEPTH):
+        if not _looks(found.value):
+            meant = meant or (found if found.called_image else None)
+        elif found.called_image:
+            first, notes = found, ()
+            break  # as the contract has it, whatever else there is
+        elif first is None:
+            first = found
+        else:
+            notes = (SEVERAL_FOUND,)
+    if first is None:
+        return None if meant is None else _read(meant)
+    if meant is not None and not first.called_image:
+        notes = (FOUND_ELSEWHERE, *notes)
+    contents = _read(first)
+    return contents._replace(notes=contents.notes + notes)
+
+
+def _candidates(
+    value: Any, around: Tuple[Mapping[str, Any], ...], called_image: bool, depth: int
+) -> Iterator[_Found]:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (str, dict)):
+        value = value[0]
+    if isinstance(value, str) and value[:64].lstrip()[:1] == "{":
+        value = _parsed_again(value)
+    if _is_leaf(value):
+        yield _Found(value, around, called_image)
+    elif isinstance(value, dict) and depth:
+        inside = (value, *around)
+        for name in _by_name(value):
+            image = called_image or name.lower() == "image"
+            yield from _candidates(value[name], inside, image, depth - 1)
+
+
+def _by_name(fields: Dict[str, Any]) -> Iterator[str]:
+    """The names of fields: `image` first, then those that wrap pictures, in their order, then the others."""
+    spelt = {name.lower(): name for name in reversed(list(fields))}
+    for name in NAMES:
+        if name in spelt:
+            yield name if name in fields else spelt[name]
+    yield from (name for name in fields if name.lower() not in NAMES)
+
+
+def _is_leaf(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and not isinstance(value[0], dict)
+    return isinstance(value, str) or (isinstance(value, dict) and isinstance(value.get("0"), int))
+
+
+def _parsed_again(text: str) -> Any:
+    """JSON that was put into JSON as a text."""
+    try:
+        return parse(text.encode("utf-8", "replace"))
+    except NotJson:
+        return text
+
+
+def _looks(value: _Bytes) -> bool:
+    if isinstance(value, list) and isinstance(value[0], str):
+        return _looks(value[0])
+    if isinstance(value, str):
+        return len(value) >= _SHORTEST and looks_like_picture(value)
+    first = value[:64] if isinstance(value, list) else [value.get(str(index)) for index in range(64)]
+    return begins_as_picture(bytes(number % 256 for number in first if isinstance(number, int)))
+
+
+def _read(found: _Found) -> Contents:
+    try:
+        if isinstance(found.value, str):
+            image, notes = read_text(found.value)
+        else:
+            image, notes = _from_numbers(found.value), ()
+    except Unreadable as error:
+        raise Unreadable(f"image: {error}") from None
+    return Contents(image, found.metadata, notes)
+
+
+def _from_numbers(value: Union[List[Any], Dict[str, Any]]) -> bytes:
+    """The bytes of a list; of an object with indexes for keys, as JavaScript writes a Uint8Array."""
+    if isinstance(value, dict):
+        if any(key != str(index) for index, key in enumerate(value)):
+            raise Unreadable("an object whose keys are not the indexes of bytes")
+        value = list(value.values())
+    if value and isinstance(value[0], str):
+        raise Unreadable("several pictures, or texts, in one message: send one picture")
+    # Java's bytes have signs.
+    readers: Tuple[Callable[[List[Any]], bytes], ...] = (
+        bytes,
+        lambda numbers: array.array("b", numbers).tobytes(),
+    )
+    for read in readers:
+        try:
+            return read(value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise Unreadable(
+        "a list that holds something else than bytes; pixels are not taken, but a picture's file is"
+    )
