@@ -67,6 +67,9 @@ def demo(settings: DemoSettings) -> int:
     Raises:
         NanofleetError: a part of the fleet did not start.
     """
+    # Its workers have a session of their own, and would live on without it.
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, lambda number, frame: sys.exit(128 + number))
     console = Console(highlight=False)
     images = find_images([str(settings.images)]).images if settings.images else _photos()
     with contextlib.ExitStack() as stack:

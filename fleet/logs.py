@@ -1,11 +1,25 @@
-"""The log on stderr: one line for each event, safe to look at, and not to be flooded."""
+"""The log on stderr: one line for each event, safe to look at, and not to be flooded.
+
+text    2026-11-26T12:54:40.123Z WARNING lost mqtt://localhost:1883: …
+json    {"time": "2026-11-26T12:54:40.123Z", "level": "warning", "logger": "wire.connection", "message": …}
+
+Where stderr is systemd's journal, each line begins with its priority, as <4> for a warning; the journal takes
+that off and keeps it as the line's PRIORITY (see sd-daemon(3)).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import os
 import sys
+import threading
 import time
-from typing import Callable, Dict, Tuple
+import warnings
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 from wire.printable import printable
 
@@ -13,24 +27,65 @@ from wire.printable import printable
 BURST = 20
 WINDOW = 60.0
 
+_OURS = ("wire", "publisher", "worker", "fleet", "nanofleet")
+#: What syslog(3) calls them.
+_PRIORITIES = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
-def configure_logging(level: int) -> None:
-    """Log to stderr, from this level on."""
-    handler = StderrHandler()
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+log = logging.getLogger(__name__)
+
+
+def configure_logging(level: str, form: str) -> StderrHandler:
+    """Log to stderr, and send there what Python itself would print in a form of its own.
+
+    Args:
+        level: debug, info, warning or error; lines of the libraries count from a warning on, or with debug.
+        form: text or json.
+
+    Returns:
+        What writes the log. It is not used where the program around this one has a log of its own.
+    """
+    handler = StderrHandler(form)
+    root = logging.getLogger()
+    if root.handlers:
+        return handler
     handler.addFilter(RateLimit())
-    logging.basicConfig(level=level, handlers=[handler])
+    if level != "debug":
+        handler.addFilter(lambda record: record.levelno >= logging.WARNING or _is_ours(record))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    warnings.showwarning = _log_warning
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda hook: _log_uncaught(hook.exc_type, hook.exc_value, hook.exc_traceback)
+    return handler
 
 
 class StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: a progress bar puts itself in its place, to stay below."""
 
+    def __init__(self, form: str = "text") -> None:
+        super().__init__()
+        self._form = form
+        self._to_journal = _stderr_is_the_journal()
+        self.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         try:
-            print(self.format(record), file=sys.stderr)
+            self._write(self.format(record), record.levelname)
         except Exception:  # noqa: BLE001 - as logging's own handlers do: a log must not end what it tells of
             self.handleError(record)
+
+    def end_with(self, command: str, message: str) -> None:
+        """Write the message that a command ends with: by itself, and in a log of JSON as a line of it."""
+        if self._form == "json":
+            self.handle(logging.LogRecord(command, logging.ERROR, "", 0, message, (), None))
+            return
+        lines = "\n".join(printable(line) for line in message.split("\n"))
+        self._write(f"{command}: {lines}", "ERROR")
+
+    def _write(self, text: str, level: str) -> None:
+        if self._to_journal:  # for which each line is an entry of its own
+            text = "\n".join(f"<{_PRIORITIES[level]}>{line}" for line in text.split("\n"))
+        print(text, file=sys.stderr, flush=True)
 
 
 class PrintableFormatter(logging.Formatter):
@@ -45,6 +100,33 @@ class PrintableFormatter(logging.Formatter):
         """A traceback keeps its lines."""
         text = super().formatException(ei)  # type: ignore[arg-type]
         return "\n".join(printable(line) for line in text.split("\n"))
+
+
+class TextFormatter(PrintableFormatter):
+    """Time, level and message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: Optional[str] = None) -> str:
+        """The record's time."""
+        return _utc(record.created)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII: it can be neither broken nor obeyed by a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, logger and message; and the traceback of an exception."""
+        line: Dict[str, Any] = {
+            "time": _utc(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 class RateLimit(logging.Filter):
@@ -73,3 +155,37 @@ class RateLimit(logging.Filter):
             record.msg = f"{record.msg} (and {held} more like this)"
         self._kinds[kind] = (began, shown + 1, 0)
         return True
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in _OURS
+
+
+def _utc(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _stderr_is_the_journal() -> bool:
+    """Whether stderr is the stream that systemd has named, and not, say, a file behind it."""
+    with contextlib.suppress(OSError):  # stderr may be closed
+        status = os.fstat(2)
+        return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return False
+
+
+def _log_warning(
+    message: object,
+    category: Type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    log.warning("%s:%d: %s: %s", filename, lineno, category.__name__, message)
+
+
+def _log_uncaught(
+    kind: Type[BaseException], error: Optional[BaseException], traceback: Optional[TracebackType]
+) -> None:
+    log.critical("uncaught %s", kind.__name__, exc_info=(kind, error or kind(), traceback))

@@ -7,7 +7,7 @@ from typing import List
 
 from pydantic import Field
 
-from wire.settings import POSITIONAL, Settings
+from wire.settings import POSITIONAL, LogLevel, Settings
 from worker.settings import default_weights_dir
 
 
@@ -44,4 +44,7 @@ class DownloadSettings(Settings):
     weights_dir: Path = Field(
         default_factory=default_weights_dir,
         description="Where to keep them; $TORCH_HOME moves the default",
+    )
+    log_level: LogLevel = Field(
+        "info", description="Least urgent lines of the log; the progress, where there is no terminal"
     )

@@ -112,6 +112,8 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
         "listener": listens,
         "operator": [
             *listens,
+            # To forget workers that are gone: an empty status takes a retained one back.
+            f"write {topics.worker('+')}",
             f"write {topics.frames('+')}",
             f"read {replies}/#",
             f"readwrite {topics.model_command()}",

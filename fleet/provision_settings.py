@@ -33,7 +33,7 @@ class ProvisionSettings(Settings):
       camera    writes its own frames, reads its own answers
       worker    reads all frames, writes all answers and statuses
       listener  reads all answers and statuses: Home Assistant, dashboards
-      operator  a listener that also changes models, and sends frames as any camera
+      operator  a listener that also changes models, forgets workers, and sends frames as any camera
 
     deploy/mosquitto/README.md in nanofleet's repository tells the rights of each in full.
     """

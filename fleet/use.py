@@ -36,7 +36,8 @@ def use(settings: UseSettings) -> int:
         NanofleetError: the broker refused, or no worker is there to wait for.
     """
     console = open_console()
-    with Fleet(settings.open_broker(), settings.topics, answers=settings.canary > 0) as fleet:
+    canary = settings.canary > 0
+    with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout, answers=canary) as fleet:
         if settings.canary and not settings.worker:
             return _use_with_canary(fleet, settings, console)
         if settings.worker and settings.worker not in fleet.online():
@@ -70,7 +71,7 @@ def reset(settings: ResetSettings) -> int:
         NanofleetError: the broker refused.
     """
     console = open_console()
-    with Fleet(settings.open_broker(), settings.topics) as fleet:
+    with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout) as fleet:
         topic = settings.topics.model_command(settings.worker)
         if topic not in fleet.commands:
             console.print(f"There is no command on {topic}.")

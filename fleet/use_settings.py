@@ -19,7 +19,9 @@ class ResetSettings(BrokerSettings):
     """
 
     worker: Optional[str] = Field(None, description="Only this worker (default: the fleet)")
-    timeout: float = Field(600.0, gt=0, description="Seconds to wait for the workers")
+    timeout: float = Field(
+        600.0, gt=0, description="Seconds to wait for the broker, and then for the workers"
+    )
 
 
 class UseSettings(BrokerSettings, ModelChoice):
@@ -44,7 +46,9 @@ class UseSettings(BrokerSettings, ModelChoice):
         json_schema_extra=POSITIONAL,
     )
     worker: Optional[str] = Field(None, description="Only this worker (default: the fleet)")
-    timeout: float = Field(600.0, gt=0, description="Seconds to wait for workers, and for a canary's frames")
+    timeout: float = Field(
+        600.0, gt=0, description="Seconds to wait for the broker, for the workers, and for a canary's frames"
+    )
     canary: int = Field(0, ge=0, description="Workers to try it on first; 0 for all at once")
     canary_frames: int = Field(100, ge=1, description="Frames to judge the canaries by")
     min_agreement: float = Field(

@@ -6,13 +6,12 @@ import contextlib
 import threading
 import time
 import uuid
-from types import TracebackType
-from typing import Callable, Dict, List, Optional, Type, Union
+from typing import Callable, Dict, List, NamedTuple, Set, Union
 
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
-from wire.messages import Rejection, Result, WorkerStatus
+from wire.messages import Rejection, Result, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.topics import Topics
 
@@ -20,19 +19,39 @@ from wire.topics import Topics
 QUIET = 0.5
 
 
+class Heard(NamedTuple):
+    """When a status came, by this machine's monotonic clock, and whether it had been waiting for us.
+
+    `clock` is how many seconds the status's own time lay behind this machine's then. For one that had been
+    waiting that is its age, or nothing but two clocks that disagree.
+    """
+
+    at: float
+    retained: bool
+    clock: float
+
+
 class Fleet:
     """A connection that follows what the workers say. A context manager; thread-safe."""
 
-    def __init__(self, broker: Broker, topics: Topics, *, answers: bool = False) -> None:
+    def __init__(self, broker: Broker, topics: Topics, *, timeout: float, answers: bool = False) -> None:
         """Args:
+        broker: where.
+        topics: the fleet's.
+        timeout: seconds to wait for the broker: for the connection, and for each word from it.
         answers: whether to follow the live answers as well.
         """
         self.topics = topics
-        #: The latest status of each worker.
+        #: The latest status of each worker that can be read, and when it came.
         self.statuses: Dict[str, WorkerStatus] = {}
+        self.heard: Dict[str, Heard] = {}
+        #: By worker, what is wrong with a status that cannot be read; and those whose status was removed.
+        self.unreadable: Dict[str, str] = {}
+        self.removed: Set[str] = set()
         #: The retained payload on each control topic.
         self.commands: Dict[str, bytes] = {}
         self._answers: List[Union[Result, Rejection]] = []
+        self._timeout = timeout
         self._last = time.monotonic()
         follow = [topics.worker("+"), topics.model_command(), topics.model_command("+")]
         if answers:
@@ -48,23 +67,16 @@ class Fleet:
         """Connect, and wait until the retained messages have come.
 
         Raises:
-            NanofleetError: the broker refused.
+            NanofleetError: the broker refused, or was not there in time.
         """
-        self.connection.__enter__()
-        self.connection.wait_connected(threading.Event())
-        self.wait_for(self.connection.subscribed.is_set, float("inf"))
+        connect_within(self.connection, self._timeout)
         self._last = time.monotonic()
         while time.monotonic() - self._last < QUIET:
             self.connection.check()
             time.sleep(0.02)
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.connection.close()
 
     def online(self) -> List[str]:
@@ -81,11 +93,13 @@ class Fleet:
 
         Raises:
             ConnectionRefused: the broker does not let this user write there.
-            NanofleetError: the connection has ended.
+            NanofleetError: the connection has ended, or the broker did not say in time that it has it.
         """
         codes: List[int] = []
         self.connection.publish(Publication(topic, payload, retain=True, on_puback=codes.append))
-        self.wait_for(lambda: bool(codes), float("inf"))
+        if not self.wait_for(lambda: bool(codes), self._timeout):
+            within = f"within {self._timeout:g} s{because(self.connection)}"
+            raise NanofleetError(f"{self.connection.broker} did not confirm {topic} {within}")
         if codes[0] >= 0x80:
             raise ConnectionRefused(
                 f"{self.connection.broker} refuses {topic} (0x{codes[0]:02x}): check its ACL for this user"
@@ -97,31 +111,78 @@ class Fleet:
         Raises:
             NanofleetError: the connection has ended.
         """
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.connection.check()
-            if self.connection.ended.is_set():
-                raise NanofleetError(f"the connection to {self.connection.broker} has ended")
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
+        return wait_for(self.connection, condition, seconds)
 
     def _receive(self, delivery: Delivery) -> None:
         self.connection.ack(delivery)
         if delivery.retain:
             self._last = time.monotonic()
         topic, payload = delivery.topic, delivery.payload
-        # What cannot be read was not written by a worker of ours: anybody may publish anything.
-        with contextlib.suppress(DecodeError):
-            if topic.startswith(self.topics.worker("")):
-                if payload:
-                    self.statuses[topic[len(self.topics.worker("")) :]] = WorkerStatus.decode(payload)
-            elif topic.startswith(self.topics.results("")):
-                self._answers.append(Result.decode(payload))
-            elif topic.startswith(self.topics.rejects("")):
-                self._answers.append(Rejection.decode(payload))
-            elif payload:
-                self.commands[topic] = payload
-            else:
-                self.commands.pop(topic, None)
+        if topic.startswith(self.topics.worker("")):
+            self._receive_status(topic[len(self.topics.worker("")) :], delivery)
+        elif topic.startswith((self.topics.results(""), self.topics.rejects(""))):
+            # What cannot be read was not written by a worker of ours: anybody may publish anything.
+            with contextlib.suppress(DecodeError):
+                is_result = topic.startswith(self.topics.results(""))
+                self._answers.append(Result.decode(payload) if is_result else Rejection.decode(payload))
+        elif payload:
+            self.commands[topic] = payload
+        else:
+            self.commands.pop(topic, None)
+
+    def _receive_status(self, name: str, delivery: Delivery) -> None:
+        if not delivery.payload:
+            self.removed.add(name)
+            return
+        try:
+            status = WorkerStatus.decode(delivery.payload)
+        except DecodeError as error:
+            self.unreadable[name] = str(error)
+        else:
+            behind = (utc_now() - status.sent_at).total_seconds()
+            self.heard[name] = Heard(time.monotonic(), delivery.retain, behind)
+            self.statuses[name] = status
+            self.unreadable.pop(name, None)
+        self.removed.discard(name)
+
+
+def connect_within(connection: Connection, seconds: float) -> None:
+    """Begin a connection, and wait until the broker has confirmed what it subscribes to.
+
+    Raises:
+        NanofleetError: the broker refused, or was not there in time; the connection is closed again.
+    """
+    deadline = time.monotonic() + seconds
+    connection.__enter__()
+    try:
+        if connection.wait_connected(threading.Event(), seconds) and wait_for(
+            connection, connection.subscribed.is_set, deadline - time.monotonic()
+        ):
+            return
+        raise NanofleetError(f"{connection.broker}: not reached within {seconds:g} s{because(connection)}")
+    except BaseException:
+        # Its thread may be in the middle of a try, which takes as long as the system takes.
+        connection.close(timeout=0.2)
+        raise
+
+
+def wait_for(connection: Connection, condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something is true; False if it did not become so in time.
+
+    Raises:
+        NanofleetError: the connection has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        connection.check()
+        if connection.ended.is_set():
+            raise NanofleetError(f"the connection to {connection.broker} has ended")
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def because(connection: Connection) -> str:
+    """The last trouble with a connection that is not there, as the end of a sentence."""
+    return f": {connection.trouble}" if connection.trouble and not connection.connected.is_set() else ""

@@ -108,6 +108,8 @@ class Connection:
         self.ended = threading.Event()
         self.reconnects = 0
         self.epoch = 0
+        #: Why the last try did not connect, or the last connection was lost.
+        self.trouble = ""
         self._on_delivery = on_delivery
         self._on_connected = on_connected
         self._on_lost = on_lost
@@ -294,7 +296,8 @@ class Connection:
             if self._closing or not self._reconnect:
                 return
             verb = "lost" if was_connected else "cannot reach"
-            log.warning("%s %s: %s; trying again in %.0f s", verb, self.broker, self._lost_because, backoff)
+            self.trouble = self._lost_because
+            log.warning("%s %s: %s; trying again in %.0f s", verb, self.broker, self.trouble, backoff)
             # Jitter, so that a fleet does not come back in one wave.
             self._pause(backoff * random.uniform(0.8, 1.2))
             backoff = min(2 * backoff, MAX_BACKOFF)
@@ -438,6 +441,8 @@ class Connection:
             self.reconnects += 1
         self.epoch += 1
         self.connected.set()
+        session = "kept" if flags.session_present else "new"
+        log.debug("CONNACK from %s for %s; its session is %s", self.broker, self.client_id, session)
         self._outgoing.connected(properties)
         self._subscriptions.connected(flags.session_present)
         with not_the_lines():

@@ -29,6 +29,7 @@ from wire.errors import SettingsError
 
 ENV_PREFIX = "NANOFLEET_"
 PASSWORD_VARIABLE = ENV_PREFIX + "PASSWORD"
+LogLevel = Literal["debug", "info", "warning", "error"]
 #: A positional argument of the command line, for `Field(json_schema_extra=POSITIONAL)`.
 POSITIONAL: Dict[str, Any] = {"positional": True}
 
@@ -74,6 +75,17 @@ class Settings(BaseSettings):
     )
 
     config: Optional[Path] = Field(None, description="TOML file with these settings, as `max_batch = 16`")
+    log_level: LogLevel = Field(
+        "warning", description="Least urgent lines of the log; debug shows those of libraries as well"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines of text, or JSON objects, one a line"
+    )
+
+    @property
+    def level(self) -> str:
+        """Least urgent lines that are logged."""
+        return self.log_level
 
     @classmethod
     def settings_customise_sources(
@@ -92,8 +104,13 @@ class Settings(BaseSettings):
     def variables(cls) -> Set[str]:
         """The environment variables that are read; what a command works on is named on its line only."""
         return {
-            ENV_PREFIX + name.upper() for name, field in cls.model_fields.items() if not _is_positional(field)
+            ENV_PREFIX + name.upper() for name, field in cls.model_fields.items() if not is_positional(field)
         }
+
+    @classmethod
+    def parser(cls, prog: str) -> argparse.ArgumentParser:
+        """The parser of a command's flags."""
+        return _parser(cls, prog)
 
     @classmethod
     def from_command_line(cls: Type[S], prog: str, argv: Sequence[str]) -> S:
@@ -103,30 +120,36 @@ class Settings(BaseSettings):
             SettingsError: a value is wrong; the text names the flag and the variable.
             SystemExit: `--help`, or a flag that does not exist.
         """
-        flags = vars(_parser(cls, prog).parse_args(argv))
+        flags = vars(cls.parser(prog).parse_args(argv))
         path = flags.get("config") or os.environ.get(ENV_PREFIX + "CONFIG")
         if path and not Path(path).is_file():
             raise SettingsError(f"--config {path}: there is no such file")
         try:
             return cls(**flags)
         except ValidationError as error:
-            raise SettingsError(_explain(error, path)) from None
+            raise SettingsError(_explain(cls, error, path)) from None
         except ValueError as error:  # TOMLDecodeError, on every Python
             raise SettingsError(f"--config {path}: {error}") from None
 
 
-def _explain(error: ValidationError, config: Optional[str]) -> str:
+def _explain(cls: Type[Settings], error: ValidationError, config: Optional[str]) -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
         if fault["type"] == "extra_forbidden":
             lines.append(f"{name}: there is no such setting (in {config})")
             continue
-        where = f"{_flag(name)} ({ENV_PREFIX}{name.upper()}): " if name else ""
+        where = f"{_shown_name(cls, name)}: " if name else ""
         message = fault["msg"][len("Value error, ") :] if fault["type"] == "value_error" else fault["msg"]
         given = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r}"
         lines.append(f"{where}{message[:1].lower()}{message[1:]}{given}")
     return "\n".join(lines)
+
+
+def _shown_name(cls: Type[Settings], name: str) -> str:
+    if name in cls.model_fields and is_positional(cls.model_fields[name]):
+        return name.upper().rstrip("S")
+    return f"{flag_of(name)} ({ENV_PREFIX}{name.upper()})"
 
 
 def _parser(cls: Type[Settings], prog: str) -> argparse.ArgumentParser:
@@ -139,11 +162,11 @@ def _parser(cls: Type[Settings], prog: str) -> argparse.ArgumentParser:
         epilog="Each flag is also a variable (--max-batch: NANOFLEET_MAX_BATCH) and a key of --config FILE.",
     )
     fields = cls.model_fields.items()
-    # `config` and what the base classes declare come last: a command's own settings matter more.
-    for name, field in sorted(fields, key=lambda item: item[0] == "config"):
-        flag = _flag(name)
+    # What all commands have comes last: a command's own settings matter more.
+    for name, field in sorted(fields, key=lambda item: item[0] in Settings.model_fields):
+        flag = flag_of(name)
         text = (field.description or "").replace("%", "%%")
-        if _is_positional(field):
+        if is_positional(field):
             nargs = None if not _is_list(field) else "+" if field.is_required() else "*"
             parser.add_argument(name, nargs=nargs, metavar=name.upper().rstrip("S"), help=text)
         elif field.annotation is bool:
@@ -154,16 +177,18 @@ def _parser(cls: Type[Settings], prog: str) -> argparse.ArgumentParser:
         else:
             action = "append" if _is_list(field) else "store"
             parser.add_argument(
-                flag, dest=name, action=action, metavar=_metavar(field), help=text + _shown_default(field)
+                flag, dest=name, action=action, metavar=metavar_of(field), help=text + _shown_default(field)
             )
     return parser
 
 
-def _is_positional(field: FieldInfo) -> bool:
+def is_positional(field: FieldInfo) -> bool:
+    """Whether a setting is an argument without a flag, which only the command line can give."""
     return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("positional"))
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+    """A setting's flag."""
     # A field whose name pydantic has taken itself, such as `json`, ends with an underscore.
     return "--" + name.rstrip("_").replace("_", "-")
 
@@ -185,13 +210,21 @@ def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is list
 
 
-def _metavar(field: FieldInfo) -> str:
+def metavar_of(field: FieldInfo) -> str:
+    """What a setting takes, in a word."""
+    choices = choices_of(field)
+    return "|".join(choices) or {int: "N", float: "X", Path: "PATH"}.get(_plain_type(field), "TEXT")
+
+
+def choices_of(field: FieldInfo) -> List[str]:
+    """The words that a setting can be; none where it can be anything."""
+    annotation = _plain_type(field)
+    return list(map(str, get_args(annotation))) if get_origin(annotation) is Literal else []
+
+
+def _plain_type(field: FieldInfo) -> Any:
     annotation: Any = field.annotation
-    if get_origin(annotation) is Union:  # Optional[...]
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) is Literal:
-        return "|".join(map(str, get_args(annotation)))
-    return {int: "N", float: "X", Path: "PATH"}.get(annotation, "TEXT")
+    return get_args(annotation)[0] if get_origin(annotation) is Union else annotation  # Optional[...]
 
 
 def _shown_default(field: FieldInfo) -> str:

@@ -14,7 +14,7 @@ from typing_extensions import Literal
 from wire.broker import BrokerSettings
 from wire.choice import ModelChoice
 from wire.picture.limits import MAX_PIXELS, MEMORY
-from wire.settings import POSITIONAL, Names, Settings, default_state_dir
+from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template
 
 #: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
@@ -57,6 +57,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     what is unanswered stays with the broker.
     """
 
+    log_level: LogLevel = Field(
+        "info", description="Least urgent lines of the log; debug shows those of libraries as well"
+    )
     group: str = Field("workers", description="Workers of one group share the frames between them")
     worker_id: Optional[str] = Field(
         None,
@@ -224,3 +227,12 @@ class ClassifySettings(Settings, EngineSettings):
     images: List[Path] = Field(description="Image files: JPEG, PNG or WebP", json_schema_extra=POSITIONAL)
     top_k: int = Field(5, ge=1, le=1000, description="Candidates to show for each image")
     json_: bool = Field(False, description="Print one JSON line for each image, and nothing else")
+    log_level: LogLevel = Field(
+        "info", description="Least urgent lines of the log; with --json: warning, unless it is given"
+    )
+
+    @property
+    def level(self) -> str:
+        """Least urgent lines that are logged: an export, which takes a while, says so only to people."""
+        asked = "log_level" in self.model_fields_set
+        return "warning" if self.json_ and not asked else self.log_level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.fleet.provisioned import Client, GuardedBroker, provision
+from tests.fleet.members import result, status
+from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
 from tests.harness import MODEL, WorkerProcess, free_port, statuses, wait_for
 from wire.messages import Result
 
@@ -124,6 +126,39 @@ def test_what_is_not_a_members_part_ends_in_one_message(broker: GuardedBroker, p
     untrusted = command(home, "publish", image)
     assert untrusted.returncode == 3
     assert "its certificate was not accepted" in untrusted.stderr
+
+
+def test_only_an_operator_forgets_workers(broker: GuardedBroker) -> None:
+    with Client(broker, "nano-1") as worker:
+        for name in ("old-1", "old-2"):
+            gone = status(name, state="offline").encode()
+            assert worker.publish(f"nanofleet/workers/{name}", gone, retain=True) != REFUSED
+    for name in ("home", "admin"):
+        listed = command(broker.home(name), "workers", "--json")
+        assert (listed.returncode, listed.stderr) == (1, "")  # nobody is online
+        assert listed.stdout.count("offline") == 2
+    for name in ("door", "home"):
+        refused = command(broker.home(name), "workers", "forget", "old-1", "old-2")
+        assert "forgotten" not in refused.stdout
+        assert refused.returncode == (3 if name == "home" else 1)
+    assert "check its ACL for this user" in refused.stderr
+    forgotten = command(broker.home("admin"), "workers", "forget", "old-1", "old-2")
+    assert (forgotten.returncode, forgotten.stderr) == (0, "")
+    assert command(broker.home("home"), "workers", "--json").stdout == ""
+
+
+def test_a_camera_and_a_listener_follow_what_is_theirs(broker: GuardedBroker) -> None:
+    for name, cameras in (("door", {"door"}), ("home", {"door", "garden"})):
+        follow = [*IN_FOLDER, "results", "--json", "--count", str(len(cameras)), "--timeout", "30"]
+        before = broker.log.read_text().count("SUBACK")
+        with subprocess.Popen(follow, cwd=broker.home(name), stdout=subprocess.PIPE) as shown:
+            wait_for(lambda b=before: broker.log.read_text().count("SUBACK") > b, what="its subscription")
+            with Client(broker, "nano-1") as worker:
+                for camera in ("garden", "door"):
+                    worker.publish(f"nanofleet/results/{camera}", result(camera).encode())
+            out, _ = shown.communicate(timeout=60)
+        assert shown.returncode == 0
+        assert {json.loads(line)["camera"] for line in out.splitlines()} == cameras
 
 
 def test_a_worker_adopts_another_under_its_own_name(

@@ -52,7 +52,7 @@ WRITES = {
     "door": below("frames/door"),
     "nano-1": ANSWERS | REPLIES | STATUSES,
     "home": set(),
-    "admin": FRAMES | COMMANDS,
+    "admin": FRAMES | COMMANDS | STATUSES,
 }
 READS = {
     "door": below("results/door", "rejects/door", "replies/door/1"),

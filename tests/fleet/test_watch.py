@@ -16,5 +16,5 @@ def test_what_is_retained_is_known_however_long_the_line(
     listen(mosquitto_url, f"{root}/results/+").publish(topics.model_command(), b"a command", retain=True)
     with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
         line.delay = 0.6 * QUIET  # there and back it is more
-        with Fleet(BrokerSettings(broker=line.url).open_broker(), topics) as fleet:
+        with Fleet(BrokerSettings(broker=line.url).open_broker(), topics, timeout=30) as fleet:
             assert fleet.commands == {topics.model_command(): b"a command"}

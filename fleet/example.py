@@ -1,0 +1,67 @@
+"""`nanofleet settings`: an example of a command's settings, as TOML."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import List, Type
+
+from pydantic.fields import FieldInfo
+
+from fleet import cli
+from fleet.example_settings import ExampleSettings
+from wire.errors import SettingsError
+from wire.settings import ENV_PREFIX, Settings, flag_of, is_positional, metavar_of
+
+_WIDTH = 100
+
+
+def print_example(settings: ExampleSettings) -> int:
+    """Print the example; returns the exit code.
+
+    Raises:
+        SettingsError: there is no such command, or it has no settings.
+    """
+    name = " ".join(settings.words)
+    if name not in cli.COMMANDS:
+        raise SettingsError(f"{name}: there is no such command; there are {', '.join(cli.COMMANDS)}")
+    print(example(f"nanofleet {name}", cli.COMMANDS[name].settings), end="")
+    return 0
+
+
+def example(command: str, cls: Type[Settings]) -> str:
+    """A TOML file with all settings, commented out. Uncommented (`#name` to `name`) it changes nothing."""
+    fields = [(n, f) for n, f in cls.model_fields.items() if not is_positional(f) and n != "config"]
+    common = [(n, f) for n, f in fields if n in Settings.model_fields]
+    own = [(n, f) for n, f in fields if n not in Settings.model_fields]
+    head = _comment(
+        f"Settings of `{command}`, for its --config FILE. Lines that begin with # and a name hold the "
+        f"defaults. A flag, or a variable ({ENV_PREFIX}…), goes before what this file says."
+    )
+    return "\n".join([head, *(_setting(name, field) for name, field in [*own, *common])])
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    lines = [_comment(f"{field.description} ({flag_of(name)})")]
+    if field.default_factory is not None:
+        # Made on one machine, the file must not carry that machine's home to another.
+        here = _toml(field.get_default(call_default_factory=True))
+        lines.append(f"# {name} = {here} here, where nothing is set; it may differ elsewhere\n")
+    elif field.default is None:
+        lines.append(f"# {name} is not set; it takes {metavar_of(field)}\n")
+    else:
+        lines.append(f"#{name} = {_toml(field.default)}\n")
+    return "".join(lines)
+
+
+def _comment(text: str) -> str:
+    return textwrap.indent(textwrap.fill(text, _WIDTH), "# ") + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, List):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, (str, Path)):
+        return json.dumps(str(value))
+    return json.dumps(value)  # numbers, true and false are written alike

@@ -1,0 +1,17 @@
+"""`nanofleet worker`: a worker, and the broker of its own that `--broker embedded` asks for."""
+
+from __future__ import annotations
+
+from fleet.embedded import with_broker
+from worker import service
+from worker.settings import WorkerSettings
+
+
+def run_worker(settings: WorkerSettings) -> int:
+    """Run a worker until it is told to leave; returns the exit code.
+
+    Raises:
+        NanofleetError: the worker or its broker cannot start, or cannot go on.
+    """
+    with with_broker(settings) as ready:
+        return service.run(ready)

@@ -1,0 +1,89 @@
+"""The table of commands, and what is found by it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+import typing
+from typing import List
+
+import pytest
+
+from fleet.cli import COMMANDS
+from tests.harness import nanofleet
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_runs_what_takes_its_settings(name: str) -> None:
+    """The table names them by text, which no type checker reads."""
+    command = COMMANDS[name]
+    pytest.importorskip({"provision": "cryptography", "worker": "torch"}.get(command.extra, "wire"))
+    run = command.run
+    (parameter,) = inspect.signature(run).parameters
+    module = importlib.import_module(command.run_name.partition(":")[0])
+    hints = typing.get_type_hints(run, vars(module))
+    assert hints[parameter] is command.settings
+    assert hints["return"] is int
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_the_same_by_both_ways(name: str) -> None:
+    asked, flagged = nanofleet("help", *name.split()), nanofleet(*name.split(), "--help")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout == flagged.stdout
+    assert f"usage: nanofleet {name} " in asked.stdout
+    for common in ("--config PATH", "--log-level", "--log-format"):
+        assert common in asked.stdout
+
+
+def test_help_alone_and_of_a_group() -> None:
+    assert nanofleet("help").stdout == nanofleet("--help").stdout
+    assert nanofleet("help").returncode == 0
+    assert nanofleet("help", "models").stdout == nanofleet("models", "--help").stdout
+    assert nanofleet("help", "models").returncode == 0
+    assert all(name in nanofleet("help").stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["help", "wroker"], "did you mean 'worker'"),
+        (["wroker"], "did you mean 'worker'"),
+        (["workers", "forgt", "nano-1"], "did you mean 'workers forget'"),
+        (["models", "usee", "resnet50"], "did you mean 'models use'"),
+        (["--bogus"], "there is no such command"),
+        (["settings", "wroker"], "there is no such command"),
+        (["completion", "ksh"], "SHELL: input should be 'bash', 'zsh' or 'fish', not 'ksh'"),
+    ],
+)
+def test_typos(words: List[str], hint: str) -> None:
+    run = nanofleet(*words)
+    assert run.returncode == 2
+    assert hint in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("blocked", "command", "extra"),
+    [
+        ("torchvision", ["models", "list"], "worker"),
+        ("numpy", ["classify", "x.jpg"], "worker"),
+        ("prometheus_client", ["worker"], "worker"),
+        ("rich.progress", ["demo"], "demo"),
+    ],
+)
+def test_a_module_that_is_missing_names_its_extra(blocked: str, command: List[str], extra: str) -> None:
+    code = f"import sys; sys.modules[{blocked!r}] = None; from fleet.cli import main; sys.exit(main())"
+    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert run.returncode == 2, run.stderr
+    assert f"pip install 'nanofleet[{extra}]'" in run.stderr
+
+
+def test_the_operators_commands_need_no_torch() -> None:
+    """They run where there is nothing but the base install: on a camera, or on a laptop."""
+    blocked = ["torch", "torchvision", "numpy", "PIL", "prometheus_client", "iotcore", "cryptography"]
+    runs = "fleet.workers", "fleet.forget", "fleet.results", "fleet.use", "fleet.example", "fleet.completion"
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {', '.join(runs)}"
+    subprocess.run([sys.executable, "-c", code], check=True)
