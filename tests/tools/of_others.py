@@ -17,6 +17,7 @@ from pictures import picture
 
 def ultralytics_export() -> None:
     """Ultralytics' classifier: 0..1, the short side resized to imgsz, names and all that in the metadata."""
+    import onnx
     import torch
     from ultralytics import YOLO
 
@@ -54,7 +55,12 @@ def ultralytics_export() -> None:
         answers["unit"] = right
         seeds = decisive(answers, "unit")
         written = model.export(format="onnx", imgsz=SIDE, simplify=False, opset=17, dynamic=True)
-        Path(written).replace(FILES / "ultralytics.onnx")
+        exported = onnx.load(written)
+        # The tool's own licence, which it writes into every file: these weights are of a picture of noise.
+        kept = {item.key: item.value for item in exported.metadata_props if item.key != "license"}
+        del exported.metadata_props[:]
+        onnx.helper.set_model_props(exported, kept)
+        onnx.save(exported, str(FILES / "ultralytics.onnx"))
     entry(
         "ultralytics.onnx",
         ["ultralytics", "torch"],
