@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from labels import read_labels
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.decode.preprocessing import SCALINGS, Preprocessing
-from worker.models.checkpoint.beside import Hints
 from worker.models.info import Model
 from worker.models.weights import sha256_of
+
+if TYPE_CHECKING:  # it imports PyTorch, which a worker with an export at hand does without
+    from worker.models.checkpoint.beside import Hints
 
 #: Assumed of a checkpoint that has as many outputs as ImageNet has classes; a label file settles it.
 IMAGENET_NAMES = (
