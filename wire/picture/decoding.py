@@ -167,10 +167,10 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
         if _is_memory(error):
             raise
         needed = jpeg.only_needed(ended.data, header)
+        marked = ended.marked and jpeg.read_scans(ended.data, header)[-1].following == jpeg.END
         header = jpeg.read_header(needed)
         if header is None or needed == ended.data:
             raise
-        marked = ended.marked and ended.data.endswith(needed[-64:])
         return _decode_ended(jpeg_end.Ended(needed, marked), header, limits)
 
 

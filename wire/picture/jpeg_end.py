@@ -5,7 +5,8 @@ coarse as earlier scans made it. So a picture that may be cut is decoded once mo
 data ends. Those of a whole scan are passed over, and the pixels are the same; otherwise the pixels differ
 from the row on in which the data ended.
 
-suspected: no end marker, a grey end, several scans (each of which covers the picture), arithmetic coding
+suspected: no end marker, a grey end, arithmetic coding, several scans (each of which covers the picture)
+           unless the last of them only refines it
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import List, NamedTuple, Tuple
 from PIL import Image, ImageChops
 
 from wire.picture.errors import Undecodable
-from wire.picture.jpeg import EOI, Header, Scan, only_needed, read_scans
+from wire.picture.jpeg import END, EOI, Header, Scan, only_needed, read_scans
 
 #: The share of a picture's rows that may be missing.
 MOST_MISSING = 1 / 8
@@ -142,6 +143,8 @@ def is_complete(ended: Ended, header: Header, image: Image.Image, scale: int) ->
             )
         return not missing
     scans = read_scans(ended.data, header)
+    if ended.marked and _refines_all(header, scans):
+        return True
     data = ended.data[: scans[-1].end] + EOI
     if scale > FINE_SCALE:
         scale = FINE_SCALE
@@ -153,6 +156,14 @@ def is_complete(ended: Ended, header: Header, image: Image.Image, scale: int) ->
             "corrupt_image", "begins as JPEG, but: its data ends before the whole picture is sharp"
         )
     return precise and not missing
+
+
+def _refines_all(header: Header, scans: List[Scan]) -> bool:
+    """Whether the last scan has but the last bits of a picture that all others have sent, and an end marker.
+
+    Nobody sees where it ends early, and to know would take as long as decoding the picture does.
+    """
+    return scans[-1].high > 0 and scans[-1].following == END and _precision(header, scans)[0]
 
 
 def _missing(data: bytes, header: Header, image: Image.Image, scale: int) -> float:

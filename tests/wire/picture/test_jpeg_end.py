@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Tuple, Union
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat
 
 from tests.faults.hostile import containers as c
 from wire.picture import jpeg, jpeg_end
@@ -44,6 +44,8 @@ TAILS: Dict[str, Callable[[bytes], bytes]] = {
     "the next picture": lambda cut: cut + cut + EOI,
     "the next part of a stream": lambda cut: cut + b"\r\n--f\r\nContent-Type: image/jpeg\r\n\r\n" + cut + EOI,
 }
+#: Those that put an end marker right behind the cut.
+MARKED = (TAILS["an end marker"], TAILS["ff and an end marker"])
 SMALL = 8.0  # times that a picture may be reduced
 
 
@@ -73,11 +75,12 @@ def test_a_cut_is_judged_the_same_whatever_is_behind_it(
     coffee: Image.Image, options: Dict[str, Any], tail: Callable[[bytes], bytes]
 ) -> None:
     whole = encode(coffee, **options)
+    unseen = "progressive" in options and tail in MARKED
     for reduce in (1.0, SMALL):
         assert judge(whole, reduce) is True
         assert judge(tail(whole[:-2]), reduce) is True
         for lost in (0.02, 0.05, 0.1):
-            assert judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce) is False, lost
+            assert judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce) is unseen, lost
         for lost in (0.75, 0.85):
             assert "its " in str(judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce)), lost
 
@@ -163,6 +166,30 @@ def test_a_plain_picture_is_decoded_once(coffee: Image.Image, monkeypatch: pytes
 
     monkeypatch.setattr(jpeg_end, "load", load)
     assert judge(encode(coffee)) is True
+
+
+@pytest.mark.parametrize("reduce", [1.0, SMALL])
+@pytest.mark.parametrize("restarts", [0, 7])
+def test_a_progressive_picture_whose_last_scan_refines_it_is_decoded_once(
+    coffee: Image.Image, monkeypatch: pytest.MonkeyPatch, restarts: int, reduce: float
+) -> None:
+    whole = encode(coffee, progressive=True, restart_marker_blocks=restarts)
+    header = jpeg.read_header(whole)
+    assert header
+    scans = jpeg.read_scans(whole, header)
+    cut = whole[: scans[-1].begin + 100] + EOI
+    assert judge(cut[:-2], reduce) is False
+    assert judge(whole[: scans[-2].end - 100] + EOI, reduce) is False
+    assert judge(cut[:-2] + whole, reduce) is False, "the end marker is another picture's"
+
+    def load(data: bytes, scale: int) -> Image.Image:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(jpeg_end, "load", load)
+    assert judge(whole, reduce) is True
+    assert judge(cut, reduce) is True
+    difference = ImageChops.difference(decode_picture(cut).image, decode_picture(whole).image)
+    assert max(ImageStat.Stat(difference).mean) < 4, "nobody sees what is missing"
 
 
 @pytest.mark.parametrize("tail", ["nothing", "an end marker"])
