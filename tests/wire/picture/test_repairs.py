@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -272,3 +273,15 @@ def test_a_webp_that_is_cut_is_an_error(chelsea: Image.Image) -> None:
     good = encode(chelsea, "WEBP")
     for share in (0.99, 0.9, 0.5):
         assert reason(good[: int(len(good) * share)]) == "corrupt_image"
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_of_an_animated_webp_that_is_cut_the_first_picture_is_enough(
+    chelsea: Image.Image, lossless: bool
+) -> None:
+    others = [chelsea.rotate(90), chelsea.rotate(180)]
+    good = encode(chelsea, "WEBP", lossless=lossless, save_all=True, append_images=others)
+    second, third = (match.start() for match in list(re.finditer(b"ANMF", good))[1:])
+    for end in (len(good) - 100, third + 50, third, second + 500, second):
+        assert same(decode_picture(good[:end]), good)
+    assert reason(good[: second - 500]) == "corrupt_image"
