@@ -157,7 +157,7 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
     if header is None:
         raise UnidentifiedImageError
     # What it costs at least, because to find its end may take decoding as well.
-    limits.check(header, (header.width, header.height), 1 if limits.reduce is None else 8)
+    limits.check(header, (header.width, header.height), 1 if limits.reduce is None else header.coarsest)
     ended = jpeg_end.with_end(payload, header)
     try:
         return _decode_ended(ended, header, limits)
@@ -177,7 +177,7 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
 def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -> _Decoded:
     with Image.open(io.BytesIO(ended.data), formats=["JPEG"]) as image:
         size = image.size
-        scale = limits.scale(image)
+        scale = min(limits.scale(image), header.coarsest)
         limits.check(header, size, scale)
         covered = jpeg_end.shrink(image, scale)
         image.load()

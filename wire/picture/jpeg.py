@@ -14,6 +14,7 @@ END = 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset(range(0xC9, 0xD0)) - {0xCC}
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 #: Segments without which the pixels would be others: frames, tables, the restart interval.
 _NEEDED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDD, _SOS}) - {0xC8}
 
@@ -65,6 +66,11 @@ class Header(NamedTuple):
     def restarts(self) -> bool:
         """Whether restart markers divide the entropy-coded bytes."""
         return any(segment.marker == 0xDD for segment in self.segments)
+
+    @property
+    def coarsest(self) -> int:
+        """The largest scale at which libjpeg can decode it: it shrinks blocks, and lossless has none."""
+        return 1 if self.marker in _LOSSLESS else 8
 
     @property
     def arithmetic(self) -> bool:

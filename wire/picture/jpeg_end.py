@@ -78,7 +78,7 @@ def _needs_its_zeros(data: bytes, header: Header) -> bool:
 
     Those that fill a file up are either too few for the picture or too many.
     """
-    scale = 8 if header.in_one_scan else FINE_SCALE
+    scale = header.coarsest if header.in_one_scan else FINE_SCALE
     missing = []
     for some in (data, data[:-_PADDING]):
         ended = only_needed(some, header)

@@ -14,8 +14,8 @@ def only_needed(payload: bytes) -> Optional[bytes]:
     """The same pixels in a WebP without any chunk that they don't need, and with the right length.
 
     Returns:
-        None if that would not help: a chunk that is needed is cut off, or there is none. Of an animation, only
-        the first picture is.
+        None if that would not help: a chunk that is needed is cut off, or there is none. Of an animation,
+        only the first picture is needed.
     """
     kept: List[Tuple[bytes, bytes]] = []
     extended = b""

@@ -267,3 +267,35 @@ def test_a_size_that_its_bytes_cannot_hold(coffee: Image.Image) -> None:
     frame = whole.index(b"\xff\xc0")
     whole[frame + 5 : frame + 9] = b"\xc0\x00\xc0\x00"
     assert "too few" in str(judge(bytes(whole), SMALL))
+
+
+def lossless(image: Image.Image) -> bytes:
+    """A lossless grey JPEG (predictor 1: the pixel to the left, or of a row's first the one above)."""
+    width, height = image.size
+    pixels = image.tobytes()
+    bits = []
+    for at, pixel in enumerate(pixels):
+        above = pixels[at - width] if at >= width else 128
+        difference = pixel - (pixels[at - 1] if at % width else above)
+        length = abs(difference).bit_length()
+        bits.append("1" * length + "0")
+        if length:
+            bits.append(f"{difference if difference > 0 else difference + 2**length - 1:0{length}b}")
+    written = "".join(bits)
+    written += "1" * (-len(written) % 8)
+    entropy = int(written, 2).to_bytes(len(written) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"".join(
+        [c.SOI, c.APP0, c.dht(0x00, *range(9)), c.sof(width, height, marker=0xC3), c.sos(1, 0, entropy), EOI]
+    )
+
+
+@pytest.mark.parametrize("reduce", [1.0, 2.0, SMALL])
+def test_a_lossless_jpeg_which_libjpeg_cannot_shrink(coffee: Image.Image, reduce: float) -> None:
+    grey = coffee.convert("L")
+    whole = lossless(grey)
+    picture = decode_picture(whole, reduce=lambda width, height: reduce)
+    assert (picture.complete, picture.image.convert("L").tobytes()) == (True, grey.tobytes())
+    assert judge(whole[:-2], reduce) is True
+    assert judge(whole[:-2] + bytes(300), reduce) is True
+    assert judge(whole[: int(len(whole) * 0.95)], reduce) is False
+    assert "rows are missing" in str(judge(whole[: len(whole) // 2], reduce))
