@@ -164,6 +164,21 @@ def test_headers_and_boundaries(image: bytes, line: str) -> None:
         assert contents.notes == ()
 
 
+@pytest.mark.parametrize("size", [1, 7, 500, 10_000])
+@pytest.mark.parametrize("header", ["Transfer-Encoding: chunked", "transfer-encoding:Chunked"])
+def test_chunks_of_http_are_joined(size: int, header: str) -> None:
+    """Their sizes would be taken for a picture's bytes, which still shows something, and something else."""
+    head = f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+    sent = [JPEG[at : at + size] for at in range(0, len(JPEG), size)]
+    for extension in (b"", b";name=value"):
+        chunks = b"".join(b"%X%s\r\n%s\r\n" % (len(chunk), extension, chunk) for chunk in sent)
+        assert open_payload(head + chunks + b"0\r\n\r\n").image == JPEG
+        assert open_payload(head + chunks).image == JPEG, "the last one is missing"
+    assert open_payload(head + JPEG).image == JPEG, "joined already"
+    several = b"%x\r\n" % len(JPEG) + JPEG + b"\r\nffff\r\n" + JPEG
+    assert open_payload(head + several).image == JPEG + JPEG, "the last one is cut"
+
+
 def test_of_several_pictures_the_first_is_taken_and_a_note_says_so() -> None:
     contents = open_payload(part("Content-Type: image/jpeg", JPEG) + part("Content-Type: image/png", PNG))
     assert (contents.image, contents.notes) == (JPEG, (SEVERAL_PICTURES,))
