@@ -27,6 +27,15 @@ _DEPTH = 4
 #: Digits of a number, at most: to convert more takes time that grows with their square.
 _DIGITS = 40
 
+#: What Python writes otherwise than JSON.
+_PYTHON = (
+    (b": b'", b": '"),
+    (b"'", b'"'),
+    (b": None", b": null"),
+    (b": True", b": true"),
+    (b": False", b": false"),
+)
+
 _Bytes = Union[str, List[Any], Dict[str, Any]]
 
 
@@ -41,6 +50,8 @@ class _Found(NamedTuple):
 def parse(document: bytes) -> Any:
     """Read JSON, tolerant of what may stand beside a picture: NaN, half an emoji, another encoding.
 
+    A dict as Python or a template prints it is taken as well, if it has no other quotes than 'these'.
+
     Raises:
         NotJson: it is not JSON.
     """
@@ -48,6 +59,9 @@ def parse(document: bytes) -> Any:
         return from_json(document)
     except ValueError:
         pass  # the slower reader takes more, and says what is wrong in plainer words
+    if b'"' not in document:
+        for python, json_name in _PYTHON:
+            document = document.replace(python, json_name)
     try:
         return _TOLERANT.decode(document.decode("utf-8", "replace"))
     except RecursionError:

@@ -10,7 +10,7 @@ Content-Type: image/jpeg       Content-Type: image/jpeg
 from __future__ import annotations
 
 import re
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional
 
 #: Bytes of a part's headers, and parts, at most.
 _LONGEST_HEADERS, _MOST_PARTS = 8192, 32
@@ -71,7 +71,8 @@ def _joined(body: bytes) -> bytes:
 
     It has none where somebody has joined it already, and left the headers as they were.
     """
-    chunks, at = [], 0
+    chunks: List[bytes] = []
+    at = 0
     while True:
         size = _CHUNK_SIZE.match(body, at)
         if size is None or not int(size[1], 16):

@@ -104,6 +104,15 @@ def test_encodings(encoding: str, around: Any) -> None:
         b"\r\n" + json.dumps(OURS).encode() + b"\r\n",
         codecs.BOM_UTF8 + b"\n" + json.dumps(OURS).encode() + b"\n\0",
         json.dumps(OURS, indent=4).encode(),
+        str({"image": TEXT, "frame_id": 17, "captured_at": None, "motion": True, "x": False}).encode(),
+        str({"image": TEXT.encode(), "frame_id": 17}).encode(),
+        str([{"image": TEXT}]).encode(),
+        *(TEXT.encode(order) for order in ("utf-16-le", "utf-16-be")),
+        *(f" \n{URI}".encode(order) for order in ("utf-16-le", "utf-16-be")),
+        f' {{"image": "{TEXT}"}}'.encode("utf-16-le"),
+        *(spell(JPEG).encode() for spell in (bytes.hex, repr, lambda image: image.decode("latin-1"))),
+        *(json.dumps({"image": spell(JPEG)}).encode() for spell in (bytes.hex, repr)),
+        json.dumps({"image": JPEG.decode("latin-1")}).encode(),
         TEXT.encode(),
         base64.encodebytes(JPEG),
         base64.urlsafe_b64encode(JPEG).rstrip(b"="),
@@ -290,7 +299,21 @@ def test_any_json_is_contents_or_a_frame_error(document: Any) -> None:
 
 
 @given(
-    st.sampled_from([b"", b"{", b"[", b'"', b"--a\r\n", b"data:", b"/9j/", b"\xff\xfe", b"a: b\r\n\r\n"]),
+    st.sampled_from(
+        [
+            b"",
+            b"{",
+            b"[",
+            b'"',
+            b"--a\r\n",
+            b"data:",
+            b"/9j/",
+            b"ffd8ff",
+            b"b'\\xff\\xd8",
+            b"\xff\xfe",
+            b"a: b\r\n\r\n",
+        ]
+    ),
     st.binary(),
 )
 def test_any_bytes_are_contents_or_a_frame_error(begin: bytes, payload: bytes) -> None:
@@ -311,6 +334,12 @@ def test_any_bytes_are_contents_or_a_frame_error(begin: bytes, payload: bytes) -
         b"data:image/png," + b"%41a" * 1_000_000,
         b"data:image/png;" + b'"\\' * 2_000_000,
         b"data:image/png," + b"%" * 4_000_000,
+        b"ff-d8-ff-" * 1_000_000,
+        b"0x" * 4_000_000,
+        b"b'\\xff\\xd8\\xff" + b"\\x41A\\\\" * 1_000_000,
+        "\xff\xd8".encode() * 2_000_000,
+        b"{'image': " + b": None'" * 1_000_000,
+        b"A:b\nTransfer-Encoding: chunked\n\n" + b"1\n" * 4_000_000,
         b"--a\n" + b"\n--a\n" * 800_000,
         b"--a\n" + b"A:b\n" * 1_000_000,
         b"--" * 2_000_000,
