@@ -77,11 +77,13 @@ class _Limits(NamedTuple):
     def check(self, header: jpeg.Header, size: Tuple[int, int], scale: int) -> None:
         """Raises Undecodable if a JPEG, so scaled, takes more pixels or more memory than are taken."""
         self.check_pixels(size, scale)
+        if header.in_one_scan:  # of which libjpeg keeps a few rows only
+            return
         pixels = size[0] * size[1]
         # All coefficients, the pixels, and those that jpeg_end compares to know what is missing.
         needed = header.coefficient_bytes + 4 * pixels // scale**2
         needed += 9 * pixels // min(scale, jpeg_end.FINE_SCALE) ** 2
-        if needed > self.memory and not header.in_one_scan:
+        if needed > self.memory:
             raise Undecodable(
                 "image_too_large",
                 f"{size[0]} x {size[1]} pixels in several scans (progressive) take {needed >> 20} MB "

@@ -12,7 +12,7 @@ suspected: no end marker, a grey end, arithmetic coding, several scans (each of 
 from __future__ import annotations
 
 import io
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple, Union
 
 from PIL import Image, ImageChops
 
@@ -180,10 +180,18 @@ def _ends_grey(image: Image.Image) -> bool:
     Their colour may be that of the row above, with which libjpeg blends it.
     """
     width, height = image.size
-    tail = image.crop((max(0, width - 4), height - 1, width, height))
-    tail = tail.getchannel("K") if image.mode == "CMYK" else tail.convert("L")
-    darkest, brightest = tail.getextrema()
-    return bool(darkest >= 127 and brightest <= 129)  # type: ignore[operator]
+    tail = ((x, height - 1) for x in range(width - 1, max(-1, width - 5), -1))
+    return all(126.5 <= _brightness(image.getpixel(place)) < 129.5 for place in tail)
+
+
+def _brightness(pixel: Union[float, Tuple[int, ...], None]) -> float:
+    """That of a grey pixel, of a red, green and blue one by ITU-R 601, of four inks by the black one."""
+    if not isinstance(pixel, tuple):
+        return pixel or 0.0
+    if len(pixel) == 4:
+        return pixel[3]
+    red, green, blue = pixel
+    return (299 * red + 587 * green + 114 * blue) / 1000
 
 
 def _precision(header: Header, scans: List[Scan]) -> Tuple[bool, bool]:
