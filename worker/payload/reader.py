@@ -79,11 +79,11 @@ def _as_utf8(data: bytes) -> bytes:
 
 
 def _peeled(contents: Contents, depth: int) -> Contents:
-    """The contents with what stands before the picture taken off: a text may wrap a multipart, too."""
-    inner = _open_bytes(contents.image.lstrip(BLANK), depth - 1) if depth else None
+    """The contents with what is around the picture taken off: a text may wrap a multipart, or JSON, too."""
+    inner = _open(contents.image, depth - 1) if depth else None
     if inner is None:
         return contents
-    return contents._replace(image=inner.image, notes=contents.notes + inner.notes)
+    return Contents(inner.image, (*inner.metadata, *contents.metadata), notes=contents.notes + inner.notes)
 
 
 def _open_bytes(data: bytes, depth: int) -> Optional[Contents]:

@@ -71,6 +71,11 @@ JSON: Dict[str, Any] = {
     "a log beside it": {"log": "data: 21 degrees, " + "and more " * 20, "shot": TEXT},
     "PHP's list": {"0": {"image": TEXT}},
     "a name that is used twice": {"payload": {"battery": 97}, "x": {"payload": TEXT}},
+    "Buffer of base64": {"type": "Buffer", "data": list(TEXT.encode())},
+    "payload: Buffer of a data URI": {"payload": {"type": "Buffer", "data": list(URI.encode())}},
+    "payload: Buffer of JSON": {"payload": {"type": "Buffer", "data": list(json.dumps(OURS).encode())}},
+    "base64 of JSON": {"image": base64.b64encode(json.dumps(OURS).encode()).decode()},
+    "a histogram beside it": {"histogram": [123, 35, *range(200)], "shot": TEXT},
     "a file's name beside it": {"image": "kitchen.jpg", "payload": TEXT},
 }
 
@@ -197,6 +202,11 @@ def test_of_several_pictures_in_json_the_one_called_image_is_meant() -> None:
     other = base64.b64encode(PNG).decode()
     assert open_payload(json.dumps({"thumbnail": other, "image": TEXT}).encode())[::2] == (JPEG, ())
     assert open_payload(json.dumps({"thumbnail": other, "x": {"image": TEXT}}).encode())[::2] == (JPEG, ())
+    assert open_payload(json.dumps({"image": {"small": other, "image": TEXT}}).encode())[::2] == (JPEG, ())
+    contents = open_payload(json.dumps({"x": other, "image": {"small": other, "whole": TEXT}}).encode())
+    assert (contents.image, contents.notes) == (PNG, (SEVERAL_FOUND,))
+    contents = open_payload(json.dumps({"x": other, "image": {"whole": TEXT}}).encode())
+    assert (contents.image, contents.notes) == (JPEG, ())
     contents = open_payload(json.dumps({"thumbnail": other, "whole": TEXT}).encode())
     assert (contents.image, contents.notes) == (PNG, (SEVERAL_FOUND,))
 
@@ -205,6 +215,12 @@ def test_what_stands_beside_the_picture_at_each_level_comes_along() -> None:
     document = {"frame_id": "outer", "payload": {"frame_id": "inner", "image": {"data": TEXT}}}
     metadata = open_payload(json.dumps(document).encode()).metadata
     assert [each.get("frame_id") for each in metadata] == [None, "inner", "outer"]
+    passed_on = {
+        "frame_id": "flow",
+        "payload": {"type": "Buffer", "data": list(json.dumps(document).encode())},
+    }
+    metadata = open_payload(json.dumps(passed_on).encode()).metadata
+    assert [each["frame_id"] for each in metadata if "frame_id" in each] == ["inner", "outer", "flow"]
 
 
 @pytest.mark.parametrize(
