@@ -189,15 +189,23 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -
 
 def _decode_png(payload: bytes, limits: _Limits) -> _Decoded:
     try:
-        return _decode_plain(payload, "PNG", limits)
+        decoded = _decode_plain(payload, "PNG", limits)
+        if png.has_end(payload):
+            return decoded
+        del decoded
+        again = png.only_needed(payload, jpeg_end.MOST_MISSING)
+        if again is None:
+            raise Undecodable(
+                "corrupt_image", "begins as PNG, but: its end is missing, and with it some pixels"
+            )
     except Undecodable:
         raise
     except Exception as error:
         again = None if _is_memory(error) else png.only_needed(payload, jpeg_end.MOST_MISSING)
         if again is None:
             raise
-        needed, whole = again
-        return _decode_plain(needed, "PNG", limits)._replace(complete=whole)
+    needed, whole = again
+    return _decode_plain(needed, "PNG", limits)._replace(complete=whole)
 
 
 def _decode_webp(payload: bytes, limits: _Limits) -> _Decoded:
