@@ -130,7 +130,7 @@ class Result(Message):
     labels: Optional[Tuple[str, ...]] = Field(
         None, description="Of a model whose classes do not exclude each other: all that were seen, best first"
     )
-    notes: Tuple[str, ...] = Field((), description="What came with the frame and could not be used")
+    notes: Tuple[str, ...] = Field((), description="What of a frame was left out or assumed")
 
 
 class Rejection(Message):

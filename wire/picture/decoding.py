@@ -77,11 +77,13 @@ class _Limits(NamedTuple):
     def check(self, header: jpeg.Header, size: Tuple[int, int], scale: int) -> None:
         """Raises Undecodable if a JPEG, so scaled, takes more pixels or more memory than are taken."""
         self.check_pixels(size, scale)
+        if header.in_one_scan:  # of which libjpeg keeps a few rows only
+            return
         pixels = size[0] * size[1]
         # All coefficients, the pixels, and those that jpeg_end compares to know what is missing.
         needed = header.coefficient_bytes + 4 * pixels // scale**2
         needed += 9 * pixels // min(scale, jpeg_end.FINE_SCALE) ** 2
-        if needed > self.memory and not header.in_one_scan:
+        if needed > self.memory:
             raise Undecodable(
                 "image_too_large",
                 f"{size[0]} x {size[1]} pixels in several scans (progressive) take {needed >> 20} MB "
@@ -157,7 +159,7 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
     if header is None:
         raise UnidentifiedImageError
     # What it costs at least, because to find its end may take decoding as well.
-    limits.check(header, (header.width, header.height), 1 if limits.reduce is None else 8)
+    limits.check(header, (header.width, header.height), 1 if limits.reduce is None else header.coarsest)
     ended = jpeg_end.with_end(payload, header)
     try:
         return _decode_ended(ended, header, limits)
@@ -167,17 +169,17 @@ def _decode_jpeg(payload: bytes, limits: _Limits) -> _Decoded:
         if _is_memory(error):
             raise
         needed = jpeg.only_needed(ended.data, header)
+        marked = ended.marked and jpeg.read_scans(ended.data, header)[-1].following == jpeg.END
         header = jpeg.read_header(needed)
         if header is None or needed == ended.data:
             raise
-        marked = ended.marked and ended.data.endswith(needed[-64:])
         return _decode_ended(jpeg_end.Ended(needed, marked), header, limits)
 
 
 def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -> _Decoded:
     with Image.open(io.BytesIO(ended.data), formats=["JPEG"]) as image:
         size = image.size
-        scale = limits.scale(image)
+        scale = min(limits.scale(image), header.coarsest)
         limits.check(header, size, scale)
         covered = jpeg_end.shrink(image, scale)
         image.load()
@@ -187,15 +189,23 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, limits: _Limits) -
 
 def _decode_png(payload: bytes, limits: _Limits) -> _Decoded:
     try:
-        return _decode_plain(payload, "PNG", limits)
+        decoded = _decode_plain(payload, "PNG", limits)
+        if png.has_end(payload):
+            return decoded
+        del decoded
+        again = png.only_needed(payload, jpeg_end.MOST_MISSING)
+        if again is None:
+            raise Undecodable(
+                "corrupt_image", "begins as PNG, but: its end is missing, and with it some pixels"
+            )
     except Undecodable:
         raise
     except Exception as error:
         again = None if _is_memory(error) else png.only_needed(payload, jpeg_end.MOST_MISSING)
         if again is None:
             raise
-        needed, whole = again
-        return _decode_plain(needed, "PNG", limits)._replace(complete=whole)
+    needed, whole = again
+    return _decode_plain(needed, "PNG", limits)._replace(complete=whole)
 
 
 def _decode_webp(payload: bytes, limits: _Limits) -> _Decoded:

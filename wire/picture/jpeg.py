@@ -9,10 +9,12 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 #: What ends entropy-coded bytes: neither a stuffed zero nor a restart.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_DHT, _SOI, _EOI, _SOS = 0xC4, 0xD8, 0xD9, 0xDA
+_DHT, _SOI, _SOS = 0xC4, 0xD8, 0xDA
+END = 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset(range(0xC9, 0xD0)) - {0xCC}
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 #: Segments without which the pixels would be others: frames, tables, the restart interval.
 _NEEDED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDD, _SOS}) - {0xC8}
 
@@ -32,10 +34,14 @@ class Scan(NamedTuple):
     components: Tuple[int, ...]
     first: int
     last: int
+    #: Bits that the scan before of these coefficients left out; 0 for the first.
+    high: int
     #: Bits that are left out.
     low: int
     begin: int
     end: int
+    #: The marker behind it; END as well where the data ends.
+    following: int
 
 
 class Header(NamedTuple):
@@ -60,6 +66,11 @@ class Header(NamedTuple):
     def restarts(self) -> bool:
         """Whether restart markers divide the entropy-coded bytes."""
         return any(segment.marker == 0xDD for segment in self.segments)
+
+    @property
+    def coarsest(self) -> int:
+        """The largest scale at which libjpeg can decode it: it shrinks blocks, and lossless has none."""
+        return 1 if self.marker in _LOSSLESS else 8
 
     @property
     def arithmetic(self) -> bool:
@@ -119,7 +130,7 @@ def _segments(data: bytes, at: int) -> Iterator[Segment]:
         marker = data[start + 1]
         if marker in _ALONE:
             continue
-        if marker == _EOI:
+        if marker == END:
             return
         if marker == _SOI:
             last_scan = data.rfind(b"\xff\xda") if last_scan is None else last_scan
@@ -145,10 +156,10 @@ def read_scans(data: bytes, header: Header) -> List[Scan]:
     while sos:
         found = _END_OF_SCAN.search(data, sos.end)
         end = found.start() if found else len(data)
-        following = found.group()[1] if found else _EOI
+        following = found.group()[1] if found else END
         while data[end - 1] == 0xFF and end > sos.end:  # fill bytes
             end -= 1
-        scan = _scan(data[sos.data : sos.end], sos.end, end)
+        scan = _scan(data[sos.data : sos.end], sos.end, end, following)
         if scans and not (0 <= scan.first <= scan.last < 64 and scan.low < 14):  # its header is cut
             break
         scans.append(scan)
@@ -158,12 +169,14 @@ def read_scans(data: bytes, header: Header) -> List[Scan]:
     return scans
 
 
-def _scan(header: bytes, begin: int, end: int) -> Scan:
+def _scan(header: bytes, begin: int, end: int, following: int) -> Scan:
     count = header[0] if header else 0
     if len(header) < 4 + 2 * count:
-        return Scan((), -1, -1, 0, begin, end)
+        return Scan((), -1, -1, 0, 0, begin, end, following)
     first, last, bits = header[1 + 2 * count : 4 + 2 * count]
-    return Scan(tuple(header[1 : 1 + 2 * count : 2]), first, last, bits & 15, begin, end)
+    return Scan(
+        tuple(header[1 : 1 + 2 * count : 2]), first, last, bits >> 4, bits & 15, begin, end, following
+    )
 
 
 def only_needed(data: bytes, header: Header) -> bytes:

@@ -5,18 +5,19 @@ coarse as earlier scans made it. So a picture that may be cut is decoded once mo
 data ends. Those of a whole scan are passed over, and the pixels are the same; otherwise the pixels differ
 from the row on in which the data ended.
 
-suspected: no end marker, a grey end, several scans (each of which covers the picture), arithmetic coding
+suspected: no end marker, a grey end, arithmetic coding, several scans (each of which covers the picture)
+           unless the last of them only refines it
 """
 
 from __future__ import annotations
 
 import io
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple, Union
 
 from PIL import Image, ImageChops
 
 from wire.picture.errors import Undecodable
-from wire.picture.jpeg import EOI, Header, Scan, only_needed, read_scans
+from wire.picture.jpeg import END, EOI, Header, Scan, only_needed, read_scans
 
 #: The share of a picture's rows that may be missing.
 MOST_MISSING = 1 / 8
@@ -77,7 +78,7 @@ def _needs_its_zeros(data: bytes, header: Header) -> bool:
 
     Those that fill a file up are either too few for the picture or too many.
     """
-    scale = 8 if header.in_one_scan else FINE_SCALE
+    scale = header.coarsest if header.in_one_scan else FINE_SCALE
     missing = []
     for some in (data, data[:-_PADDING]):
         ended = only_needed(some, header)
@@ -142,6 +143,8 @@ def is_complete(ended: Ended, header: Header, image: Image.Image, scale: int) ->
             )
         return not missing
     scans = read_scans(ended.data, header)
+    if ended.marked and _refines_all(header, scans):
+        return True
     data = ended.data[: scans[-1].end] + EOI
     if scale > FINE_SCALE:
         scale = FINE_SCALE
@@ -153,6 +156,14 @@ def is_complete(ended: Ended, header: Header, image: Image.Image, scale: int) ->
             "corrupt_image", "begins as JPEG, but: its data ends before the whole picture is sharp"
         )
     return precise and not missing
+
+
+def _refines_all(header: Header, scans: List[Scan]) -> bool:
+    """Whether the last scan has but the last bits of a picture that all others have sent, and an end marker.
+
+    Nobody sees where it ends early, and to know would take as long as decoding the picture does.
+    """
+    return scans[-1].high > 0 and scans[-1].following == END and _precision(header, scans)[0]
 
 
 def _missing(data: bytes, header: Header, image: Image.Image, scale: int) -> float:
@@ -169,10 +180,18 @@ def _ends_grey(image: Image.Image) -> bool:
     Their colour may be that of the row above, with which libjpeg blends it.
     """
     width, height = image.size
-    tail = image.crop((max(0, width - 4), height - 1, width, height))
-    tail = tail.getchannel("K") if image.mode == "CMYK" else tail.convert("L")
-    darkest, brightest = tail.getextrema()
-    return bool(darkest >= 127 and brightest <= 129)  # type: ignore[operator]
+    tail = ((x, height - 1) for x in range(width - 1, max(-1, width - 5), -1))
+    return all(126.5 <= _brightness(image.getpixel(place)) < 129.5 for place in tail)
+
+
+def _brightness(pixel: Union[float, Tuple[int, ...], None]) -> float:
+    """That of a grey pixel, of a red, green and blue one by ITU-R 601, of four inks by the black one."""
+    if not isinstance(pixel, tuple):
+        return pixel or 0.0
+    if len(pixel) == 4:
+        return pixel[3]
+    red, green, blue = pixel
+    return (299 * red + 587 * green + 114 * blue) / 1000
 
 
 def _precision(header: Header, scans: List[Scan]) -> Tuple[bool, bool]:

@@ -19,6 +19,8 @@ _PASSES = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
+#: Zeros at the end of cut pixels that are none: what a buffer, or a page of flash, was filled up with.
+_PADDING = 16
 _PIECE = 1 << 12  # bytes of pixels unpacked at a time
 
 
@@ -27,6 +29,20 @@ class _Chunk(NamedTuple):
     data: bytes
     #: Whether its checksum holds; None for one that the file ends within.
     holds: Optional[bool]
+
+
+def has_end(payload: bytes) -> bool:
+    """Whether the last chunk is there.
+
+    Where it is not, what fills a file up may have been taken for pixels: nobody else looks at checksums.
+    """
+    at = len(SIGNATURE)
+    while at + 8 <= len(payload):
+        length, name = struct.unpack_from(">I4s", payload, at)
+        if name == b"IEND":
+            return True
+        at += 12 + length
+    return False
 
 
 def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
@@ -41,14 +57,17 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
         is broken, or more is missing.
     """
     header, kept, pixels, cut = b"", [], [], False
+    ended = has_end(payload)
     for chunk in _chunks(payload):
         if not header and chunk.name != b"IHDR":
             return None
         if chunk.name == b"IDAT":
-            if chunk.holds is False:
+            if chunk.holds is False and ended:
                 return None
-            pixels.append(chunk.data)
-            cut = chunk.holds is None
+            cut = not chunk.holds
+            pixels.append(_without_padding(chunk.data) if cut else chunk.data)
+            if cut:
+                break
         elif chunk.name in (b"IHDR", b"PLTE", b"IEND"):
             if not chunk.holds:
                 return None
@@ -66,6 +85,11 @@ def only_needed(payload: bytes, at_most: float) -> Optional[Tuple[bytes, bool]]:
     # An EXIF block may stand after the pixels, and is read from before them as well.
     chunks = [_chunk(b"IHDR", header), *(_chunk(c.name, c.data) for c in kept)]
     return SIGNATURE + b"".join([*chunks, _chunk(b"IDAT", packed), _chunk(b"IEND", b"")]), whole
+
+
+def _without_padding(data: bytes) -> bytes:
+    stripped = data.rstrip(b"\0")
+    return stripped if len(data) - len(stripped) >= _PADDING else data
 
 
 def _chunks(payload: bytes) -> Iterator[_Chunk]:

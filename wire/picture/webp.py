@@ -14,13 +14,15 @@ def only_needed(payload: bytes) -> Optional[bytes]:
     """The same pixels in a WebP without any chunk that they don't need, and with the right length.
 
     Returns:
-        None if that would not help: a chunk that is needed is cut off, or there is none.
+        None if that would not help: a chunk that is needed is cut off, or there is none. Of an animation,
+        only the first picture is needed.
     """
     kept: List[Tuple[bytes, bytes]] = []
     extended = b""
     for name, data in _chunks(payload):
         if data is None:
-            if name in _NEEDED - {b"EXIF"}:
+            later = name == b"ANMF" and any(each == name for each, _ in kept)
+            if name in _NEEDED - {b"EXIF"} and not later:
                 return None
             break
         if name == b"VP8X" and not extended:

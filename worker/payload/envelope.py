@@ -18,7 +18,7 @@ from worker.payload.text import looks_like_picture, read_text
 
 #: Where a picture is looked for first, at each level; then it is wherever a value begins as one.
 NAMES = ("image", "payload", "data", "message", "msg", "body", "content")
-SEVERAL_FOUND = "image: more than one picture in the JSON, and none called image: the first was taken"
+SEVERAL_FOUND = "image: more than one picture in the JSON that may be meant: the first was taken"
 #: Characters of a picture's base64, at least: a name or an id needs no look.
 _SHORTEST = 64
 FOUND_ELSEWHERE = "image: holds no JPEG, PNG or WebP: the picture was taken from another field"
@@ -26,6 +26,15 @@ FOUND_ELSEWHERE = "image: holds no JPEG, PNG or WebP: the picture was taken from
 _DEPTH = 4
 #: Digits of a number, at most: to convert more takes time that grows with their square.
 _DIGITS = 40
+
+#: What Python writes otherwise than JSON.
+_PYTHON = (
+    (b": b'", b": '"),
+    (b"'", b'"'),
+    (b": None", b": null"),
+    (b": True", b": true"),
+    (b": False", b": false"),
+)
 
 _Bytes = Union[str, List[Any], Dict[str, Any]]
 
@@ -35,11 +44,15 @@ class _Found(NamedTuple):
 
     value: _Bytes
     metadata: Tuple[Mapping[str, Any], ...]
+    #: The field's name, or that of an object around it, is `image`; and whether it is its own.
     called_image: bool
+    is_image: bool
 
 
 def parse(document: bytes) -> Any:
     """Read JSON, tolerant of what may stand beside a picture: NaN, half an emoji, another encoding.
+
+    A dict as Python or a template prints it is taken as well, if it has no other quotes than 'these'.
 
     Raises:
         NotJson: it is not JSON.
@@ -48,6 +61,9 @@ def parse(document: bytes) -> Any:
         return from_json(document)
     except ValueError:
         pass  # the slower reader takes more, and says what is wrong in plainer words
+    if b'"' not in document:
+        for python, json_name in _PYTHON:
+            document = document.replace(python, json_name)
     try:
         return _TOLERANT.decode(document.decode("utf-8", "replace"))
     except RecursionError:
@@ -72,15 +88,14 @@ def open_json(root: Any) -> Optional[Contents]:
     meant: Optional[_Found] = None
     first: Optional[_Found] = None
     notes: Tuple[str, ...] = ()
-    for found in _candidates(root, (), False, _DEPTH):
+    for found in _candidates(root, (), "", False, _DEPTH):
         if not _looks(found.value):
             meant = meant or (found if found.called_image else None)
-        elif found.called_image:
+        elif first is None or (found.called_image and not first.called_image):
             first, notes = found, ()
-            break  # as the contract has it, whatever else there is
-        elif first is None:
-            first = found
-        else:
+            if found.is_image:
+                break  # as the contract has it, whatever else there is
+        elif found.called_image == first.called_image:
             notes = (SEVERAL_FOUND,)
     if first is None:
         return None if meant is None else _read(meant)
@@ -91,19 +106,20 @@ def open_json(root: Any) -> Optional[Contents]:
 
 
 def _candidates(
-    value: Any, around: Tuple[Mapping[str, Any], ...], called_image: bool, depth: int
+    value: Any, around: Tuple[Mapping[str, Any], ...], name: str, within_image: bool, depth: int
 ) -> Iterator[_Found]:
+    is_image = name.lower() == "image"
+    called_image = within_image or is_image
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (str, dict)):
         value = value[0]
     if isinstance(value, str) and value[:64].lstrip()[:1] == "{":
         value = _parsed_again(value)
     if _is_leaf(value):
-        yield _Found(value, around, called_image)
+        yield _Found(value, around, called_image, is_image)
     elif isinstance(value, dict) and depth:
         inside = (value, *around)
-        for name in _by_name(value):
-            image = called_image or name.lower() == "image"
-            yield from _candidates(value[name], inside, image, depth - 1)
+        for field in _by_name(value):
+            yield from _candidates(value[field], inside, field, called_image, depth - 1)
 
 
 def _by_name(fields: Dict[str, Any]) -> Iterator[str]:
@@ -135,7 +151,9 @@ def _looks(value: _Bytes) -> bool:
     if isinstance(value, str):
         return len(value) >= _SHORTEST and looks_like_picture(value)
     first = value[:64] if isinstance(value, list) else [value.get(str(index)) for index in range(64)]
-    return begins_as_picture(bytes(number % 256 for number in first if isinstance(number, int)))
+    begin = bytes(number % 256 for number in first if isinstance(number, int))
+    # JSON as a Buffer is a message that a flow has passed on as it came.
+    return begins_as_picture(begin) or looks_like_picture(begin) or begin.startswith(b'{"')
 
 
 def _read(found: _Found) -> Contents:

@@ -10,7 +10,7 @@ Content-Type: image/jpeg       Content-Type: image/jpeg
 from __future__ import annotations
 
 import re
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional
 
 #: Bytes of a part's headers, and parts, at most.
 _LONGEST_HEADERS, _MOST_PARTS = 8192, 32
@@ -18,6 +18,8 @@ _LONGEST_HEADERS, _MOST_PARTS = 8192, 32
 _START_LINE = re.compile(rb"(?:HTTP/[\d.]+ \d{3}[^\r\n]*|[A-Z]{3,7} [^\r\n ]+ HTTP/[\d.]+)\r?\n")
 _HEADERS = re.compile(rb"(?:[!#-9;-~]{1,64}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n){0,8}){1,64}\r?\n")
 _BASE64 = re.compile(rb"^content-transfer-encoding:[ \t]*base64[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CHUNKED = re.compile(rb"^transfer-encoding:[^\r\n]*chunked[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]{0,200})?\r?\n")
 _BOUNDARY = re.compile(rb"--[^\r\n]{1,200}")
 _LINE_END = re.compile(rb"\r?\n")
 
@@ -58,4 +60,23 @@ def _part(section: bytes) -> Optional[Part]:
     headers = _HEADERS.match(section, at, at + _LONGEST_HEADERS)
     if headers is None:
         return None
-    return Part(section[headers.end() :], _BASE64.search(headers.group()) is not None)
+    body = section[headers.end() :]
+    if _CHUNKED.search(headers.group()):
+        body = _joined(body)
+    return Part(body, _BASE64.search(headers.group()) is not None)
+
+
+def _joined(body: bytes) -> bytes:
+    """A body without HTTP's sizes between its chunks, which would be taken for a picture's bytes.
+
+    It has none where somebody has joined it already, and left the headers as they were.
+    """
+    chunks: List[bytes] = []
+    at = 0
+    while True:
+        size = _CHUNK_SIZE.match(body, at)
+        if size is None or not int(size[1], 16):
+            return b"".join(chunks) if chunks else body
+        chunks.append(body[size.end() : size.end() + int(size[1], 16)])
+        line_end = _LINE_END.match(body, size.end() + len(chunks[-1]))
+        at = line_end.end() if line_end else len(body)

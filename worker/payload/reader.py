@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import Optional
 
 from worker.errors import EmptyPayload
@@ -24,6 +25,7 @@ from worker.payload.text import looks_like_picture, read_text
 SEVERAL_PICTURES = "image: more than one picture in the payload: the first was taken"
 
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_WIDE = re.compile(rb"(?:[\t\n\r -~]\0){8}|(?:\0[\t\n\r -~]){8}")
 _IN_UTF16 = tuple(mark.encode(order) for mark in '{["' for order in ("utf-16-le", "utf-16-be"))
 #: Multipart in multipart, at most.
 _DEPTH = 3
@@ -70,18 +72,18 @@ def _open_json(data: bytes) -> Optional[Contents]:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """The payload as UTF-8, where a byte order mark or the zero beside a first brace say that it is text."""
-    if data.startswith(_BOMS) or data[:2] in _IN_UTF16:
+    """The payload as UTF-8, where a byte order mark, or zeros between letters, say that it is text."""
+    if data.startswith(_BOMS) or data[:2] in _IN_UTF16 or _WIDE.match(data):
         return data.decode(json.detect_encoding(data[:4]), "replace").encode("utf-8", "replace")
     return data
 
 
 def _peeled(contents: Contents, depth: int) -> Contents:
-    """The contents with what stands before the picture taken off: a text may wrap a multipart, too."""
-    inner = _open_bytes(contents.image.lstrip(BLANK), depth - 1) if depth else None
+    """The contents with what is around the picture taken off: a text may wrap a multipart, or JSON, too."""
+    inner = _open(contents.image, depth - 1) if depth else None
     if inner is None:
         return contents
-    return contents._replace(image=inner.image, notes=contents.notes + inner.notes)
+    return Contents(inner.image, (*inner.metadata, *contents.metadata), notes=contents.notes + inner.notes)
 
 
 def _open_bytes(data: bytes, depth: int) -> Optional[Contents]:

@@ -1,7 +1,8 @@
 """Base64 and data URIs, as senders write them -> the bytes that they stand for.
 
 text ──> quotes and blanks around it ──> "data:" ──> RFC 2397: base64, or percent-encoded bytes
-                                    └──> base64: line breaks, spaces, URL alphabet, no padding, %2B
+    │                               └──> base64: line breaks, spaces, URL alphabet, no padding, %2B
+    └──> a picture's signature spelt out: see worker.payload.spellings
 
 Layout is taken away, and nothing else: a character that is not of base64 is an error, because a reader
 that skips it makes another picture of the rest.
@@ -13,9 +14,11 @@ import base64
 import binascii
 import re
 import string
-from typing import Match, Tuple, Union
+from typing import Tuple, Union
 
 from worker.payload.contents import BLANK, Unreadable, begins_as_picture
+from worker.payload.escapes import percent_decoded
+from worker.payload.spellings import is_spelt, read_spelt
 
 Notes = Tuple[str, ...]
 
@@ -24,10 +27,9 @@ PLUSES_LOST = "image: the base64 had spaces where its + must have been: read as 
 _LETTERS = (string.ascii_letters + string.digits + "+/").encode()
 _FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _LAYOUT = b" \t\r\n\v\f"
-#: The repetition is bounded because the engine keeps a state for each.
-_PERCENT_ENCODED = re.compile(rb"(?:%[0-9A-Fa-f]{2}){1,1000}")
+#: How a data URI begins, also one that has lost its first word.
+_URI = re.compile(rb"data(?::|%3a)|(?:image/[\w.+-]{1,40};)?base64,", re.IGNORECASE)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SLICE = 1 << 16
 #: Bytes in front of a data URI's comma, at most.
 _LONGEST_HEAD = 2048
 #: Bytes that are looked at to tell whether a text is a picture's.
@@ -37,14 +39,16 @@ _SIGNATURE = 32
 
 
 def read_text(text: Union[str, bytes]) -> Tuple[bytes, Notes]:
-    """Decode base64 or a data URI.
+    """Decode base64, a data URI, or a picture that is spelt out in another way.
 
     Returns:
         The bytes; and what was assumed, in sentences.
 
     Raises:
-        Unreadable: it is neither.
+        Unreadable: it is none of them.
     """
+    if is_spelt(text):  # first, because hexadecimal is base64 of something else as well
+        return read_spelt(text), ()
     try:
         return base64.b64decode(text, validate=True), ()
     except ValueError:  # also where it is not ASCII
@@ -52,7 +56,9 @@ def read_text(text: Union[str, bytes]) -> Tuple[bytes, Notes]:
 
 
 def looks_like_picture(text: Union[str, bytes]) -> bool:
-    """Whether a text begins as an image's data URI, or as the base64 of an image format."""
+    """Whether a text begins as an image's data URI, or as an image format's base64 or other spelling."""
+    if is_spelt(text):
+        return True
     try:
         begin = _without_quotes(_ascii(text[:_LOOK]))
     except Unreadable:
@@ -61,7 +67,7 @@ def looks_like_picture(text: Union[str, bytes]) -> bool:
         head, _, begin = begin.partition(b",")
         if b"image" in head.lower() or b"base64" in head.lower():
             return True
-        if begins_as_picture(_percent_decoded(begin)):
+        if begins_as_picture(percent_decoded(begin)):
             return True
     # In text no format's signature survives: this is base64 only if it decodes to one.
     letters = _standard(_unescaped(begin))[:_SIGNATURE]
@@ -74,7 +80,7 @@ def looks_like_picture(text: Union[str, bytes]) -> bool:
 def _read(text: bytes) -> Tuple[bytes, Notes]:
     text = _without_quotes(text)
     if text[:7].lower() == b"data%3a":
-        text = _percent_decoded(text)
+        text = percent_decoded(text)
     return _read_uri(text) if _is_uri(text) else _read_base64(text)
 
 
@@ -100,11 +106,11 @@ def _without_quotes(text: bytes) -> bytes:
 
 
 def _is_uri(text: bytes) -> bool:
-    return text[:7].lower().replace(b"%3a", b":").startswith(b"data:")
+    return _URI.match(text) is not None
 
 
 def _read_uri(uri: bytes) -> Tuple[bytes, Notes]:
-    content = uri[len("data:") :]
+    content = uri[len("data:") :] if uri[:5].lower() == b"data:" else uri
     head = _QUOTED.sub(lambda quoted: b"x" * len(quoted.group()), content[:_LONGEST_HEAD])
     comma = head.find(b",")
     if comma < 0:  # a quote that nothing closes
@@ -113,7 +119,7 @@ def _read_uri(uri: bytes) -> Tuple[bytes, Notes]:
         raise Unreadable("a data URI without a comma, behind which its data would stand")
     encodings = [part.strip(BLANK).lower() for part in head[:comma].split(b";")]
     body = content[comma + 1 :]
-    return _read_base64(body) if b"base64" in encodings else (_percent_decoded(body), ())
+    return _read_base64(body) if b"base64" in encodings else (percent_decoded(body), ())
 
 
 def _read_base64(text: bytes) -> Tuple[bytes, Notes]:
@@ -163,25 +169,7 @@ def _with_pluses(text: bytes) -> Tuple[bytes, Notes]:
 
 def _unescaped(text: bytes) -> bytes:
     """The text without the escapes of a URL, and without those of a JSON in a JSON."""
-    text = _percent_decoded(text)
+    text = percent_decoded(text)
     if b"\\" in text:
         text = text.replace(b"\\r", b"").replace(b"\\n", b"").replace(b"\\/", b"/")
     return text
-
-
-def _percent_decoded(text: bytes) -> bytes:
-    """The text with each %41 as the byte it stands for; a % of another kind stays."""
-    if b"%" not in text:
-        return text
-    decoded, at = bytearray(), 0
-    while at < len(text):  # slice by slice, because the engine keeps all that it has found until the end
-        end = at + _SLICE
-        cut_through = text.rfind(b"%", end - 2, end)
-        end = end if cut_through < 0 else cut_through
-        decoded += _PERCENT_ENCODED.sub(_decoded_run, text[at:end])
-        at = end
-    return bytes(decoded)
-
-
-def _decoded_run(run: Match[bytes]) -> bytes:
-    return bytes.fromhex(run.group().replace(b"%", b"").decode())

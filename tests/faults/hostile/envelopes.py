@@ -158,6 +158,13 @@ def _without_envelope(good: bytes) -> Iterator[Kind]:
         "a multipart": b"\r\n" + boundary + good + b"\r\n--frame--\r\n",
         "a multipart of base64": base64_part + text + b"\r\n--frame--",
         "a multipart with 10,000 parts behind it": boundary + good + b"\r\n--frame\r\n" * 10_000,
+        "hexadecimal": good.hex().encode(),
+        "a literal of bytes": repr(good).encode(),
+        "a character a byte": good.decode("latin-1").encode(),
+        "base64 in UTF-16 without a mark": text.decode().encode("utf-16-be"),
+        "HTTP in chunks": b"A: b\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(good)
+        + good
+        + b"\r\n0\r\n",
         "HTTP": b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n" + good,
     }.items():
         yield Kind(f"no envelope: {name}", payload, RESULT)
@@ -169,6 +176,7 @@ def _without_envelope(good: bytes) -> Iterator[Kind]:
         "a multipart of text": boundary + b"hello\r\n--frame--",
         "a multipart in a multipart, 10,000 deep": b"".join(b"--%d\r\n\r\n" % n for n in range(10_000)),
         "a multipart whose base64 is broken": base64_part + text[:50] + b"*\r\n--frame--",
+        "chunks of nothing": b"A: b\nTransfer-Encoding: chunked\n\n" + b"1\n" * 200_000,
         "100,000 headers": b"A: b\r\n" * 100_000,
         "one header of 900,000 letters": b"A: " + b"b" * 900_000 + b"\r\n\r\n" + good,
         "dashes": b"--" * 400_000,
@@ -180,6 +188,10 @@ def _without_envelope(good: bytes) -> Iterator[Kind]:
         "base64 with padding inside": text[:76] + b"==" + text[76:],
         "a data URI cut off": b"data:image/jpeg;base64",
         "a list with a 300": b"[255, 216, 255, 300]",
+        "hexadecimal with a letter that is none": good.hex().encode() + b"x0",
+        "hexadecimal that is cut off": good.hex().encode()[:-1],
+        "a literal with another escape": b"b'\\xff\\xd8\\xff" + b"\\" * 99_999 + b"'",
+        "a character a byte, and a broken one": b"\xc3\xbf\xc3\x98\xc3\xbf" + bytes(99) + b"\xff",
     }.items():
         yield Kind(f"no envelope: {name}", payload, "invalid_envelope")
     yield Kind("no envelope: half a picture in base64", base64.b64encode(good[:48]), "corrupt_image")
@@ -193,7 +205,9 @@ def _wrapped(good: bytes) -> Iterator[Kind]:
     yield Kind("JSON: an empty image", b'{"image": ""}', "empty")
     yield Kind("JSON: a data URI of nothing", b'{"image": "data:image/jpeg;base64,"}', "empty")
     yield Kind("JSON: around a text", envelope(b"hello"), "not_an_image")
-    yield Kind("JSON: around JSON", envelope(envelope(good)), "not_an_image")
+    yield Kind("JSON: around JSON", envelope(envelope(good)), RESULT)
+    deep = envelope(envelope(envelope(envelope(envelope(good)))))
+    yield Kind("JSON: around JSON around JSON, five times", deep, "not_an_image")
     yield Kind("JSON: around 700 kB of zeros", envelope(bytes(700_000)), "not_an_image")
     yield Kind("JSON: around half a JPEG", envelope(good[:50]), "corrupt_image")
     bomb = c.png(c.ihdr(65535, 65535), c.idat(b""))

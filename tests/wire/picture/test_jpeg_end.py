@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Tuple, Union
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat, features
 
 from tests.faults.hostile import containers as c
 from wire.picture import jpeg, jpeg_end
@@ -44,6 +44,8 @@ TAILS: Dict[str, Callable[[bytes], bytes]] = {
     "the next picture": lambda cut: cut + cut + EOI,
     "the next part of a stream": lambda cut: cut + b"\r\n--f\r\nContent-Type: image/jpeg\r\n\r\n" + cut + EOI,
 }
+#: Those that put an end marker right behind the cut.
+MARKED = (TAILS["an end marker"], TAILS["ff and an end marker"])
 SMALL = 8.0  # times that a picture may be reduced
 
 
@@ -73,11 +75,12 @@ def test_a_cut_is_judged_the_same_whatever_is_behind_it(
     coffee: Image.Image, options: Dict[str, Any], tail: Callable[[bytes], bytes]
 ) -> None:
     whole = encode(coffee, **options)
+    unseen = "progressive" in options and tail in MARKED
     for reduce in (1.0, SMALL):
         assert judge(whole, reduce) is True
         assert judge(tail(whole[:-2]), reduce) is True
         for lost in (0.02, 0.05, 0.1):
-            assert judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce) is False, lost
+            assert judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce) is unseen, lost
         for lost in (0.75, 0.85):
             assert "its " in str(judge(tail(whole[: int(len(whole) * (1 - lost))]), reduce)), lost
 
@@ -165,6 +168,30 @@ def test_a_plain_picture_is_decoded_once(coffee: Image.Image, monkeypatch: pytes
     assert judge(encode(coffee)) is True
 
 
+@pytest.mark.parametrize("reduce", [1.0, SMALL])
+@pytest.mark.parametrize("restarts", [0, 7])
+def test_a_progressive_picture_whose_last_scan_refines_it_is_decoded_once(
+    coffee: Image.Image, monkeypatch: pytest.MonkeyPatch, restarts: int, reduce: float
+) -> None:
+    whole = encode(coffee, progressive=True, restart_marker_blocks=restarts)
+    header = jpeg.read_header(whole)
+    assert header
+    scans = jpeg.read_scans(whole, header)
+    cut = whole[: scans[-1].begin + 100] + EOI
+    assert judge(cut[:-2], reduce) is False
+    assert judge(whole[: scans[-2].end - 100] + EOI, reduce) is False
+    assert judge(cut[:-2] + whole, reduce) is False, "the end marker is another picture's"
+
+    def load(data: bytes, scale: int) -> Image.Image:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(jpeg_end, "load", load)
+    assert judge(whole, reduce) is True
+    assert judge(cut, reduce) is True
+    difference = ImageChops.difference(decode_picture(cut).image, decode_picture(whole).image)
+    assert max(ImageStat.Stat(difference).mean) < 4, "nobody sees what is missing"
+
+
 @pytest.mark.parametrize("tail", ["nothing", "an end marker"])
 def test_wherever_it_is_cut(coffee: Image.Image, tail: str) -> None:
     """The more is lost, the worse the judgement: complete, incomplete, rejected; within a header as well."""
@@ -240,3 +267,39 @@ def test_a_size_that_its_bytes_cannot_hold(coffee: Image.Image) -> None:
     frame = whole.index(b"\xff\xc0")
     whole[frame + 5 : frame + 9] = b"\xc0\x00\xc0\x00"
     assert "too few" in str(judge(bytes(whole), SMALL))
+
+
+def lossless(image: Image.Image) -> bytes:
+    """A lossless grey JPEG (predictor 1: the pixel to the left, or of a row's first the one above)."""
+    width, height = image.size
+    pixels = image.tobytes()
+    bits = []
+    for at, pixel in enumerate(pixels):
+        above = pixels[at - width] if at >= width else 128
+        difference = pixel - (pixels[at - 1] if at % width else above)
+        length = abs(difference).bit_length()
+        bits.append("1" * length + "0")
+        if length:
+            bits.append(f"{difference if difference > 0 else difference + 2**length - 1:0{length}b}")
+    written = "".join(bits)
+    written += "1" * (-len(written) % 8)
+    entropy = int(written, 2).to_bytes(len(written) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"".join(
+        [c.SOI, c.APP0, c.dht(0x00, *range(9)), c.sof(width, height, marker=0xC3), c.sos(1, 0, entropy), EOI]
+    )
+
+
+@pytest.mark.skipif(
+    int((features.version("libjpeg_turbo") or "0").split(".")[0]) < 3,
+    reason="libjpeg-turbo decodes lossless JPEGs from 3.0 on",
+)
+@pytest.mark.parametrize("reduce", [1.0, 2.0, SMALL])
+def test_a_lossless_jpeg_which_libjpeg_cannot_shrink(coffee: Image.Image, reduce: float) -> None:
+    grey = coffee.convert("L")
+    whole = lossless(grey)
+    picture = decode_picture(whole, reduce=lambda width, height: reduce)
+    assert (picture.complete, picture.image.convert("L").tobytes()) == (True, grey.tobytes())
+    assert judge(whole[:-2], reduce) is True
+    assert judge(whole[:-2] + bytes(300), reduce) is True
+    assert judge(whole[: int(len(whole) * 0.95)], reduce) is False
+    assert "rows are missing" in str(judge(whole[: len(whole) // 2], reduce))

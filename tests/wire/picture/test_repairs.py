@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tests.faults.hostile import containers as c
 from wire.picture.decoding import Picture, decode_picture
@@ -125,6 +126,36 @@ def test_a_png_that_is_cut(chelsea: Image.Image, interlaced: bool) -> None:
     assert nearly.image.crop((0, 298, 451, 299)).tobytes() == nearly.image.crop((0, 299, 451, 300)).tobytes()
     for share in (0.8, 0.5, 0.1):
         assert reason(good[: int(len(good) * share)]) == "corrupt_image"
+
+
+@pytest.mark.parametrize("level", [1, 9])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "1"])
+def test_what_fills_up_a_png_that_is_cut_is_not_taken_for_pixels(
+    chelsea: Image.Image, mode: str, level: int
+) -> None:
+    image = chelsea.quantize(64) if mode == "P" else chelsea.convert(mode)
+    good = encode(image, "PNG", compress_level=level)
+    expected = decode_picture(good).image
+    for share in (0.999, 0.99, 0.95, 0.92):
+        cut = good[: int((len(good) - 60) * share)]
+        alone = decode_picture(cut)
+        assert not alone.complete
+        lost = ImageChops.difference(alone.image, expected).getbbox()
+        assert lost
+        assert lost[1] > 300 * 7 / 8
+        for tail in (good[-12:], bytes(100), bytes(400), bytes(5000)):
+            padded = decode_picture(cut + tail)
+            assert not padded.complete
+            below = ImageChops.difference(padded.image, alone.image).getbbox()
+            assert below is None or below[1] >= lost[1] - 18, "a few zeros may be pixels"
+    assert same(decode_picture(good[:-12] + bytes(400)), good)
+    assert reason(good[: int(len(good) * 0.8)] + bytes(400)) == "corrupt_image"
+
+
+def test_an_interlaced_png_that_is_cut_and_filled_up(chelsea: Image.Image) -> None:
+    good = interlace(chelsea)
+    for lost in (100, 400):
+        assert reason(good[: len(good) - lost] + bytes(400)) == "corrupt_image"
 
 
 def interlace(image: Image.Image) -> bytes:
@@ -272,3 +303,15 @@ def test_a_webp_that_is_cut_is_an_error(chelsea: Image.Image) -> None:
     good = encode(chelsea, "WEBP")
     for share in (0.99, 0.9, 0.5):
         assert reason(good[: int(len(good) * share)]) == "corrupt_image"
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_of_an_animated_webp_that_is_cut_the_first_picture_is_enough(
+    chelsea: Image.Image, lossless: bool
+) -> None:
+    others = [chelsea.rotate(90), chelsea.rotate(180)]
+    good = encode(chelsea, "WEBP", lossless=lossless, save_all=True, append_images=others)
+    second, third = (match.start() for match in list(re.finditer(b"ANMF", good))[1:])
+    for end in (len(good) - 100, third + 50, third, second + 500, second):
+        assert same(decode_picture(good[:end]), good)
+    assert reason(good[: second - 500]) == "corrupt_image"

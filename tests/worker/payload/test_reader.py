@@ -71,6 +71,11 @@ JSON: Dict[str, Any] = {
     "a log beside it": {"log": "data: 21 degrees, " + "and more " * 20, "shot": TEXT},
     "PHP's list": {"0": {"image": TEXT}},
     "a name that is used twice": {"payload": {"battery": 97}, "x": {"payload": TEXT}},
+    "Buffer of base64": {"type": "Buffer", "data": list(TEXT.encode())},
+    "payload: Buffer of a data URI": {"payload": {"type": "Buffer", "data": list(URI.encode())}},
+    "payload: Buffer of JSON": {"payload": {"type": "Buffer", "data": list(json.dumps(OURS).encode())}},
+    "base64 of JSON": {"image": base64.b64encode(json.dumps(OURS).encode()).decode()},
+    "a histogram beside it": {"histogram": [123, 35, *range(200)], "shot": TEXT},
     "a file's name beside it": {"image": "kitchen.jpg", "payload": TEXT},
 }
 
@@ -104,6 +109,15 @@ def test_encodings(encoding: str, around: Any) -> None:
         b"\r\n" + json.dumps(OURS).encode() + b"\r\n",
         codecs.BOM_UTF8 + b"\n" + json.dumps(OURS).encode() + b"\n\0",
         json.dumps(OURS, indent=4).encode(),
+        str({"image": TEXT, "frame_id": 17, "captured_at": None, "motion": True, "x": False}).encode(),
+        str({"image": TEXT.encode(), "frame_id": 17}).encode(),
+        str([{"image": TEXT}]).encode(),
+        *(TEXT.encode(order) for order in ("utf-16-le", "utf-16-be")),
+        *(f" \n{URI}".encode(order) for order in ("utf-16-le", "utf-16-be")),
+        f' {{"image": "{TEXT}"}}'.encode("utf-16-le"),
+        *(spell(JPEG).encode() for spell in (bytes.hex, repr, lambda image: image.decode("latin-1"))),
+        *(json.dumps({"image": spell(JPEG)}).encode() for spell in (bytes.hex, repr)),
+        json.dumps({"image": JPEG.decode("latin-1")}).encode(),
         TEXT.encode(),
         base64.encodebytes(JPEG),
         base64.urlsafe_b64encode(JPEG).rstrip(b"="),
@@ -164,6 +178,21 @@ def test_headers_and_boundaries(image: bytes, line: str) -> None:
         assert contents.notes == ()
 
 
+@pytest.mark.parametrize("size", [1, 7, 500, 10_000])
+@pytest.mark.parametrize("header", ["Transfer-Encoding: chunked", "transfer-encoding:Chunked"])
+def test_chunks_of_http_are_joined(size: int, header: str) -> None:
+    """Their sizes would be taken for a picture's bytes, which still shows something, and something else."""
+    head = f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+    sent = [JPEG[at : at + size] for at in range(0, len(JPEG), size)]
+    for extension in (b"", b";name=value"):
+        chunks = b"".join(b"%X%s\r\n%s\r\n" % (len(chunk), extension, chunk) for chunk in sent)
+        assert open_payload(head + chunks + b"0\r\n\r\n").image == JPEG
+        assert open_payload(head + chunks).image == JPEG, "the last one is missing"
+    assert open_payload(head + JPEG).image == JPEG, "joined already"
+    several = b"%x\r\n" % len(JPEG) + JPEG + b"\r\nffff\r\n" + JPEG
+    assert open_payload(head + several).image == JPEG + JPEG, "the last one is cut"
+
+
 def test_of_several_pictures_the_first_is_taken_and_a_note_says_so() -> None:
     contents = open_payload(part("Content-Type: image/jpeg", JPEG) + part("Content-Type: image/png", PNG))
     assert (contents.image, contents.notes) == (JPEG, (SEVERAL_PICTURES,))
@@ -173,6 +202,11 @@ def test_of_several_pictures_in_json_the_one_called_image_is_meant() -> None:
     other = base64.b64encode(PNG).decode()
     assert open_payload(json.dumps({"thumbnail": other, "image": TEXT}).encode())[::2] == (JPEG, ())
     assert open_payload(json.dumps({"thumbnail": other, "x": {"image": TEXT}}).encode())[::2] == (JPEG, ())
+    assert open_payload(json.dumps({"image": {"small": other, "image": TEXT}}).encode())[::2] == (JPEG, ())
+    contents = open_payload(json.dumps({"x": other, "image": {"small": other, "whole": TEXT}}).encode())
+    assert (contents.image, contents.notes) == (PNG, (SEVERAL_FOUND,))
+    contents = open_payload(json.dumps({"x": other, "image": {"whole": TEXT}}).encode())
+    assert (contents.image, contents.notes) == (JPEG, ())
     contents = open_payload(json.dumps({"thumbnail": other, "whole": TEXT}).encode())
     assert (contents.image, contents.notes) == (PNG, (SEVERAL_FOUND,))
 
@@ -181,6 +215,12 @@ def test_what_stands_beside_the_picture_at_each_level_comes_along() -> None:
     document = {"frame_id": "outer", "payload": {"frame_id": "inner", "image": {"data": TEXT}}}
     metadata = open_payload(json.dumps(document).encode()).metadata
     assert [each.get("frame_id") for each in metadata] == [None, "inner", "outer"]
+    passed_on = {
+        "frame_id": "flow",
+        "payload": {"type": "Buffer", "data": list(json.dumps(document).encode())},
+    }
+    metadata = open_payload(json.dumps(passed_on).encode()).metadata
+    assert [each["frame_id"] for each in metadata if "frame_id" in each] == ["inner", "outer", "flow"]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +315,21 @@ def test_any_json_is_contents_or_a_frame_error(document: Any) -> None:
 
 
 @given(
-    st.sampled_from([b"", b"{", b"[", b'"', b"--a\r\n", b"data:", b"/9j/", b"\xff\xfe", b"a: b\r\n\r\n"]),
+    st.sampled_from(
+        [
+            b"",
+            b"{",
+            b"[",
+            b'"',
+            b"--a\r\n",
+            b"data:",
+            b"/9j/",
+            b"ffd8ff",
+            b"b'\\xff\\xd8",
+            b"\xff\xfe",
+            b"a: b\r\n\r\n",
+        ]
+    ),
     st.binary(),
 )
 def test_any_bytes_are_contents_or_a_frame_error(begin: bytes, payload: bytes) -> None:
@@ -296,6 +350,12 @@ def test_any_bytes_are_contents_or_a_frame_error(begin: bytes, payload: bytes) -
         b"data:image/png," + b"%41a" * 1_000_000,
         b"data:image/png;" + b'"\\' * 2_000_000,
         b"data:image/png," + b"%" * 4_000_000,
+        b"ff-d8-ff-" * 1_000_000,
+        b"0x" * 4_000_000,
+        b"b'\\xff\\xd8\\xff" + b"\\x41A\\\\" * 1_000_000,
+        "\xff\xd8".encode() * 2_000_000,
+        b"{'image': " + b": None'" * 1_000_000,
+        b"A:b\nTransfer-Encoding: chunked\n\n" + b"1\n" * 4_000_000,
         b"--a\n" + b"\n--a\n" * 800_000,
         b"--a\n" + b"A:b\n" * 1_000_000,
         b"--" * 2_000_000,

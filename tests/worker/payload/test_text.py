@@ -6,7 +6,7 @@ import base64
 import contextlib
 import textwrap
 import urllib.parse
-from typing import Dict, Union
+from typing import Callable, Dict, Union
 
 import pytest
 from hypothesis import given
@@ -78,9 +78,43 @@ URIS: Dict[str, str] = {
     "percent-encoded bytes": "data:image/jpeg," + "".join(f"%{byte:02x}" for byte in IMAGE),
     "percent-encoded by urllib": f"data:image/jpeg,{urllib.parse.quote(IMAGE)}",
     "percent-encoded as a whole": urllib.parse.quote(f"data:image/jpeg;base64,{TEXT}", safe=""),
+    "without data:": f"image/jpeg;base64,{TEXT}",
+    "without data: and type": f"base64,{TEXT}",
     "quotes": f'"data:image/jpeg;base64,{TEXT}"',
     "a newline before it": f"\ndata:image/jpeg;base64,{TEXT}\n",
 }
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + IMAGE
+WEBP = b"RIFF\x10\1\0\0WEBPVP8 " + IMAGE
+SPELLINGS: Dict[str, Callable[[bytes], str]] = {
+    "hexadecimal": bytes.hex,
+    "hexadecimal, capitals": lambda image: image.hex().upper(),
+    "0x": lambda image: f"0x{image.hex()}",
+    "C#": lambda image: "-".join(f"{byte:02X}" for byte in image),
+    "colons": lambda image: ":".join(f"{byte:02x}" for byte in image),
+    "C": lambda image: ", ".join(f"0x{byte:02X}" for byte in image),
+    "hexadecimal in lines": lambda image: "\n".join(textwrap.wrap(image.hex(), 64)) + "\n",
+    "bytes": repr,
+    "bytes, a newline": lambda image: f"{image!r}\n",
+    "bytearray": lambda image: repr(bytearray(image)),
+}
+
+
+@pytest.mark.parametrize("image", [IMAGE, PNG, WEBP], ids=["JPEG", "PNG", "WebP"])
+@pytest.mark.parametrize("form", SPELLINGS)
+def test_other_spellings(form: str, image: bytes) -> None:
+    """Hexadecimal is base64 as well, of something else."""
+    for text in (SPELLINGS[form](image), SPELLINGS[form](image).encode()):
+        assert looks_like_picture(text)
+        assert read_text(text) == (image, ())
+
+
+@pytest.mark.parametrize("image", [IMAGE, PNG], ids=["JPEG", "PNG"])
+def test_a_character_a_byte(image: bytes) -> None:
+    for text in (image.decode("latin-1"), image.decode("latin-1").encode()):
+        assert looks_like_picture(text)
+        assert read_text(text) == (image, ())
 
 
 @pytest.mark.parametrize("form", BASE64)
@@ -112,6 +146,13 @@ def test_pluses_that_became_spaces_are_pluses_again() -> None:
         (TEXT[:100] + "\ud83d" + TEXT[100:], r"'\\ud83d' is no character of base64"),
         (TEXT[:100] + "%" + TEXT[100:], "'%' is no character of base64"),
         (f"data:image/jpeg;base64,{TEXT[:100]}*{TEXT[100:]}", r"'\*' is no character of base64"),
+        (IMAGE.hex()[:-1], "hexadecimal that is cut off"),
+        (IMAGE.hex() + "xy", "something else than 0 to 9"),
+        (IMAGE.hex() + "ä", "a letter that is none"),
+        (IMAGE.hex().encode() + "ä".encode(), "something else than 0 to 9"),
+        (repr(IMAGE)[:-1] + "\\q'", "an escape that is not Python's"),
+        ("\xff\xd8\xff\u20ac", "taken for text on the way"),
+        (b"\xc3\xbf\xc3\x98\xc3\xbf\xff", "taken for text on the way"),
         (TEXT + TEXT, "padding in its middle"),
         ("====", "nothing but padding"),
         (TEXT[:401], "cut off"),
@@ -121,7 +162,7 @@ def test_pluses_that_became_spaces_are_pluses_again() -> None:
         ("data:" + ";a=b" * 100_000, "without a comma"),
     ],
 )
-def test_what_is_neither_is_refused_and_nothing_is_skipped(text: str, said: str) -> None:
+def test_what_is_neither_is_refused_and_nothing_is_skipped(text: Union[str, bytes], said: str) -> None:
     with pytest.raises(Unreadable, match=said) as raised:
         read_text(text)
     assert str(raised.value).isprintable()
