@@ -23,7 +23,7 @@ from wire.errors import NanofleetError, SettingsError
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, TwoClasses
 from worker.engines.onnx_engine import batches_at_once, open_session
-from worker.engines.onnx_files import check_onnx_sha256, external_files, read_onnx
+from worker.engines.onnx_files import load_onnx
 from worker.engines.onnx_graph import Graph
 from worker.engines.onnx_input import Input, input_of
 from worker.engines.onnx_metadata import told_by
@@ -59,10 +59,9 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
         SettingsError: it is no classifier of images, or damaged.
     """
     path = Path(choice.model)
-    proto = read_onnx(path)
-    external = external_files(path, proto)
-    sha256 = check_onnx_sha256(path, external, choice.sha256)
-    session = open_session(path, pick.device, weights_dir)
+    proto, content, sha256 = load_onnx(path, choice.sha256)
+    session = open_session(path, pick.device, weights_dir, content)
+    del content
     try:
         return _opened(path, sha256, proto, session, choice, pick, max_batch)
     except NanofleetError:
@@ -74,7 +73,7 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
 def _opened(
     path: Path, sha256: str, proto: Any, session: Any, choice: ModelChoice, pick: Pick, max_batch: int
 ) -> Tuple[Model, Engine]:
-    graph = Graph(proto, path.parent)
+    graph = Graph(proto)
     told = told_by(path, graph.metadata)
     wanted = input_of(path, session, graph)
     recipe, assumed = recipe_of(path, wanted, graph, told, choice)
