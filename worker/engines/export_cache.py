@@ -39,7 +39,7 @@ from worker.models.weights import lock
 log = logging.getLogger(__name__)
 
 #: Of the exported graph: a new number makes every export anew.
-FORMAT = 2
+FORMAT = 3
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
 _ROOT = Path(__file__).resolve().parents[2]

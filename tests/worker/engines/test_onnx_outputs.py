@@ -390,6 +390,22 @@ def test_a_shape_that_is_not_square_is_squeezed_into_unless_told_otherwise(tmp_p
     assert (model.preprocessing.fit, model.assumed) == ("pad", ())
 
 
+def test_a_resize_that_leaves_nothing_to_crop_shows_the_whole_image(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.means()).save(tmp_path / "net.onnx")
+    model, _ = opened(path, NAMES, scaling="unit", channels="rgb", resize=SIDE)
+    (sentence,) = model.assumed
+    assert model.preprocessing.fit == "squeeze"
+    assert "squeezed into its 16 x 16 pixels; --fit says otherwise" in sentence
+    for more in ({"crop": SIDE}, {"fit": "crop"}):
+        model, _ = opened(path, NAMES, scaling="unit", resize=SIDE, **more)
+        assert (model.preprocessing.fit, model.assumed) == ("crop", ())
+    assert opened(path, NAMES, scaling="unit", resize=SIDE + 2)[0].preprocessing.fit == "crop"
+    net.metadata = {"task": "classify", "imgsz": "[16, 16]", "names": str(dict(enumerate(NAMES)))}
+    model, _ = opened(net.save(path), resize=SIDE)
+    assert (model.preprocessing.fit, model.assumed) == ("crop", ())
+
+
 @pytest.mark.parametrize("values", [[0.2, -0.5], [0.2, 1.5], [np.nan, 0.1], [np.inf, 0.1]])
 def test_what_is_no_probability_is_no_answer(values: Sequence[float]) -> None:
     with pytest.raises(NotANumber):

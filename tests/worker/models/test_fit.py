@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import copy
 import datetime
@@ -339,6 +340,22 @@ def test_what_is_assumed_of_the_preprocessing(state: State, tmp_path: Path) -> N
     assert load(path, fit="squeeze")[0].assumed == (scaling,)
     assert load(path, scaling="unit")[0].assumed == (size,)
     assert load(path, mean="0,0,0", std="1,1,1", resize=64, crop=64)[0].assumed == ()
+
+
+def test_a_resize_that_leaves_nothing_to_crop_shows_the_whole_image(state: State, tmp_path: Path) -> None:
+    path = saved(tmp_path, state)
+    model = load(path, scaling="imagenet", resize=224)[0]
+    (sentence,) = model.assumed
+    assert model.preprocessing.fit == "squeeze"
+    assert "squeezed into its 224 x 224 pixels" in sentence
+    assert "--fit crop" in sentence
+    for more in ({"crop": 224}, {"fit": "crop"}):
+        model = load(path, scaling="imagenet", resize=224, **more)[0]
+        assert (model.preprocessing.fit, model.assumed) == ("crop", ())
+    assert load(path, scaling="imagenet", resize=232)[0].preprocessing.fit == "crop"
+    arguments = {"val_resize_size": 224, "val_crop_size": 224}
+    told = saved(tmp_path, {"model": state, "args": argparse.Namespace(**arguments)})
+    assert load(told, resize=224)[0].preprocessing.fit == "crop"
 
 
 def test_one_output_is_a_sigmoid(state: State, tmp_path: Path) -> None:
