@@ -39,6 +39,7 @@ from worker.engines.onnx_scores import (
     rows,
 )
 from worker.models.info import Model
+from worker.models.overrides import IMAGENET_NAMES
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -93,7 +94,7 @@ def _opened(
         preprocessing=recipe,
         activation="softmax" if file.how == "softmax" else "sigmoid" if file.how == "sigmoid" else "none",
         multi_label=file.multi_label,
-        assumed=(*assumed, *settled, *notes),
+        assumed=(*assumed, *settled, *notes, *([IMAGENET_NAMES] if imagenet else [])),
     )
     return model, (TwoClasses(file) if len(names) > file.outputs else file)
 
