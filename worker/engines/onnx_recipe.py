@@ -97,6 +97,11 @@ def _pixels(
         return {"mean": SCALINGS["bytes"][0], "std": SCALINGS["bytes"][1], "channels": channels}
     if told.scale:
         scale = told.scale
+        if order and not given:
+            assumed.append(
+                "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
+                "says otherwise"
+            )
     elif found:
         scale = SCALINGS[found.scaling]
         if found.likely and not given:
