@@ -178,6 +178,22 @@ def test_a_teacher_beside_the_student(state: State, tmp_path: Path) -> None:
     assert_same(load(path, state_key="teacher")[1], teacher)
 
 
+@pytest.mark.parametrize(
+    ("other", "plain"), [("encoder_k", "encoder_q"), ("grads", "weights"), ("target_net", "zz_net")]
+)
+def test_what_a_training_keeps_beside_the_weights_comes_last(
+    other: str, plain: str, state: State, tmp_path: Path
+) -> None:
+    beside = {name: value + 1 for name, value in state.items()}
+    for content in (
+        {other: beside, plain: state},
+        {**prefixed(beside, f"{other}."), **prefixed(state, f"{plain}.")},
+    ):
+        model, module = load(saved(tmp_path, content))
+        assert_same(module, state)
+        assert f"--state-key {other} takes another" in model.assumed[0]
+
+
 def test_a_last_layer_elsewhere_is_taken_and_said(state: State, tmp_path: Path) -> None:
     moved = {
         name.replace("fc.", "classifier.") if name.startswith("fc") else f"backbone.{name}": value
