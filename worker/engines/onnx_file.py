@@ -152,6 +152,7 @@ class OnnxFileEngine:
         scores = self._dequantized(output.values)
         self.outputs = scores.shape[1]
         self.how, self.multi_label = activation_of(self._path, output.ending.values, scores, asked, assumed)
+        self._check_same_again(images, scores)
         if self._size is None and not self._same_together(images, scores):
             self._size = 1
         return assumed
@@ -222,6 +223,20 @@ class OnnxFileEngine:
             f"{self._path} gives {described(runs[0])} for {size} images, and not [{size}, classes]: it is no "
             "classifier"
         )
+
+    def _check_same_again(self, images: _Pixels, scores: NDArray[np.float32]) -> None:
+        size = self._size or 1
+        spread = float(np.ptp(scores)) or 1.0
+        for _ in range(3):
+            part = rows(self._run(images[:1], size)[self._output], size, self._keys)
+            again = None if part is None else self._dequantized(part[:1])
+            if again is None or not np.allclose(
+                again, scores[:1], rtol=0.02, atol=0.02 * spread, equal_nan=True
+            ):
+                raise SettingsError(
+                    f"{self._path} gives the same image other numbers each time, as with Dropout at work: "
+                    "export it for inference (in PyTorch: model.eval() before)"
+                )
 
     def _same_together(self, images: _Pixels, alone: NDArray[np.float32]) -> bool:
         """Whether a batch of two gives what each of them gives alone: some files are fixed to 1 inside."""

@@ -194,6 +194,21 @@ def test_one_output_through_a_softmax_is_1_whatever_is_seen(tmp_path: Path) -> N
         opened(path, ("no", "yes"), activation="softmax", **PIXELS)
 
 
+def test_a_softmax_over_the_batch_is_1_whatever_is_seen(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=0)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=r"sum to 3, not to 1.*Softmax\(dim=1\)"):
+        opened(path, NAMES)
+
+
+def test_a_file_whose_dropout_is_at_work_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    x = net.add("Dropout", "x", net.const(0.5), net.const(True, np.bool_), seed=3)
+    path = net.give(net.means(x)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=r"other numbers each time.*model\.eval\(\)"):
+        opened(path, NAMES, scaling="unit")
+
+
 def test_p_and_1_minus_p_are_two_classes_of_which_one_is_true(tmp_path: Path) -> None:
     net = Net()
     second = net.add("Sigmoid", single(net))
