@@ -25,8 +25,8 @@ from worker.engines.base import Engine, TwoClasses
 from worker.engines.onnx_engine import batches_at_once, open_session
 from worker.engines.onnx_files import load_onnx
 from worker.engines.onnx_graph import Graph
-from worker.engines.onnx_input import Input, input_of
-from worker.engines.onnx_metadata import told_by
+from worker.engines.onnx_input import Input, input_of, noise_images
+from worker.engines.onnx_metadata import fitting_names, told_by
 from worker.engines.onnx_recipe import recipe_of
 from worker.engines.onnx_scores import (
     Output,
@@ -81,7 +81,7 @@ def _opened(
     known = len(read_labels(choice.labels)) if choice.labels else len(told.names) or None
     file = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
     settled = file.settle(graph, known, choice.activation)
-    names, notes = _names(told.names or file.keys, file.outputs)
+    names, notes = fitting_names(told.names or file.keys, file.outputs)
     imagenet = not names and file.outputs == 1000
     numbers = tuple(map(str, range(file.outputs)))
     model = Model(
@@ -97,13 +97,6 @@ def _opened(
         assumed=(*assumed, *settled, *notes, *([IMAGENET_NAMES] if imagenet else [])),
     )
     return model, (TwoClasses(file) if len(names) > file.outputs else file)
-
-
-def _names(own: Tuple[str, ...], outputs: int) -> Tuple[Tuple[str, ...], List[str]]:
-    """The names that the file carries, if they fit."""
-    if not own or len(own) == outputs or (outputs == 1 and len(own) == 2):
-        return own, []
-    return (), [f"the file names {len(own)} classes and gives {outputs} numbers: its names are left aside"]
 
 
 class OnnxFileEngine:
@@ -145,7 +138,7 @@ class OnnxFileEngine:
             SettingsError: it does not run, or gives no classes.
         """
         assumed: List[str] = []
-        images = _test_pictures(self._shape)
+        images = noise_images(self._shape)
         output = chosen_output(self._path, graph, self._tried(graph, images), classes, assumed)
         self._output, self._keys = output.number, output.ending.keys
         self._quantization = quantization_of(output, assumed)
@@ -249,11 +242,3 @@ class OnnxFileEngine:
             return False
         spread = float(np.ptp(alone)) or 1.0
         return np.allclose(self._dequantized(together), alone, rtol=0.02, atol=0.02 * spread, equal_nan=True)
-
-
-def _test_pictures(shape: Tuple[int, int, int]) -> _Pixels:
-    """uint8 [2, H, W, C]: seeded, and unlike each other in colour and in brightness."""
-    noise = np.random.default_rng(0).random((2, *shape))
-    tint = np.array([[1.0, 0.5, 0.1], [0.2, 0.4, 0.9]])[:, None, None, : shape[2]]
-    pictures: _Pixels = (noise * tint * 255).astype(np.uint8)
-    return pictures

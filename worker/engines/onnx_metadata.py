@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 from wire.errors import SettingsError
 from worker.decode.preprocessing import SCALINGS, Triple
@@ -98,6 +98,13 @@ def _names(metadata: Dict[str, str]) -> Tuple[str, ...]:
         if names:
             return names
     return ()
+
+
+def fitting_names(own: Tuple[str, ...], outputs: int) -> Tuple[Tuple[str, ...], List[str]]:
+    """The names that the file carries, if they fit."""
+    if not own or len(own) == outputs or (outputs == 1 and len(own) == 2):
+        return own, []
+    return (), [f"the file names {len(own)} classes and gives {outputs} numbers: its names are left aside"]
 
 
 def names_in(found: Any) -> Tuple[str, ...]:
