@@ -10,8 +10,8 @@ from labels.values import number, ordered
 
 _SYNSET = re.compile(r"n\d{8}$")
 _SYNSET_FIRST = re.compile(r"n\d{8}(?:\s*[,\t]\s*|\s+)(\S.*)")
-#: `0 cat`, `0: cat`, `0  cat`; and `cat 0`.
-_INDEX_FIRST = re.compile(r"(\d{1,9})(?:\s*[:=]\s*|[.)]\s+|\s+)(\S.*)")
+#: `0 cat`, `0: cat`, `"0": cat`, `[0] cat`, `0 -> cat`, `0 - cat`; and `cat 0`.
+_INDEX_FIRST = re.compile(r"""["'(\[]?(\d{1,9})["')\]]?(?:\s*(?:[:=]|[-=]>)\s*|[.)]\s+|\s+-\s+|\s+)(\S.*)""")
 _INDEX_LAST = re.compile(r"(\S.*?)(?:\s*[:=]\s*|\s+)(\d{1,9})")
 _INDEXES = ("index", "idx", "id", "class_id", "class_index", "classid", "label_id", "number", "class_idx", "")
 _NAMES = ("name", "class_name", "classname", "label", "label_name", "class", "category", "species")
@@ -31,8 +31,8 @@ def names_in_lines(lines: List[str]) -> Tuple[str, ...]:
     """
     synsets = [_SYNSET_FIRST.fullmatch(line) for line in lines]
     if all(synsets):
-        return tuple(_unquoted(match.group(1)) for match in synsets if match)
-    for separator in (",", "\t", ";"):
+        return _behind_synsets(lines, [match.group(1) for match in synsets if match])
+    for separator in (",", "\t", ";", "|"):
         table = _table(lines, separator)
         if table is not None:
             return table
@@ -41,6 +41,17 @@ def names_in_lines(lines: List[str]) -> Tuple[str, ...]:
     if chosen is not None:
         return _ordered(chosen)
     return tuple(_unquoted_line(line) for line in lines) if _quoted(lines) else tuple(lines)
+
+
+def _behind_synsets(lines: List[str], rest: List[str]) -> Tuple[str, ...]:
+    """Of `n02119789 tench`, `n02119789 1 tench` or `n02119789 1`, the names in their order."""
+    indexes = [number(text) for text in rest]
+    if None not in indexes:
+        return _ordered([(index, line[:9]) for index, line in zip(indexes, lines) if index is not None])
+    pairs = _pairs(rest, _INDEX_FIRST)
+    if pairs is not None:
+        return _ordered([(int(index), _unquoted(name)) for index, name in pairs])
+    return tuple(_unquoted(text) for text in rest)
 
 
 def _pairs(lines: List[str], pattern: re.Pattern[str]) -> Optional[List[Tuple[str, str]]]:

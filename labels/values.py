@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List, Optional, Tuple
 
 #: Under these, files keep class names; whatever their case.
@@ -84,8 +85,9 @@ def number(value: Any) -> Optional[int]:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 10:
-        return int(value)
+    # `1.0` is what pandas makes of a column of whole numbers with a gap.
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0+)?\s*", value, re.ASCII):
+        return int(value.partition(".")[0])
     return None
 
 

@@ -23,7 +23,7 @@ def names_in_yaml(lines: List[str]) -> Optional[Tuple[str, ...]]:
     """
     lines = [line for line in lines if line not in ("---", "...")]
     if lines and all(re.match(r"\s*- \S", line) for line in lines):
-        return names_in([_scalar(line.strip()[2:]) for line in lines])
+        return names_in(_list([line.strip() for line in lines]))
     for place, line in enumerate(lines):
         key = _KEY.match(line)
         if key and key.group(1).lower() in KEYS:
@@ -58,8 +58,15 @@ def _block(lines: List[str]) -> Union[List[Any], Dict[Any, Any]]:
         raise ValueError("YAML that is nested otherwise than a list of names, or a table of index and name")
     entries = [line.strip() for line in entries]
     if all(entry.startswith("- ") for entry in entries):
-        return [_scalar(entry[2:]) for entry in entries]
+        return _list(entries)
     return _table(entries)
+
+
+def _list(entries: List[str]) -> List[Any]:
+    tables = [entry for entry in entries if _PAIR.match(entry[2:])]
+    if len(tables) == len(entries):  # - 0: cat
+        raise ValueError(f"YAML that is not understood here: {entries[0][:60]!r}")
+    return [_scalar(entry[2:]) for entry in entries]
 
 
 def _table(entries: List[str]) -> Dict[Any, Any]:
@@ -84,11 +91,27 @@ def _inline(text: str, following: List[str]) -> Union[List[Any], Dict[Any, Any]]
         text += " " + _COMMENT.sub("", line).strip()
     if not text.endswith(last):
         raise ValueError(f"YAML whose {text[0]} is not closed")
-    parts = [part.strip() for part in re.findall(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""", text[1:-1])]
-    parts = [part for part in parts if part]
+    parts = _parts(text[1:-1])
     if any(part[0] in "[{" for part in parts):
         raise ValueError("YAML that is nested otherwise than a list of names, or a table of index and name")
     return [_scalar(part) for part in parts] if last == "]" else _table(parts)
+
+
+def _parts(text: str) -> List[str]:
+    """What stands between commas outside of quotes; a quote within a word, as in it's, is none."""
+    parts, quote = [""], ""
+    for character in text:
+        if character == "," and not quote:
+            parts.append("")
+            continue
+        if character == quote:
+            quote = ""
+        elif not quote and character in "\"'" and parts[-1].rstrip()[-1:] in ("", ":"):
+            quote = character
+        parts[-1] += character
+    if quote:
+        raise ValueError(f"YAML whose {quote} is not closed: {parts[-1][:60]!r}")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _scalar(text: str) -> str:

@@ -92,7 +92,8 @@ class ModelChoice(BaseModel):
     fit: Optional[Literal["crop", "squeeze", "pad"]] = Field(
         None,
         description="How an image is brought into the model's shape: crop cuts the centre out, squeeze "
-        "distorts the whole image, pad puts bars around it (default: what the file says, else crop)",
+        "distorts the whole image, pad puts bars around it (default: what the file says, else crop; squeeze "
+        "where --resize alone is given, and is the side of the model's square)",
     )
     activation: Optional[Literal["softmax", "sigmoid", "none"]] = Field(
         None,

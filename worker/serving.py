@@ -7,6 +7,7 @@ one at a time └> Serving (former) ─> decoders, engine ──> its label, cou
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -36,8 +37,12 @@ def files_of(choice: ModelChoice) -> Files:
     named: List[Path] = []
     for path in choice.files:
         named += files_of_onnx(path) if is_onnx(path.name) else [path]
-    found = [path.stat() for path in named if path.exists()]
-    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
+    found: Files = []
+    for path in named:
+        with contextlib.suppress(OSError, ValueError):  # not there, or of a name that no file can have
+            stat = path.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 class Serving:

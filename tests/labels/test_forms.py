@@ -110,6 +110,41 @@ def test_names_are_not_mangled(names: Tuple[str, ...], tmp_path: Path) -> None:
     assert read(tmp_path, "\n".join(names) + "\n") == names
 
 
+OTHER_FORMS = [
+    ("names: [it's, \"o'clock\", dog]\n", ("it's", "o'clock", "dog")),
+    ("names: {0: 'a, b', 1: it's}\n", ("a, b", "it's")),
+    ('"1": dog\n"0": cat\n', ("cat", "dog")),
+    ("(1) dog\n(0) cat\n", ("cat", "dog")),
+    ("[1] dog\n[0] cat\n", ("cat", "dog")),
+    ("1 - dog\n0 - cat\n", ("cat", "dog")),
+    ("1 -> dog\n0 -> cat\n", ("cat", "dog")),
+    ("1|dog\n0|cat\n", ("cat", "dog")),
+    ("1.0,dog\n0.0,cat\n", ("cat", "dog")),
+    ("n02119789 1 fox\nn02100735 0 setter\n", ("setter", "fox")),
+    ("n02119789 1\nn02100735 0\n", ("n02100735", "n02119789")),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), OTHER_FORMS)
+def test_an_index_in_other_clothes_gives_the_order(text: str, names: Tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text(text, encoding="utf-8")
+    assert read_labels(tmp_path / "labels") == names
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- 1: dog\n- 0: cat\n", "not understood"),
+        ("names: ['cat, dog]\n", "is not closed"),
+        ("n02119789 1 fox\nn02100735 2 setter\n", "count from 0"),
+    ],
+)
+def test_an_order_that_is_not_read_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=says):
+        read_labels(tmp_path / "labels")
+
+
 def test_a_comma_in_a_name(tmp_path: Path) -> None:
     expected = ("tench, Tinca tinca", "goldfish")
     for text in (

@@ -299,3 +299,14 @@ def test_too_little_memory_costs_no_export(folder: Path) -> None:
     done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("other "), done.stdout + done.stderr
     assert entries(folder) == before
+
+
+def test_a_folder_as_the_model_is_known_from_where_the_user_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my models").mkdir()
+    (tmp_path / "some").write_bytes(b"?")
+    for name, says in (("my models", "my models is a folder: give a file"), ("some", "some is a file")):
+        with pytest.raises(SettingsError, match=says):
+            exported(ModelChoice(model=name), tmp_path)

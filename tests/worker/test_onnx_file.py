@@ -143,6 +143,7 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
     )
     model, engine = open_file(path, None)
     assert model.classes[504] == "coffee mug"
+    assert any("taken for ImageNet's 1000 classes" in sentence for sentence in model.assumed)
     np.testing.assert_allclose(engine.infer(np.zeros((2, SIDE, SIDE, 3), np.uint8)).sum(1), 1, atol=1e-5)
 
 

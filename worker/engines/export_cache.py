@@ -39,7 +39,7 @@ from worker.models.weights import lock
 log = logging.getLogger(__name__)
 
 #: Of the exported graph: a new number makes every export anew.
-FORMAT = 2
+FORMAT = 3
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
 _ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +145,7 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
     part = path.with_name(f".{path.name}.part.onnx")
     level = logging.getLevelName(log.getEffectiveLevel())
     command = [sys.executable, "-m", "worker.engines.export_process"]
-    command += [bare.model_dump_json(), str(weights_dir), str(part), level]
+    command += [bare.model_dump_json(), str(weights_dir), str(part), level, str(Path.cwd())]
     # PyTorch leaves a folder where temporary files go: one that goes away with the child.
     with tempfile.TemporaryDirectory(prefix="nanofleet-export-") as scratch:
         environment = {**child_environment(), "TMPDIR": scratch}

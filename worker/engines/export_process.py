@@ -1,6 +1,8 @@
 """The main of the process that exports a model; see `worker.engines.export_cache`.
 
-    python -m worker.engines.export_process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL
+    python -m worker.engines.export_process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL FOLDER
+
+FOLDER is where its user is: what is said of a file goes by names from there.
 
 It answers with one JSON object on stdout: the model, or the error and its kind.
 """
@@ -104,7 +106,8 @@ def _compare(graph: Graph, target: Path, batch: torch.Tensor) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Export one model."""
-    choice, weights_dir, target, level = arguments
+    choice, weights_dir, target, level, folder = arguments
+    os.chdir(folder)  # its modules were found from where it was started
     # What PyTorch prints must not end up in the answer.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import onnxruntime
@@ -47,13 +47,16 @@ def batches_at_once(device: str) -> int:
     return CPU_BATCHES if device == "cpu" else 1
 
 
-def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, device: str, weights_dir: Path, content: Optional[bytes] = None
+) -> onnxruntime.InferenceSession:
     """A session for an ONNX file.
 
     Args:
         path: the file.
         device: `cpu`, `cuda` or `cuda:N`, which the installed build has a provider for.
         weights_dir: where TensorRT keeps the engines that it builds.
+        content: what is in the file, if that was read already.
 
     Raises:
         Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
@@ -68,7 +71,7 @@ def open_session(path: Path, device: str, weights_dir: Path) -> onnxruntime.Infe
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(
-            str(path),
+            content or str(path),
             options,
             providers=_providers(device, weights_dir),
             enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a word on stdout

@@ -23,10 +23,10 @@ from wire.errors import NanofleetError, SettingsError
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, TwoClasses
 from worker.engines.onnx_engine import batches_at_once, open_session
-from worker.engines.onnx_files import check_onnx_sha256, external_files, read_onnx
+from worker.engines.onnx_files import load_onnx
 from worker.engines.onnx_graph import Graph
-from worker.engines.onnx_input import Input, input_of
-from worker.engines.onnx_metadata import told_by
+from worker.engines.onnx_input import Input, input_of, noise_images
+from worker.engines.onnx_metadata import fitting_names, told_by
 from worker.engines.onnx_recipe import recipe_of
 from worker.engines.onnx_scores import (
     Output,
@@ -39,6 +39,7 @@ from worker.engines.onnx_scores import (
     rows,
 )
 from worker.models.info import Model
+from worker.models.overrides import IMAGENET_NAMES
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -59,10 +60,9 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
         SettingsError: it is no classifier of images, or damaged.
     """
     path = Path(choice.model)
-    proto = read_onnx(path)
-    external = external_files(path, proto)
-    sha256 = check_onnx_sha256(path, external, choice.sha256)
-    session = open_session(path, pick.device, weights_dir)
+    proto, content, sha256 = load_onnx(path, choice.sha256)
+    session = open_session(path, pick.device, weights_dir, content)
+    del content
     try:
         return _opened(path, sha256, proto, session, choice, pick, max_batch)
     except NanofleetError:
@@ -74,14 +74,14 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
 def _opened(
     path: Path, sha256: str, proto: Any, session: Any, choice: ModelChoice, pick: Pick, max_batch: int
 ) -> Tuple[Model, Engine]:
-    graph = Graph(proto, path.parent)
+    graph = Graph(proto)
     told = told_by(path, graph.metadata)
     wanted = input_of(path, session, graph)
     recipe, assumed = recipe_of(path, wanted, graph, told, choice)
     known = len(read_labels(choice.labels)) if choice.labels else len(told.names) or None
     file = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
     settled = file.settle(graph, known, choice.activation)
-    names, notes = _names(told.names or file.keys, file.outputs)
+    names, notes = fitting_names(told.names or file.keys, file.outputs)
     imagenet = not names and file.outputs == 1000
     numbers = tuple(map(str, range(file.outputs)))
     model = Model(
@@ -94,16 +94,9 @@ def _opened(
         preprocessing=recipe,
         activation="softmax" if file.how == "softmax" else "sigmoid" if file.how == "sigmoid" else "none",
         multi_label=file.multi_label,
-        assumed=(*assumed, *settled, *notes),
+        assumed=(*assumed, *settled, *notes, *([IMAGENET_NAMES] if imagenet else [])),
     )
     return model, (TwoClasses(file) if len(names) > file.outputs else file)
-
-
-def _names(own: Tuple[str, ...], outputs: int) -> Tuple[Tuple[str, ...], List[str]]:
-    """The names that the file carries, if they fit."""
-    if not own or len(own) == outputs or (outputs == 1 and len(own) == 2):
-        return own, []
-    return (), [f"the file names {len(own)} classes and gives {outputs} numbers: its names are left aside"]
 
 
 class OnnxFileEngine:
@@ -145,13 +138,14 @@ class OnnxFileEngine:
             SettingsError: it does not run, or gives no classes.
         """
         assumed: List[str] = []
-        images = _test_pictures(self._shape)
+        images = noise_images(self._shape)
         output = chosen_output(self._path, graph, self._tried(graph, images), classes, assumed)
         self._output, self._keys = output.number, output.ending.keys
         self._quantization = quantization_of(output, assumed)
         scores = self._dequantized(output.values)
         self.outputs = scores.shape[1]
         self.how, self.multi_label = activation_of(self._path, output.ending.values, scores, asked, assumed)
+        self._check_same_again(images, scores)
         if self._size is None and not self._same_together(images, scores):
             self._size = 1
         return assumed
@@ -223,6 +217,20 @@ class OnnxFileEngine:
             "classifier"
         )
 
+    def _check_same_again(self, images: _Pixels, scores: NDArray[np.float32]) -> None:
+        size = self._size or 1
+        spread = float(np.ptp(scores)) or 1.0
+        for _ in range(3):
+            part = rows(self._run(images[:1], size)[self._output], size, self._keys)
+            again = None if part is None else self._dequantized(part[:1])
+            if again is None or not np.allclose(
+                again, scores[:1], rtol=0.02, atol=0.02 * spread, equal_nan=True
+            ):
+                raise SettingsError(
+                    f"{self._path} gives the same image other numbers each time, as with Dropout at work: "
+                    "export it for inference (in PyTorch: model.eval() before)"
+                )
+
     def _same_together(self, images: _Pixels, alone: NDArray[np.float32]) -> bool:
         """Whether a batch of two gives what each of them gives alone: some files are fixed to 1 inside."""
         try:
@@ -234,11 +242,3 @@ class OnnxFileEngine:
             return False
         spread = float(np.ptp(alone)) or 1.0
         return np.allclose(self._dequantized(together), alone, rtol=0.02, atol=0.02 * spread, equal_nan=True)
-
-
-def _test_pictures(shape: Tuple[int, int, int]) -> _Pixels:
-    """uint8 [2, H, W, C]: seeded, and unlike each other in colour and in brightness."""
-    noise = np.random.default_rng(0).random((2, *shape))
-    tint = np.array([[1.0, 0.5, 0.1], [0.2, 0.4, 0.9]])[:, None, None, : shape[2]]
-    pictures: _Pixels = (noise * tint * 255).astype(np.uint8)
-    return pictures

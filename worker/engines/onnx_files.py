@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from wire.errors import SettingsError
 from worker.models.foreign import by_content
-from worker.models.weights import sha256_of
+
+#: Bytes of a model with all its weights, at most: of a protobuf.
+LARGEST = (1 << 31) - (1 << 20)
 
 
 def is_onnx(model: str) -> bool:
@@ -21,12 +23,8 @@ def is_onnx(model: str) -> bool:
     return model.lower().endswith(".onnx")
 
 
-def read_onnx(path: Path) -> Any:
-    """The ModelProto of a file, without its external data.
-
-    Raises:
-        SettingsError: there is no such file, or it is something else.
-    """
+def _read(path: Path) -> Tuple[Any, bytes]:
+    """The ModelProto of a file, without its external data, and its bytes."""
     try:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import ModelProto
@@ -37,7 +35,8 @@ def read_onnx(path: Path) -> Any:
         if found:
             raise SettingsError(found)
         model = ModelProto()
-        model.ParseFromString(path.read_bytes())
+        content = path.read_bytes()
+        model.ParseFromString(content)
     except OSError as error:
         at = "; an ONNX file is named alone, without NAME@ before it" if "@" in path.name else ""
         raise SettingsError(f"weights file {path}: {error.strerror or error}{at}") from error
@@ -49,7 +48,7 @@ def read_onnx(path: Path) -> Any:
         raise SettingsError(
             f"{path} is no ONNX model: it has no graph; weights alone are no model, export it anew"
         )
-    return model
+    return model, content
 
 
 def external_files(path: Path, model: Any) -> List[Path]:
@@ -62,7 +61,7 @@ def external_files(path: Path, model: Any) -> List[Path]:
     found = []
     for location, size in sorted(_locations(model).items()):
         file = folder / location
-        if Path(location).is_absolute() or folder.resolve() not in file.resolve().parents:
+        if not _is_below(folder, location):
             raise SettingsError(
                 f"{path} wants weights from {location}, which is not below its own folder: put them beside "
                 "it, and export it so that it names them there"
@@ -81,36 +80,67 @@ def external_files(path: Path, model: Any) -> List[Path]:
     return found
 
 
-def sha256_of_files(path: Path, external: List[Path]) -> str:
-    """The SHA-256 of a model: of its file; of several, that of the lines which sha256sum prints of each.
+class Loaded(NamedTuple):
+    """A model whose files need not be there any more."""
 
-    `sha256sum model.onnx model.onnx.data | cut -c1-64 | sha256sum` makes the same, with the external files
-    in order of their names.
+    #: A ModelProto, with all its weights.
+    proto: Any
+    #: The same, as onnxruntime reads it.
+    content: bytes
+    sha256: str
+
+
+def load_onnx(path: Path, expected: Optional[str]) -> Loaded:
+    """Read all files of a model, each once: what is hashed is what runs.
+
+    onnxruntime would map external files into its memory, where what is written into them later shows: other
+    weights, or the end of the process. Therefore they are taken into the model.
+
+    The SHA-256 of several files is that of the lines which sha256sum prints of each, the .onnx first, then
+    the external files in order of their names:
+    `sha256sum model.onnx model.onnx.data | cut -c1-64 | sha256sum`.
+
+    Args:
+        path: the .onnx.
+        expected: its SHA-256, if that is pinned.
 
     Raises:
-        OSError: one of them cannot be read.
+        SettingsError: a file cannot be read, is too large, or is no model; or the hash is another one.
     """
-    hashes = [sha256_of(file) for file in [path, *external]]
-    if not external:
-        return hashes[0]
-    return hashlib.sha256("".join(f"{found}\n" for found in hashes).encode()).hexdigest()
-
-
-def check_onnx_sha256(path: Path, external: List[Path], expected: Optional[str]) -> str:
-    """The SHA-256 of a model's files; see `sha256_of_files`.
-
-    Raises:
-        SettingsError: it is another one than expected.
-    """
+    proto, content = _read(path)
+    external = external_files(path, proto)
     try:
-        found = sha256_of_files(path, external)
+        size = sum(file.stat().st_size for file in [path, *external])
+        if size > LARGEST:
+            raise SettingsError(
+                f"{path} has {size >> 20} MiB of weights, and {LARGEST >> 20} are the most: export it "
+                "in half precision"
+            )
+        hashes = [hashlib.sha256(content).hexdigest()]
+        hashes += [_take_in(proto, path.parent, file) for file in external]
     except OSError as error:
         raise SettingsError(f"weights file {path}: {error.strerror or error}") from error
+    found = hashes[0]
+    if external:
+        content = proto.SerializeToString()
+        found = hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
     if expected is not None and found != expected:
         names = " ".join(str(file) for file in [path, *external])
         how = f" (sha256sum {names} | cut -c1-64 | sha256sum)" if external else ""
         raise SettingsError(f"{path} has the SHA-256 {found}{how}, and not {expected} as --sha256 demands")
-    return found
+    return Loaded(proto, content, found)
+
+
+def _take_in(model: Any, folder: Path, file: Path) -> str:
+    """Give a model the weights that lie in a file; the file's SHA-256."""
+    content = file.read_bytes()
+    for tensor in tensors_of(model):
+        location, start, length = _place(tensor)
+        if location is not None and folder / location == file:
+            tensor.raw_data = content[start : None if length is None else start + length]
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+    return hashlib.sha256(content).hexdigest()
 
 
 def files_of_onnx(path: Path) -> List[Path]:
@@ -127,23 +157,41 @@ def files_of_onnx(path: Path) -> List[Path]:
 def _external(path: Path, *_version: int) -> Tuple[Path, ...]:
     # Without a check whether they are there: one that comes later is a change.
     try:
-        model = read_onnx(path)
+        model, _ = _read(path)
     except SettingsError:  # opening it says so
         return ()
     return tuple(path.parent / location for location in sorted(_locations(model)))
+
+
+def _is_below(folder: Path, location: str) -> bool:
+    try:
+        inside = folder.resolve() in (folder / location).resolve().parents
+    except (OSError, ValueError):  # no file can have that name
+        return False
+    return inside and not Path(location).is_absolute() and len(location) < 256
 
 
 def _locations(model: Any) -> Dict[str, int]:
     """The files that tensors' values lie in, and the bytes that each must have."""
     found: Dict[str, int] = {}
     for tensor in tensors_of(model):
-        if tensor.data_location == tensor.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
-            numbers = [entries.get(key, "") for key in ("offset", "length")]
-            end = sum(int(number) for number in numbers if number.isdecimal() and len(number) < 20)
-            location = str(entries.get("location", ""))
-            found[location] = max(found.get(location, 0), end)
+        location, start, length = _place(tensor)
+        if location is not None:
+            found[location] = max(found.get(location, 0), start + (length or 0))
     return found
+
+
+def _place(tensor: Any) -> Tuple[Optional[str], int, Optional[int]]:
+    """Where a tensor's values lie: file (None: the model itself), first byte, bytes (None: to the end)."""
+    if tensor.data_location != tensor.EXTERNAL:
+        return None, 0, None
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    start, length = (_number(entries.get(key, "")) for key in ("offset", "length"))
+    return str(entries.get("location", "")), start or 0, length
+
+
+def _number(text: str) -> Optional[int]:
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def tensors_of(model: Any) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
@@ -43,16 +42,14 @@ class Node(NamedTuple):
 class Graph:
     """The nodes of a model, with its functions inlined."""
 
-    def __init__(self, model: Any, folder: Path) -> None:
+    def __init__(self, model: Any) -> None:
         """Args:
-        model: a ModelProto, without its external data.
-        folder: where that lies.
+        model: a ModelProto, with its external data taken in.
         """
         if model.functions:
             from onnx.inliner import inline_local_functions
 
             model = inline_local_functions(model)
-        self._folder = folder
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self._constants: Dict[str, Optional[Array]] = {}
         self.nodes = [_node(node) for node in model.graph.node]
@@ -116,7 +113,7 @@ class Graph:
 
         if int(np.prod(tensor.dims)) > _SMALL:
             return None
-        array = np.asarray(numpy_helper.to_array(tensor, str(self._folder)))
+        array = np.asarray(numpy_helper.to_array(tensor))
         return array.astype(np.float64) if array.dtype.kind == "f" or array.dtype.kind == "V" else array
 
 

@@ -144,3 +144,11 @@ def _layout_in(graph: Graph, name: str, sides: List[Optional[int]]) -> Tuple[Opt
         ):
             name = node.outputs[0]
     return None, None
+
+
+def noise_images(shape: Tuple[int, int, int]) -> NDArray[np.uint8]:
+    """uint8 [2, H, W, C]: seeded, and unlike each other in colour and in brightness."""
+    noise = np.random.default_rng(0).random((2, *shape))
+    tint = np.array([[1.0, 0.5, 0.1], [0.2, 0.4, 0.9]])[:, None, None, : shape[2]]
+    pictures: NDArray[np.uint8] = (noise * tint * 255).astype(np.uint8)
+    return pictures

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 from wire.errors import SettingsError
 from worker.decode.preprocessing import SCALINGS, Triple
@@ -78,7 +78,11 @@ def told_by(path: object, metadata: Dict[str, str]) -> Told:
         channels = _FORMATS.get(metadata.get("Image.BitmapPixelFormat", ""))
         return told._replace(scale=SCALINGS[scaling] if scaling else None, channels=channels)
     fit = _RESIZES.get(metadata.get("model_info resize_type", ""))
-    return told._replace(scale=_mean_and_std(metadata), fit=fit)
+    scale = _mean_and_std(metadata)
+    channels = _order(scale)
+    if scale and channels == "bgr":  # they are kept in the order of red, green and blue
+        scale = scale[0][::-1], scale[1][::-1]
+    return told._replace(scale=scale, channels=channels, fit=fit)
 
 
 def _names(metadata: Dict[str, str]) -> Tuple[str, ...]:
@@ -94,6 +98,13 @@ def _names(metadata: Dict[str, str]) -> Tuple[str, ...]:
         if names:
             return names
     return ()
+
+
+def fitting_names(own: Tuple[str, ...], outputs: int) -> Tuple[Tuple[str, ...], List[str]]:
+    """The names that the file carries, if they fit."""
+    if not own or len(own) == outputs or (outputs == 1 and len(own) == 2):
+        return own, []
+    return (), [f"the file names {len(own)} classes and gives {outputs} numbers: its names are left aside"]
 
 
 def names_in(found: Any) -> Tuple[str, ...]:
@@ -135,15 +146,26 @@ def _size(metadata: Dict[str, str]) -> Optional[Tuple[int, int]]:
 def _mean_and_std(metadata: Dict[str, str]) -> Optional[Tuple[Triple, Triple]]:
     mean = _triple(metadata, "model_info mean_values", "mean", "image_mean")
     std = _triple(metadata, "model_info scale_values", "std", "image_std")
-    if mean is None and std is None:
+    openvino = any(key.startswith("model_info") for key in metadata)
+    # Of OpenVINO's the other one is 0, or 1; of any other tool's, one alone is half of what there is to say.
+    if (mean is None and std is None) or (not openvino and (mean is None or std is None)):
         return None
     mean, std = mean or (0.0, 0.0, 0.0), std or (1.0, 1.0, 1.0)
     # OpenVINO's are of 0..255, most others' of 0..1: no deviation of 0..1 is larger than that.
-    of_bytes = any(key.startswith("model_info") for key in metadata) or max(*mean, *std) > 1
+    of_bytes = openvino or max(*mean, *std) > 1
     white = 255.0 if of_bytes else 1.0
     if min(std) <= 0:
         return None
     return _divided(mean, white), _divided(std, white)
+
+
+def _order(scale: Optional[Tuple[Triple, Triple]]) -> Optional[str]:
+    """The order of the channels, by ImageNet's mean; None for any other, as three times the same."""
+    imagenet = SCALINGS["imagenet"][0]
+    for order, mean in (("rgb", imagenet), ("bgr", imagenet[::-1])):
+        if scale and all(abs(one - other) < 0.005 for one, other in zip(scale[0], mean)):
+            return order
+    return None
 
 
 def _divided(values: Triple, by: float) -> Triple:
@@ -152,8 +174,10 @@ def _divided(values: Triple, by: float) -> Triple:
 
 def _triple(metadata: Dict[str, str], *keys: str) -> Optional[Triple]:
     for key in keys:
-        numbers = re.findall(r"-?\d+\.?\d*(?:[eE]-?\d+)?", metadata.get(key, ""))
-        if len(numbers) in (1, 3):
+        text = metadata.get(key, "")
+        numbers = re.findall(r"-?\d+\.?\d*(?:[eE]-?\d+)?", text)
+        rest = re.sub(r"-?\d+\.?\d*(?:[eE]-?\d+)?", "", text)
+        if len(numbers) in (1, 3) and not rest.strip(" \t\n,;()[]"):
             values = [float(number) for number in numbers] * (3 // len(numbers))
             return values[0], values[1], values[2]
     return None

@@ -17,7 +17,7 @@ from worker.engines.onnx_graph import Graph
 from worker.engines.onnx_input import Input
 from worker.engines.onnx_metadata import Told
 from worker.engines.onnx_pixels import pixels_of
-from worker.models.overrides import overridden
+from worker.models.overrides import overridden, squeezes
 
 _DEFAULT_CROP = 224
 _MEANS = {
@@ -61,16 +61,15 @@ def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: L
                 f"{_DEFAULT_CROP} pixels are assumed; --crop says otherwise"
             )
     oblong = height != width
-    fit = told.fit or ("squeeze" if oblong else "crop")
     resize = round(min(height, width) * (1 if told.whole_side else 256 / 224))
-    if not (told.fit or choice.fit or choice.resize):
-        if oblong:
+    fit = told.fit or ("squeeze" if oblong or squeezes(choice, height) else "crop")
+    if not (told.fit or choice.fit) and (fit == "squeeze" or not choice.resize):
+        if fit == "squeeze":
             how = f"the whole image is squeezed into its {width} x {height} pixels"
         else:
             how = f"the short side is resized to {resize} pixels, and the centre is cut out"
-        assumed.append(
-            f"nothing in the file tells how images are fitted: {how}; --fit and --resize say otherwise"
-        )
+        otherwise = "--fit says" if choice.resize else "--fit and --resize say"
+        assumed.append(f"nothing in the file tells how images are fitted: {how}; {otherwise} otherwise")
     return Preprocessing(
         resize=max(resize, height, width) if oblong else resize,
         crop=height,
@@ -98,6 +97,11 @@ def _pixels(
         return {"mean": SCALINGS["bytes"][0], "std": SCALINGS["bytes"][1], "channels": channels}
     if told.scale:
         scale = told.scale
+        if order and not given:
+            assumed.append(
+                "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
+                "says otherwise"
+            )
     elif found:
         scale = SCALINGS[found.scaling]
         if found.likely and not given:

@@ -137,6 +137,8 @@ def activation_of(
             f"{path} has a single output, of which {where} makes 1 whatever is seen: a single output wants a "
             "sigmoid"
         )
+    if values == "softmax" and asked != "none":
+        _check_sums(path, scores)
     if asked is None and values is None:
         asked = _guess(scores, assumed)
     multi_label = several and "sigmoid" in (asked, values)
@@ -152,6 +154,16 @@ def activation_of(
             f"{scores.max():g}, which are no probabilities"
         )
     return Activation(how, multi_label)
+
+
+def _check_sums(path: Path, scores: Scores) -> None:
+    sums = scores.sum(1)
+    # What 8 bits hold is off by up to a step for each class.
+    if (np.abs(sums - 1) > 0.05 + scores.shape[1] / 256).any():
+        raise SettingsError(
+            f"{path} ends with a Softmax, and its classes sum to {sums[0]:g}, not to 1, for a test picture: "
+            "it is taken over another dimension, or over parts of the classes (in PyTorch: Softmax(dim=1))"
+        )
 
 
 def _guess(scores: Scores, assumed: List[str]) -> str:

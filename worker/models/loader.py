@@ -22,7 +22,14 @@ from worker.models.checkpoint.files import open_checkpoint
 from worker.models.checkpoint.fit import Architecture
 from worker.models.checkpoint.read import fill, read_weights
 from worker.models.info import Model
-from worker.models.overrides import IMAGENET_NAMES, activated, assumptions, check_sha256, overridden
+from worker.models.overrides import (
+    IMAGENET_NAMES,
+    activated,
+    assumptions,
+    check_sha256,
+    overridden,
+    squeezes,
+)
 from worker.models.weights import fetch
 
 log = logging.getLogger(__name__)
@@ -111,6 +118,8 @@ def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Mo
     if told.fields:
         log.info("%s: preprocessing from the arguments of its training: %s", path, told.fields)
     recipe = overridden(replace(recipe, **told.fields), choice)
+    if not told.size and squeezes(choice, recipe.crop):
+        recipe = replace(recipe, fit="squeeze")
     architecture = Architecture(name, catalog.build(name, len(imagenet), recipe.crop))
     weights = read_weights(opened, architecture, path, choice.state_key)
     own_names = class_names(opened.root, weights.outputs)

@@ -57,6 +57,15 @@ def overridden(recipe: Preprocessing, choice: ModelChoice) -> Preprocessing:
         raise SettingsError(f"--resize and --crop: {error}") from None
 
 
+def squeezes(choice: ModelChoice, side: int) -> bool:
+    """Whether `--resize` alone means the whole image: it is the side of the model's square itself.
+
+    It is `Resize((224, 224))` that leaves nothing to crop. Who has trained on `Resize(224)` and a crop of as
+    much sees the edges as well then, distorted, and is told of `--fit crop`.
+    """
+    return choice.resize == side and choice.crop is None and choice.fit is None
+
+
 def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
     """What makes probabilities of a checkpoint's outputs, as fields of a Model.
 
@@ -79,7 +88,12 @@ def assumptions(name: str, recipe: Preprocessing, told: Hints, choice: ModelChoi
         choice: what its user says.
     """
     sentences = []
-    if not told.size and choice.resize is None and choice.crop is None and choice.fit is None:
+    if not told.size and squeezes(choice, recipe.crop):
+        sentences.append(
+            f"the whole image is squeezed into its {recipe.crop} x {recipe.crop} pixels, because --resize is "
+            "the model's own side: --fit crop cuts the centre out"
+        )
+    elif not told.size and choice.resize is None and choice.crop is None and choice.fit is None:
         sentences.append(
             f"resize {recipe.resize}, crop {recipe.crop} ({recipe.interpolation}) are assumed, as of "
             f"{name}'s own weights: if it was trained otherwise, say --resize, --crop, --fit or "

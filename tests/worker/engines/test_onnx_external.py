@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from tests.worker.engines.graphs import Net, opened, pictures, softmax
+from tests.worker.engines.graphs import SIDE, Net, opened, pictures, softmax
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.engines.select import open_model
@@ -155,6 +155,41 @@ def test_a_choice_from_the_control_topic_stays_below_the_weights_folder(tmp_path
 
 def open_choice(choice: ModelChoice) -> Any:
     return open_model(choice, engine="auto", device="cpu", max_batch=1, weights_dir=Path(choice.model).parent)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_file_that_is_written_into_does_not_change_what_is_served(pinned: bool, tmp_path: Path) -> None:
+    # A Mul by a picture of weights: onnxruntime copies what it multiplies matrices with.
+    graph = Net()
+    product = graph.add("Mul", "x", graph.const(np.ones((3, SIDE, SIDE))))
+    model = graph.give(graph.add("ReduceMean", product, axes=[2, 3], keepdims=0)).proto()
+    convert_model_to_external_data(model, True, "net.onnx.data", size_threshold=0)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, str(path))
+    pin = {"sha256": opened(path, NAMES, **PIXELS)[0].sha256} if pinned else {}
+    _, engine = opened(path, NAMES, **PIXELS, **pin)
+    shown = pictures(3)
+    before = engine.infer(shown)
+    with (tmp_path / "net.onnx.data").open("r+b") as file:
+        file.write(np.full((3, SIDE, SIDE), [[[9.0]], [[0.0]], [[5.0]]], np.float32).tobytes())
+    np.testing.assert_array_equal(engine.infer(shown), before)
+    (tmp_path / "net.onnx.data").write_bytes(b"")
+    np.testing.assert_array_equal(engine.infer(shown), before)
+
+
+def test_what_cannot_be_held_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path)
+    monkeypatch.setattr("worker.engines.onnx_files.LARGEST", 100)
+    with pytest.raises(SettingsError, match="half precision"):
+        opened(path, NAMES, **PIXELS)
+
+
+@pytest.mark.parametrize("location", ["a\0b", "a" * 300, "", "."])
+def test_a_name_that_no_file_can_have_is_refused(location: str, tmp_path: Path) -> None:
+    path = pointing_to(tmp_path, location)
+    with pytest.raises(SettingsError, match="not below its own folder"):
+        opened(path, NAMES, **PIXELS)
+    assert len(files_of(ModelChoice(model=str(path)))) in (1, 2)  # and looks for no other
 
 
 @pytest.mark.parametrize("where", ["constant", "branch"])

@@ -194,6 +194,21 @@ def test_one_output_through_a_softmax_is_1_whatever_is_seen(tmp_path: Path) -> N
         opened(path, ("no", "yes"), activation="softmax", **PIXELS)
 
 
+def test_a_softmax_over_the_batch_is_1_whatever_is_seen(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=0)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=r"sum to 3, not to 1.*Softmax\(dim=1\)"):
+        opened(path, NAMES)
+
+
+def test_a_file_whose_dropout_is_at_work_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    x = net.add("Dropout", "x", net.const(0.5), net.const(True, np.bool_), seed=3)
+    path = net.give(net.means(x)).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=r"other numbers each time.*model\.eval\(\)"):
+        opened(path, NAMES, scaling="unit")
+
+
 def test_p_and_1_minus_p_are_two_classes_of_which_one_is_true(tmp_path: Path) -> None:
     net = Net()
     second = net.add("Sigmoid", single(net))
@@ -388,6 +403,22 @@ def test_a_shape_that_is_not_square_is_squeezed_into_unless_told_otherwise(tmp_p
     np.testing.assert_allclose(engine.infer(shown), softmax((shown / 255.0).mean((1, 2))), atol=1e-4)
     model, _ = opened(path, NAMES, scaling="unit", fit="pad")
     assert (model.preprocessing.fit, model.assumed) == ("pad", ())
+
+
+def test_a_resize_that_leaves_nothing_to_crop_shows_the_whole_image(tmp_path: Path) -> None:
+    net = Net()
+    path = net.give(net.means()).save(tmp_path / "net.onnx")
+    model, _ = opened(path, NAMES, scaling="unit", channels="rgb", resize=SIDE)
+    (sentence,) = model.assumed
+    assert model.preprocessing.fit == "squeeze"
+    assert "squeezed into its 16 x 16 pixels; --fit says otherwise" in sentence
+    for more in ({"crop": SIDE}, {"fit": "crop"}):
+        model, _ = opened(path, NAMES, scaling="unit", resize=SIDE, **more)
+        assert (model.preprocessing.fit, model.assumed) == ("crop", ())
+    assert opened(path, NAMES, scaling="unit", resize=SIDE + 2)[0].preprocessing.fit == "crop"
+    net.metadata = {"task": "classify", "imgsz": "[16, 16]", "names": str(dict(enumerate(NAMES)))}
+    model, _ = opened(net.save(path), resize=SIDE)
+    assert (model.preprocessing.fit, model.assumed) == ("crop", ())
 
 
 @pytest.mark.parametrize("values", [[0.2, -0.5], [0.2, 1.5], [np.nan, 0.1], [np.inf, 0.1]])

@@ -219,6 +219,39 @@ def test_metadata_tells(
     np.testing.assert_allclose(engine.infer(ordered(shown, recipe)), right, atol=1e-3)
 
 
+def test_a_mean_tells_the_order_of_the_channels(tmp_path: Path) -> None:
+    net = Net()
+    net.metadata = {"mean": "103.53 116.28 123.675", "std": "57.375 57.12 58.395"}
+    model, engine = opened(net.give(net.means()).save(tmp_path / "net.onnx"), NAMES, fit="squeeze")
+    recipe = model.preprocessing
+    assert (recipe.channels, model.assumed) == ("bgr", ())
+    np.testing.assert_allclose([recipe.mean, recipe.std], SCALINGS["imagenet"], atol=1e-6)
+    blue_first = ordered(pictures(2), recipe)
+    mean, std = np.array(SCALINGS["imagenet"])[:, ::-1]
+    right = softmax(((blue_first / 255.0 - mean) / std).mean((1, 2)))
+    np.testing.assert_allclose(engine.infer(blue_first), right, atol=1e-3)
+
+
+def test_where_a_mean_does_not_tell_the_order_it_is_said(tmp_path: Path) -> None:
+    net = Net()
+    net.metadata = {"mean": "[0.5]", "std": "[0.5]"}
+    path = net.give(net.means()).save(tmp_path / "net.onnx")
+    (sentence,) = opened(path, NAMES, fit="squeeze")[0].assumed
+    assert "--channels rgb is assumed" in sentence
+    assert opened(path, NAMES, fit="squeeze", channels="rgb")[0].assumed == ()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"mean": "0.5"}, {"std": "0.5"}, {"mean": "nan, inf, 1", "std": "1"}, {"mean": "a1", "std": "1"}],
+)
+def test_half_of_a_mean_and_a_deviation_is_none(metadata: Dict[str, str], tmp_path: Path) -> None:
+    net = Net()
+    net.metadata = metadata
+    model, _ = opened(net.give(net.means()).save(tmp_path / "net.onnx"), NAMES)
+    assert any("what its pixels are: --scaling imagenet" in sentence for sentence in model.assumed)
+
+
 def test_flags_go_before_metadata_and_metadata_before_the_graph(tmp_path: Path) -> None:
     net = Net()
     net.metadata = ULTRALYTICS

@@ -48,7 +48,7 @@ def test_several_labels_stand_in_the_result(
     listen: Callable[..., Listener],
     tmp_path: Path,
 ) -> None:
-    flags = ["--scaling", "unit", "--resize", str(SIDE), "--threshold", "0.6"]
+    flags = ["--scaling", "unit", "--fit", "squeeze", "--threshold", "0.6"]
     serve(tmp_path, lambda net, x: net.add("Sigmoid", x), start_worker, mosquitto_url, *flags)
     listener = listen(mosquitto_url, f"{root}/results/+")
     # 153 is 0.6, a logit of 0.6, 0.65; 230 is 0.9, a logit of 2.4, 0.92; 26 is 0.1.

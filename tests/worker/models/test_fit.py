@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import copy
 import datetime
@@ -177,6 +178,22 @@ def test_a_teacher_beside_the_student(state: State, tmp_path: Path) -> None:
     assert_same(load(path, state_key="teacher")[1], teacher)
 
 
+@pytest.mark.parametrize(
+    ("other", "plain"), [("encoder_k", "encoder_q"), ("grads", "weights"), ("target_net", "zz_net")]
+)
+def test_what_a_training_keeps_beside_the_weights_comes_last(
+    other: str, plain: str, state: State, tmp_path: Path
+) -> None:
+    beside = {name: value + 1 for name, value in state.items()}
+    for content in (
+        {other: beside, plain: state},
+        {**prefixed(beside, f"{other}."), **prefixed(state, f"{plain}.")},
+    ):
+        model, module = load(saved(tmp_path, content))
+        assert_same(module, state)
+        assert f"--state-key {other} takes another" in model.assumed[0]
+
+
 def test_a_last_layer_elsewhere_is_taken_and_said(state: State, tmp_path: Path) -> None:
     moved = {
         name.replace("fc.", "classifier.") if name.startswith("fc") else f"backbone.{name}": value
@@ -339,6 +356,22 @@ def test_what_is_assumed_of_the_preprocessing(state: State, tmp_path: Path) -> N
     assert load(path, fit="squeeze")[0].assumed == (scaling,)
     assert load(path, scaling="unit")[0].assumed == (size,)
     assert load(path, mean="0,0,0", std="1,1,1", resize=64, crop=64)[0].assumed == ()
+
+
+def test_a_resize_that_leaves_nothing_to_crop_shows_the_whole_image(state: State, tmp_path: Path) -> None:
+    path = saved(tmp_path, state)
+    model = load(path, scaling="imagenet", resize=224)[0]
+    (sentence,) = model.assumed
+    assert model.preprocessing.fit == "squeeze"
+    assert "squeezed into its 224 x 224 pixels" in sentence
+    assert "--fit crop" in sentence
+    for more in ({"crop": 224}, {"fit": "crop"}):
+        model = load(path, scaling="imagenet", resize=224, **more)[0]
+        assert (model.preprocessing.fit, model.assumed) == ("crop", ())
+    assert load(path, scaling="imagenet", resize=232)[0].preprocessing.fit == "crop"
+    arguments = {"val_resize_size": 224, "val_crop_size": 224}
+    told = saved(tmp_path, {"model": state, "args": argparse.Namespace(**arguments)})
+    assert load(told, resize=224)[0].preprocessing.fit == "crop"
 
 
 def test_one_output_is_a_sigmoid(state: State, tmp_path: Path) -> None:

@@ -27,8 +27,10 @@ _BESIDE = re.compile(
     r"(?:^|_)(loss(es)?|losses|criterion|criteria|metrics?|acc(uracy)?|auroc|auc|f1|confmat|confusion|precision|"
     r"recall|ema|teacher|momentum|optimizer|queue|center_?loss)(?:$|_|\d)|loss(_?fn|_?func\w*)?\d*$"
 )
-#: Of a copy that was averaged over the training: taken only where there is no other.
-_AVERAGED = re.compile(r"ema|avg|average|swa|teacher|momentum|shadow|best", re.IGNORECASE)
+#: Of a copy that was averaged over the training, or of gradients: taken only where there is no other.
+_AVERAGED = re.compile(
+    r"ema|avg|average|swa|teacher|momentum|shadow|best|target|encoder_k|grad", re.IGNORECASE
+)
 _PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
