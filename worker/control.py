@@ -107,7 +107,7 @@ class Control:
             self._wanted.put((now,))
 
     def all_heard(self) -> None:
-        """A new session has been told all that is retained: what did not come again was taken back meanwhile."""
+        """A new session has been told what is retained: what did not come again was taken back meanwhile."""
         for topic in list(self._read_ahead):
             self.receive(topic, b"")
 

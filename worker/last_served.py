@@ -6,7 +6,6 @@ It is a help, and no more: a disk that is full or read-only costs a warning, and
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Optional
 
@@ -35,7 +34,7 @@ class LastServed:
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             new.write_text(choice.model_dump_json(), encoding="utf-8")
-            os.replace(new, self._path)
+            new.replace(self._path)
         except OSError as error:
             log.warning("%s is not noted in %s, for the next start: %s", choice.model, self._path, error)
 

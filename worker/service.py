@@ -57,6 +57,9 @@ BROKER_PATIENCE = 5.0
 STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
+#: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
+#: order between subscriptions.
+ALL_HEARD_AFTER = 1.0
 
 
 def run(settings: WorkerSettings) -> int:
@@ -148,6 +151,9 @@ class Worker:
         self._failure: Optional[BaseException] = None
         self._online = False
         self._connected_at = 0.0
+        #: When a session that began with this worker has heard its own status; None before.
+        self._echoed_at: Optional[float] = None
+        self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
@@ -279,10 +285,15 @@ class Worker:
         while not self._stop.wait(min(1.0, self.settings.status_interval)):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
+            self.connection.call(self._check_commands)
             if time.monotonic() >= next_status:
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
         self._raise_failure()
+
+    def _check_commands(self) -> None:
+        if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_HEARD_AFTER:
+            self.control.all_heard()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -333,11 +344,17 @@ class Worker:
         return len(self._inbox) + (len(self._adoption.inbox) if self._adoption else 0)
 
     def _hear(self, delivery: Delivery) -> None:
+        if self._session_is_new and self._echoed_at is None and self._is_echo(delivery):
+            self._echoed_at = time.monotonic()
         if self._drain and delivery.topic == self.topics.worker(self.worker_id):
             self._drain.hear_marker(delivery.payload)
         elif self._drain and self.reception.camera(delivery.topic):
             self._drain.hear_frame()
         self.reception.receive(delivery, self._inbox)
+
+    def _is_echo(self, delivery: Delivery) -> bool:
+        """Whether it is this worker's own status, which comes after what was retained when it subscribed."""
+        return delivery.topic == self.presence.topic and not delivery.retain
 
     def _work(self, frame: Frame) -> None:
         try:
@@ -378,6 +395,8 @@ class Worker:
 
     def _connected(self, session_present: bool) -> None:
         self._inbox.connected(session_present)
+        # One that was kept is told of what was taken back while this worker was away.
+        self._session_is_new = not session_present
         self._connected_at = time.monotonic()
         self._online = True
         self.metrics.connected.set(1)

@@ -219,6 +219,26 @@ def test_a_worker_that_starts_later_follows_the_command(
     listener.publish(f"{root}/control/model", b"", retain=True)
 
 
+def test_a_command_that_is_taken_back_while_a_worker_loads_it_is_not_followed(
+    broker_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    weights_dir: Path,
+    listen: Callable[..., Listener],
+) -> None:
+    """Its session begins when the model is loaded, and hears nothing of what is no longer there."""
+    listener = listen(broker_url, f"{root}/workers/+")
+    command = ModelCommand(id="early", choice={"model": "resnet18@untrained.pth"})
+    listener.publish(f"{root}/control/model", command.encode(), retain=True)
+    flags = (*FAST_STATUS, "--weights-dir", str(weights_dir))
+    worker = start_worker(broker_url, *flags, wait=False)
+    worker.wait_said("loading resnet18@")
+    listener.publish(f"{root}/control/model", b"", retain=True)
+    worker.wait_ready()
+    wait_for(lambda: latest(listener, worker).weights == "IMAGENET1K_V1", 60, "its own model")
+    assert latest(listener, worker).change is None
+
+
 def test_a_command_that_nobody_can_follow_leaves_the_one_before(
     mosquitto_url: str,
     root: str,
