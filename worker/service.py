@@ -13,7 +13,6 @@ import logging
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Callable, Dict, Iterator, Optional, Union
 
 import wire
@@ -45,7 +44,7 @@ from worker.presence import Presence
 from worker.reception import Reception
 from worker.serving import Serving, Work, open_serving
 from worker.settings import WorkerSettings
-from worker.watchdog import Stalled, Watchdog, notify
+from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +91,8 @@ def run(settings: WorkerSettings) -> int:
             with worker.lineup.opened(*choices), _stop_signals(stop), worker.engine_threads():
                 if commands is None:
                     worker.await_commands(broker)
+                if stop.is_set():
+                    return 0
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
@@ -216,12 +217,7 @@ class Worker:
         choices = self.control.first_choices(commands)
         if self.lineup.serving.is_of(choices[0]):
             return
-        with ThreadPoolExecutor(1, "control") as loading:
-            loaded = loading.submit(self.lineup.replace, *choices)
-            while not wait([loaded], 1.0).done:
-                notify("WATCHDOG=1")
-        if not self._stop.is_set():
-            loaded.result()
+        do_alive(lambda: self.lineup.replace(*choices), self._stop)
 
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
