@@ -14,8 +14,9 @@ from typing import Callable, Dict, Optional, Sequence
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.packets import Delivery
+from wire.reach import wait_until_quiet
 
-#: Retained messages follow the SUBACK at once; after so many seconds without one, all have come.
+#: Seconds without a retained message after which all have come.
 QUIET = 0.3
 
 
@@ -34,7 +35,7 @@ def read_commands(
         topics: the control topics.
         patience: seconds to wait for the broker.
         stop: ends the waiting.
-        alive: called about ten times a second meanwhile.
+        alive: called often meanwhile.
 
     Returns:
         The payload on each topic that has one; None if there was no broker in time.
@@ -60,8 +61,5 @@ def read_commands(
                 return None
             alive()
             connection.ended.wait(0.05)
-        last = time.monotonic()
-        while time.monotonic() - last < QUIET:
-            connection.check()
-            time.sleep(0.02)
+        wait_until_quiet(connection, lambda: last, QUIET)
     return {topic: payload for topic, payload in found.items() if payload}
