@@ -279,7 +279,10 @@ def _canaries(fleet: Fleet, names: Sequence[str], settings: UseSettings, console
             fleet.retain(topic, command.encode())
         yield _await(fleet, names, command, settings.timeout, console, alone=True)
     finally:
-        _take_back(fleet, topics, settings.timeout, console)
+        # What somebody else has commanded there meanwhile stands.
+        given = command.encode()
+        ours = {topic: names for topic, names in topics.items() if fleet.commands.get(topic, given) == given}
+        _take_back(fleet, ours, settings.timeout, console)
 
 
 def _observe(

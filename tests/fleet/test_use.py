@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import Callable, Iterator, List
 
 import pytest
 
-from tests.fleet.members import change, publish_status
+from tests.fleet.members import change, publish_status, result
 from tests.harness import Listener, wait_for
 from wire.messages import ModelCommand
 
@@ -83,3 +84,27 @@ def test_a_command_that_another_has_given_meanwhile_stands(using: Using) -> None
     using.fail("nano-2")
     assert "somebody has given another command meanwhile" in using.end()
     assert using.commands()[-1] == other
+
+
+def test_a_canary_that_another_has_commanded_meanwhile_follows_that(
+    mosquitto_url: str, root: str, listen: Callable[..., Listener]
+) -> None:
+    topic = f"{root}/control/nano-1/model"
+    listener = listen(mosquitto_url, topic)
+    publish_status(listener, root, "nano-1")
+    flags = ["--canary", "1", "--canary-frames", "1", "--timeout", "30"]
+    command = [sys.executable, "-m", "fleet", "models", "use", "resnet81", *flags]
+    other = ModelCommand(id="other", choice={"model": "resnet18"})
+    with subprocess.Popen(
+        [*command, "--broker", mosquitto_url, "--root", root], stdout=subprocess.PIPE, text=True
+    ) as process:
+        while not listener.messages and process.poll() is None:
+            listener.publish(f"{root}/results/door", result().encode())
+            time.sleep(0.1)
+        given = ModelCommand.decode(listener.messages[0].payload).id
+        listener.publish(topic, other.encode(), retain=True)
+        publish_status(listener, root, "nano-1", change=change(given, "failed"))
+        shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, shown
+    assert "rolling back" in shown
+    assert ModelCommand.decode(listener.messages[-1].payload) == other
