@@ -92,6 +92,8 @@ def run(settings: WorkerSettings) -> int:
                 if commands is None:
                     worker.await_commands(broker)
                 if stop.is_set():
+                    notify("STOPPING=1")
+                    log.info("left with nothing in hand")
                     return 0
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
