@@ -18,12 +18,12 @@ from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from fleet.console import has_reader, leave_reader
 from fleet.results_settings import ResultsSettings
-from fleet.watch import connect_within
 from wire.connection import Connection
 from wire.errors import DecodeError
 from wire.messages import Rejection, Result
 from wire.packets import Delivery
 from wire.printable import printable
+from wire.reach import connect_within
 
 log = logging.getLogger(__name__)
 

@@ -60,19 +60,19 @@ def roster(fleet: Fleet) -> List[Entry]:
     return [_entry(fleet, name, online, now) for name in sorted(names, key=_by_number)]
 
 
-def listen_for_silent(fleet: Fleet, seconds: float, names: Optional[Sequence[str]] = None) -> None:
+def listen_for_silent(fleet: Fleet, seconds: float) -> None:
     """Give those that seem to be silent the time to speak, if their clock is all that is wrong.
 
     Args:
         fleet: connected.
         seconds: to wait, at most.
-        names: the workers to wait for; else all.
     """
 
     def doubtful() -> List[WorkerStatus]:
         now = time.monotonic()
-        wanted = fleet.statuses if names is None else [name for name in names if name in fleet.statuses]
-        return [fleet.statuses[name] for name in list(wanted) if _state(fleet, name, now) == "silent"]
+        return [
+            status for name, status in list(fleet.statuses.items()) if _state(fleet, name, now) == "silent"
+        ]
 
     if doubtful():
         longest = max(status.lease_seconds for status in doubtful())

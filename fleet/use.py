@@ -53,8 +53,7 @@ def use(settings: UseSettings) -> int:
         if _await(fleet, workers, command, settings.timeout, console, alone=alone):
             return 0
         if _nobody_can(fleet, workers, command):
-            fleet.retain(topic, former)
-            console.print(f"No worker can run it: {_named(former)}")
+            console.print(f"No worker can run it: {_put_back(fleet, topic, command, former)}")
             return 1
         which = f" --worker {settings.worker}" if alone else ""
         console.print(f"The command stays with the broker; nanofleet models reset{which} takes it back.")
@@ -128,17 +127,21 @@ def _await(
 
 
 def _nobody_can(fleet: Fleet, workers: Sequence[str], command: ModelCommand) -> bool:
-    """Whether every worker has tried the command, and failed."""
-    changes = [_change(fleet, name, command) for name in workers]
-    return all(change is not None and change.state == "failed" for change in changes)
+    """Whether the command was tried, and failed with all that have tried it and are still there."""
+    there = [name for name in workers if fleet.statuses[name].state == "online"]
+    states = {change.state for change in (_change(fleet, name, command) for name in there) if change}
+    return states == {"failed"}
 
 
-def _named(command: bytes) -> str:
-    """What stands on a control topic again."""
-    if not command:
+def _put_back(fleet: Fleet, topic: str, command: ModelCommand, former: bytes) -> str:
+    """Let the former command stand again, unless somebody has changed it meanwhile; says what stands."""
+    if fleet.commands.get(topic) != command.encode():
+        return "but somebody has given another command meanwhile, or has taken it back."
+    fleet.retain(topic, former)
+    if not former:
         return "the command is taken back, and there was none before."
     try:
-        return f"the command before stands again, {ModelCommand.decode(command).choice.model}."
+        return f"the command before stands again, {ModelCommand.decode(former).choice.model}."
     except DecodeError:
         return "the command before stands again."
 
@@ -276,7 +279,10 @@ def _canaries(fleet: Fleet, names: Sequence[str], settings: UseSettings, console
             fleet.retain(topic, command.encode())
         yield _await(fleet, names, command, settings.timeout, console, alone=True)
     finally:
-        _take_back(fleet, topics, settings.timeout, console)
+        # What somebody else has commanded there meanwhile stands.
+        given = command.encode()
+        ours = {topic: names for topic, names in topics.items() if fleet.commands.get(topic, given) == given}
+        _take_back(fleet, ours, settings.timeout, console)
 
 
 def _observe(

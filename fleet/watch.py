@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import uuid
 from typing import Callable, Dict, List, NamedTuple, Set, Union
@@ -13,9 +12,10 @@ from wire.connection import Connection
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
 from wire.messages import Rejection, Result, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
+from wire.reach import because, connect_within, wait_for, wait_until_quiet
 from wire.topics import Topics
 
-#: Retained messages follow the SUBACK at once; after so many seconds without one, all have come.
+#: Seconds without a retained message after which all have come.
 QUIET = 0.5
 
 
@@ -70,10 +70,7 @@ class Fleet:
             NanofleetError: the broker refused, or was not there in time.
         """
         connect_within(self.connection, self._timeout)
-        self._last = time.monotonic()
-        while time.monotonic() - self._last < QUIET:
-            self.connection.check()
-            time.sleep(0.02)
+        wait_until_quiet(self.connection, lambda: self._last, QUIET)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -144,45 +141,3 @@ class Fleet:
             self.statuses[name] = status
             self.unreadable.pop(name, None)
         self.removed.discard(name)
-
-
-def connect_within(connection: Connection, seconds: float) -> None:
-    """Begin a connection, and wait until the broker has confirmed what it subscribes to.
-
-    Raises:
-        NanofleetError: the broker refused, or was not there in time; the connection is closed again.
-    """
-    deadline = time.monotonic() + seconds
-    connection.__enter__()
-    try:
-        if connection.wait_connected(threading.Event(), seconds) and wait_for(
-            connection, connection.subscribed.is_set, deadline - time.monotonic()
-        ):
-            return
-        raise NanofleetError(f"{connection.broker}: not reached within {seconds:g} s{because(connection)}")
-    except BaseException:
-        # Its thread may be in the middle of a try, which takes as long as the system takes.
-        connection.close(timeout=0.2)
-        raise
-
-
-def wait_for(connection: Connection, condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something is true; False if it did not become so in time.
-
-    Raises:
-        NanofleetError: the connection has ended.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        connection.check()
-        if connection.ended.is_set():
-            raise NanofleetError(f"the connection to {connection.broker} has ended")
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def because(connection: Connection) -> str:
-    """The last trouble with a connection that is not there, as the end of a sentence."""
-    return f": {connection.trouble}" if connection.trouble and not connection.connected.is_set() else ""

@@ -15,6 +15,8 @@ from publisher.settings import PublishSettings
 from publisher.shrink import shrink
 from publisher.sources import Image, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
+from wire.errors import NanofleetError
+from wire.reach import NotReached
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def publish(settings: PublishSettings) -> int:
         0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1.
 
     Raises:
-        NanofleetError: a source is missing, or the broker refuses.
+        NanofleetError: a source is missing, or the broker refuses, or is not there in time.
     """
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
@@ -41,6 +43,8 @@ def publish(settings: PublishSettings) -> int:
             window=settings.window,
             # A loop goes on whatever comes back: its frames are safe in the spool.
             timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
+            # And one that has had a broker waits for it: it is a camera, and no job that ends.
+            patience=float("inf") if settings.loop else settings.timeout,
             await_answers=settings.awaits_answers,
             spool=stack.enter_context(spool) if spool else None,
             drop_oldest=settings.spool_policy == "drop-oldest",
@@ -60,6 +64,9 @@ def publish(settings: PublishSettings) -> int:
         if spool:
             report.left, report.spool_folder = len(spool.kept), settings.spool_folder
     report.summarise()
+    if report.not_reached:
+        kept = f"; {report.left} frames stay in {report.spool_folder}, for the next run" if spool else ""
+        raise NanofleetError(f"{report.not_reached}{kept}")
     if report.interrupted and not settings.loop:
         return 130
     return 0 if report.complete else 1
@@ -86,13 +93,22 @@ def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publish
         report.interrupted = True
     except NoAnswers as error:
         report.gave_up = str(error)
+    except NotReached as error:
+        report.not_reached = str(error)
 
 
 def _wait_connected(settings: PublishSettings, publisher: Publisher) -> None:
-    """Wait for the broker; with a spool only for a moment, because frames can be kept without one."""
-    patience = PATIENCE if settings.spool else float("inf")
-    if not publisher.connection.wait_connected(threading.Event(), patience):
-        log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
+    """Wait for the broker; with a spool only for a moment, because frames can be kept without one.
+
+    Raises:
+        NotReached: there is none within --timeout, and no spool.
+    """
+    patience = min(PATIENCE, settings.timeout) if settings.spool else settings.timeout
+    if publisher.connection.wait_connected(threading.Event(), patience):
+        return
+    if not settings.spool:
+        raise NotReached(publisher.connection, patience)
+    log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
 
 
 class _TooLarge(Exception):

@@ -25,6 +25,7 @@ from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
 from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, Rejection, Result, utc_now
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
+from wire.reach import NotReached
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Publisher:
         *,
         window: int,
         timeout: float,
+        patience: float = float("inf"),
         await_answers: bool = True,
         spool: Optional[Spool] = None,
         drop_oldest: bool = False,
@@ -97,6 +99,7 @@ class Publisher:
         cameras: the cameras whose answers will be listened to.
         window: frames sent ahead of their answers (or of the broker's PUBACK), at most.
         timeout: seconds without any answer after which those that wait are given up as missing.
+        patience: seconds without a connection after which nothing more is waited for.
         await_answers: whether a frame is done with its answer, or already with its PUBACK.
         spool: keeps each frame until its answer; entered already.
         drop_oldest: whether a spool that is full drops its oldest frame, or takes no more.
@@ -111,6 +114,7 @@ class Publisher:
             spool.client_id if spool else f"nanofleet-publisher-{uuid.uuid4().hex[:12]}",
             on_delivery=self._receive,
             on_connected=self._connected,
+            on_lost=self._lost,
             subscriptions=dict.fromkeys(listen, 1),
             session_expiry=SPOOL_SESSION_EXPIRY if spool else SESSION_EXPIRY,
         )
@@ -126,7 +130,10 @@ class Publisher:
         #: Frames that an earlier run has left in the spool.
         self.restored = [Sent(kept.frame_id, kept.camera, kept.source, kept.captured_at) for kept in left]
         self._waiting: Dict[str, Sent] = {sent.frame_id: sent for sent in self.restored}
+        self._patience = patience
         self._last_progress = time.monotonic()
+        #: Since when there is no connection; None while there is one.
+        self._away_since: Optional[float] = self._last_progress
         # With a spool: frames to be sent, those that are out, and when those go out again.
         self._fresh: Deque[Sent] = collections.deque()
         self._ahead: Set[str] = set()
@@ -177,6 +184,7 @@ class Publisher:
 
         Raises:
             SpoolFull: a spool took it not, and `paced` forbids to wait until it does.
+            NotReached: there was no connection for longer than `patience`, while it waited for room.
             NanofleetError: the connection has ended.
         """
         sent = Sent(uuid.uuid4().hex, camera, source)
@@ -201,6 +209,7 @@ class Publisher:
 
         Raises:
             NoAnswers: frames stay in the spool.
+            NotReached: there was no connection for longer than `patience`.
             NanofleetError: the connection has ended.
         """
         with self._changed:
@@ -213,8 +222,11 @@ class Publisher:
 
     def _check_progress(self) -> None:
         self.connection.check()
+        away_since = self._away_since
         if not self.connection.connected.is_set():
             self._last_progress = time.monotonic()
+            if away_since is not None and time.monotonic() - away_since > self._patience:
+                raise NotReached(self.connection, self._patience)
         elif time.monotonic() - self._last_progress > self._timeout:
             if self._spool:
                 raise NoAnswers(f"no answer for {self._timeout:g} s (--timeout)")
@@ -311,7 +323,11 @@ class Publisher:
 
     # --- the network thread -----------------------------------------------------------------------------
 
+    def _lost(self) -> None:
+        self._away_since = time.monotonic()
+
     def _connected(self, session_present: bool) -> None:
+        self._away_since = None
         if not self._spool:
             return
         if not self.connection.reconnects:

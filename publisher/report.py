@@ -35,10 +35,13 @@ class Report:
         self.interrupted = False
         #: Why nothing more was waited for, if that is so.
         self.gave_up = ""
+        #: That the broker was not there in time, if so.
+        self.not_reached = ""
         #: Frames that stay in the spool, and where that is.
         self.left = 0
         self.spool_folder: Optional[Path] = None
         self._show_answers = show_answers
+        self._total = total
         self._restored = restored
         self._sent = restored
         self._not_taken = self._dropped = self._unreadable = 0
@@ -123,7 +126,15 @@ class Report:
     def complete(self) -> bool:
         """Whether every file was sent, and answered, or taken for somebody if nobody waits for answers."""
         failed = self._failed_before + len(self._failed)
-        return self._sent == self._answered and not (self._not_taken or failed or self.gave_up)
+        return self._sent == self._answered and not (
+            self._not_taken or failed or self.gave_up or self.not_reached
+        )
+
+    def _not_tried(self) -> int:
+        """Files whose turn did not come."""
+        if self._total is None or not (self.gave_up or self.not_reached or self.interrupted):
+            return 0
+        return self._total - self._sent - len(self._failed) - self._not_taken
 
     def summarise(self) -> None:
         """Print the counts, and the time from sending to answer."""
@@ -139,9 +150,9 @@ class Report:
             line = (
                 f"sent {self._sent}, answered {self._answered}, rejected {self._rejected}, missing {missing}"
             )
-        failed = self._failed_before + len(self._failed)
-        if failed:
-            line += f", not sent {failed}"
+        not_sent = self._failed_before + len(self._failed) + self._not_tried()
+        if not_sent:
+            line += f", not sent {not_sent}"
         if self._restored:
             line += f", {self._restored} of them from an earlier run"
         if self._dropped:

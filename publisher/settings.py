@@ -59,7 +59,12 @@ class PublishSettings(BrokerSettings):
         default_factory=lambda: sys.stdout.isatty(),
         description="With --no-spool: wait for the answers and show them; on a terminal this is the default",
     )
-    timeout: float = Field(30.0, gt=0, description="Seconds without an answer after which a frame is missing")
+    timeout: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds without an answer after which a frame is missing, and without a broker after "
+        "which it ends; --loop with a spool goes on for ever, and without one once it has had a broker",
+    )
     window: int = Field(
         64,
         ge=1,

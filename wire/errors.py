@@ -12,6 +12,7 @@ Their text says what is wrong, where, and what to do about it; no traceback foll
 from __future__ import annotations
 
 import errno
+import socket
 from typing import ClassVar
 
 
@@ -33,6 +34,7 @@ class SettingsError(NanofleetError):
 _PASSING = {
     *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
     *(errno.ENODEV, errno.ENOMEM, errno.ENOSPC, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+    socket.EAI_AGAIN,  # no name server answers yet
 }
 
 

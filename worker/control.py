@@ -19,13 +19,12 @@ import logging
 import queue
 import threading
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-from pydantic import ValidationError
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from wire.choice import ModelChoice
 from wire.errors import DecodeError, NanofleetError, SettingsError
 from wire.messages import Change, ModelCommand
+from worker.last_served import LastServed
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +63,12 @@ class Control:
         self.change: Optional[Change] = None
         self._own = own
         self._folder = folder
-        self._note = note
+        self._last = LastServed(note)
         self._change_to = change_to
         self._report = report
         self._commands: Dict[str, InForce] = {}
+        #: Topics whose command was read before there was a session that hears when it is taken back.
+        self._read_ahead: Set[str] = set()
         # None tells the thread to end; (None,), that no command is in force.
         self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
 
@@ -80,25 +81,22 @@ class Control:
         """
         for topic, payload in (commands or {}).items():
             self.receive(topic, payload)
+        self._read_ahead = set(commands or {})
         wanted = self._in_force()
         if commands is not None and wanted is None:
-            self._note.unlink(missing_ok=True)
+            self._last.forget()
         choices = []
         # One to be compared with the former model is loaded beside it.
         if wanted is not None and not wanted.fault and not wanted.command.compare:
             with contextlib.suppress(SettingsError):  # reported when it is followed
                 choices.append(self._confined(wanted.command.choice))
-        last = self._last_served()
+        # What cannot be removed must not come back.
+        last = None if commands is not None and wanted is None else self._last.read()
         return list(dict.fromkeys([*choices, *([last] if last else []), self._own]))
-
-    def _last_served(self) -> Optional[ModelChoice]:
-        try:
-            return ModelChoice.model_validate_json(self._note.read_bytes())
-        except (OSError, ValidationError):
-            return None  # there has been none, or a release before this one has written it
 
     def receive(self, topic: str, payload: bytes) -> None:
         """A command has come, come again, or been taken back."""
+        self._read_ahead.discard(topic)
         before = self._in_force()
         if not payload:
             self._commands.pop(topic, None)
@@ -107,6 +105,11 @@ class Control:
         now = self._in_force()
         if now != before:
             self._wanted.put((now,))
+
+    def all_heard(self) -> None:
+        """A new session has been told what is retained: what did not come again was taken back meanwhile."""
+        for topic in list(self._read_ahead):
+            self.receive(topic, b"")
 
     @property
     def failed(self) -> bool:
@@ -145,14 +148,14 @@ class Control:
         try:
             if wanted is None:
                 self._change_to(self._own, False)
-                self._note.unlink(missing_ok=True)
+                self._last.forget()
             elif wanted.fault:
                 raise SettingsError(wanted.fault)
             else:
                 choice = self._confined(wanted.command.choice)
                 self._change_to(choice, wanted.command.compare)
                 if not wanted.command.compare:
-                    self._note.write_text(choice.model_dump_json(), encoding="utf-8")
+                    self._last.keep(choice)
         except NanofleetError as error:
             why = " ".join(str(error).split())  # for a line of the log, and of a table
             log.error("the model stays as it is: %s", why)

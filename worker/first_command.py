@@ -14,9 +14,12 @@ from typing import Callable, Dict, Optional, Sequence
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.packets import Delivery
+from wire.reach import wait_until_quiet
 
-#: Retained messages follow the SUBACK at once; after so many seconds without one, all have come.
+#: Seconds without a retained message after which all have come.
 QUIET = 0.3
+#: Seconds for which a session is kept that turns out to be the worker's: enough to load a model.
+SESSION_EXPIRY = 3600
 
 
 def read_commands(
@@ -34,7 +37,7 @@ def read_commands(
         topics: the control topics.
         patience: seconds to wait for the broker.
         stop: ends the waiting.
-        alive: called about ten times a second meanwhile.
+        alive: called often meanwhile.
 
     Returns:
         The payload on each topic that has one; None if there was no broker in time.
@@ -47,21 +50,36 @@ def read_commands(
 
     def receive(delivery: Delivery) -> None:
         nonlocal last
-        found[delivery.topic] = delivery.payload
-        last = time.monotonic()
+        if delivery.topic in topics:
+            found[delivery.topic] = delivery.payload
+            last = time.monotonic()
 
-    name = f"nanofleet-commands-{uuid.uuid4().hex[:12]}"
-    subscriptions = dict.fromkeys(topics, 0)
+    # A broker that names its clients itself, by their user say, hands the worker's own session over, with the
+    # frames that wait for it. Only one that is new is ended.
+    is_new = False
+
+    def connected(session_present: bool) -> None:
+        nonlocal is_new
+        is_new = not session_present
+
+    connection = Connection(
+        broker,
+        f"nanofleet-commands-{uuid.uuid4().hex[:12]}",
+        on_delivery=receive,
+        on_connected=connected,
+        subscriptions=dict.fromkeys(topics, 0),
+        session_expiry=SESSION_EXPIRY,
+    )
     deadline = time.monotonic() + patience
-    with Connection(broker, name, on_delivery=receive, subscriptions=subscriptions) as connection:
+    connection.__enter__()
+    try:
         while not connection.subscribed.is_set():
             connection.check()
             if stop.is_set() or time.monotonic() > deadline:
                 return None
             alive()
             connection.ended.wait(0.05)
-        last = time.monotonic()
-        while time.monotonic() - last < QUIET:
-            connection.check()
-            time.sleep(0.02)
+        wait_until_quiet(connection, lambda: last, QUIET)
+    finally:
+        connection.close(session_expiry=0 if is_new else None)
     return {topic: payload for topic, payload in found.items() if payload}

@@ -47,7 +47,7 @@ class Lineup:
         """Serve by the first of some models that can be loaded while the block lasts; then close all.
 
         Raises:
-            NanofleetError: the last of them cannot be loaded.
+            Exception: what keeps the last of them from being loaded.
         """
         try:
             self.serving = self._open_first(choices)
@@ -60,7 +60,7 @@ class Lineup:
         """Serve by the first of some models that can be loaded, before there is any frame.
 
         Raises:
-            NanofleetError: the last of them cannot be loaded.
+            Exception: what keeps the last of them from being loaded.
         """
         former, self.serving = self.serving, self._open_first(choices)
         former.decoders.close()
@@ -112,6 +112,9 @@ class Lineup:
                 return self._open_one(choice)
             except NanofleetError as error:
                 log.error("%s: %s", choice.model, error)
+            # An operator that the engine lacks, say: it fails as it would while another model serves.
+            except Exception:
+                log.exception("%s cannot be loaded", choice.model)
         return self._open_one(choices[-1])
 
     def _open_one(self, choice: ModelChoice) -> Serving:

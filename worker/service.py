@@ -13,7 +13,6 @@ import logging
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Callable, Dict, Iterator, Optional, Union
 
 import wire
@@ -45,7 +44,7 @@ from worker.presence import Presence
 from worker.reception import Reception
 from worker.serving import Serving, Work, open_serving
 from worker.settings import WorkerSettings
-from worker.watchdog import Stalled, Watchdog, notify
+from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,9 @@ BROKER_PATIENCE = 5.0
 STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
+#: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
+#: order between subscriptions.
+ALL_HEARD_AFTER = 1.0
 
 
 def run(settings: WorkerSettings) -> int:
@@ -89,6 +91,10 @@ def run(settings: WorkerSettings) -> int:
             with worker.lineup.opened(*choices), _stop_signals(stop), worker.engine_threads():
                 if commands is None:
                     worker.await_commands(broker)
+                if stop.is_set():
+                    notify("STOPPING=1")
+                    log.info("left with nothing in hand")
+                    return 0
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
@@ -148,6 +154,9 @@ class Worker:
         self._failure: Optional[BaseException] = None
         self._online = False
         self._connected_at = 0.0
+        #: When a session that began with this worker has heard its own status; None before.
+        self._echoed_at: Optional[float] = None
+        self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
@@ -210,12 +219,7 @@ class Worker:
         choices = self.control.first_choices(commands)
         if self.lineup.serving.is_of(choices[0]):
             return
-        with ThreadPoolExecutor(1, "control") as loading:
-            loaded = loading.submit(self.lineup.replace, *choices)
-            while not wait([loaded], 1.0).done:
-                notify("WATCHDOG=1")
-        if not self._stop.is_set():
-            loaded.result()
+        do_alive(lambda: self.lineup.replace(*choices), self._stop)
 
     def connect_to(self, broker: Broker) -> Connection:
         """The connection, not yet entered. Its session outlives this process, and so do its frames."""
@@ -279,10 +283,15 @@ class Worker:
         while not self._stop.wait(min(1.0, self.settings.status_interval)):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
+            self.connection.call(self._check_commands)
             if time.monotonic() >= next_status:
                 self.connection.call(self._tick)
                 next_status += self.settings.status_interval
         self._raise_failure()
+
+    def _check_commands(self) -> None:
+        if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_HEARD_AFTER:
+            self.control.all_heard()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -333,11 +342,17 @@ class Worker:
         return len(self._inbox) + (len(self._adoption.inbox) if self._adoption else 0)
 
     def _hear(self, delivery: Delivery) -> None:
+        if self._session_is_new and self._echoed_at is None and self._is_echo(delivery):
+            self._echoed_at = time.monotonic()
         if self._drain and delivery.topic == self.topics.worker(self.worker_id):
             self._drain.hear_marker(delivery.payload)
         elif self._drain and self.reception.camera(delivery.topic):
             self._drain.hear_frame()
         self.reception.receive(delivery, self._inbox)
+
+    def _is_echo(self, delivery: Delivery) -> bool:
+        """Whether it is this worker's own status, which comes after what was retained when it subscribed."""
+        return delivery.topic == self.presence.topic and not delivery.retain
 
     def _work(self, frame: Frame) -> None:
         try:
@@ -378,6 +393,8 @@ class Worker:
 
     def _connected(self, session_present: bool) -> None:
         self._inbox.connected(session_present)
+        # One that was kept is told of what was taken back while this worker was away.
+        self._session_is_new = not session_present
         self._connected_at = time.monotonic()
         self._online = True
         self.metrics.connected.set(1)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional
 
 from wire.errors import NanofleetError
 
@@ -67,6 +68,34 @@ class Watchdog:
 
     def _answer(self) -> None:
         self._asked = None
+
+
+def do_alive(work: Callable[[], None], stop: threading.Event) -> None:
+    """Do what takes long in a thread of its own, and tell systemd meanwhile that all is well.
+
+    Args:
+        work: it.
+        stop: set to leave it behind unfinished.
+
+    Raises:
+        Exception: what the work raises.
+    """
+    failures: List[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - carried to the caller
+            failures.append(error)
+
+    # It may be left in an engine's code, like the thread that follows commands.
+    thread = threading.Thread(target=run, name="control", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        notify("WATCHDOG=1")
+        thread.join(0.5)
+    if failures and not stop.is_set():
+        raise failures[0]
 
 
 def notify(state: str) -> None:

@@ -20,7 +20,7 @@ import torchvision.models as zoo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import MODEL, Listener, Mosquitto, WorkerProcess, nanofleet, statuses, wait_for
+from tests.harness import MODEL, Listener, Mosquitto, WorkerProcess, free_port, nanofleet, statuses, wait_for
 from wire.messages import ModelCommand, Rejection, Result, WorkerStatus
 
 #: The worker's own model at another size: its pixels differ, and its answers hardly do.
@@ -219,6 +219,26 @@ def test_a_worker_that_starts_later_follows_the_command(
     listener.publish(f"{root}/control/model", b"", retain=True)
 
 
+def test_a_command_that_is_taken_back_while_a_worker_loads_it_is_not_followed(
+    broker_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    weights_dir: Path,
+    listen: Callable[..., Listener],
+) -> None:
+    """Its session begins when the model is loaded, and hears nothing of what is no longer there."""
+    listener = listen(broker_url, f"{root}/workers/+")
+    command = ModelCommand(id="early", choice={"model": "resnet18@untrained.pth"})
+    listener.publish(f"{root}/control/model", command.encode(), retain=True)
+    flags = (*FAST_STATUS, "--weights-dir", str(weights_dir))
+    worker = start_worker(broker_url, *flags, wait=False)
+    worker.wait_said("loading resnet18@")
+    listener.publish(f"{root}/control/model", b"", retain=True)
+    worker.wait_ready()
+    wait_for(lambda: latest(listener, worker).weights == "IMAGENET1K_V1", 60, "its own model")
+    assert latest(listener, worker).change is None
+
+
 def test_a_command_that_nobody_can_follow_leaves_the_one_before(
     mosquitto_url: str,
     root: str,
@@ -282,6 +302,26 @@ def test_a_broker_that_comes_later_is_asked_before_there_are_frames(
     listener = listen(broker.url, f"{root}/results/+")
     (answer,) = wait_for(lambda: answers(listener, root), 60, "the answer to what has waited")
     assert answer.weights == "untrained.pth"
+
+
+def test_reading_commands_ends_no_session_where_the_broker_names_the_clients(
+    mosquitto: Callable[..., Mosquitto],
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """There whoever reads the commands gets the worker's own session, and its frames."""
+    others = free_port()
+    named = ("use_username_as_clientid true", "allow_anonymous true", f"listener {others} 127.0.0.1")
+    broker = mosquitto(*named)
+    worker = start_worker(broker.url.replace("://", "://hall@"))
+    listener = listen(f"mqtt://127.0.0.1:{others}", f"{root}/results/+")
+    worker.stop(signal.SIGKILL)
+    for _ in range(5):
+        listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
+    worker.start()
+    wait_for(lambda: len(answers(listener, root)) == 5, 60, "the answers to what has waited")
 
 
 def test_a_canary_that_has_the_model_already_is_said_at_once(

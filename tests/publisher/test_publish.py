@@ -14,7 +14,7 @@ from typing import Callable, Iterator, List
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.harness import Listener, Mosquitto, nanofleet, wait_for
+from tests.harness import Listener, Mosquitto, free_port, nanofleet, wait_for
 from wire.messages import Candidate, Reason, Rejection, Result, utc_now
 
 
@@ -209,3 +209,32 @@ def test_refused_by_the_broker(mosquitto: Callable[..., Mosquitto], image: Calla
     run = nanofleet("publish", image("one"), "--broker", broker.url)
     assert run.returncode == 3
     assert "password" in run.stderr
+
+
+@pytest.mark.parametrize("flags", [["--wait"], ["--no-wait"], ["--loop"]])
+def test_without_a_spool_a_broker_that_is_not_there_is_named(
+    flags: List[str], image: Callable[[str], str]
+) -> None:
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    run = nanofleet("publish", image("one"), "--no-spool", *flags, "--broker", url, "--timeout", "1")
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(f"nanofleet publish: {url}: not reached within 1 s: ")
+    assert "Connection refused" in last
+
+
+def test_without_a_spool_a_broker_that_goes_for_good_ends_the_waiting(
+    mosquitto: Callable[..., Mosquitto], root: str, image: Callable[[str], str]
+) -> None:
+    broker = mosquitto()
+    answerer = Answerer(broker.url, root)
+    flags = ["--no-spool", "--wait", "--timeout", "2", "--broker", broker.url, "--root", root]
+    command = [sys.executable, "-m", "fleet", "publish", image("one"), image("silence"), *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: len(answerer.messages) == 2, what="both frames")
+        broker.stop()
+        answerer.close()
+        shown, errors = publisher.communicate(timeout=60)
+    assert publisher.returncode == 1
+    assert "sent 2, answered 1, rejected 0, missing 1" in shown
+    assert f"nanofleet publish: {broker.url}: not reached within 2 s" in errors.splitlines()[-1]

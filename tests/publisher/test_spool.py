@@ -17,7 +17,7 @@ import publisher.publisher as publisher_module
 from publisher.publisher import Publisher
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
-from tests.harness import Mosquitto, nanofleet, wait_for
+from tests.harness import Mosquitto, free_port, nanofleet, wait_for
 from tests.publisher.test_publish import Answerer
 from wire.broker import BrokerSettings
 from wire.errors import SettingsError
@@ -335,6 +335,41 @@ def test_without_a_broker_frames_are_kept_for_when_there_is_one(
     assert publisher.returncode == 0, output
     assert "sent 20, answered 20, rejected 0, missing 0" in output
     assert not kept(tmp_path)
+
+
+@pytest.mark.parametrize("window", ["64", "5"])
+def test_a_broker_that_is_not_there_is_named_and_frames_are_kept(
+    window: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    command = ["publish", str(images), "--broker", url, "--timeout", "1", "--window", window, *spool]
+    run = nanofleet(*command)
+    assert run.returncode == 1
+    taken = min(20, int(window))
+    assert len(kept(tmp_path)) == taken
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(f"nanofleet publish: {url}: not reached within 1 s: ")
+    (folder,) = {file.parent.parent for file in kept(tmp_path)}
+    assert f"{taken} frames stay in {folder}, for the next run" in last
+    not_sent = f", not sent {20 - taken}" if taken < 20 else ""
+    assert f"sent {taken}, answered 0, rejected 0, missing {taken}{not_sent}\n" in run.stdout
+
+
+def test_a_loop_waits_for_a_broker_that_comes_later(
+    mosquitto: Callable[..., Mosquitto], root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    broker = mosquitto()
+    broker.stop()
+    flags = ["--loop", "--fps", "20", "--timeout", "1", "--broker", broker.url, "--root", root, *spool]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: len(kept(tmp_path)) > 80, what="four seconds of frames")
+        broker.start()
+        answerer = Answerer(broker.url, root)
+        wait_for(lambda: len(frame_ids(answerer)) > 80, what="all of them")
+        publisher.send_signal(signal.SIGINT)
+        publisher.communicate(timeout=30)
+    answerer.close()
 
 
 def test_ctrl_c_keeps_what_is_unanswered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
@@ -131,4 +132,48 @@ def test_what_cannot_be_followed_is_reported(payload: bytes, says: str, tmp_path
     with following.control.following():
         following.control.receive(MINE, payload)
         assert says in following.wait_state("failed").detail
+    assert following.changes.empty()
+
+
+def test_a_served_command_that_cannot_be_noted_is_no_failure(tmp_path: Path) -> None:
+    """A folder in the note's place stands for a disk that is full or read-only."""
+    (tmp_path / "w1.model").mkdir()
+    following = Following(tmp_path)
+    with following.control.following():
+        following.control.receive(FLEET, command("a"))
+        assert following.wait_state("serving").model == "a"
+        following.control.receive(FLEET, b"")
+        wait_for(lambda: following.control.change is None, 10)
+    assert following.control.first_choices({}) == [OWN]
+
+
+def test_a_note_that_cannot_be_removed_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = Following(tmp_path)
+    with following.control.following():
+        following.control.receive(FLEET, command("a"))
+        following.wait_state("serving")
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    again = Following(tmp_path).control
+    assert [choice.model for choice in again.first_choices(None)] == ["a", "own"]
+    assert again.first_choices({}) == [OWN]
+
+
+def test_a_command_that_is_taken_back_before_the_session_begins_is_not_followed_for_ever(
+    tmp_path: Path,
+) -> None:
+    following = Following(tmp_path)
+    control = following.control
+    assert [c.model for c in control.first_choices({MINE: command("a"), FLEET: command("b")})] == ["a", "own"]
+    with control.following():
+        assert following.next() == ("a", False)
+        control.receive(FLEET, command("b"))  # this one still stands
+        control.all_heard()
+        assert following.next() == ("b", False)
+        control.all_heard()
     assert following.changes.empty()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -37,10 +37,13 @@ class Loading:
     def __init__(self) -> None:
         self.loaded: List[str] = []
         self.decoders: Part = Part()
+        self.errors: Dict[str, Exception] = {}
         self.lineup = Lineup(self._load, call=lambda function: function(), stop=threading.Event())
 
     def _load(self, choice: ModelChoice) -> Serving:
         self.loaded.append(choice.model)
+        if choice.model in self.errors:
+            raise self.errors[choice.model]
         parts: Any = (None, Part(), self.decoders)
         return Serving(choice, files_of(choice), *parts)
 
@@ -87,3 +90,16 @@ def test_one_that_serves_alone_cannot_be_compared() -> None:
         loading.lineup.change_to(ModelChoice(model="other"), compare=True)
         loading.lineup.change_to(ModelChoice(model="own"), compare=False)
     assert loading.loaded == ["own", "other"]
+
+
+@pytest.mark.parametrize("error", [NanofleetError("no such file"), RuntimeError("out of memory")])
+def test_at_the_start_whatever_keeps_a_model_from_loading_leaves_the_next(error: Exception) -> None:
+    loading = Loading()
+    loading.errors["commanded"] = error
+    commanded, own = ModelChoice(model="commanded"), ModelChoice(model="own")
+    with loading.lineup.opened(commanded, own):
+        assert loading.lineup.serving.is_of(own)
+        loading.lineup.replace(commanded, own)
+        assert loading.lineup.serving.is_of(own)
+    with pytest.raises(type(error)), loading.lineup.opened(commanded):
+        pass

@@ -20,7 +20,7 @@ from tests.harness import Listener, WorkerProcess, free_port, wait_for
 from wire.broker import BrokerSettings
 from wire.connection import Connection
 from wire.messages import Rejection, Result
-from worker.watchdog import Stalled, Watchdog, notify
+from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 needs_onnx = pytest.mark.skipif(sys.version_info < (3, 9), reason="onnx has no wheel for this Python")
 
@@ -209,3 +209,22 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     notify("READY=1")  # nobody listens any more
     monkeypatch.delenv("NOTIFY_SOCKET")
     notify("READY=1")
+
+
+def test_what_takes_long_is_left_behind_when_told_to_stop() -> None:
+    stop, never, done = threading.Event(), threading.Event(), threading.Event()
+    do_alive(done.set, stop)
+    assert done.is_set()
+
+    def fail() -> None:
+        raise ValueError("no such model")
+
+    with pytest.raises(ValueError, match="no such model"):
+        do_alive(fail, stop)
+
+    def wait() -> None:
+        never.wait()
+
+    threading.Timer(0.1, stop.set).start()
+    do_alive(wait, stop)
+    never.set()
