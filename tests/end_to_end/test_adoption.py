@@ -126,10 +126,15 @@ def test_adopting_a_session_that_is_gone_loses_no_frame(
         dead = own.model_copy(update={"worker": f"dead-{n}", "state": "lost"})
         listener.publish(f"{root}/workers/dead-{n}", dead.encode(), retain=True)
     sent = 0
+
+    def answered() -> int:
+        return len(set(ids(listener.on(f"{root}/results/"))))
+
     while adopter.log.read_text().count("no session of dead-") < 8:
         send(listener, root, range(sent, sent + 10))
         sent += 10
-    wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == sent, 60, f"{sent} answers")
+        wait_for(lambda due=sent - 40: answered() >= due, 30, "all but the last forty")  # type: ignore[misc]
+    wait_for(lambda: answered() == sent, 60, f"{sent} answers")
     assert not any(status.state == "adopted" for status in statuses(listener.messages))
     assert adopter.stop() == 0
 
