@@ -148,7 +148,7 @@ def refused(arguments: List[str], exit_code: int = 2) -> str:
 
 def test_errors_are_one_message(tmp_path: Path) -> None:
     assert "did you mean 'worker'" in refused(["wroker"])
-    assert "did you mean resnet18" in refused(["worker", "--model", "resnet81"])
+    assert "did you mean resnet18" in refused(["worker", "--model", "resnet81", "--ignore-control"])
     assert "--max-batch (NANOFLEET_MAX_BATCH)" in refused(["worker", "--max-batch", "300"])
     assert "{camera}" in refused(["worker", "--input", "cameras/snapshot"])
     assert "process list" in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
@@ -168,7 +168,8 @@ def test_a_thread_that_is_still_in_an_engine_does_not_change_the_exit_code() -> 
 
         threading.Thread(target=warm_up, name="control", daemon=True).start()
         time.sleep(0.5)
-        sys.argv = ["nanofleet", "worker", "--model", "nonsense"]
+        # Without a broker to ask which model is commanded, a worker would wait for one first.
+        sys.argv = ["nanofleet", "worker", "--model", "nonsense", "--ignore-control"]
         sys.exit(main())
     """
     for _ in range(3):
