@@ -82,8 +82,16 @@ def at_work(worker: WorkerProcess) -> int:
     return sum(attempts > 0 for _, attempts in struct.iter_unpack("<16sB", notes))
 
 
-def kill_at_work(worker: WorkerProcess, timeout: float = 30.0) -> None:
-    """Kill a worker while it has frames at work: it is stopped to be looked at, and let go on if not."""
+def kill_at_work(
+    worker: WorkerProcess, more: Callable[[], None] = lambda: time.sleep(0.01), timeout: float = 30.0
+) -> None:
+    """Kill a worker while it has frames at work: it is stopped to be looked at, and let go on if not.
+
+    Args:
+        worker: which.
+        more: brings frames, where none may be left: it may have stepped aside, or have answered all.
+        timeout: seconds until it must have had some.
+    """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         worker.process.send_signal(signal.SIGSTOP)
@@ -91,7 +99,7 @@ def kill_at_work(worker: WorkerProcess, timeout: float = 30.0) -> None:
             worker.stop(signal.SIGKILL)
             return
         worker.process.send_signal(signal.SIGCONT)
-        time.sleep(0.01)
+        more()
     pytest.fail(f"{worker.id} had nothing at work for {timeout} s")
 
 

@@ -27,7 +27,7 @@ def test_one_of_three_is_killed_and_returns(
     victim, *others = fleet.start(3, "--adopt-after", "60")
     fleet.send(FRAMES * times // 2)
     fleet.strike()
-    kill_at_work(victim)
+    kill_at_work(victim, lambda: fleet.send(4))
     fleet.send(FRAMES * times // 2)
     time.sleep(outage(5))
     before = len(fleet.answers)
@@ -43,7 +43,7 @@ def test_one_of_three_is_killed_for_good(case: Callable[..., Case], mosquitto_ur
     victim, *others = fleet.start(3)
     fleet.send(FRAMES * times // 2)
     fleet.strike()
-    kill_at_work(victim)
+    kill_at_work(victim, lambda: fleet.send(4))
     fleet.send(FRAMES * times // 2)
     fleet.wait_all()
     wait_for(lambda: sum(adopted(worker, victim) for worker in others) == 1, 30, "adopted by one")
@@ -59,7 +59,7 @@ def test_all_three_are_killed_and_return(case: Callable[..., Case], mosquitto_ur
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     for worker in workers:
-        kill_at_work(worker)
+        kill_at_work(worker, lambda: fleet.send(4))
     fleet.send(FRAMES * times // 2)
     for worker in workers:
         worker.start()
