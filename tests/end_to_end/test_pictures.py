@@ -45,7 +45,7 @@ def test_whole_nearly_whole_and_half(
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
     for name, payload in pictures.items():
         listener.publish(f"{root}/frames/{name}", payload)
-    wait_for(lambda: len(listener.messages) == len(pictures), what="an answer to each")
+    wait_for(lambda: len(listener.messages) == len(pictures), 90, "an answer to each")
     answers: Dict[str, Dict[str, Any]] = {
         message.topic.rsplit("/", 1)[1]: json.loads(message.payload) for message in listener.messages
     }
