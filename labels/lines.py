@@ -8,7 +8,6 @@ from typing import Dict, List, Optional, Tuple
 
 from labels.values import number, ordered
 
-_SYNSET = re.compile(r"n\d{8}$")
 _SYNSET_FIRST = re.compile(r"n\d{8}(?:\s*[,\t]\s*|\s+)(\S.*)")
 #: `0 cat`, `0: cat`, `"0": cat`, `[0] cat`, `0 -> cat`, `0 - cat`; and `cat 0`.
 _INDEX_FIRST = re.compile(r"""["'(\[]?(\d{1,9})["')\]]?(?:\s*(?:[:=]|[-=]>)\s*|[.)]\s+|\s+-\s+|\s+)(\S.*)""")
