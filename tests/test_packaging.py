@@ -17,6 +17,9 @@ import pytest
 from tests.harness import Listener, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
+FOLDERS = {".ci", "bench", "deploy", "docs", "fleet", "labels", "publisher", "tests", "wire", "worker"}
+FILES = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml"}
+DOTTED = {".dockerignore", ".gitignore", ".pre-commit-config.yaml"}
 
 
 def run(*command: str, **options: Any) -> str:
@@ -31,6 +34,12 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), cwd=REPOSITORY)
     return folder
+
+
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="only a clone knows what is kept in it")
+def test_the_top_level_holds_nothing_by_accident() -> None:
+    kept = run("git", "ls-files", cwd=REPOSITORY).splitlines()
+    assert {name.split("/")[0] for name in kept} <= FOLDERS | FILES | DOTTED
 
 
 def test_wheel_and_sdist_hold_what_they_should(dist: Path) -> None:
