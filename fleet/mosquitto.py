@@ -91,7 +91,8 @@ def acl(root: str, members: Mapping[str, str]) -> str:
 
 def _rights(topics: Topics, name: str, role: str) -> List[str]:
     replies = f"{topics.root}/replies"
-    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", f"read {topics.worker('+')}"]
+    statuses = [f"read {topics.worker('+')}", f"read {topics.adoption('+', '+')}"]
+    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", *statuses]
     return {
         "camera": [
             f"write {topics.frames(name)}",
@@ -104,16 +105,19 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             f"write {topics.results('+')}",
             f"write {topics.rejects('+')}",
             f"write {replies}/#",
-            # The others' as well: a worker reads their statuses, and writes that of a worker it adopts.
-            f"readwrite {topics.worker('+')}",
+            # Its own, and whom it adopts: none speaks for another.
+            *statuses,
+            f"write {topics.worker(name)}",
+            f"write {topics.adoption('+', name)}",
             f"read {topics.model_command()}",
             f"read {topics.model_command(name)}",
         ],
         "listener": listens,
         "operator": [
             *listens,
-            # To forget workers that are gone: an empty status takes a retained one back.
+            # To forget workers that are gone: an empty message takes a retained one back.
             f"write {topics.worker('+')}",
+            f"write {topics.adoption('+', '+')}",
             f"write {topics.frames('+')}",
             f"read {replies}/#",
             f"readwrite {topics.model_command()}",

@@ -19,7 +19,7 @@ from typing import Any, Callable, List, Optional
 import paho.mqtt.client as mqtt
 import pytest
 
-from wire.messages import WorkerStatus
+from wire.messages import AdoptionClaim, WorkerStatus
 
 MODEL = "efficientnet_lite0"
 
@@ -160,7 +160,16 @@ class WorkerProcess:
 
 def statuses(messages: List[mqtt.MQTTMessage]) -> List[WorkerStatus]:
     """Decode the statuses among some messages."""
-    return [WorkerStatus.decode(m.payload) for m in messages if "/workers/" in m.topic]
+    topics = [m for m in messages if "/workers/" in m.topic and "/adoption/" not in m.topic]
+    return [WorkerStatus.decode(m.payload) for m in topics]
+
+
+def adopter(messages: List[mqtt.MQTTMessage], dead: str) -> str:
+    """The worker that has drained a dead one's session, by the claims among some messages; or nothing."""
+    claims = [
+        AdoptionClaim.decode(m.payload) for m in messages if f"/{dead}/adoption/" in m.topic and m.payload
+    ]
+    return next((claim.worker for claim in claims if claim.state == "ended"), "")
 
 
 def nanofleet(*arguments: str, timeout: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:

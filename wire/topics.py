@@ -54,6 +54,10 @@ class Topics:
         """Where a worker's retained WorkerStatus stands."""
         return f"{self.root}/workers/{worker}"
 
+    def adoption(self, dead: str, worker: str) -> str:
+        """Where the retained AdoptionClaim of a worker on a dead one's session stands."""
+        return f"{self.worker(dead)}/adoption/{worker}"
+
     def model_command(self, worker: Optional[str] = None) -> str:
         """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"

@@ -234,7 +234,7 @@ class Worker:
             on_lost=self._lost,
             on_failure=self._fail,
             # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
-            subscriptions={**dict.fromkeys(own, 1), self.presence.everybodys: 0},
+            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(self.presence.everybodys, 0)},
             will=self.presence.publication("lost"),
             will_delay=WILL_DELAY,
             session_expiry=self.settings.session_expiry,
@@ -313,6 +313,8 @@ class Worker:
         if not self._online:  # they would pile up
             return
         self._publish_status()
+        for publication in self.presence.taken_back():
+            self.connection.publish(publication)
         self.answers.outbox.retry()
         if self._adoption is not None and self._adoption.absent:
             self.presence.peers.dismiss(self._adoption.worker)
