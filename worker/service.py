@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import signal
 import threading
 import time
@@ -37,7 +38,8 @@ from worker.identity import claim_worker_id
 from worker.inbox import Inbox
 from worker.inference import Inference
 from worker.lineup import Lineup
-from worker.metrics import Metrics, serve_metrics
+from worker.metrics import Metrics
+from worker.metrics_server import serve_metrics
 from worker.outbox import Outbox
 from worker.pacing import Pacing
 from worker.presence import Presence
@@ -48,6 +50,8 @@ from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 log = logging.getLogger(__name__)
 
+#: Files that a worker may have open at once, where the machine lets it.
+MOST_OPEN_FILES = 65_536
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
@@ -70,6 +74,7 @@ def run(settings: WorkerSettings) -> int:
     Raises:
         NanofleetError: the worker cannot start, or cannot go on.
     """
+    _allow_open_files()
     broker = settings.open_broker()
     if not settings.max_batch:
         suits = best_batch(settings.choice, settings.engine, settings.device)
@@ -100,6 +105,13 @@ def run(settings: WorkerSettings) -> int:
                 with worker.admission, worker.control.following(), outbox, connection:
                     worker.serve()
                     return worker.drain()
+
+
+def _allow_open_files() -> None:
+    """Each decoder costs some, and each connection to the metrics one; the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ from tests.fleet.provisioned import provision
 from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
 from wire.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
-from worker.metrics import Metrics, serve_metrics
+from worker.metrics import Metrics
+from worker.metrics_server import serve_metrics
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
