@@ -90,7 +90,6 @@ def acl(root: str, members: Mapping[str, str]) -> str:
 
 
 def _rights(topics: Topics, name: str, role: str) -> List[str]:
-    replies = f"{topics.root}/replies"
     statuses = [f"read {topics.worker('+')}", f"read {topics.adoption('+', '+')}"]
     listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", *statuses]
     return {
@@ -98,13 +97,13 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             f"write {topics.frames(name)}",
             f"read {topics.results(name)}",
             f"read {topics.rejects(name)}",
-            f"read {replies}/{name}/#",
+            f"read {topics.replies(name)}/#",
         ],
         "worker": [
             f"read {topics.frames('+')}",
             f"write {topics.results('+')}",
             f"write {topics.rejects('+')}",
-            f"write {replies}/#",
+            f"write {topics.replies('+')}/#",
             # Its own, and whom it adopts: none speaks for another.
             *statuses,
             f"write {topics.worker(name)}",
@@ -119,7 +118,7 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             f"write {topics.worker('+')}",
             f"write {topics.adoption('+', '+')}",
             f"write {topics.frames('+')}",
-            f"read {replies}/#",
+            f"read {topics.replies('+')}/#",
             f"readwrite {topics.model_command()}",
             f"readwrite {topics.model_command('+')}",
         ],

@@ -357,13 +357,14 @@ def test_json_frames_and_replies(
     text = base64.b64encode((photos / "coffee.png").read_bytes()).decode()
     image = text if envelope == "raw base64" else f"data:image/png;base64,{text}"
     frame = {"image": image, "frame_id": "json-1", "captured_at": "2026-01-02T03:04:05Z"}
-    for reply_to in (f"{root}/replies/me", f"{root}/elsewhere"):
+    for reply_to in (f"{root}/replies/door/1", f"{root}/replies/garden/1", f"{root}/elsewhere"):
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = reply_to
         properties.CorrelationData = b"42"
         listener.publish(f"{root}/frames/door", json.dumps(frame).encode(), properties=properties)
-    wait_for(lambda: len(listener.on(f"{root}/results/")) == 2, what="2 results")
+    wait_for(lambda: len(listener.on(f"{root}/results/")) == 3, what="3 results")
     (reply,) = listener.on(f"{root}/replies/")
+    assert reply.topic == f"{root}/replies/door/1"
     assert listener.on(f"{root}/elsewhere") == []
     assert reply.properties.CorrelationData == b"42"
     answer = Result.decode(reply.payload)
