@@ -47,7 +47,10 @@ _CONFIG = f"""\
 # It takes the place of /etc/mosquitto/mosquitto.conf.
 
 # Cameras and listeners. Their client id is their user name, so that none of them can take a worker's session.
+# The connections to both ports stay below the 1024 open files that a process usually may have: whoever opens
+# more here locks no worker out. For a larger fleet raise LimitNOFILE of the broker's unit, and these.
 listener {OUTER_PORT}
+max_connections 700
 use_username_as_clientid true
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
@@ -57,6 +60,7 @@ require_certificate true
 
 # Workers and operators. No camera's certificate is good here: another CA has signed theirs.
 listener {INNER_PORT}
+max_connections 250
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
 cafile /etc/mosquitto/inner-ca.crt
