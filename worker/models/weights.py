@@ -66,6 +66,18 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
     return path
 
 
+def warn_of_another(path: Path, sha256: str) -> None:
+    """Warn of a file that was found where a download would lie, and is not what one would have brought."""
+    expected = _HASH_PREFIX.search(path.name)
+    if expected and not sha256.startswith(expected.group(1)):
+        log.warning(
+            "%s: somebody has put another file there than its name says; its SHA-256 is %s. If it is wrong, "
+            "delete it, and it is fetched again; if it is right, --sha256 pins it",
+            path,
+            sha256,
+        )
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits.
 
@@ -88,12 +100,15 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def _download(url: str, path: Path, stalled: float) -> None:
-    # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
+    # Under the lock no other worker writes it: what is there was left by one that was killed, or planted by
+    # somebody who may write here, and is neither written through nor followed.
     part = path.with_name(f".{path.name}.part")
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "nanofleet"})
     try:
-        with urllib.request.urlopen(request, timeout=stalled) as response, part.open("wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+        with urllib.request.urlopen(request, timeout=stalled) as response, part.open("xb") as file:
             length = int(response.headers.get("Content-Length") or 0)
             with _Progress(path.name, length) as progress:
                 for chunk in iter(lambda: response.read(_CHUNK), b""):
