@@ -58,7 +58,8 @@ class Presence:
         self._worker_id = worker_id
         self._lineup = lineup
         self._control = control
-        self._in_hand = in_hand
+        #: Counts the frames received and not yet acked.
+        self.in_hand = in_hand
         self._pace = pace
         #: Where the metrics are served; empty for nowhere.
         self.metrics_url = ""
@@ -95,7 +96,7 @@ class Presence:
             started_at=self._started_at,
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
-            in_hand=self._in_hand(),
+            in_hand=self.in_hand(),
             takes_frames=takes_frames,
             wait_seconds=wait,
             accepts_control=not self._settings.ignore_control,
