@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
 STEP_IN_TIMEOUT = 2.0
+#: Seconds to wait for a broker that is away, with nothing in hand: containers are often killed 10 s after
+#: SIGTERM.
+AWAY_PATIENCE = 1.0
+#: Seconds for the last status to reach the broker, where a worker leaves frames behind.
+LAST_WORD_TIMEOUT = 1.0
 _TICK = 0.02
 
 
@@ -51,6 +56,11 @@ class Leaving:
         self._inbox = inbox
         self._presence = presence
         self._pacing = pacing
+        #: Set by the PUBACK of the status that says that this worker leaves.
+        self._told = threading.Event()
+        #: When there was last a broker, or something in hand that is worth waiting for it.
+        self._needed = 0.0
+        self._left = False
         #: Empties the session, once it has begun; it must hear what the session delivers.
         self.drain: Optional[Drain] = None
 
@@ -62,26 +72,48 @@ class Leaving:
             hung_up_on: whether the connection is lost again and again, so that it is no use to wait for it.
 
         Returns:
-            0, or 1 if frames were left: those stay in the session, for the next worker of this id. So do
-            those that come to it, if the broker could not be told to deal it no more.
+            0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
+            adopter. So do those that come to it, if the broker could not be told to deal it no more.
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
         notify("STOPPING=1")
-        log.info("draining: %d frames in hand; interrupt again to leave at once", self._presence.in_hand())
-        if self._broker_is_away():
+        log.info("draining: %d frames in hand; interrupt again to leave at once", self._inbox.unanswered)
+        if self._inbox.unanswered and not self._connection.connected.is_set():
             log.info("waiting for the broker, %g s at most", self._settings.drain_timeout)
         self._announce()
         self.drain = Drain(self._connection, self._inbox, self._subscriptions, self._presence.publication)
+        self._needed = time.monotonic()
         while not self._finished():
             look_after()
-            if time.monotonic() > deadline or hung_up_on():
-                return self._leave_session()
+            if time.monotonic() > deadline or hung_up_on() or self._waits_for_nothing():
+                self.leave_session()
+                return 1
             time.sleep(_TICK)
+        self._left = True
         self._connection.publish(self._presence.publication("offline"))
         self._connection.close(session_expiry=0)
         log.info("left with nothing in hand")
         return 0
+
+    def leave_session(self) -> None:
+        """Leave at once; what the session holds stays with the broker, where this worker is now lost."""
+        if self._left:
+            return
+        said, after = threading.Event(), "its next start, or another of its group after --adopt-after"
+        if self._connection.connected.is_set():
+            self._publish_status("lost", said)
+            said.wait(LAST_WORD_TIMEOUT)
+        worker, count = self._presence.worker_id, self._inbox.unanswered
+        if said.is_set():
+            log.warning("%d frames in hand go back to the broker, which gives them to %s", count, after)
+        elif self._connection.epoch:
+            log.warning(
+                "the broker is away: the session of %s stays there for %d s, with %d frames in hand and what "
+                "it is dealt meanwhile; all goes to %s",
+                *(worker, self._settings.session_expiry, count, after),
+            )
+        self._connection.close(send_will=True, timeout=LAST_WORD_TIMEOUT)
 
     def _announce(self) -> None:
         """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
@@ -89,32 +121,38 @@ class Leaving:
         Who has announced before the PUBACK of this worker's status to step aside has been heard by then; who
         does so later has heard that this one leaves, and stays.
         """
-        told = threading.Event()
-
-        def announce() -> None:
-            self._pacing.leave()
-            self._connection.publish(self._presence.publication(on_puback=lambda code: told.set()))
-
-        self._connection.call(announce)
+        self._connection.call(self._pacing.leave)
+        self._publish_status("draining", self._told)
         peers, deadline = self._presence.peers, time.monotonic() + STEP_IN_TIMEOUT
         while self._connection.connected.is_set() and time.monotonic() < deadline:
-            if told.is_set() and (peers.takers() or not peers.aside()):
+            if self._told.is_set() and (peers.takers() or not peers.aside()):
                 return
             time.sleep(_TICK)
+
+    def _publish_status(self, state: str, taken: threading.Event) -> None:
+        """Publish a status; the event is set by its PUBACK."""
+
+        def publish() -> None:
+            self._connection.publish(self._presence.publication(state, on_puback=lambda code: taken.set()))
+
+        self._connection.call(publish)
 
     def _finished(self) -> bool:
         assert self.drain is not None
         never_connected = not self._connection.epoch
         return never_connected or (self._connection.connected.is_set() and self.drain.finished())
 
-    def _leave_session(self) -> int:
-        if self._broker_is_away():
-            log.warning("the broker is away: it deals frames to this worker until the next start")
-        else:
-            log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
-        self._connection.close(send_will=True)
-        return 1
+    def _waits_for_nothing(self) -> bool:
+        """Whether nothing is in hand, and the broker has been away for a while.
 
-    def _broker_is_away(self) -> bool:
-        """Whether the session, still subscribed, has to be ended, and the broker is not there for that."""
-        return self._connection.epoch > 0 and not self._connection.connected.is_set()
+        Frames in hand may still be answered when it returns; without any, waiting would only save those that
+        it deals to the session meanwhile, and these are its next start's or its adopter's.
+        """
+        now = time.monotonic()
+        if self._inbox.unanswered or self._is_heard():
+            self._needed = now
+        return now - self._needed > AWAY_PATIENCE
+
+    def _is_heard(self) -> bool:
+        """Whether the broker is there: a line may be dead without a word, so only its PUBACK tells."""
+        return self._connection.connected.is_set() and self._told.is_set()

@@ -55,11 +55,10 @@ class Presence:
         self._inputs = tuple(template.text for template in settings.templates)
         self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
         self._settings = settings
-        self._worker_id = worker_id
+        self.worker_id = worker_id
         self._lineup = lineup
         self._control = control
-        #: Counts the frames received and not yet acked.
-        self.in_hand = in_hand
+        self._in_hand = in_hand
         self._pace = pace
         #: Where the metrics are served; empty for nowhere.
         self.metrics_url = ""
@@ -80,7 +79,7 @@ class Presence:
         model, engine = self._lineup.serving.model, self._lineup.serving.engine
         takes_frames, wait = self._pace()
         return WorkerStatus(
-            worker=self._worker_id,
+            worker=self.worker_id,
             state=state or self.state,
             group=self._settings.group,
             inputs=self._inputs,
@@ -96,7 +95,7 @@ class Presence:
             started_at=self._started_at,
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
-            in_hand=self.in_hand(),
+            in_hand=self._in_hand(),
             takes_frames=takes_frames,
             wait_seconds=wait,
             accepts_control=not self._settings.ignore_control,
@@ -142,7 +141,7 @@ class Presence:
             return
         if status.started_at > self._started_at:
             raise DuplicateMember(
-                f"another worker started as {self._worker_id!r} at {status.started_at:%H:%M:%S}; this one, "
+                f"another worker started as {self.worker_id!r} at {status.started_at:%H:%M:%S}; this one, "
                 f"started at {self._started_at:%H:%M:%S}, leaves. Give each its own --worker-id"
             )
-        log.warning("another worker called %r was running; the older one leaves", self._worker_id)
+        log.warning("another worker called %r was running; the older one leaves", self.worker_id)

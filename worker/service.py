@@ -96,8 +96,7 @@ def run(settings: WorkerSettings) -> int:
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
-                    worker.serve()
-                    return worker.drain()
+                    return worker.serve_and_leave()
 
 
 @contextlib.contextmanager
@@ -147,7 +146,6 @@ class Worker:
         )
         self._inbox = Inbox(self._ack)
         self._adoption: Optional[Adoption] = None
-        self._leaving: Optional[Leaving] = None
         self._next_status = 0.0
         self._stop = stop
         self._failure: Optional[BaseException] = None
@@ -239,6 +237,9 @@ class Worker:
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
         )
+        self._leaving = Leaving(
+            self.settings, self.connection, self.subscriptions, self._inbox, self.presence, self.pacing
+        )
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
         self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
@@ -270,6 +271,20 @@ class Worker:
         )
 
     # --- serve --------------------------------------------------------------------------------------
+
+    def serve_and_leave(self) -> int:
+        """Serve until told to leave, then leave; at once when told a second time. Returns the exit code.
+
+        Raises:
+            KeyboardInterrupt: it was told a second time.
+            BaseException: whatever ended a thread.
+        """
+        try:
+            self.serve()
+            return self.drain()
+        except KeyboardInterrupt:
+            self._leaving.leave_session()
+            raise
 
     def serve(self) -> None:
         """Serve, and wait for the broker where there is none yet, until a signal or a failure.
@@ -344,7 +359,7 @@ class Worker:
     def _hear(self, delivery: Delivery) -> None:
         if self._session_is_new and self._echoed_at is None and self._is_echo(delivery):
             self._echoed_at = time.monotonic()
-        drain = self._leaving and self._leaving.drain
+        drain = self._leaving.drain
         if drain and delivery.topic == self.topics.worker(self.worker_id):
             drain.hear_marker(delivery.payload)
         elif drain and self.reception.camera(delivery.topic):
@@ -464,9 +479,6 @@ class Worker:
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
-        self._leaving = Leaving(
-            self.settings, self.connection, self.subscriptions, self._inbox, self.presence, self.pacing
-        )
         return self._leaving.leave(self._look_after_parts, self._is_hung_up_on)
 
     def _is_hung_up_on(self) -> bool:
