@@ -19,6 +19,7 @@ from fleet.console import leave_reader
 from fleet.environment import check_variables, drop_service_links
 from fleet.logs import StderrHandler, configure_logging
 from wire.errors import NanofleetError, SettingsError
+from wire.install import how_to_install
 from wire.settings import PASSWORD_VARIABLE, Settings
 
 
@@ -157,9 +158,7 @@ def _run(command: Command, settings: Settings) -> int:
     except ModuleNotFoundError as error:
         if not command.extra or (error.name or "").split(".")[0] in ("wire", "publisher", "worker", "fleet"):
             raise
-        raise SettingsError(
-            f"{error.name} is not installed: pip install 'nanofleet[{command.extra}]'"
-        ) from None
+        raise SettingsError(f"{error.name} is not installed: {how_to_install(command.extra)}") from None
 
 
 def _named(name: str) -> Any:

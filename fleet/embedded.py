@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
+from wire.install import how_to_install
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         from iotcore import Broker
     except ModuleNotFoundError:
         raise SettingsError(
-            "the embedded broker needs Python 3.9 or later and pip install 'nanofleet[demo]'; "
+            f"the embedded broker needs Python 3.9 or later and iotcore: {how_to_install('demo')}; "
             "or name a broker that runs, such as --broker mqtt://localhost"
         ) from None
     port = port or _two_free_ports(host)
