@@ -149,7 +149,7 @@ def refused(arguments: List[str], exit_code: int = 2) -> str:
 def test_errors_are_one_message(tmp_path: Path) -> None:
     assert "did you mean 'worker'" in refused(["wroker"])
     assert "did you mean resnet18" in refused(["worker", "--model", "resnet81", "--ignore-control"])
-    assert "--max-batch (NANOFLEET_MAX_BATCH)" in refused(["worker", "--max-batch", "300"])
+    assert "--max-batch: " in refused(["worker", "--max-batch", "300"])
     assert "{camera}" in refused(["worker", "--input", "cameras/snapshot"])
     assert "process list" in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])
     assert "secret" not in refused(["publish", __file__, "--broker", "mqtt://user:secret@localhost"])

@@ -442,8 +442,8 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
         (["--root", "a\ntopic write #"], "without spaces and control characters"),
         (["--root", "a/+"], "a plain topic such as nanofleet"),
         (["--root", "$SYS"], "a plain topic such as nanofleet"),
-        (["--days", "0"], "--days (NANOFLEET_DAYS): "),
-        (["--days", "4000"], "--days (NANOFLEET_DAYS): "),
+        (["--days", "0"], "--days: "),
+        (["--days", "4000"], "--days: "),
     ],
 )
 def test_odd_settings(
