@@ -222,7 +222,7 @@ def test_a_signal_to_all_ends_it_without_a_word(
         os.killpg(process.pid, signum)
         more = process.stderr.read()
     assert process.returncode == code
-    assert "exporting squeezenet1_1@" in said or not late
+    assert " INFO    exporting squeezenet1_1@" in said or not late
     assert more == ""
     assert entries(folder) == []
     assert not Path(f"/proc/{exporter}").exists()

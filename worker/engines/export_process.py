@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     os.dup2(2, 1)
     os.nice(10)  # a worker may be serving meanwhile
     with answer:
-        logging.basicConfig(level=level, handlers=[_ToParent(answer)])
+        logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(answer)])
         # The exporter and what it is built on tell every step.
         for name in ("torch", "onnxscript", "onnx_ir"):
             logging.getLogger(name).setLevel(logging.ERROR)
