@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
 STEP_IN_TIMEOUT = 2.0
-#: Seconds to wait for a broker that is away, with nothing in hand: containers are often killed 10 s after
-#: SIGTERM.
-AWAY_PATIENCE = 1.0
+#: Seconds to wait for a broker that is away, with nothing in hand: the first try to reach it again comes
+#: after 1 s, and containers are often killed 10 s after SIGTERM.
+AWAY_PATIENCE = 1.5
 #: Seconds for the last status to reach the broker, where a worker leaves frames behind.
 LAST_WORD_TIMEOUT = 1.0
 _TICK = 0.02
