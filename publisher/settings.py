@@ -74,7 +74,7 @@ class PublishSettings(BrokerSettings):
     max_side: Optional[int] = Field(
         None,
         ge=16,
-        description="Shrink images to this many pixels a side, as JPEG (needs nanofleet[camera]); one that "
+        description="Shrink images to this many pixels a side, as JPEG (needs the extra `camera`); one that "
         "cannot be decoded, or of which a part is missing, is sent as it is",
     )
 

@@ -6,6 +6,7 @@ import io
 from typing import NamedTuple
 
 from wire.errors import SettingsError
+from wire.install import how_to_install
 from wire.picture.errors import Undecodable
 
 #: libjpeg scales with another filter than Pillow; times the pixels wanted that are left for Pillow's.
@@ -32,7 +33,7 @@ def shrink(content: bytes, max_side: int) -> Shrunk:
     try:
         from wire.picture.decoding import decode_picture, size_of
     except ModuleNotFoundError:
-        raise SettingsError("--max-side needs Pillow: pip install 'nanofleet[camera]'") from None
+        raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}") from None
     size = size_of(content)
     if size and max(size) <= max_side:
         return Shrunk(content)

@@ -124,8 +124,11 @@ class Listener:
 class WorkerProcess:
     """A worker as a user starts it: a process of its own, with its log in a file."""
 
-    def __init__(self, folder: Path, url: str, root: str, worker_id: str, *flags: str) -> None:
+    def __init__(
+        self, folder: Path, url: str, root: str, worker_id: str, *flags: str, start_new_session: bool = False
+    ) -> None:
         self.id = worker_id
+        self._start_new_session = start_new_session
         self.metrics_port = free_port()
         self.log = folder / f"{worker_id}.log"
         self.command = [
@@ -137,7 +140,13 @@ class WorkerProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.log.parent)
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                cwd=self.log.parent,
+                start_new_session=self._start_new_session,
+            )
 
     def said(self, text: str) -> bool:
         """Whether its log holds this text."""

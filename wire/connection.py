@@ -119,6 +119,7 @@ class Connection:
         self._reconnect = reconnect
         self._posted: Deque[Callable[[], None]] = collections.deque()
         self._woken = False
+        self._told_to_close = False
         self._closing = False
         self._vanishing = False
         self._lost_because = ""
@@ -213,15 +214,16 @@ class Connection:
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
     ) -> None:
-        """Send what is queued, disconnect and end the thread.
+        """Send what is queued, disconnect and end the thread. The first call counts.
 
         Args:
             session_expiry: seconds to keep the session; 0 ends it; None leaves it as it was agreed.
             send_will: let the broker publish the will, as if this member had vanished; the session stays.
             timeout: seconds to wait for the last packets to leave.
         """
-        if not self._thread.is_alive():
+        if self._told_to_close or not self._thread.is_alive():
             return
+        self._told_to_close = True
         expiry = self._session_expiry if session_expiry is None else session_expiry
         self.call(lambda: self._begin_close(expiry, send_will))
         self._thread.join(timeout)

@@ -36,6 +36,12 @@ class Inbox:
         orphans = (frame for frames in list(self._orphans.values()) for frame in list(frames))
         return len(self._order) + sum(not frame.settled for frame in orphans)
 
+    @property
+    def unanswered(self) -> int:
+        """Frames whose answer is not out yet. What is no frame, a status say, needs none."""
+        orphans = (frame for frames in list(self._orphans.values()) for frame in list(frames))
+        return sum(not frame.settled for frame in [*self._order, *orphans])
+
     def admit(self, frame: Frame) -> bool:
         """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""
         # Hashing takes time, and orphans are rare. What came at QoS 0 comes once.

@@ -59,7 +59,7 @@ class Presence:
         self._inputs = tuple(template.text for template in settings.templates)
         self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
         self._settings = settings
-        self._worker_id = worker_id
+        self.worker_id = worker_id
         self._lineup = lineup
         self._control = control
         self._in_hand = in_hand
@@ -88,7 +88,7 @@ class Presence:
         model, engine = self._lineup.serving.model, self._lineup.serving.engine
         takes_frames, wait = self._pace()
         return WorkerStatus(
-            worker=self._worker_id,
+            worker=self.worker_id,
             state=state or self.state,
             instance=self._instance,
             group=self._settings.group,
@@ -147,7 +147,7 @@ class Presence:
 
     def taken_back(self) -> List[Publication]:
         """Empty messages in the place of this worker's claims on those that are back."""
-        spent = [self._settings.topics.adoption(dead, self._worker_id) for dead in self.peers.spent_claims()]
+        spent = [self._settings.topics.adoption(dead, self.worker_id) for dead in self.peers.spent_claims()]
         return [Publication(topic, b"", retain=True) for topic in spent]
 
     def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
@@ -166,9 +166,9 @@ class Presence:
         elif before and len(self._former) < _MOST_FORMER:
             self._former.add(status.instance)
         elif status.instance in self._former:
-            log.warning("another worker called %r is still running; the older one leaves", self._worker_id)
+            log.warning("another worker called %r is still running; the older one leaves", self.worker_id)
         else:
             raise DuplicateMember(
-                f"another worker started as {self._worker_id!r}, later than this one, which leaves. "
+                f"another worker started as {self.worker_id!r}, later than this one, which leaves. "
                 "Give each its own --worker-id"
             )

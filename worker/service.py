@@ -29,7 +29,6 @@ from worker.answers import Answers
 from worker.attempts import Attempts
 from worker.control import Control
 from worker.decode.pool import Pixels
-from worker.drain import Drain
 from worker.engines.select import best_batch
 from worker.errors import FrameError
 from worker.first_command import read_commands
@@ -37,6 +36,7 @@ from worker.frame import Frame
 from worker.identity import claim_worker_id
 from worker.inbox import Inbox
 from worker.inference import Inference
+from worker.leave import Leaving
 from worker.lineup import Lineup
 from worker.metrics import Metrics
 from worker.metrics_server import serve_metrics
@@ -56,8 +56,6 @@ MOST_OPEN_FILES = 65_536
 WILL_DELAY = 5
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
 BROKER_PATIENCE = 5.0
-#: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
-STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
 #: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
@@ -103,8 +101,7 @@ def run(settings: WorkerSettings) -> int:
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
-                    worker.serve()
-                    return worker.drain()
+                    return worker.serve_and_leave()
 
 
 def _allow_open_files() -> None:
@@ -161,7 +158,7 @@ class Worker:
         )
         self._inbox = Inbox(self._ack)
         self._adoption: Optional[Adoption] = None
-        self._drain: Optional[Drain] = None
+        self._next_status = 0.0
         self._stop = stop
         self._failure: Optional[BaseException] = None
         self._online = False
@@ -252,6 +249,9 @@ class Worker:
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
         )
+        self._leaving = Leaving(
+            self.settings, self.connection, self.subscriptions, self._inbox, self.presence, self.pacing
+        )
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
         self._watchdog.watch("engine", self.inference.waiting)
         self._watchdog.watch("decoders or the engine", self.lineup.waiting)
@@ -284,21 +284,32 @@ class Worker:
 
     # --- serve --------------------------------------------------------------------------------------
 
+    def serve_and_leave(self) -> int:
+        """Serve until told to leave, then leave; at once when told a second time. Returns the exit code.
+
+        Raises:
+            KeyboardInterrupt: it was told a second time.
+            BaseException: whatever ended a thread.
+        """
+        try:
+            self.serve()
+            return self.drain()
+        except KeyboardInterrupt:
+            self._leaving.leave_session()
+            raise
+
     def serve(self) -> None:
         """Serve, and wait for the broker where there is none yet, until a signal or a failure.
 
         Raises:
             BaseException: whatever ended a thread.
         """
-        next_status = time.monotonic() + self.settings.status_interval
+        self._next_status = time.monotonic() + self.settings.status_interval
         notify("READY=1")
         while not self._stop.wait(min(1.0, self.settings.status_interval)):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
             self.connection.call(self._check_commands)
-            if time.monotonic() >= next_status:
-                self.connection.call(self._tick)
-                next_status += self.settings.status_interval
         self._raise_failure()
 
     def _check_commands(self) -> None:
@@ -310,11 +321,15 @@ class Worker:
             raise self._failure
 
     def _look_after_parts(self) -> None:
+        self._raise_failure()
         try:
             self._watchdog.check()
         except Stalled as error:
             self._fail(error)
             raise
+        if time.monotonic() >= self._next_status:  # or the others would take it for dead
+            self.connection.call(self._tick)
+            self._next_status += self.settings.status_interval
 
     def _fail(self, failure: BaseException) -> None:
         """A thread has ended: let the main thread raise what ended it."""
@@ -358,10 +373,11 @@ class Worker:
     def _hear(self, delivery: Delivery) -> None:
         if self._session_is_new and self._echoed_at is None and self._is_echo(delivery):
             self._echoed_at = time.monotonic()
-        if self._drain and delivery.topic == self.topics.worker(self.worker_id):
-            self._drain.hear_marker(delivery.payload)
-        elif self._drain and self.reception.camera(delivery.topic):
-            self._drain.hear_frame()
+        drain = self._leaving.drain
+        if drain and delivery.topic == self.topics.worker(self.worker_id):
+            drain.hear_marker(delivery.payload)
+        elif drain and self.reception.camera(delivery.topic):
+            drain.hear_frame()
         self.reception.receive(delivery, self._inbox)
 
     def _is_echo(self, delivery: Delivery) -> bool:
@@ -472,64 +488,12 @@ class Worker:
         """Take nothing new, answer what is in hand and what the broker still hands over, leave for good.
 
         Returns:
-            0, or 1 if frames were left: those stay in the session, for the next worker of this id. So do
-            those that come to it, if the broker could not be told to deal it no more.
+            The exit code, as `worker.leave` says.
         """
-        deadline = time.monotonic() + self.settings.drain_timeout
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
-        self.presence.state = "draining"
-        notify("STOPPING=1")
-        log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
-        if self._broker_is_away():
-            log.info("waiting for the broker, %g s at most", self.settings.drain_timeout)
-        self.connection.call(self.pacing.leave)
-        told = threading.Event()
-        self.connection.call(lambda: self._publish_status(then=told.set))
-        self._wait_for_a_taker(told)
-        self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
-        next_status = time.monotonic() + self.settings.status_interval
-        while not self._drained():
-            self._raise_failure()
-            self._look_after_parts()
-            if time.monotonic() > next_status:  # or the others would take it for dead
-                self.connection.call(self._tick)
-                next_status += self.settings.status_interval
-            if time.monotonic() > deadline or self._is_hung_up_on():
-                if self._broker_is_away():
-                    log.warning("the broker is away: it deals frames to this worker until the next start")
-                else:
-                    log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
-                self.connection.close(send_will=True)
-                return 1
-            time.sleep(0.02)
-        self.connection.publish(self.presence.publication("offline"))
-        self.connection.close(session_expiry=0)
-        log.info("left with nothing in hand")
-        return 0
-
-    def _wait_for_a_taker(self, told: threading.Event) -> None:
-        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
-
-        Args:
-            told: set by the PUBACK of the status that says that this worker leaves. Who has announced before
-                it to step aside has been heard by then; who does so later has heard it, and stays.
-        """
-        peers, deadline = self.presence.peers, time.monotonic() + STEP_IN_TIMEOUT
-        while self._online and time.monotonic() < deadline:
-            if told.is_set() and (peers.takers() or not peers.aside()):
-                return
-            time.sleep(0.02)
-
-    def _drained(self) -> bool:
-        assert self._drain is not None
-        never_connected = not self.connection.epoch
-        return never_connected or (self._online and self._drain.finished())
-
-    def _broker_is_away(self) -> bool:
-        """Whether the session, still subscribed, has to be ended, and the broker is not there for that."""
-        return self.connection.epoch > 0 and not self._online
+        return self._leaving.leave(self._look_after_parts, self._is_hung_up_on)
 
     def _is_hung_up_on(self) -> bool:
         """Whether the connection is lost again and again, as if another worker took the session over."""

@@ -78,7 +78,7 @@ def test_a_module_that_is_missing_names_its_extra(blocked: str, command: List[st
     code = f"import sys; sys.modules[{blocked!r}] = None; from fleet.cli import main; sys.exit(main())"
     run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
     assert run.returncode == 2, run.stderr
-    assert f"pip install 'nanofleet[{extra}]'" in run.stderr
+    assert f"in a clone of nanofleet's repository, pip install '.[{extra}]'" in run.stderr
 
 
 def test_the_operators_commands_need_no_torch() -> None:

@@ -144,4 +144,4 @@ def test_without_pillow_it_says_what_to_install() -> None:
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, cwd=REPOSITORY, capture_output=True, text=True
     )
-    assert "nanofleet[camera]" in run.stdout
+    assert "pip install '.[camera]'" in run.stdout

@@ -185,8 +185,11 @@ def test_a_download_that_was_killed_counts_for_nothing(archive: Archive, tmp_pat
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / NAME).exists()
     assert files(tmp_path) != []
+    # What it left goes with the next download, of whatever file.
+    fetch(f"{archive.url}/corrupt/net.pth", tmp_path)
+    assert files(tmp_path) == ["net.pth"]
     assert fetch(f"{archive.url}/serve/{NAME}", tmp_path).read_bytes() == CONTENT
-    assert files(tmp_path) == [NAME]
+    assert files(tmp_path) == [NAME, "net.pth"]
 
 
 @pytest.fixture
