@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple, Union
 
 from fleet.watch import Fleet
+from wire.clock import SET_AFTER
 from wire.errors import DecodeError
 from wire.messages import ModelCommand, WorkerStatus
 
@@ -97,7 +98,8 @@ def _entry(fleet: Fleet, name: str, online: Sequence[WorkerStatus], now: float) 
     age = _age(fleet, name, now)
     # A will was written when the connection began, and says nothing of its end.
     at_most = fleet.heard[name].retained and status.state == "lost" and not status.adopter
-    known = None if age < -status.lease_seconds else age
+    unset = fleet.heard[name].retained and status.sent_at < SET_AFTER
+    known = None if age < -status.lease_seconds or unset else age
     state = _state(fleet, name, now)
     return Entry(name, status, state, known, at_most, tuple(_notes(fleet, name, state, online)))
 

@@ -95,6 +95,11 @@ class Metrics:
             buckets=_AGE_SECONDS,
             registry=self.registry,
         )
+        self.skew = Gauge(
+            "nanofleet_camera_clock_skew_seconds",
+            "How far the clock of a camera is from this worker's, of those heard within an hour the farthest",
+            registry=self.registry,
+        )
         Gauge(
             "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
         ).set_function(in_hand)

@@ -64,6 +64,8 @@ class Presence:
         self.metrics_url = ""
         self._started_at = utc_now()
         self._last = (time.monotonic(), 0)
+        #: Whether one of its own statuses has come back.
+        self._echoed = False
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
         """A status, to be published."""
@@ -125,8 +127,10 @@ class Presence:
             log.warning("%s: %s", delivery.topic, error)
             return
         if delivery.topic == self.topic:
-            # What stands there at the first connection is only what an earlier life of its own has left.
-            if delivery.epoch > 1 or not delivery.retain:
+            self._echoed = self._echoed or status.started_at == self._started_at
+            # At the first connection its own comes after all that an earlier life has left there, retained or
+            # queued. Their times would not tell: that life's clock may have been ahead of this one's.
+            if delivery.epoch > 1 or (self._echoed and not delivery.retain):
                 self._look_for_twin(status)
         elif delivery.topic == self._settings.topics.worker(status.worker):
             self.peers.hear(status)

@@ -26,6 +26,7 @@ from worker.admission import Admission
 from worker.adoption import Adoption
 from worker.answers import Answers
 from worker.attempts import Attempts
+from worker.clocks import Clocks
 from worker.control import Control
 from worker.decode.pool import Pixels
 from worker.drain import Drain
@@ -48,6 +49,8 @@ from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks at whether to stop.
+_STEP = 0.1
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
@@ -122,6 +125,14 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def _stopped_within(seconds: float, stop: threading.Event) -> bool:
+    """Wait, but not by `stop.wait`: before Python 3.11 a clock that is set back makes it wait for as long."""
+    until = time.monotonic() + seconds
+    while not stop.is_set() and time.monotonic() < until:
+        time.sleep(min(_STEP, seconds))
+    return stop.is_set()
+
+
 class Worker:
     """The parts of a worker, and what flows between them."""
 
@@ -147,7 +158,8 @@ class Worker:
             change_to=self.lineup.change_to,
             report=self._report_change,
         )
-        self._inbox = Inbox(self._ack)
+        self._inbox = Inbox(self._ack, settings.window)
+        self.clocks = Clocks(settings.state_dir / f"{worker_id}.clocks", settings.session_expiry)
         self._adoption: Optional[Adoption] = None
         self._drain: Optional[Drain] = None
         self._stop = stop
@@ -159,6 +171,7 @@ class Worker:
         self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.metrics.skew.set_function(self.clocks.widest)
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
         self.presence = Presence(
             settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
@@ -280,7 +293,7 @@ class Worker:
         """
         next_status = time.monotonic() + self.settings.status_interval
         notify("READY=1")
-        while not self._stop.wait(min(1.0, self.settings.status_interval)):
+        while not _stopped_within(min(1.0, self.settings.status_interval), self._stop):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
             self.connection.call(self._check_commands)
@@ -310,6 +323,7 @@ class Worker:
         self._stop.set()
 
     def _tick(self) -> None:
+        self.clocks.note()
         if not self._online:  # they would pile up
             return
         self._publish_status()
@@ -358,6 +372,7 @@ class Worker:
         try:
             frame.unwrap(self.settings.max_payload)
             self._tell_of_dropped(frame)
+            self.clocks.judge(frame)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self.answers.reject(frame, error)
