@@ -171,7 +171,12 @@ class Worker:
         self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.metrics.worker.info(
+            {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
+        )
         self.metrics.skew.set_function(self.clocks.widest)
+        self.metrics.adopting.set_function(lambda: float(self._is_adopting()))
+        self.metrics.aside.set_function(lambda: float(self.pacing.aside))
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
         self.presence = Presence(
             settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
@@ -180,7 +185,7 @@ class Worker:
             self.presence.peers,
             settings.step_aside_after,
             publish_status=self._publish_status,
-            step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
+            step_aside=self._step_aside,
             step_in=lambda: self.connection.subscribe(self.subscriptions),
         )
         self.answers = Answers(
@@ -330,10 +335,12 @@ class Worker:
         self.answers.outbox.retry()
         if self._adoption is not None and self._adoption.absent:
             self.presence.peers.dismiss(self._adoption.worker)
-        free = self._adoption is None or self._adoption.ended
-        if free and self.presence.state == "online":
+        if not self._is_adopting() and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
             self._adoption = self._adopt(orphan) if orphan else None
+
+    def _is_adopting(self) -> bool:
+        return self._adoption is not None and not self._adoption.ended
 
     def _adopt(self, dead: WorkerStatus) -> Adoption:
         adoption = Adoption(
@@ -348,6 +355,7 @@ class Worker:
             stop=self._stop,
             call=self._call,
             receive=self.reception.receive,
+            metrics=self.metrics,
         )
         adoption.start()
         return adoption
@@ -442,6 +450,10 @@ class Worker:
                 self._short_lives,
                 self.worker_id,
             )
+
+    def _step_aside(self) -> None:
+        self.metrics.asides.inc()
+        self.connection.unsubscribe(self.subscriptions)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self.connection.publish(self.presence.publication(on_puback=lambda code: then()))
