@@ -67,6 +67,12 @@ def _gone(fleet: Fleet, settings: ForgetSettings) -> Tuple[List[Entry], List[str
         for entry in found
         if entry.at_most
     ]
+    unknown += [
+        f"{entry.name}: kept; its clock is wrong, and nothing tells when it was heard. "
+        f"If that is long enough: nanofleet workers forget {entry.name}"
+        for entry in roster(fleet)
+        if entry.status is not None and entry.age is None and not _is_heard(entry)
+    ]
     return [entry for entry in found if not entry.at_most], unknown
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple, Union
 
 from fleet.watch import Fleet, Heard
+from wire.clock import SET_AFTER
 from wire.errors import DecodeError
 from wire.messages import AdoptionClaim, ModelCommand, WorkerStatus
 
@@ -100,7 +101,8 @@ def _entry(fleet: Fleet, name: str, online: Sequence[WorkerStatus], now: float) 
     age = _age(claim[1] if claim else fleet.heard[name], now)
     # A will was written when the connection began, and says nothing of its end.
     at_most = fleet.heard[name].retained and status.state == "lost" and claim is None
-    known = None if age < -status.lease_seconds else age
+    unset = claim is None and fleet.heard[name].retained and status.sent_at < SET_AFTER
+    known = None if age < -status.lease_seconds or unset else age
     state = _state(fleet, name, now)
     adopter = claim[0].worker if claim else ""
     notes = tuple(_notes(fleet, name, state, adopter, online))

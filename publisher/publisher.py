@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, Type, Union
 
@@ -23,7 +24,14 @@ from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
-from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, Rejection, Result, utc_now
+from wire.messages import (
+    CAPTURED_AT_PROPERTY,
+    FRAME_ID_PROPERTY,
+    SENT_AT_PROPERTY,
+    Rejection,
+    Result,
+    utc_now,
+)
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 from wire.reach import NotReached
 from wire.topics import Topics
@@ -40,6 +48,8 @@ NOBODY_THERE, NOBODY_THERE_AT_MOST = 1.0, 15.0
 MAX_DELAY = 600.0
 NO_SUBSCRIBERS = 0x10
 QUOTA_EXCEEDED = 0x97
+#: Seconds by which the clock is set, at most, while a frame's time of capture stays as it was noted.
+SET_AT_MOST = 1.0
 
 
 class NoAnswers(NanofleetError):
@@ -65,11 +75,28 @@ class Sent:
     dropped: bool = False
     #: Why the spool could not read it, if so.
     unreadable: str = ""
+    #: What the clock showed beyond the seconds since the boot, at the capture; None of an earlier run's.
+    clock: Optional[float] = None
+
+    def times(self) -> List[Tuple[str, str]]:
+        """When it was captured and when it is sent, both by the clock as it is now.
+
+        A machine without a battery begins in 1970, and its clock jumps once it hears of the time.
+        """
+        captured_at, now = self.captured_at, utc_now()
+        jumped = 0.0 if self.clock is None else _clock() - self.clock
+        if abs(jumped) > SET_AT_MOST:
+            captured_at = (datetime.fromisoformat(captured_at) + timedelta(seconds=jumped)).isoformat()
+        return [(CAPTURED_AT_PROPERTY, captured_at), (SENT_AT_PROPERTY, now.isoformat())]
 
     @property
     def refused(self) -> bool:
         """Whether the broker said no, so that no answer can come."""
         return self.reason_code is not None and self.reason_code >= 0x80
+
+
+def _clock() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Publisher:
@@ -187,7 +214,7 @@ class Publisher:
             NotReached: there was no connection for longer than `patience`, while it waited for room.
             NanofleetError: the connection has ended.
         """
-        sent = Sent(uuid.uuid4().hex, camera, source)
+        sent = Sent(uuid.uuid4().hex, camera, source, clock=_clock())
         with self._changed:
             if not (paced and self._spool):
                 self._wait_until_at_most(self._window - 1)
@@ -268,7 +295,8 @@ class Publisher:
         publication = Publication(
             self._topics.frames(sent.camera),
             image,
-            user_properties=[(FRAME_ID_PROPERTY, sent.frame_id), (CAPTURED_AT_PROPERTY, sent.captured_at)],
+            user_properties=[(FRAME_ID_PROPERTY, sent.frame_id)],
+            stamps=sent.times,
             on_puback=lambda code: self._accepted(sent, code),
         )
         self.connection.publish(publication)

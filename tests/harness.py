@@ -28,7 +28,8 @@ def need(program: str) -> str:
     """The path of a server or tool; without it, skip at home and fail in CI."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        message = f"{program} is not installed (Debian: mosquitto, mosquitto-clients, prometheus, valgrind)"
+        packages = "mosquitto, mosquitto-clients, prometheus, valgrind, gcc"
+        message = f"{program} is not installed (Debian: {packages})"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

@@ -46,6 +46,8 @@ MAX_BACKOFF = 30.0
 CERTIFICATE_WARNING = timedelta(days=14)
 
 SESSION_TAKEN_OVER = 0x8E
+#: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a machine without a battery is in 1970 until it hears of the time.
+NOT_YET_VALID = 9
 #: Refusals that another try does not change [MQTT 5, 3.2.2.2].
 _FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
 #: What comes of a TLS greeting where no TLS is spoken.
@@ -290,6 +292,11 @@ class Connection:
                     self._lost_because += (
                         f"; if it speaks no TLS on this port, write {self.broker.scheme[:-1]}://"
                     )
+                if getattr(error, "verify_code", 0) == NOT_YET_VALID:
+                    today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+                    self._lost_because = (
+                        f"its certificate is not yet valid by this machine's clock ({today}): set it (NTP)"
+                    )
             was_connected = self.connected.is_set()
             self.connected.clear()
             if was_connected:
@@ -312,12 +319,13 @@ class Connection:
             raise error
         if not isinstance(error, ssl.SSLError):
             return
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code != NOT_YET_VALID:
             raise ConnectionRefused(
                 f"{self.broker}: its certificate was not accepted: {error.verify_message}; "
                 "name the CA that signed it with --ca-file, and connect by the name it was made for"
             ) from None
-        if not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        passing = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLCertVerificationError)
+        if not isinstance(error, passing):
             raise ConnectionRefused(f"{self.broker}: TLS failed: {error}; is this its TLS port?") from None
 
     def _open(self) -> None:

@@ -29,6 +29,7 @@ FRAME_ID = r"^[\x21-\x7e]{1,128}$"
 #: The user properties of a frame that is published as plain image bytes.
 FRAME_ID_PROPERTY = "frame-id"
 CAPTURED_AT_PROPERTY = "captured-at"
+SENT_AT_PROPERTY = "sent-at"
 
 
 def utc_now() -> datetime:

@@ -25,6 +25,7 @@ from wire.packets import Delivery, Publication
 from wire.topics import Topics, client_id
 from worker.drain import Drain
 from worker.inbox import Inbox
+from worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Adoption:
         stop: threading.Event,
         call: Callable[[Callable[[], None]], None],
         receive: Callable[[Delivery, Inbox], None],
+        metrics: Metrics,
     ) -> None:
         """Prepare an adoption.
 
@@ -67,6 +69,7 @@ class Adoption:
             stop: set when this worker leaves; the session is then somebody else's to adopt.
             call: runs a function in the thread that `receive` belongs to.
             receive: takes a frame from the session into the pipeline.
+            metrics: counts the frames, and how it ends.
         """
         self.worker = dead.worker
         #: Set once it turns out that this broker has no session of the dead worker.
@@ -83,6 +86,7 @@ class Adoption:
         self._stop = stop
         self._call = call
         self._receive = receive
+        self._metrics = metrics
         self._drain: Optional[Drain] = None
         self._session_present = False
         self._delivered = 0
@@ -125,13 +129,16 @@ class Adoption:
                 if not self._session_present:
                     self.absent = True
                     connection.close(session_expiry=0)
+                    self._metrics.adoptions.labels("no_session").inc()
                     log.info("this broker has no session of %s: nothing to adopt", self.worker)
                     return
                 self._empty(connection)
                 self._end(connection)
         except (_Ended, NanofleetError) as ended:
+            self._metrics.adoptions.labels("cut_short").inc()
             log.warning("adoption of %s ended after %d frames: %s", self.worker, self._taken, ended)
         else:
+            self._metrics.adoptions.labels("adopted").inc()
             log.warning("adopted %s: %d frames", self.worker, self._taken)
 
     def _empty(self, connection: Connection) -> None:
@@ -196,6 +203,7 @@ class Adoption:
     def _take(self, delivery: Delivery) -> None:
         self._receive(delivery, self.inbox)
         self._taken += 1
+        self._metrics.adopted_frames.inc()
 
     def _ack(self, delivery: Delivery) -> bool:
         def ack() -> None:

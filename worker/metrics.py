@@ -24,6 +24,8 @@ from worker.payload.metadata import FIELDS
 disable_created_metrics()
 
 IGNORED = ("retained", "no_camera", "qos0_flood")
+#: How an adoption may end: the session is empty and gone, there was none, or it stays with the broker.
+ADOPTIONS = ("adopted", "no_session", "cut_short")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
@@ -85,6 +87,11 @@ class Metrics:
             buckets=_AGE_SECONDS,
             registry=self.registry,
         )
+        self.skew = Gauge(
+            "nanofleet_camera_clock_skew_seconds",
+            "How far the clock of a camera is from this worker's, of those heard within an hour the farthest",
+            registry=self.registry,
+        )
         Gauge(
             "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
         ).set_function(in_hand)
@@ -93,6 +100,9 @@ class Metrics:
         )
         self.reconnects = Counter(
             "nanofleet_broker_reconnects", "Connections after the first", registry=self.registry
+        )
+        self.worker = Info(
+            "nanofleet_worker", "Who this worker is, to be joined on job and instance", registry=self.registry
         )
         self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=self.registry)
         self.changes = Counter(
@@ -105,8 +115,32 @@ class Metrics:
             self.changes.labels(outcome)
         self.mismatch = Gauge(
             "nanofleet_model_mismatch",
-            "1 while this worker serves another model than the command in force names",
+            "1 while this worker serves another model than the command in force names; with "
+            "--ignore-control no command is in force for it, and this is 0",
             registry=self.registry,
+        )
+        self.adoptions = Counter(
+            "nanofleet_adoptions",
+            "Dead workers whose frames this one took over (adopted); that had no session on its broker "
+            "(no_session); that returned, or were left to another (cut_short)",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ADOPTIONS:
+            self.adoptions.labels(outcome)
+        self.adopted_frames = Counter(
+            "nanofleet_adopted_frames", "Frames taken over from dead workers", registry=self.registry
+        )
+        self.adopting = Gauge(
+            "nanofleet_adopting", "1 while this worker takes over another's frames", registry=self.registry
+        )
+        self.aside = Gauge(
+            "nanofleet_stepped_aside",
+            "1 while this worker leaves new frames to faster ones, to catch up",
+            registry=self.registry,
+        )
+        self.asides = Counter(
+            "nanofleet_step_asides", "Times that this worker stepped aside", registry=self.registry
         )
         #: When the client certificate ends, if the worker shows one.
         self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None

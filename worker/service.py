@@ -27,6 +27,7 @@ from worker.admission import Admission
 from worker.adoption import Adoption
 from worker.answers import Answers
 from worker.attempts import Attempts
+from worker.clocks import Clocks
 from worker.control import Control
 from worker.decode.pool import Pixels
 from worker.engines.select import best_batch
@@ -52,6 +53,8 @@ log = logging.getLogger(__name__)
 
 #: Files that a worker may have open at once, where the machine lets it.
 MOST_OPEN_FILES = 65_536
+#: Seconds between two looks at whether to stop.
+_STEP = 0.1
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
@@ -131,6 +134,14 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def _stopped_within(seconds: float, stop: threading.Event) -> bool:
+    """Wait, but not by `stop.wait`: before Python 3.11 a clock that is set back makes it wait for as long."""
+    until = time.monotonic() + seconds
+    while not stop.is_set() and time.monotonic() < until:
+        time.sleep(min(_STEP, seconds))
+    return stop.is_set()
+
+
 class Worker:
     """The parts of a worker, and what flows between them."""
 
@@ -156,7 +167,8 @@ class Worker:
             change_to=self.lineup.change_to,
             report=self._report_change,
         )
-        self._inbox = Inbox(self._ack)
+        self._inbox = Inbox(self._ack, settings.window)
+        self.clocks = Clocks(settings.state_dir / f"{worker_id}.clocks", settings.session_expiry)
         self._adoption: Optional[Adoption] = None
         self._next_status = 0.0
         self._stop = stop
@@ -168,6 +180,12 @@ class Worker:
         self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.metrics.worker.info(
+            {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
+        )
+        self.metrics.skew.set_function(self.clocks.widest)
+        self.metrics.adopting.set_function(lambda: float(self._is_adopting()))
+        self.metrics.aside.set_function(lambda: float(self.pacing.aside))
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
         self.presence = Presence(
             settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
@@ -176,7 +194,7 @@ class Worker:
             self.presence.peers,
             settings.step_aside_after,
             publish_status=self._publish_status,
-            step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
+            step_aside=self._step_aside,
             step_in=lambda: self.connection.subscribe(self.subscriptions),
         )
         self.answers = Answers(
@@ -306,7 +324,7 @@ class Worker:
         """
         self._next_status = time.monotonic() + self.settings.status_interval
         notify("READY=1")
-        while not self._stop.wait(min(1.0, self.settings.status_interval)):
+        while not _stopped_within(min(1.0, self.settings.status_interval), self._stop):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
             self.connection.call(self._check_commands)
@@ -337,6 +355,7 @@ class Worker:
         self._stop.set()
 
     def _tick(self) -> None:
+        self.clocks.note()
         if not self._online:  # they would pile up
             return
         self._publish_status()
@@ -345,10 +364,12 @@ class Worker:
         self.answers.outbox.retry()
         if self._adoption is not None and self._adoption.absent:
             self.presence.peers.dismiss(self._adoption.worker)
-        free = self._adoption is None or self._adoption.ended
-        if free and self.presence.state == "online":
+        if not self._is_adopting() and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
             self._adoption = self._adopt(orphan) if orphan else None
+
+    def _is_adopting(self) -> bool:
+        return self._adoption is not None and not self._adoption.ended
 
     def _adopt(self, dead: WorkerStatus) -> Adoption:
         adoption = Adoption(
@@ -363,6 +384,7 @@ class Worker:
             stop=self._stop,
             call=self._call,
             receive=self.reception.receive,
+            metrics=self.metrics,
         )
         adoption.start()
         return adoption
@@ -388,6 +410,7 @@ class Worker:
         try:
             frame.unwrap(self.settings.max_payload)
             self._tell_of_dropped(frame)
+            self.clocks.judge(frame)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self.answers.reject(frame, error)
@@ -457,6 +480,10 @@ class Worker:
                 self._short_lives,
                 self.worker_id,
             )
+
+    def _step_aside(self) -> None:
+        self.metrics.asides.inc()
+        self.connection.unsubscribe(self.subscriptions)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self.connection.publish(self.presence.publication(on_puback=lambda code: then()))

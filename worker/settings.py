@@ -79,7 +79,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_age: Names = Field(
         [],
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
-        "may be repeated",
+        "may be repeated. A camera's clock need not agree with this machine's",
     )
     retained: Literal["ignore", "answer"] = Field(
         "ignore",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.harness import Listener, Mosquitto, WorkerProcess, adopter, statuses, wait_for
+from tests.metrics import metric
 from wire.messages import Result
 
+ADOPTIONS = "nanofleet_adoptions_total"
 QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
 
 
@@ -64,7 +67,14 @@ def test_frames_of_a_dead_worker_are_answered_by_one_of_the_others(
     before = len(listener.on(f"{root}/results/"))
     send(listener, root, range(90, 120))
     wait_for(lambda: len(listener.on(f"{root}/results/")) == before + 30, 30, "30 more, each once")
-    assert sum(worker.said(f"adopted {dead.id}") for worker in living) == 1
+    wait_for(lambda: sum(worker.said(f"adopted {dead.id}") for worker in living) == 1, what="one adopter")
+    (by,) = [worker for worker in living if worker.said(f"adopted {dead.id}")]
+    assert metric(by, ADOPTIONS, outcome="adopted") == 1
+    assert sum(metric(worker, ADOPTIONS, outcome="adopted") for worker in living) == 1
+    wait_for(lambda: metric(by, "nanofleet_adopting") == 0, what="the end of the adoption")
+    taken = re.search(rf"adopted {dead.id}: (\d+) frames", by.log.read_text())
+    assert taken
+    assert metric(by, "nanofleet_adopted_frames_total") == int(taken.group(1))
 
 
 def test_a_worker_that_returns_takes_its_session_back(
@@ -82,8 +92,11 @@ def test_a_worker_that_returns_takes_its_session_back(
     slow = ("--max-delay", "2", "--max-batch", "256", "--window", "2")
     heir = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
     heir.wait_said("adopting its frames")
+    assert metric(heir, "nanofleet_adopting") == 1
     dead.start()
     heir.wait_said("has the worker returned?")
+    assert metric(heir, ADOPTIONS, outcome="cut_short") == 1
+    wait_for(lambda: metric(heir, "nanofleet_adopting") == 0, what="the end of the adoption")
     wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 40, 60, "40 answers")
     assert last_status(listener, dead).state == "online"
     # Only what its heir had in hand may come twice.

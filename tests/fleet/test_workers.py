@@ -375,12 +375,15 @@ def test_forget_those_long_gone(
     # One that is being adopted says since when.
     tell("nano-6", state="lost", age=9 * DAY)
     claim("nano-6", "nano-1", "draining", age=8 * DAY)
+    # It left before it had heard of the time, and that may have been a moment ago.
+    tell("nano-7", state="offline", age=56 * 365 * DAY)
     forgotten = workers("forget", "--gone", "7d")
     assert (forgotten.returncode, forgotten.stderr) == (0, "")
     said = forgotten.stdout.splitlines()
     assert [line.split(":")[0] for line in said if "forgotten" in line] == ["nano-2", "nano-4", "nano-6"]
-    assert "nano-5: kept; it was lost at some time within 8 d" in said[-1]
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5"]
+    assert "nano-5: kept; it was lost at some time within 8 d" in said[-2]
+    assert "nano-7: kept; its clock is wrong" in said[-1]
+    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5", "nano-7"]
 
 
 def test_silence_is_not_judged_in_less_time_than_a_lease(tell: Tell, workers: Run) -> None:

@@ -287,11 +287,16 @@ def test_what_nobody_used_for_long_goes(folder: Path) -> None:
     long_ago = time.time() - KEPT - 60
     for path in (old, used.with_suffix(".json")):
         os.utime(path, (long_ago, long_ago))
+    early = old.with_name("early-0123.json")  # of 1970: written before the machine heard of the time
+    early.write_text(json.dumps({}), encoding="utf-8")
+    os.utime(early, (86_400, 86_400))
     exported(choice_in(folder), folder)  # uses it, and so keeps it
     exported(choice_in(folder, crop=65), folder)
     assert not old.exists()
     assert not old.with_suffix(".onnx").exists()
     assert used.exists()
+    assert early.exists()
+    early.unlink()
 
 
 def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(

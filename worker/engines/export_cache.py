@@ -28,6 +28,7 @@ from typing import Any, Dict, Optional, Tuple
 from pydantic import ValidationError
 
 from wire.choice import ModelChoice, is_checkpoint
+from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from worker.engines.export_child import cleaning_up_first, run_export
 from worker.models.info import ALIASES, Model
@@ -165,7 +166,9 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
 def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            if time.time() - entry.stat().st_mtime > KEPT:
+            written = entry.stat().st_mtime
+            # One of 1970 was written before the machine heard of the time.
+            if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):
                     path.unlink()
