@@ -2,7 +2,7 @@
 
 0    all went well                     3    the broker refused the connection
 1    not all went well                 4    another member runs under this id
-2    a setting is wrong                130  Ctrl-C
+2    a setting is wrong                130  Ctrl-C (143: SIGTERM)
 """
 
 from __future__ import annotations
@@ -97,6 +97,18 @@ COMMANDS: Dict[str, Command] = {
     "models reset": Command(
         "let workers go back to their own model",
         *("fleet.use_settings:ResetSettings", "fleet.use:reset", "", True),
+    ),
+    "spool list": Command(
+        "frames of publish that have no answer",
+        *("fleet.spool_settings:SpoolListSettings", "fleet.spool:list_frames"),
+    ),
+    "spool retry": Command(
+        "let frames wait again that the broker has refused",
+        *("fleet.spool_settings:SpoolRetrySettings", "fleet.spool:retry"),
+    ),
+    "spool drop": Command(
+        "give frames up",
+        *("fleet.spool_settings:SpoolDropSettings", "fleet.spool:drop_frames"),
     ),
     "provision": Command(
         "create certificates, passwords and an ACL for Mosquitto",

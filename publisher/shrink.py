@@ -21,19 +21,26 @@ class Shrunk(NamedTuple):
     kept: str = ""
 
 
-def shrink(content: bytes, max_side: int) -> Shrunk:
-    """A JPEG of at most `max_side` pixels a side, as the worker sees it: upright, in 8 bits, without EXIF.
-
-    The same bytes stay if the image already is that small; if it cannot be decoded, because the worker's
-    rejection says what is wrong with it; and if a part of it is missing, because the worker's answer says so.
+def check_pillow() -> None:
+    """See to it that images can be shrunk, before any of them is.
 
     Raises:
         SettingsError: Pillow is missing.
     """
     try:
-        from wire.picture.decoding import decode_picture, size_of
+        import wire.picture.decoding  # noqa: F401
     except ModuleNotFoundError:
         raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}") from None
+
+
+def shrink(content: bytes, max_side: int) -> Shrunk:
+    """A JPEG of at most `max_side` pixels a side, as the worker sees it: upright, in 8 bits, without EXIF.
+
+    The same bytes stay if the image already is that small; if it cannot be decoded, because the worker's
+    rejection says what is wrong with it; and if a part of it is missing, because the worker's answer says so.
+    """
+    from wire.picture.decoding import decode_picture, size_of
+
     size = size_of(content)
     if size and max(size) <= max_side:
         return Shrunk(content)

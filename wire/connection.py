@@ -35,6 +35,7 @@ from wire.credentials import FreshTls
 from wire.errors import ConnectionRefused, DuplicateMember, SettingsError
 from wire.outgoing import DEFAULT_RECEIVE_MAXIMUM, Outgoing, not_the_lines
 from wire.packets import Delivery, Publication
+from wire.refusals import check_connack
 from wire.subscriptions import Subscriptions
 from wire.tcp import TcpLine
 
@@ -48,16 +49,8 @@ CERTIFICATE_WARNING = timedelta(days=14)
 SESSION_TAKEN_OVER = 0x8E
 #: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a machine without a battery is in 1970 until it hears of the time.
 NOT_YET_VALID = 9
-#: Refusals that another try does not change [MQTT 5, 3.2.2.2].
-_FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
 #: What comes of a TLS greeting where no TLS is spoken.
 _HUNG_UP_ON = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-_ADVICE = {
-    0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
-    0x86: "wrong user name or password: check the user in --broker and the --password-file",
-    0x87: "not authorised: wrong or missing user name or password (the user is named in --broker), "
-    "or its ACL does not let this member in",
-}
 
 
 class Connection:
@@ -441,12 +434,7 @@ class Connection:
         reason: ReasonCode,
         properties: Optional[Properties],
     ) -> None:
-        if reason.is_failure:
-            advice = _ADVICE.get(reason.value, str(reason))
-            if not self.epoch and reason.value in _FINAL_REFUSALS:
-                raise ConnectionRefused(f"{self.broker} refused the connection: {advice}")
-            self._lost_because = f"refused: {advice}"
-            return
+        check_connack(self.broker, reason, properties, first=not self.epoch)
         if self.epoch:
             self.reconnects += 1
         self.epoch += 1

@@ -9,8 +9,8 @@ from typing import Callable, List, Tuple, Union
 from wire.connection import Connection
 from wire.errors import ConnectionRefused
 from wire.messages import Rejection, Result
-from wire.outgoing import PACKET_TOO_LARGE
 from wire.packets import Publication
+from wire.pubacks import PACKET_TOO_LARGE
 from wire.topics import Topics, answers_client_id
 from worker.frame import Frame
 

@@ -9,7 +9,8 @@ from typing import Callable, List, Tuple
 
 import pytest
 
-from publisher.publisher import Publisher, Sent
+from publisher.publisher import Publisher
+from publisher.sent import Sent
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
 from tests.metrics import metric
 from wire.broker import BrokerSettings
