@@ -147,3 +147,17 @@ def test_commands_are_written_with_flags_that_exist(page: Path) -> None:
         flags = {flag_of(field) for field in fields if not is_positional(fields[field])}
         given = {word.split("=")[0].rstrip(".,;:)") for word in words if re.match(r"--[a-z]", word)}
         assert given <= flags | {"--help"}, line
+
+
+def test_extras_that_are_named_exist() -> None:
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    there = set(re.findall(r"(?m)^([a-z-]+) = \[", section))
+    pages = [*DOCUMENTS, *(REPOSITORY / "deploy").rglob("*.md"), *(REPOSITORY / "deploy").rglob("Dockerfile")]
+    named = {
+        extra
+        for page in pages
+        for extras in re.findall(r"(?:'\.|nanofleet)\[([a-z,-]+)\]", page.read_text(encoding="utf-8"))
+        for extra in extras.split(",")
+    }
+    assert {"demo", "worker", "system-torch"} <= named <= there
