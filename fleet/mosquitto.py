@@ -16,7 +16,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from typing import List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
 from wire.topics import Topics
 
@@ -136,7 +136,7 @@ def passwords(before: str, members: Mapping[str, str]) -> str:
         before: the file as it is.
         members: the password of each, by name.
     """
-    known = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    known = _entries(before)
     lines = []
     for name, password in members.items():
         entry = known.get(name, "")
@@ -146,7 +146,17 @@ def passwords(before: str, members: Mapping[str, str]) -> str:
 
 def users(file: str) -> List[str]:
     """The names in a password file."""
-    return [line.split(":", 1)[0] for line in file.splitlines() if ":" in line]
+    return list(_entries(file))
+
+
+def has_another_password(file: str, name: str, password: str) -> bool:
+    """Whether a password file lets a member in, and not by this password."""
+    entry = _entries(file).get(name)
+    return entry is not None and not _matches(password, entry)
+
+
+def _entries(file: str) -> Dict[str, str]:
+    return dict(line.split(":", 1) for line in file.splitlines() if ":" in line)
 
 
 def _hashed(password: str, salt: Optional[bytes] = None) -> str:

@@ -22,7 +22,16 @@ from typing import Dict, List, Sequence
 
 from fleet.certificates import Authority, hosts_of
 from fleet.files import SECRET, hide, locked, put
-from fleet.mosquitto import INNER_PORT, INNER_ROLES, OUTER_PORT, acl, config, passwords, users
+from fleet.mosquitto import (
+    INNER_PORT,
+    INNER_ROLES,
+    OUTER_PORT,
+    acl,
+    config,
+    has_another_password,
+    passwords,
+    users,
+)
 from fleet.provision_settings import ProvisionSettings, plain_member, plain_root
 from wire.errors import SettingsError
 from wire.printable import printable
@@ -109,12 +118,15 @@ class Fleet:
         role, home = self.members[name], self.folder / "members" / name
         _make(home)
         new = put(home / "role", f"{role}\n")
-        _password(home / "password")
+        password = _password(home / "password")
+        rotated = has_another_password(_read(self.folder / "broker" / "passwords"), name, password)
         # All trust the broker by the outer CA; the inner one tells workers and operators from the others.
         written = [put(home / "ca.crt", outer.pem), put(home / "member.env", self._environment(name), SECRET)]
         signer = inner if role in INNER_ROLES else outer
         certificate = signer.certify(home / "client", name, self.days)
-        return Done(role, name, _state(new, any(written) or certificate.new), _until(certificate.ends))
+        return Done(
+            role, name, _state(new, rotated or any(written) or certificate.new), _until(certificate.ends)
+        )
 
     def _environment(self, name: str) -> str:
         role, host = self.members[name], self.hosts[0]

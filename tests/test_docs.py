@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import re
+import string
 from pathlib import Path
-from typing import List
+from typing import Iterator, List, Set
 
 import pytest
+
+from fleet.cli import COMMANDS
+from wire.settings import flag_of, is_positional
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "labels/README.md", *(REPOSITORY / "docs").glob("*.md")]
@@ -65,3 +69,95 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
 def _anchors(text: str) -> List[str]:
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+# --- What the pages quote -----------------------------------------------------------------------------
+
+PAGES = [REPOSITORY / "docs/troubleshooting.md", REPOSITORY / "docs/upgrading.md"]
+#: What others say, and we quote: OpenSSL, the C library, paho, Mosquitto and its clients, pydantic.
+OTHERS = [
+    *("unable to get local issuer certificate", "certificate has expired", "certificate is not yet valid"),
+    *("IP address mismatch, certificate is not valid for", "Connection refused", "Hostname mismatch"),
+    *("Name or service not known", "Address already in use", "No such file or directory"),
+    *("Unspecified error", "The connection was lost.", "disconnected due to oversize packet"),
+    *("Input should be 1", "URLError: <urlopen error", "received PUBACK (Mid:"),
+]
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (?:INFO|WARNING|ERROR) +(.*)")
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"\S*[^\W\d]{2}\S*")
+#: Of what is filled in: a name, a path, a topic.
+_MOST_WORDS_OF_A_VALUE = 3
+
+
+def fragments() -> Set[str]:
+    """The literal text of every message in the source, between what is filled in."""
+    found: Set[str] = set(OTHERS)
+    for package in ("wire", "worker", "publisher", "fleet"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                said = isinstance(node, ast.Constant) and isinstance(node.value, str)
+                if said and id(node) not in docstrings:
+                    found.update(re.split(r"%[\d.]*[sdrgfx]|%%|\n", node.value))
+    return {text.strip(string.whitespace + ":;,'") for text in found if len(text.split()) > 1}
+
+
+def quotes(page: Path) -> Iterator[str]:
+    """The messages on a page: lines of a log and last words of a command, in blocks and in backticks."""
+    text = page.read_text(encoding="utf-8")
+    for language, block in _BLOCK.findall(text):
+        for line in [] if language else block.splitlines():
+            logged = _LOG_LINE.fullmatch(line.strip())
+            if logged:
+                yield logged[1]
+            elif line.startswith("nanofleet "):
+                yield line
+    for code in re.findall(r"`([^`]+)`", _BLOCK.sub("", text)):
+        quoted = " ".join(code.replace("\\|", "|").split())
+        is_command = re.search(r"[|] |(^| )--?[a-z]|^[A-Z_]+=", quoted.split(" (--")[0])
+        if len(quoted.split()) > 4 and not is_command:
+            yield quoted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_messages_are_quoted_as_the_code_has_them(page: Path) -> None:
+    known = sorted(fragments(), key=len, reverse=True)
+    messages = list(quotes(page))
+    assert messages
+    unknown = []
+    for left in messages:
+        for fragment in known:
+            left = left.replace(fragment, "\0")
+        unknown += [
+            part for part in re.split("\0|…", left) if len(_WORD.findall(part)) > _MOST_WORDS_OF_A_VALUE
+        ]
+    assert not unknown, "nothing in the code says so"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_commands_are_written_with_flags_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"\bnanofleet ([a-z][^`\n#|]*)", text):
+        words = line.split()
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS), None)
+        if name is None:
+            continue
+        fields = COMMANDS[name].settings.model_fields
+        flags = {flag_of(field) for field in fields if not is_positional(fields[field])}
+        given = {word.split("=")[0].rstrip(".,;:)") for word in words if re.match(r"--[a-z]", word)}
+        assert given <= flags | {"--help"}, line
+
+
+def test_extras_that_are_named_exist() -> None:
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    there = set(re.findall(r"(?m)^([a-z-]+) = \[", section))
+    pages = [*DOCUMENTS, *(REPOSITORY / "deploy").rglob("*.md"), *(REPOSITORY / "deploy").rglob("Dockerfile")]
+    named = {
+        extra
+        for page in pages
+        for extras in re.findall(r"(?:'\.|nanofleet)\[([a-z,-]+)\]", page.read_text(encoding="utf-8"))
+        for extra in extras.split(",")
+    }
+    assert {"demo", "worker", "system-torch"} <= named <= there

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import getpass
 import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
 from fleet.provision_settings import ProvisionSettings
-from tests.fleet.provisioned import provision
+from tests.fleet.provisioned import GuardedBroker, provision
 from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
 from wire.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
@@ -369,34 +369,45 @@ def test_systemd_accepts_the_unit(tmp_path: Path, more: str) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-def test_a_service_finds_its_members_files(tmp_path: Path) -> None:
-    """As systemd would start it: credentials in one folder, and what member.env says in the environment."""
-    provision(tmp_path / "fleet", "--worker", "nano-1")
-    member = tmp_path / "fleet" / "members" / "nano-1"
-    text = (DEPLOY / "systemd" / "nanofleet-worker.service.d" / "member.conf").read_text()
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    for name, path in re.findall(r"(?m)^LoadCredential=([\w.]+):/etc/nanofleet/member/(.*)$", text):
-        shutil.copy(member / path, credentials / name)
-    (start,) = re.findall(r"(?m)^ExecStart=(.+)$", text)
-    start = start.replace("/opt/nanofleet/bin/nanofleet", f"{shlex.quote(sys.executable)} -m fleet")
+def test_a_service_finds_its_members_files_and_a_new_password(tmp_path: Path) -> None:
+    """As systemd would start it: in the member's folder, with member.env; secrets are never copied."""
+    fleet = tmp_path / "fleet"
+    provision(fleet, "--worker", "nano-1")
+    broker = GuardedBroker(tmp_path, fleet)
+    member = broker.home("nano-1")
     told = dict(
         line.split("=", 1) for line in (member / "member.env").read_text().splitlines() if "=" in line
     )
-    told.update(CREDENTIALS_DIRECTORY=str(credentials), NANOFLEET_STATE_DIR=str(tmp_path / "state"))
-    told.update(NANOFLEET_MODEL=MODEL, NANOFLEET_METRICS_PORT="0")
+    told.update(NANOFLEET_STATE_DIR=str(tmp_path / "state"), NANOFLEET_METRICS_PORT="0")
+    told.update(NANOFLEET_MODEL=MODEL)
+    units = [path for path in FILES if path.suffix in (".service", ".conf")]
+    assert not any(re.search("(?m)^LoadCredential", path.read_text()) for path in units)
+    drop_in = (DEPLOY / "systemd" / "nanofleet-worker.service.d" / "member.conf").read_text()
+    assert set(re.findall("(?m)^(?:EnvironmentFile|WorkingDirectory)=(.+)$", drop_in)) == {
+        "/etc/nanofleet/member",
+        "/etc/nanofleet/member/member.env",
+    }
     log = tmp_path / "log"
-    with log.open("wb") as output, subprocess.Popen(
-        shlex.split(start), env={**os.environ, **told}, cwd="/", stdout=output, stderr=output
-    ) as worker:
-        # There is no such broker: but to look for it, all the files had to be read.
-        wait_for(
-            lambda: (
-                "cannot reach mqtts://nano-1@localhost:8884" in log.read_text() or worker.poll() is not None
-            ),
-            60,
-            "the broker's name in the log",
+    with contextlib.ExitStack() as stack:
+        stack.callback(broker.stop)
+        broker.start()
+        output = stack.enter_context(log.open("wb"))
+        command = [sys.executable, "-m", "fleet", "worker"]
+        environment = {"PYTHONPATH": str(ROOT), **os.environ, **told}
+        worker = stack.enter_context(
+            subprocess.Popen(command, env=environment, cwd=member, stdout=output, stderr=output)
         )
+        stack.callback(worker.kill)
+        wait_for(lambda: "connected to mqtts" in log.read_text() or worker.poll() is not None, 60, "the log")
+        (member / "password").unlink()
+        provision(fleet)
+        new = (member / "password").read_text()
+        (member / "password").write_text("the one before")
+        broker.stop()
+        broker.start()
+        wait_for(lambda: "refused: not authorised" in log.read_text(), 60, "the refusal")
+        (member / "password").write_text(new)
+        wait_for(lambda: "connected again" in log.read_text() or worker.poll() is not None, 60, "the log")
         worker.terminate()
         assert worker.wait(30) == 0, log.read_text()
 

@@ -247,12 +247,22 @@ def test_a_password_of_ones_own(fleet: Path) -> None:
     password.write_text("ein schöner Gruß\r\n", encoding="utf-8")
     password.chmod(0o644)
     before = snapshot(fleet)
-    provision(fleet)
+    printed = provision(fleet)
     assert changed(before, snapshot(fleet)) == ["broker/passwords"]
+    assert "camera    door: changed" in printed
+    assert "to the machine of door;" in printed
     assert modes(fleet)["members/door/password"] == 0o600
     made = (fleet / "broker" / "passwords").read_bytes()
-    provision(fleet)
+    assert "camera    door: kept" in provision(fleet)
     assert (fleet / "broker" / "passwords").read_bytes() == made
+
+
+def test_a_member_whose_password_was_removed_is_named_with_its_new_one(fleet: Path) -> None:
+    (fleet / "members" / "nano-1" / "password").unlink()
+    printed = provision(fleet)
+    assert "worker    nano-1: changed" in printed
+    assert "to the machine of nano-1;" in printed
+    assert provision(fleet).endswith("\nNothing has changed.\n")
 
 
 @pytest.mark.parametrize(("days", "kept", "renewed_after"), [(825, 794, 796), (9, 5, 7)])
