@@ -28,9 +28,10 @@ FAST_STATUS = ("--status-interval", "0.2")
 
 
 @pytest.fixture(scope="module")
-def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights_dir(tmp_path_factory: pytest.TempPathFactory, weights_dir: Path) -> Path:
     """With an untrained network's checkpoint, which answers something else than a trained one."""
     folder = tmp_path_factory.mktemp("weights")
+    (folder / "nanofleet").symlink_to(weights_dir / "nanofleet")
     torch.manual_seed(0)
     torch.save(zoo.resnet18(weights=None).state_dict(), folder / "untrained.pth")
     return folder
@@ -101,7 +102,8 @@ def test_a_swap_under_load_loses_and_rejects_nothing(
     with camera(listener, root, (photos / "coffee.png").read_bytes(), 0.1) as sent:
         wait_for(lambda: len(answers(listener, root)) >= 20, what="20 answers before")
         changed_at = len(sent)
-        changed = models("use", "resnet18@untrained.pth")
+        # As no other test has it: so it is exported under the load as well.
+        changed = models("use", "resnet18@untrained.pth", "--crop", "200")
         after = len(sent)
         again = models("use", *SMALLER)
         back_at = len(sent)
