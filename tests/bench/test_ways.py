@@ -71,7 +71,7 @@ def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> No
     out = tmp_path / "results.json"
     flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "mobilenet_v2")
     # Variables that set the bench are none of its workers'.
-    env = {**os.environ, "NANOFLEET_ROUNDS": "2"}
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "2"}
     done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
     assert done.returncode == 0, done.stderr + done.stdout
     results: Dict[str, Any] = json.loads(out.read_text())
