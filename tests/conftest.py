@@ -18,6 +18,10 @@ from tests.harness import Listener, Mosquitto, WorkerProcess
 # A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# PyTorch's threads spin while they wait for one another, and keep others from running where tests share the
+# processors: ten times the CPU was measured. It is read when PyTorch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # What members keep across restarts must neither come from earlier tests nor go to the user's own fleet.
 _STATE = tempfile.TemporaryDirectory(prefix="nanofleet-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
@@ -84,6 +88,15 @@ def photos() -> Path:
     import skimage
 
     return Path(skimage.__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder for all tests in all processes: what one of them has exported serves the others."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "weights"
+    (folder / "nanofleet").mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import Listener, Mosquitto, WorkerProcess, adopter, statuses, wait_for
+from tests.harness import Listener, WorkerProcess, adopter, statuses, wait_for
 from tests.metrics import metric
 from wire.messages import Result
 
@@ -151,26 +151,3 @@ def test_adopting_a_session_that_is_gone_loses_no_frame(
     wait_for(lambda: answered() == sent, 60, f"{sent} answers")
     assert not any(adopter(listener.messages, f"dead-{n}") for n in range(8))
     assert living.stop() == 0
-
-
-def test_the_workers_of_two_bridged_sites_adopt_their_own(
-    mosquitto: Callable[..., Mosquitto],
-    root: str,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
-    send: Callable[[Listener, str, range], None],
-) -> None:
-    """The statuses of both sites stand on both brokers; the session of a dead worker only on its own."""
-    here = mosquitto("allow_anonymous true")
-    bridge = ("connection sites", f"address 127.0.0.1:{here.port}", f"topic {root}/workers/# both 1")
-    there = mosquitto("allow_anonymous true", *bridge)
-    dead, heir = (start_worker(here.url, *QUICK, worker_id=f"here-{n}") for n in (1, 2))
-    # Whoever ranks first, the other site's workers are asked before the one that shares the broker.
-    others = [start_worker(there.url, *QUICK, worker_id=f"there-{n}") for n in range(3)]
-    listener = listen(here.url, f"{root}/results/+", f"{root}/workers/#")
-    wait_for(lambda: all(last_status(listener, worker) for worker in others), 30, "the bridge")
-    dead.stop(signal.SIGKILL)
-    send(listener, root, range(8))
-    assert wait_for(lambda: adopter(listener.messages, dead.id), 60, "adopted") == heir.id
-    wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 8, 30, "8 answers")
-    assert not any(worker.said(f"adopted {dead.id}") for worker in others)

@@ -171,13 +171,14 @@ def test_a_thread_that_is_still_in_an_engine_does_not_change_the_exit_code() -> 
         threading.Thread(target=warm_up, name="control", daemon=True).start()
         time.sleep(0.5)
         # Without a broker to ask which model is commanded, a worker would wait for one first.
-        sys.argv = ["nanofleet", "worker", "--model", "nonsense", "--ignore-control"]
+        sys.argv = ["nanofleet", "worker", "--engine", "torch", "--model", "nonsense", "--ignore-control"]
         sys.exit(main())
     """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    # More threads than one would keep the processors from everything else, its own main thread included.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(3):
-        run = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
-        )
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert run.returncode == 2, run.stderr
         assert "nonsense" in run.stderr
 

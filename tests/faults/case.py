@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Union
+from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -156,10 +157,14 @@ class Case:
         client.reconnect_delay_set(1, 1)
         ready = threading.Event()
         client.on_subscribe = lambda *_: ready.set()
-        host, _, port = self.url[len("mqtt://") :].partition(":")
+        where = urlsplit(self.url)
+        if where.username:
+            client.username_pw_set(where.username, where.password)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 600
-        client.connect(host, int(port), clean_start=False, properties=properties)
+        assert where.hostname
+        assert where.port
+        client.connect(where.hostname, where.port, clean_start=False, properties=properties)
         client.loop_start()
         assert ready.wait(10)
         return client

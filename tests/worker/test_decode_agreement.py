@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -109,13 +110,13 @@ def crops_of_photos() -> List[bytes]:
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Tuple[Model, Engine]:
+def opened(weights_dir: Path) -> Tuple[Model, Engine]:
     return open_model(
         ModelChoice(model="efficientnet_lite0"),
         engine="onnxruntime",
         device="cpu",
         max_batch=8,
-        weights_dir=tmp_path_factory.mktemp("weights"),
+        weights_dir=weights_dir,
     )
 
 

@@ -31,11 +31,6 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA 
 
 
 @pytest.fixture(scope="module")
-def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("weights")
-
-
-@pytest.fixture(scope="module")
 def photos() -> NDArray[np.uint8]:
     """uint8 [8, 224, 224, 3]: the photos, and the photos mirrored."""
     upright = crops(LITE0_PREPROCESSING)

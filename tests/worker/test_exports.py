@@ -104,13 +104,13 @@ def test_another_release_makes_another(folder: Path, monkeypatch: pytest.MonkeyP
     assert export_cache._key(export_cache._bare(choice_in(folder))) != before
 
 
-def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path) -> None:
+def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path, weights_dir: Path) -> None:
     model, _ = exported(choice_in(folder), folder)
     assert exported(choice_in(folder, sha256=model.sha256), folder)[0] == model
     with pytest.raises(SettingsError, match="as --sha256 demands"):
         exported(choice_in(folder, sha256="0" * 64), folder)
     with pytest.raises(SettingsError, match="as --sha256 demands"):
-        exported(ModelChoice(model="efficientnet_lite0", sha256="0" * 64), folder)
+        exported(ModelChoice(model="efficientnet_lite0", sha256="0" * 64), weights_dir)
 
 
 def test_the_childs_errors_are_the_workers(folder: Path) -> None:
