@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from rich.console import Console
 
+from bench.cuda import cuda
 from bench.engines import engines
 from bench.growth import growth
 from bench.latency import latency
@@ -35,6 +36,7 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iter
     "fairness": fairness,
     "unequal": unequal,
     "engines": engines,
+    "cuda": cuda,
     "soak": soak,
 }
 _PACKAGES = (

@@ -99,7 +99,7 @@ def show(results: Dict[str, Any]) -> None:
         print(as_markdown(results))
     for row in results["rows"]:
         if "error" in row:
-            keys = ("way", "engine", "axis", "flood", "arrangement")
+            keys = ("way", "engine", "step", "axis", "flood", "arrangement")
             name = next((row[key] for key in keys if key in row), "")
             console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
 
@@ -151,6 +151,7 @@ def tables(results: Dict[str, Any]) -> Iterator[Table]:
     yield from _unequal(rows)
     yield from _paper(rows)
     yield from _engines(rows)
+    yield from _cuda(rows)
     yield from _soak(rows)
 
 
@@ -342,6 +343,39 @@ def _engines(rows: Sequence[Row]) -> Iterator[Table]:
             name = f"{engine} on {found[0]['device']}"
             table.add_row(name, *(f"{rate:.0f}" for rate in rates), f"{gpu.median:.0%}" if gpu else "-")
         yield table
+
+
+def _cuda(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = [row for row in rows_of(rows, experiment="cuda") if FPS in row]
+    batched, sized = ([row for row in rows if key in row] for key in ("images", "size"))
+    for model in dict.fromkeys(row["model"] for row in batched):
+        mine = rows_of(batched, model=model)
+        batches = list(dict.fromkeys(row["images"] for row in mine))
+        title = f"{model} on {mine[0]['device']}, each step alone: milliseconds of a batch (images/s)"
+        table = _table(title, "batch of", *map(str, batches))
+        for step in dict.fromkeys(row["step"] for row in mine):
+            rates = [spread(rows_of(mine, step=step, images=batch), FPS) for batch in batches]
+            cells = [
+                f"{1000 * batch / rate.median:.3f} ({rate.median:,.0f})" if rate else ""
+                for batch, rate in zip(batches, rates)
+            ]
+            table.add_row(step, *cells)
+        yield table
+    sizes = list(dict.fromkeys(row["size"] for row in sized))
+    table = _table("From JPEGs, frames/s (GPU busy)", "", *sizes)
+    for step, model in dict.fromkeys((row["step"], row.get("model")) for row in sized):
+        mine = [row for row in rows_of(sized, step=step) if row.get("model") == model]
+        cells = [_rate_and_use(rows_of(mine, size=size)) for size in sizes]
+        table.add_row(f"{step}, {model}" if model else step, *cells)
+    if table.row_count:
+        yield table
+
+
+def _rate_and_use(rows: Sequence[Row]) -> str:
+    rate, gpu = spread(rows, FPS), spread(rows, "gpu_utilisation")
+    if rate is None:
+        return ""
+    return f"{rate.median:,.0f} ({gpu.median:.0%})" if gpu else f"{rate.median:,.0f}"
 
 
 def _soak(rows: Sequence[Row]) -> Iterator[Table]:

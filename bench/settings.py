@@ -20,6 +20,7 @@ Experiment = Literal[
     "fairness",
     "unequal",
     "engines",
+    "cuda",
     "soak",
     "report",
 ]
@@ -28,10 +29,11 @@ Experiment = Literal[
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          all but engines and soak: about 30 minutes
+    python -m bench                          all but engines, cuda and soak: about 30 minutes
     python -m bench --quick                  the same, coarsely: about 5 minutes
     python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
     python -m bench engines                  images a second by batch size, of each engine that is installed
+    python -m bench cuda                     what each step takes on a CUDA device, alone: about 5 minutes
     python -m bench soak --minutes 10        whether memory stays flat
     python -m bench report --plots docs      the last run's tables again, and its plots
 
@@ -48,7 +50,7 @@ class BenchSettings(Settings):
 
     what: List[Experiment] = Field(
         [],
-        description="Experiments (default: all but engines and soak)",
+        description="Experiments (default: all but engines, cuda and soak)",
         json_schema_extra=POSITIONAL,
     )
     quick: bool = Field(False, description="Fewer rounds and frames: to see that all runs, not to quote")
@@ -60,6 +62,7 @@ class BenchSettings(Settings):
     )
     sizes: Names = Field(list(SIZES), description="Of the photos")
     ways: Names = Field([], description="Only ways whose name holds one of these (default: all)")
+    steps: Names = Field([], description="Only steps of cuda whose name holds one of these (default: all)")
     cores: int = Field(0, ge=0, description="Cores to use; 0 for all")
     minutes: float = Field(10.0, gt=0, description="Length of the soak")
     seed: int = Field(0, description="Of the order of ways and of arrivals")
@@ -109,3 +112,7 @@ class BenchSettings(Settings):
     def chosen(self, name: str) -> bool:
         """Whether a way is to be measured."""
         return not self.ways or any(part in name for part in self.ways)
+
+    def chosen_step(self, name: str) -> bool:
+        """Whether a step of `bench.cuda` is to be measured."""
+        return not self.steps or any(part in name for part in self.steps)

@@ -191,3 +191,12 @@ def test_top_k_is_best_first_and_ties_go_to_the_lower_index() -> None:
     assert top_k(probabilities, 1) == [(1, pytest.approx(0.3))]
     assert len(top_k(probabilities, 9)) == 5
     assert all(type(index) is int and type(value) is float for index, value in top_k(probabilities, 2))
+
+
+@pytest.mark.parametrize("digits", [1, 2, 8], ids=["nearly all tie", "many tie", "none ties"])
+def test_top_k_is_the_beginning_of_all_classes_sorted(digits: int) -> None:
+    for seed in range(20):
+        row = np.random.default_rng(seed).dirichlet(np.full(50, 0.3)).round(digits).astype(np.float32)
+        everyone = sorted(range(50), key=lambda index: (-row[index], index))
+        for k in (1, 5, 49, 50, 60):
+            assert [index for index, _ in top_k(row, k)] == everyone[:k]

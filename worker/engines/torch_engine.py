@@ -1,19 +1,19 @@
-"""The PyTorch engine: half precision on CUDA, float32 with fused layers on the CPU, channels last on both.
+"""The PyTorch engine: half precision on CUDA, float32 on the CPU; batch norms folded, channels last on both.
 
 uint8 [N, H, W, 3] -> device -> normalised, channels last -> module -> softmax -> float32 [N, classes]
 """
 
 from __future__ import annotations
 
-import copy
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx.experimental.optimization import fuse
 
 from wire.errors import SettingsError
+from worker.engines.cuda_slots import Slots
+from worker.engines.folding import folded
 from worker.models.info import Model
 
 #: How a module's outputs become probabilities.
@@ -28,7 +28,6 @@ class TorchEngine:
     """See `worker.engines.base.Engine`."""
 
     name = "torch"
-    at_once = 1  # its threads take all cores by themselves; on CUDA it has one stream and one staging buffer
 
     def __init__(self, model: Model, module: torch.nn.Module, device: str, why: str, max_batch: int) -> None:
         """Put a copy of the module on a device.
@@ -42,22 +41,24 @@ class TorchEngine:
         """
         self.device = device
         self.why = why
+        self.at_once = 1  # on a CPU its threads take all cores by themselves
         self._device = torch.device(device)
-        cuda = self._device.type == "cuda"
-        self._dtype = torch.float16 if cuda else torch.float32
+        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         self._shape = model.preprocessing.shape
         self._activate = ACTIVATIONS[model.activation]
         self._max_batch = max_batch
-        # CUDA copies straight from memory that cannot be paged out, while the CPU goes on.
-        staging = (max_batch, *self._shape)
-        self._staging = torch.empty(staging, dtype=torch.uint8, pin_memory=True) if cuda else None
-        module = copy.deepcopy(module) if cuda else _fused(module)
-        self._module = module.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._module = folded(module).to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         scale, shift = (
             torch.tensor(values).view(1, -1, 1, 1) for values in model.preprocessing.normalisation
         )
         self._scale = scale.to(self._device, self._dtype)
         self._shift = shift.to(self._device, self._dtype)
+        self._slots: Optional[Slots] = None
+        if self._device.type == "cuda":
+            with torch.cuda.device(self._device):
+                self._slots = Slots(self._forward, self._shape, max_batch, self._device)
+            self.at_once = self._slots.count
+            self.why += f"; no CUDA graphs: {self._slots.without}" if self._slots.without else "; CUDA graphs"
 
     def warm_up(self) -> None:
         """See Engine."""
@@ -66,28 +67,22 @@ class TorchEngine:
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""
+        if self._slots is not None:
+            return self._slots.infer(batch)
         # torch warns of memory that it may not write to, such as the bytes a decoder hands over.
         pixels = torch.from_numpy(batch if batch.flags.writeable else batch.copy())
         with torch.inference_mode():
-            if self._staging is not None:
-                pixels = self._staging[: len(batch)].copy_(pixels)
-            # They travel as bytes. NHWC in memory is channels last: permuting moves none of them.
-            on_device = pixels.to(self._device, non_blocking=True)
-            images = on_device.permute(0, 3, 1, 2).to(self._dtype)
-            logits = self._module(torch.addcmul(self._shift, images, self._scale))
-            # The one point where the CPU waits for the device.
-            probabilities: NDArray[np.float32] = self._activate(logits.float()).cpu().numpy()
+            probabilities: NDArray[np.float32] = self._forward(pixels).numpy()
         return probabilities
 
-
-def _fused(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy whose convolutions do their batch norms' work, where torch.fx can follow the module."""
-    try:
-        fused: torch.nn.Module = fuse(module)
-    # Tracing fails in as many ways as modules can be written: such a one runs as it is.
-    except Exception:  # noqa: BLE001
-        return copy.deepcopy(module)
-    return fused.eval()
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Args:
+        pixels: uint8 [N, H, W, C], on the device.
+        """
+        # They travelled as bytes. NHWC in memory is channels last: permuting moves none of them.
+        images = pixels.permute(0, 3, 1, 2).to(self._dtype)
+        logits: torch.Tensor = self._module(torch.addcmul(self._shift, images, self._scale))
+        return self._activate(logits.float())
 
 
 def cuda_device(name: str) -> Tuple[str, str]:

@@ -1,0 +1,173 @@
+"""The steps that `bench.cuda` times, as its tables name them: each is prepared, then called many times."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import queue
+from typing import Callable, ContextManager, Iterator, List, NamedTuple, Union
+
+import numpy as np
+import torch
+
+from bench.drive import SILENCE
+from bench.drivers.forward import forwards
+from bench.photos import jpegs
+from bench.weights import Weights
+from worker.decode.image import decode
+from worker.decode.pool import DecoderPool, Pixels
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.base import top_k
+from worker.engines.folding import folded
+from worker.engines.torch_engine import TorchEngine
+from worker.errors import FrameError
+from worker.models.loader import load_model
+
+Call = Callable[[], object]
+#: Pixels on the device -> probabilities there.
+Forward = Callable[[torch.Tensor], torch.Tensor]
+#: Candidates in an answer.
+TOP = 5
+#: Images that nvJPEG is given at once.
+AT_ONCE = 16
+#: As torchvision's newer weights want it.
+RECIPE = Preprocessing(resize=232, crop=224)
+
+
+class Step(NamedTuple):
+    """One step, alone."""
+
+    name: str
+    #: That a call is for.
+    images: int
+    prepared: Callable[[], ContextManager[Call]]
+
+
+def of_batch(weights: Weights, batch: int, device: str = "cuda") -> Iterator[Step]:
+    """Steps from a batch's pixels to its answers. On `cpu` only those run that are no device's own."""
+    model, module = load_model(weights.choice, weights.folder)
+    recipe = model.preprocessing
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, *recipe.shape)).astype(np.uint8)
+    on_device = torch.from_numpy(pixels).to(device)
+    answers = torch.rand(batch, len(model.classes), device=device).softmax(1)
+    rows = answers.cpu().numpy()
+
+    def step(name: str, prepare: Callable[[], Call], batches: int = 1) -> Step:
+        return Step(name, batches * batch, lambda: contextlib.nullcontext(prepare()))
+
+    def eager(module: torch.nn.Module, dtype: torch.dtype, memory: torch.memory_format) -> Call:
+        forward = _forward(module, recipe, dtype, memory, device)
+
+        @torch.inference_mode()
+        def call() -> object:
+            return forward(on_device)
+
+        return call
+
+    def half() -> Call:
+        return eager(folded(module), torch.float16, torch.channels_last)
+
+    def graph() -> Call:
+        forward = half()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            forward()
+        torch.cuda.synchronize()
+        captured = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(captured):
+            forward()
+        # A graph does not keep the weights that it reads.
+        return lambda held=forward: captured.replay()  # type: ignore[misc]
+
+    def pinned() -> Call:
+        source = torch.from_numpy(pixels).pin_memory()
+        return lambda: source.to(device, non_blocking=True)
+
+    def engine(by_its_threads: bool) -> Call:
+        runner = TorchEngine(model, module, device, "", batch)
+        if not by_its_threads:
+            return lambda: runner.infer(pixels)
+        return lambda: forwards(runner, pixels, frames=40 * batch)
+
+    yield step("images into a batch", lambda: lambda: np.stack(list(pixels)))
+    yield step("to the device, pageable", lambda: lambda: torch.from_numpy(pixels).to(device))
+    yield step("to the device, pinned", pinned)
+    yield step("forward, float32", lambda: eager(module, torch.float32, torch.contiguous_format))
+    yield step("forward, half", lambda: eager(module, torch.float16, torch.channels_last))
+    yield step("forward, norms folded", half)
+    yield step("forward, norms folded, in a graph", graph)
+    yield step("probabilities to the host", lambda: answers.cpu)
+    yield step(f"top {TOP} there, to the host", lambda: lambda: torch.cat(answers.topk(TOP), 1).cpu())
+    yield step(f"top {TOP} on the host", lambda: lambda: [top_k(row, TOP) for row in rows])
+    yield step("engine, one thread", lambda: engine(False))
+    yield step("engine, its threads", lambda: engine(True), batches=40)
+
+
+def _forward(
+    module: torch.nn.Module,
+    recipe: Preprocessing,
+    dtype: torch.dtype,
+    memory: torch.memory_format,
+    device: str,
+) -> Forward:
+    placed = copy.deepcopy(module).to(device, dtype, memory_format=memory)  # type: ignore[call-overload]
+    scale, shift = (
+        torch.tensor(values, device=device, dtype=dtype).view(1, -1, 1, 1) for values in recipe.normalisation
+    )
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        images = pixels.permute(0, 3, 1, 2).to(dtype, memory_format=memory)
+        probabilities: torch.Tensor = placed(torch.addcmul(shift, images, scale)).float().softmax(1)
+        return probabilities
+
+    return forward
+
+
+def of_decoding(size: str) -> Iterator[Step]:
+    """Steps from a JPEG to a model's pixels."""
+    from torchvision.io import decode_jpeg
+    from torchvision.transforms.v2 import functional
+
+    photos = jpegs(size)
+    raw = [torch.frombuffer(bytearray(photo), dtype=torch.uint8) for photo in photos]
+    many = [raw[number % len(raw)] for number in range(AT_ONCE)]
+
+    def fitted() -> torch.Tensor:
+        images = decode_jpeg(many, device="cuda")
+        resized = [functional.resize(image, [RECIPE.resize], antialias=True) for image in images]
+        return torch.stack([functional.center_crop(image, [RECIPE.crop]) for image in resized])
+
+    def step(name: str, images: int, call: Call) -> Step:
+        return Step(name, images, lambda: contextlib.nullcontext(call))
+
+    cores = len(os.sched_getaffinity(0))
+    yield step("Pillow, one thread", len(photos), lambda: [decode(photo, RECIPE) for photo in photos])
+    yield Step(f"decoder processes, {cores}", 20 * cores, lambda: _processes(photos, cores))
+    yield step("nvJPEG, one by one", len(raw), lambda: [decode_jpeg(each, device="cuda") for each in raw])
+    yield step(f"nvJPEG, {AT_ONCE} at once", AT_ONCE, lambda: decode_jpeg(many, device="cuda"))
+    yield step(f"nvJPEG, {AT_ONCE} at once, resized there", AT_ONCE, fitted)
+
+
+@contextlib.contextmanager
+def _processes(photos: List[bytes], cores: int) -> Iterator[Call]:
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def decoded(number: int, outcome: Union[Pixels, FrameError]) -> None:
+        assert isinstance(outcome, Pixels), outcome
+        outcome.release()
+        done.put(number)
+
+    def call() -> None:
+        for number in range(20 * cores):
+            pool.submit(number, photos[number % len(photos)])
+        for _ in range(20 * cores):
+            done.get(timeout=SILENCE)
+
+    with DecoderPool(
+        RECIPE,
+        processes=cores,
+        slots=2 * cores,
+        on_done=decoded,
+        on_failure=lambda error: os._exit(1),
+    ) as pool:
+        yield call
