@@ -157,7 +157,9 @@ class Settings(BaseSettings):
 def _blame(message: str, origins: Mapping[str, str]) -> str:
     flag = re.match(r"--(?:no-)?([a-z0-9-]+)(?::| |$)", message)
     origin = flag and origins.get(flag.group(1).replace("-", "_"))
-    return f"{origin}: {message[flag.end() :].lstrip()}" if flag and origin else message
+    if not flag or not origin or origin.startswith("--"):
+        return message
+    return f"{origin}: {message[flag.end() :].lstrip()}"
 
 
 def _explain(cls: Type[Settings], error: ValidationError, origins: Mapping[str, str]) -> str:
