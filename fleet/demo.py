@@ -41,6 +41,7 @@ from publisher.publisher import Publisher, Sent
 from publisher.sources import Image, find_images
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.packets import Delivery
 from wire.settings import PASSWORD_VARIABLE, child_environment
@@ -201,6 +202,7 @@ class Workers:
             "nanofleet-demo-watch",
             on_delivery=self._hear,
             subscriptions={settings.topics.worker("+"): 1},
+            largest_packet=MAX_ANSWER_PACKET,
         ) as connection:
             connection.wait_connected(threading.Event())
             while len(self._online) < total:

@@ -20,6 +20,7 @@ from fleet.console import has_reader, leave_reader
 from fleet.results_settings import ResultsSettings
 from wire.connection import Connection
 from wire.errors import DecodeError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
 from wire.packets import Delivery
 from wire.printable import printable
@@ -61,6 +62,7 @@ def results(settings: ResultsSettings) -> int:
         on_delivery=came.put,
         subscriptions={kind(camera): 1 for kind in kinds for camera in cameras},
         receive_maximum=_AHEAD,
+        largest_packet=MAX_ANSWER_PACKET,
     )
     shown = 0
     try:

@@ -23,6 +23,7 @@ from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, Rejection, Result, utc_now
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 from wire.reach import NotReached
@@ -117,6 +118,7 @@ class Publisher:
             on_lost=self._lost,
             subscriptions=dict.fromkeys(listen, 1),
             session_expiry=SPOOL_SESSION_EXPIRY if spool else SESSION_EXPIRY,
+            largest_packet=MAX_ANSWER_PACKET,
         )
         self._topics = topics
         self._await_answers = await_answers

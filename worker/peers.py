@@ -17,8 +17,8 @@ from wire.messages import WorkerStatus
 
 log = logging.getLogger(__name__)
 
-#: More than any fleet has; what bounds it is who may write statuses, and that may be anyone.
-MAX_PEERS = 10_000
+#: More than any fleet has. Anyone may write statuses, and each of them is kept.
+MAX_PEERS = 2000
 
 
 @dataclass(frozen=True)
