@@ -488,6 +488,9 @@ class Connection:
                 client.ack(message.mid, message.qos)
             return
         properties = message.properties
+        unread = getattr(properties, "unread", 0)
+        if unread:
+            log.warning("%s: %d bytes of properties are more than are read: taken without any", topic, unread)
         delivery = Delivery(
             topic=topic,
             payload=bytes(message.payload),
