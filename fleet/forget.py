@@ -25,9 +25,9 @@ def forget(settings: ForgetSettings) -> int:
         chosen, kept = _by_name(fleet, settings) if settings.names else _gone(fleet, settings)
         for entry in chosen:
             fleet.retain(settings.topics.worker(entry.name), b"")
-            console.print(f"{entry.name}: forgotten; {_last_words(entry)}", markup=False)
+            console.print(f"{entry.name}: forgotten; {_last_words(entry)}")
     for sentence in kept:
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if settings.gone and not chosen:
         console.print("Nothing was removed.")
     return 1 if kept and settings.names else 0

@@ -23,7 +23,7 @@ from wire.errors import DecodeError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
 from wire.packets import Delivery
-from wire.printable import printable
+from wire.printable import printable, show
 from wire.reach import connect_within
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _show_next(
     answer = _read(delivery, settings)
     line = answer and (_as_json(answer) if settings.json_ else _as_text(answer))
     if line:
-        print(line, flush=True)
+        show(line)
     connection.call(_ack(connection, delivery))
     return 1 if line else 0
 

@@ -19,7 +19,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from fleet.console import open_console
+from fleet.console import open_console, plain
 from fleet.use_settings import ResetSettings, UseSettings
 from fleet.watch import Fleet
 from wire.errors import DecodeError, NanofleetError
@@ -303,7 +303,7 @@ def _observe(
         while True:
             observed.hear(fleet, names)
             seen = min(observed.frames, _compared(fleet, names)[0]) if compared else observed.frames
-            status.update(f"{', '.join(names)} {how}: {seen} of {wanted} frames")
+            status.update(plain(f"{', '.join(names)} {how}: {seen} of {wanted} frames"))
             if seen >= wanted:
                 return True
             if time.monotonic() > deadline:

@@ -51,7 +51,8 @@ class Report:
         self._not_shrunk: Set[str] = set()
         self._answered = self._rejected = self._refused = self._undelivered = 0
         self._milliseconds: List[float] = []
-        self._out = Console(highlight=False, soft_wrap=True)
+        # A text is what it says: no markup, no emoji.
+        self._out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -120,7 +121,7 @@ class Report:
             self._undelivered += 1
         if sent.answer is not None:
             line = f"{sent.source}  {sent.camera}  {label}  {sent.milliseconds:.0f} ms  {sent.answer.worker}"
-            self._out.print(printable(line), markup=False)
+            self._out.print(printable(line))
 
     @property
     def complete(self) -> bool:
@@ -168,8 +169,8 @@ class Report:
             line += f"; p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms"
         elif self._milliseconds:
             line += f"; {self._milliseconds[0]:.0f} ms"
-        self._out.print(line, markup=False)
+        self._out.print(printable(line))
         if self.left:
             because = f"{self.gave_up}: " if self.gave_up else ""
             kept = f"{self.left} stay in the spool, for the next run: {self.spool_folder}"
-            self._out.print(because + kept, markup=False)
+            self._out.print(printable(because + kept))

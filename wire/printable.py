@@ -21,9 +21,9 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def show(text: str, file: Optional[TextIO] = None) -> None:
-    """Print lines at once, to stdout where nothing else is said."""
-    print(printable_lines(text), file=file or sys.stdout, flush=True)
+def show(line: str, file: Optional[TextIO] = None) -> None:
+    """Print a line at once, to stdout where nothing else is said."""
+    print(printable(line), file=file or sys.stdout, flush=True)
 
 
 def cut(text: str, length: int) -> str:
