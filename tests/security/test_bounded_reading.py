@@ -132,9 +132,12 @@ def test_a_worker_starts_and_serves_beside_statuses_of_any_length(
         listener.publish(f"{root}/workers/liar", numbers(300_000), retain=True)
         listener.publish(f"{root}/workers/long-word", numbers(5000), retain=True)
         listener.publish(f"{root}/control/model", numbers(300_000), retain=True)
-        worker = serve(tmp_path, lambda net, x: net.add("Softmax", x), start_worker, mosquitto_url)
+        (tmp_path / "long.txt").write_text("r" * 5000 + "\ngreen\nblue\n")
+        long = ("--labels", str(tmp_path / "long.txt"))
+        worker = serve(tmp_path, lambda net, x: net.add("Softmax", x), start_worker, mosquitto_url, *long)
         listener.publish(f"{root}/frames/door", png((255, 0, 0)))
-        wait_for(lambda: listener.messages, what="an answer")
+        (answer,) = wait_for(lambda: listener.messages, what="an answer")
+        assert Result.decode(answer.payload).label == "r" * 256
         log = next(tmp_path.glob("*-w1.log")).read_text()
         assert log.count("not a WorkerStatus: ") == 2
         assert "the model stays as it is: not a ModelCommand: " in log
