@@ -27,7 +27,7 @@ from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY
 #: The user properties that are kept: all that is ever asked for.
 KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY)
 #: Bytes of all properties of a message, at most: of more, none is read.
-MOST = 16_384
+MOST = 1 << 18
 #: Bytes of a value that are kept; and of a Response Topic and of correlation data, at most: with longer ones
 #: there is no reply.
 MOST_OF_VALUE, MOST_OF_TOPIC, MOST_OF_CORRELATION = 1024, 2048, 1024
