@@ -33,8 +33,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
-from rich.text import Text
 
+from fleet.console import PlainConsole, plain
 from fleet.demo_settings import DemoSettings
 from fleet.embedded import with_broker
 from publisher.publisher import Publisher
@@ -42,8 +42,10 @@ from publisher.sent import Sent
 from publisher.sources import Image, find_images
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.packets import Delivery
+from wire.printable import printable
 from wire.settings import PASSWORD_VARIABLE, child_environment
 
 CAMERAS = ("door", "garden", "garage")
@@ -71,7 +73,7 @@ def demo(settings: DemoSettings) -> int:
     # Its workers have a session of their own, and would live on without it.
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, frame: sys.exit(128 + number))
-    console = Console(highlight=False)
+    console = PlainConsole()
     images = find_images([str(settings.images)]).images if settings.images else _photos()
     with contextlib.ExitStack() as stack:
         ready = stack.enter_context(with_broker(settings, default_port=0))
@@ -101,7 +103,7 @@ def progress_display() -> Progress:
     """Progress on stderr, gone when it is done."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -195,13 +197,16 @@ class Workers:
             NanofleetError: one of them ended, or took too long; the text holds the end of its log.
         """
         settings, total = self._settings, len(self.members)
-        task = progress.add_task(f"starting {total} worker(s), loading {settings.model}", total=total)
+        task = progress.add_task(
+            printable(f"starting {total} worker(s), loading {settings.model}"), total=total
+        )
         deadline = time.monotonic() + START_TIMEOUT
         with Connection(
             settings.open_broker(),
             "nanofleet-demo-watch",
             on_delivery=self._hear,
             subscriptions={settings.topics.worker("+"): 1},
+            largest_packet=MAX_ANSWER_PACKET,
         ) as connection:
             connection.wait_connected(threading.Event())
             while len(self._online) < total:
@@ -275,9 +280,7 @@ def _show(console: Console, frames: Sequence[Sent], known: bool) -> bool:
         if isinstance(answer, Result):
             expected = PHOTOS.get(name) if known else None
             right = expected in (None, answer.label)
-            label = (
-                Text(answer.label) if right else Text(f"{answer.label} (not {expected})", style="bold red")
-            )
+            label = plain(answer.label) if right else plain(f"{answer.label} (not {expected})", "bold red")
             table.add_row(
                 name,
                 sent.camera,
@@ -289,9 +292,7 @@ def _show(console: Console, frames: Sequence[Sent], known: bool) -> bool:
         else:
             right = False
             why = f"rejected: {answer.reason.value}" if isinstance(answer, Rejection) else "no answer"
-            table.add_row(
-                name, sent.camera, Text(why, style="bold red"), "", "", answer.worker if answer else ""
-            )
+            table.add_row(name, sent.camera, plain(why, "bold red"), "", "", answer.worker if answer else "")
         all_right = all_right and right
     console.print(table)
     return all_right
@@ -302,10 +303,10 @@ def _show_next_steps(console: Console, settings: DemoSettings, workers: Workers)
     while_it_runs = "" if settings.keep else "  (while it runs: --keep)"
     console.print(f"Metrics: {pages}{while_it_runs}", soft_wrap=True)
     if settings.keep:
-        console.print(f"Send your own:  nanofleet publish --broker {settings.broker} YOUR.jpg", markup=False)
+        console.print(f"Send your own:  nanofleet publish --broker {settings.broker} YOUR.jpg")
     else:
-        console.print("Send your own:  nanofleet demo --images FOLDER", markup=False)
-    console.print("A first fleet:  nanofleet worker --broker mqtt://YOUR-BROKER", markup=False)
+        console.print("Send your own:  nanofleet demo --images FOLDER")
+    console.print("A first fleet:  nanofleet worker --broker mqtt://YOUR-BROKER")
 
 
 def _keep(console: Console, publisher: Publisher, workers: Workers, images: Sequence[Image]) -> None:

@@ -28,9 +28,9 @@ def forget(settings: ForgetSettings) -> int:
             for dead, worker in list(fleet.claims):
                 if dead == entry.name:
                     fleet.retain(settings.topics.adoption(dead, worker), b"")
-            console.print(f"{entry.name}: forgotten; {_last_words(entry)}", markup=False)
+            console.print(f"{entry.name}: forgotten; {_last_words(entry)}")
     for sentence in kept:
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if settings.gone and not chosen:
         console.print("Nothing was removed.")
     return 1 if kept and settings.names else 0

@@ -21,11 +21,13 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
-from wire.printable import printable
+from wire.printable import cut, printable, printable_lines
 
 #: Lines of one kind in a minute; a flood of bad frames must fill no disk.
 BURST = 20
 WINDOW = 60.0
+#: Characters of a line's message, and of an exception's traceback, at most: either may quote a stranger.
+LONGEST, LONGEST_TRACEBACK = 4000, 40_000
 
 _OURS = ("wire", "publisher", "worker", "fleet", "nanofleet")
 #: What syslog(3) calls them.
@@ -79,8 +81,7 @@ class StderrHandler(logging.Handler):
         if self._form == "json":
             self.handle(logging.LogRecord(command, logging.ERROR, "", 0, message, (), None))
             return
-        lines = "\n".join(printable(line) for line in message.split("\n"))
-        self._write(f"{command}: {lines}", "ERROR")
+        self._write(f"{command}: {printable_lines(message)}", "ERROR")
 
     def _write(self, text: str, level: str) -> None:
         if self._to_journal:  # for which each line is an entry of its own
@@ -93,13 +94,13 @@ class PrintableFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        record.message = printable(record.message)
+        record.message = printable(cut(record.message, LONGEST))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:
         """A traceback keeps its lines."""
-        text = super().formatException(ei)  # type: ignore[arg-type]
-        return "\n".join(printable(line) for line in text.split("\n"))
+        text = cut(super().formatException(ei), LONGEST_TRACEBACK)  # type: ignore[arg-type]
+        return printable_lines(text)
 
 
 class TextFormatter(PrintableFormatter):
@@ -122,10 +123,10 @@ class JsonFormatter(logging.Formatter):
             "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": cut(record.getMessage(), LONGEST),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = cut(self.formatException(record.exc_info), LONGEST_TRACEBACK)
         return json.dumps(line)
 
 

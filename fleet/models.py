@@ -13,6 +13,7 @@ from rich.table import Table
 from fleet.console import open_console
 from fleet.models_settings import DownloadSettings, ListSettings, ShowSettings
 from wire.errors import NanofleetError
+from wire.printable import show as print_plain
 from worker.models import catalog
 from worker.models.info import ALIASES
 from worker.models.weights import fetch
@@ -42,7 +43,8 @@ def list_models(settings: ListSettings) -> int:
     console = open_console()
     console.print(table)
     shorts = ", ".join(f"{short} = {name}" for short, name in ALIASES.items())
-    console.print(f"\n{len(found)} models; {shorts}. - : this torchvision does not say.")
+    console.print()
+    console.print(f"{len(found)} models; {shorts}. - : this torchvision does not say.")
     return 0
 
 
@@ -100,10 +102,10 @@ def download(settings: DownloadSettings) -> int:
     for given, url in wanted:
         try:
             path = fetch(url, settings.weights_dir) if url else Path(catalog.efficientnet_lite0_file())
-            print(f"{given}: {path}", flush=True)
+            print_plain(f"{given}: {path}")
         except NanofleetError as error:
             exit_code = 1
-            print(f"{given}: {error}", file=sys.stderr)
+            print_plain(f"{given}: {error}", file=sys.stderr)
     return exit_code
 
 

@@ -34,7 +34,7 @@ from fleet.mosquitto import (
 )
 from fleet.provision_settings import ProvisionSettings, plain_member, plain_root
 from wire.errors import SettingsError
-from wire.printable import printable
+from wire.printable import printable, show
 from wire.topics import is_id
 
 _OURS = {"root", "group", "extra.acl", "ca", "broker", "members"}
@@ -278,7 +278,7 @@ def _tell(folder: Path, done: Sequence[Done]) -> None:
     """Print what there is, what is new, and what to do next; nothing secret."""
     for each in done:
         words = ", ".join(word for word in (each.name and f"{each.name}: {each.state}", each.detail) if word)
-        print(f"{each.kind:<10}{words}")
+        show(f"{each.kind:<10}{words}")
     changed = [each for each in done if each.state not in ("", "kept")]
     if not changed:
         print("\nNothing has changed.")

@@ -44,7 +44,9 @@ class ProvisionSettings(Settings):
         description="Names and IP addresses of the broker, for its certificate; members connect to the "
         "first. A later run keeps them unless it names others",
     )
-    root: str = Field("nanofleet", description="First level of the fleet's topics; kept like the hosts")
+    root: str = Field(
+        "nanofleet", max_length=256, description="First level of the fleet's topics; kept like the hosts"
+    )
     camera: Names = Field([], description="Cameras to add")
     worker: Names = Field([], description="Workers to add, by their --worker-id")
     listener: Names = Field([], description="Listeners to add")

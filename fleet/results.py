@@ -20,9 +20,10 @@ from fleet.console import has_reader, leave_reader
 from fleet.results_settings import ResultsSettings
 from wire.connection import Connection
 from wire.errors import DecodeError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
 from wire.packets import Delivery
-from wire.printable import printable
+from wire.printable import printable, show
 from wire.reach import connect_within
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def results(settings: ResultsSettings) -> int:
         on_delivery=came.put,
         subscriptions={kind(camera): 1 for kind in kinds for camera in cameras},
         receive_maximum=_AHEAD,
+        largest_packet=MAX_ANSWER_PACKET,
     )
     shown = 0
     try:
@@ -88,7 +90,7 @@ def _show_next(
     answer = _read(delivery, settings)
     line = answer and (_as_json(answer) if settings.json_ else _as_text(answer))
     if line:
-        print(line, flush=True)
+        show(line)
     connection.call(_ack(connection, delivery))
     return 1 if line else 0
 

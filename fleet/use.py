@@ -19,11 +19,11 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from fleet.console import open_console
+from fleet.console import open_console, plain
 from fleet.use_settings import ResetSettings, UseSettings
 from fleet.watch import Fleet
 from wire.errors import DecodeError, NanofleetError
-from wire.messages import Change, ModelCommand, Rejection
+from wire.messages import Change, ModelCommand
 
 
 def use(settings: UseSettings) -> int:
@@ -200,10 +200,10 @@ class Observed:
         for answer in fleet.take_answers():
             if answer.worker not in workers:
                 continue
-            if isinstance(answer, Rejection):
+            if answer.total_ms is None:
                 self.rejected += 1
             else:
-                self.total_ms.append(answer.timings_ms.get("total", 0.0))
+                self.total_ms.append(answer.total_ms)
 
     @property
     def frames(self) -> int:
@@ -303,7 +303,7 @@ def _observe(
         while True:
             observed.hear(fleet, names)
             seen = min(observed.frames, _compared(fleet, names)[0]) if compared else observed.frames
-            status.update(f"{', '.join(names)} {how}: {seen} of {wanted} frames")
+            status.update(plain(f"{', '.join(names)} {how}: {seen} of {wanted} frames"))
             if seen >= wanted:
                 return True
             if time.monotonic() > deadline:

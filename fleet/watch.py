@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import time
 import uuid
 from datetime import datetime
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple, Union
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
-from wire.messages import AdoptionClaim, Rejection, Result, WorkerStatus, utc_now
+from wire.lengths import MAX_ANSWER_PACKET
+from wire.messages import AdoptionClaim, ModelCommand, Rejection, Result, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.reach import because, connect_within, wait_for, wait_until_quiet
 from wire.topics import Topics
 
 #: Seconds without a retained message after which all have come.
 QUIET = 0.5
+#: Live answers that are kept until somebody asks for them.
+MAX_OUTCOMES = 100_000
 
 
 class Heard(NamedTuple):
@@ -30,6 +34,22 @@ class Heard(NamedTuple):
     at: float
     retained: bool
     clock: float
+
+
+class Outcome(NamedTuple):
+    """What an answer tells of the worker that gave it: the milliseconds it took; None where it rejected."""
+
+    worker: str
+    total_ms: Optional[float]
+
+
+def _result(payload: bytes) -> Outcome:
+    result = Result.decode(payload)
+    return Outcome(result.worker, result.timings_ms.get("total", 0.0))
+
+
+def _rejection(payload: bytes) -> Outcome:
+    return Outcome(Rejection.decode(payload).worker, None)
 
 
 class Fleet:
@@ -53,7 +73,7 @@ class Fleet:
         self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Heard]] = {}
         #: The retained payload on each control topic.
         self.commands: Dict[str, bytes] = {}
-        self._answers: List[Union[Result, Rejection]] = []
+        self._answers: Deque[Outcome] = collections.deque(maxlen=MAX_OUTCOMES)
         self._timeout = timeout
         self._last = time.monotonic()
         follow = [topics.worker("+"), topics.adoption("+", "+")]
@@ -65,6 +85,7 @@ class Fleet:
             f"nanofleet-operator-{uuid.uuid4().hex[:12]}",
             on_delivery=self._receive,
             subscriptions=dict.fromkeys(follow, 1),
+            largest_packet=MAX_ANSWER_PACKET,
         )
 
     def __enter__(self) -> Fleet:
@@ -84,10 +105,9 @@ class Fleet:
         """The workers that are there, by name."""
         return sorted(name for name, status in self.statuses.items() if status.state == "online")
 
-    def take_answers(self) -> List[Union[Result, Rejection]]:
-        """The live answers since the last call."""
-        answers, self._answers = self._answers, []
-        return answers
+    def take_answers(self) -> List[Outcome]:
+        """The live answers since the last call, or the last of them."""
+        return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def retain(self, topic: str, payload: bytes) -> None:
         """Publish a retained message, and wait until the broker has it; an empty one takes it back.
@@ -129,9 +149,10 @@ class Fleet:
             # What cannot be read was not written by a worker of ours: anybody may publish anything.
             with contextlib.suppress(DecodeError):
                 is_result = topic.startswith(self.topics.results(""))
-                self._answers.append(Result.decode(payload) if is_result else Rejection.decode(payload))
+                self._answers.append(_result(payload) if is_result else _rejection(payload))
         elif payload:
-            self.commands[topic] = payload
+            # Of one that is too long to be read it is enough to see that.
+            self.commands[topic] = payload[: ModelCommand.MAX_BYTES + 1]
         else:
             self.commands.pop(topic, None)
 

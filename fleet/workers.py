@@ -10,14 +10,13 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
-from fleet.console import has_reader, leave_reader, open_console
+from fleet.console import has_reader, leave_reader, open_console, plain
 from fleet.roster import SPEAKING, Entry, listen_for_silent, roster, shown_age
 from fleet.watch import Fleet
 from fleet.workers_settings import WorkersSettings
 from wire.messages import WorkerStatus, utc_now
-from wire.printable import printable
+from wire.printable import show
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def workers(settings: WorkersSettings) -> int:
     elif found:
         console.print(_table(found, console))
     else:
-        console.print(f"No worker has a status below {settings.topics.worker('')}", markup=False)
+        console.print(f"No worker has a status below {settings.topics.worker('')}")
     return 0 if any(entry.state == "online" for entry in found) else 1
 
 
@@ -127,7 +126,7 @@ def _print_line(settings: WorkersSettings, name: str, entry: Optional[Entry]) ->
     if entry and entry.status:
         cells += [entry.model, _COLUMNS["engine"](entry, entry.status)]
     cells += entry.notes if entry else ()
-    print(printable("  ".join(cells)), flush=True)
+    show("  ".join(cells))
 
 
 def _print_json(entry: Entry) -> None:
@@ -162,9 +161,9 @@ def _table_of(entries: Sequence[Entry], columns: Sequence[str], notes: Optional[
         shown = [column if there or column not in _OF_NOW else "" for column in columns]
         cells = [_COLUMNS[column](entry, status) if status and column else "" for column in shown]
         table.add_row(
-            Text(printable(entry.name)),
-            Text(entry.state, _STYLES.get(entry.state, "")),
-            *(Text(printable(cell)) for cell in cells),
-            Text(printable("; ".join(entry.notes)), "yellow"),
+            entry.name,
+            plain(entry.state, _STYLES.get(entry.state, "")),
+            *cells,
+            plain("; ".join(entry.notes), "yellow"),
         )
     return table

@@ -25,6 +25,7 @@ from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
+from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import FRAME_ID_PROPERTY, Rejection, Result
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
 from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED
@@ -90,6 +91,7 @@ class Publisher:
             on_lost=lambda: self._patience.lost(),
             subscriptions=dict.fromkeys(listen, 1),
             session_expiry=SPOOL_SESSION_EXPIRY if spool else SESSION_EXPIRY,
+            largest_packet=MAX_ANSWER_PACKET,
         )
         #: Set it to have whoever waits raise Stopped.
         self.stop = threading.Event()

@@ -57,7 +57,8 @@ class Report:
         self._not_shrunk: Set[str] = set()
         self._answered = self._rejected = self._refused = self._undelivered = 0
         self._milliseconds: List[float] = []
-        self._out = Console(highlight=False, soft_wrap=True)
+        # A text is what it says: no markup, no emoji.
+        self._out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -126,7 +127,7 @@ class Report:
             self._undelivered += 1
         if sent.answer is not None:
             line = f"{sent.source}  {sent.camera}  {label}  {sent.milliseconds:.0f} ms  {sent.answer.worker}"
-            self._out.print(printable(line), markup=False)
+            self._out.print(printable(line))
 
     @property
     def complete(self) -> bool:
@@ -150,15 +151,15 @@ class Report:
         """
         given_up = self._refused + self._undelivered + self._dropped + self._unreadable
         missing = self._sent - self._answered - self._rejected - given_up
-        self._out.print(self._counts(missing), markup=False)
+        self._out.print(printable(self._counts(missing)))
         if self._refused and self._spool_folder:
-            self._out.print("What was refused is set aside: see nanofleet spool list", markup=False)
+            self._out.print("What was refused is set aside: see nanofleet spool list")
         remains = self._remains(left, missing)
         if remains and self.failure:
             self.failure.args = (f"{self.failure}; {remains}",)
         elif remains:
             because = f"{self.gave_up}: " if self.gave_up else ""
-            self._out.print(because + remains, markup=False)
+            self._out.print(printable(because + remains))
 
     def _remains(self, left: int, missing: int) -> str:
         if left:

@@ -51,7 +51,7 @@ class BrokerSettings(Settings):
     broker: str = Field(
         "mqtt://localhost", description="mqtt://, mqtts://, ws:// or wss:// [USER@]HOST[:PORT][/PATH]"
     )
-    root: str = Field("nanofleet", description="First level of the fleet's topics")
+    root: str = Field("nanofleet", max_length=256, description="First level of the fleet's topics")
     password_file: Optional[Path] = Field(
         None, description=f"File with the password; or set {PASSWORD_VARIABLE}"
     )

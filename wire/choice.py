@@ -51,6 +51,7 @@ class ModelChoice(BaseModel):
     model: str = Field(
         "mobilenet_v2",
         min_length=1,
+        max_length=4096,
         description="Model to run: NAME (see `nanofleet models list`), NAME@WEIGHTS as "
         "resnet50@IMAGENET1K_V2, NAME@FILE with your own checkpoint, or FILE.onnx",
     )

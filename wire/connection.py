@@ -75,6 +75,7 @@ class Connection:
         will_delay: int = 0,
         session_expiry: int = 0,
         receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM,
+        largest_packet: Optional[int] = None,
         reconnect: bool = True,
     ) -> None:
         """Prepare a connection.
@@ -93,6 +94,8 @@ class Connection:
             will_delay: seconds that the broker waits with it; a member that returns in time has not vanished.
             session_expiry: seconds for which the broker keeps the session of a vanished member.
             receive_maximum: messages that the broker may send ahead of their acks.
+            largest_packet: bytes of a packet that the broker may send, at most; it drops what is larger. None
+                takes all: a worker has to answer a frame that is too large, too.
             reconnect: whether to connect again after a loss; without, a loss ends the thread.
         """
         self.broker = broker
@@ -111,6 +114,7 @@ class Connection:
         self._on_failure = on_failure
         self._session_expiry = session_expiry
         self._receive_maximum = receive_maximum
+        self._largest_packet = largest_packet
         self._reconnect = reconnect
         self._posted: Deque[Callable[[], None]] = collections.deque()
         self._woken = False
@@ -325,6 +329,8 @@ class Connection:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._session_expiry
         properties.ReceiveMaximum = self._receive_maximum
+        if self._largest_packet is not None:
+            properties.MaximumPacketSize = self._largest_packet
         self._take_credentials()
         self._client.connect(
             self.broker.host,
@@ -480,6 +486,9 @@ class Connection:
                 client.ack(message.mid, message.qos)
             return
         properties = message.properties
+        unread = getattr(properties, "unread", 0)
+        if unread:
+            log.warning("%s: %d bytes of properties are more than are read: taken without any", topic, unread)
         delivery = Delivery(
             topic=topic,
             payload=bytes(message.payload),

@@ -8,28 +8,36 @@
                     nanofleet/control/<worker>/model
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
+
+Others may write there, too, and anything: each kind says how long it and its parts may be, and `decode` reads
+nothing that is longer. So what it costs is bounded, whatever the bytes are.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Dict, Literal, Optional, Tuple, Type, TypeVar
+from typing import ClassVar, Dict, Literal, Optional, Tuple, Type, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated
 
 from wire.choice import ModelChoice
 from wire.errors import DecodeError
+from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, MAX_WORD, Name, Sentence, Topic, Word
+from wire.printable import cut
 
 M = TypeVar("M", bound="Message")
-
 #: A frame id: visible ASCII, so that it can stand in logs, JSON and user properties alike.
 FRAME_ID = r"^[\x21-\x7e]{1,128}$"
 #: The user properties of a frame that is published as plain image bytes.
 FRAME_ID_PROPERTY = "frame-id"
 CAPTURED_AT_PROPERTY = "captured-at"
 SENT_AT_PROPERTY = "sent-at"
+
+
+#: Faults that an error names, at most, and how many there may be for that.
+_MAX_NAMED, _MAX_FAULTS = 5, 100
 
 
 def utc_now() -> datetime:
@@ -71,6 +79,10 @@ class Message(BaseModel):
         frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True, protected_namespaces=()
     )
 
+    #: Bytes, at most, and parts: lists, objects and commas, each of which costs memory.
+    MAX_BYTES: ClassVar[int] = 1 << 16
+    MAX_PARTS: ClassVar[int] = 4000
+
     schema_: Literal[1] = Field(1, alias="schema")
 
     def encode(self) -> bytes:
@@ -82,21 +94,44 @@ class Message(BaseModel):
         """Read a payload.
 
         Raises:
-            DecodeError: it is not JSON, or not this message; the text names the fields at fault.
+            DecodeError: it is too large, not JSON, or not this message; the text names the fields at fault.
         """
+        if len(payload) > cls.MAX_PARTS:  # most have fewer bytes
+            _check_length(cls, payload)
         try:
             return cls.model_validate_json(payload)
         except ValidationError as error:
             raise DecodeError(f"not a {cls.__name__}: {explain(error)}") from None
 
 
+def _check_length(kind: Type[Message], payload: bytes) -> None:
+    parts = len(payload) - len(payload.translate(None, b"[{,"))
+    for count, most, what in ((len(payload), kind.MAX_BYTES, "bytes"), (parts, kind.MAX_PARTS, "parts")):
+        if count > most:
+            raise DecodeError(f"not a {kind.__name__}: {count} {what}, at most {most} are read")
+
+
 def explain(error: ValidationError) -> str:
-    """The faults in a validation error on one line, without the (perhaps huge, perhaps secret) input."""
+    """The first faults in a validation error on one line, without the input, perhaps huge, perhaps secret."""
+    if error.error_count() > _MAX_FAULTS:
+        return f"{error.error_count()} faults"
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault["loc"] else fault["msg"]
-        for fault in faults
-    )
+    shown = []
+    for fault in faults[:_MAX_NAMED]:  # a field's name may be a stranger's, and some messages quote a value
+        where = cut(".".join(map(str, fault["loc"])), MAX_WORD)
+        shown.append(f"{where}: {cut(fault['msg'], 2 * MAX_WORD)}" if where else fault["msg"])
+    return "; ".join(shown) + (f"; and {len(faults) - _MAX_NAMED} more" if faults[_MAX_NAMED:] else "")
+
+
+class Answer(Message):
+    """What is common to the two answers to a frame."""
+
+    MAX_BYTES: ClassVar[int] = 1 << 20
+    MAX_PARTS: ClassVar[int] = 20_000
+
+    frame_id: Word
+    camera: Word
+    worker: Word
 
 
 class Candidate(BaseModel):
@@ -104,45 +139,45 @@ class Candidate(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    label: str
+    label: Name
     index: int = Field(ge=0)
     confidence: float = Field(ge=0, le=1)
 
 
-class Result(Message):
+class Result(Answer):
     """The answer to one frame. `label`, `index` and `confidence` repeat the first of `top`."""
 
-    frame_id: str
-    camera: str
-    worker: str
-    model: str
-    weights: str
-    label: str
+    model: Name
+    weights: Name
+    label: Name
     index: int = Field(ge=0)
     confidence: float = Field(ge=0, le=1)
-    top: Tuple[Candidate, ...]
+    top: Tuple[Candidate, ...] = Field(max_length=MAX_LABELS)
     width: int = Field(description="Pixels of the upright image as it was sent")
     height: int
     captured_at: Optional[UtcTime] = None
     received_at: UtcTime
     answered_at: UtcTime
-    timings_ms: Dict[str, float] = Field(description="Milliseconds: queue, decode, inference, total")
+    timings_ms: Dict[Word, float] = Field(
+        max_length=MAX_SENTENCES, description="Milliseconds: queue, decode, inference, total"
+    )
     batch_size: int = Field(ge=1)
     complete: bool = Field(True, description="False where a part of the image was missing")
-    labels: Optional[Tuple[str, ...]] = Field(
-        None, description="Of a model whose classes do not exclude each other: all that were seen, best first"
+    labels: Optional[Tuple[Name, ...]] = Field(
+        None,
+        max_length=MAX_LABELS,
+        description="Of a model whose classes do not exclude each other: all that were seen, best first",
     )
-    notes: Tuple[str, ...] = Field((), description="What of a frame was left out or assumed")
+    notes: Tuple[Sentence, ...] = Field(
+        (), max_length=MAX_SENTENCES, description="What of a frame was left out or assumed"
+    )
 
 
-class Rejection(Message):
+class Rejection(Answer):
     """A frame that gets no Result, and why."""
 
-    frame_id: str
-    camera: str
-    worker: str
     reason: Reason
-    detail: str
+    detail: Sentence
     received_at: UtcTime
 
 
@@ -154,7 +189,7 @@ class ModelCommand(Message):
     """
 
     #: Says in the worker's status which command it speaks of.
-    id: str = ""
+    id: Word = ""
     choice: ModelChoice
     #: Run the former model beside this one, and report how often they agree.
     compare: bool = False
@@ -165,12 +200,12 @@ class Change(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
-    command: str = Field(description="The command's id")
-    topic: str = Field(description="Where it stands: the fleet's or the worker's own control topic")
-    model: str = Field(description="The model it names")
-    instead_of: str = Field(description="The model of the worker's own settings, which it overrides")
+    command: Word = Field(description="The command's id")
+    topic: Topic = Field(description="Where it stands: the fleet's or the worker's own control topic")
+    model: Name = Field(description="The model it names")
+    instead_of: Name = Field(description="The model of the worker's own settings, which it overrides")
     state: Literal["loading", "serving", "failed"]
-    detail: str = Field("", description="Why it failed")
+    detail: Sentence = Field("", description="Why it failed")
     compared: int = Field(0, ge=0, description="Frames that the former model has classified as well")
     agreed: int = Field(0, ge=0, description="Those of them on which both said the same")
 
@@ -183,22 +218,24 @@ class WorkerStatus(Message):
     drains the session and ends it, which its AdoptionClaim says. Each worker writes its own status only.
     """
 
-    worker: str
+    worker: Word
     state: Literal["online", "draining", "offline", "lost"]
-    instance: str = Field("", description="A random name of the process, new at each start")
-    group: str = Field("", description="The shared subscription's")
-    inputs: Tuple[str, ...] = Field((), description="Topic templates it reads frames from")
-    lease_seconds: float = Field(30.0, gt=0, description="Silence for longer than this means it is gone")
-    model: str
-    weights: str
-    engine: str
-    engine_why: str = Field("", description="Why this engine, on this device")
-    device: str
-    assumed: Tuple[str, ...] = Field(
-        (), description="What nothing tells of the model's file, and was assumed"
+    instance: Word = Field("", description="A random name of the process, new at each start")
+    group: Word = Field("", description="The shared subscription's")
+    inputs: Tuple[Topic, ...] = Field(
+        (), max_length=MAX_INPUTS, description="Topic templates it reads frames from"
     )
-    metrics: str = Field("", description="Where it serves its metrics, by its own name for the machine")
-    version: str
+    lease_seconds: float = Field(30.0, gt=0, description="Silence for longer than this means it is gone")
+    model: Name
+    weights: Name
+    engine: Name
+    engine_why: Sentence = Field("", description="Why this engine, on this device")
+    device: Name
+    assumed: Tuple[Sentence, ...] = Field(
+        (), max_length=MAX_SENTENCES, description="What nothing tells of the model's file, and was assumed"
+    )
+    metrics: Topic = Field("", description="Where it serves its metrics, by its own name for the machine")
+    version: Word
     started_at: UtcTime
     sent_at: UtcTime
     frames_per_second: float = Field(0.0, ge=0, description="Answers over the last status interval")
@@ -216,9 +253,9 @@ class AdoptionClaim(Message):
     It means the process that it names: once the dead worker has returned as another, it means nothing.
     """
 
-    dead: str
-    instance: str = Field(description="Which process of the dead worker, as its status names it")
-    worker: str = Field(description="The adopter")
+    dead: Word
+    instance: Word = Field(description="Which process of the dead worker, as its status names it")
+    worker: Word = Field(description="The adopter")
     state: Literal["draining", "ended"]
     frames: int = Field(0, ge=0, description="Taken from that session so far")
     sent_at: UtcTime

@@ -1,6 +1,12 @@
-"""Text from strangers, made fit for a terminal and a log."""
+"""Text from strangers, made fit for a terminal and a log.
+
+All that shows what others wrote goes through here: labels and file names as well as what comes over MQTT.
+"""
 
 from __future__ import annotations
+
+import sys
+from typing import Optional, TextIO
 
 
 def printable(text: str) -> str:
@@ -8,3 +14,18 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text that has several lines by right."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def show(line: str, file: Optional[TextIO] = None) -> None:
+    """Print a line at once, to stdout where nothing else is said."""
+    print(printable(line), file=file or sys.stdout, flush=True)
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or what of it fits into so many characters, with a mark that there was more."""
+    return text if len(text) <= length else text[: length - 1] + "…"

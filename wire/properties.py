@@ -5,6 +5,9 @@ in a list, and make the tables for that anew for each message: half of what it t
 for a message with thousands of properties a worker's end. They also take characters for malformed that
 brokers pass on, and drop the connection over them: the broker would deliver such a message again and again,
 to one worker after the other.
+
+Only what somebody here asks for is kept, and none of more than MOST bytes is looked at: a packet has room for
+three million user properties, of which each would cost 25 times what it has in the packet.
 """
 
 from __future__ import annotations
@@ -19,12 +22,23 @@ from paho.mqtt.properties import (  # type: ignore[attr-defined]
     VariableByteIntegers,
 )
 
+from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY
+
+#: The user properties that are kept: all that is ever asked for.
+KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY)
+#: Bytes of all properties of a message, at most: of more, none is read.
+MOST = 1 << 18
+#: Bytes of a value that are kept; and of a Response Topic and of correlation data, at most: with longer ones
+#: there is no reply.
+MOST_OF_VALUE, MOST_OF_TOPIC, MOST_OF_CORRELATION = 1024, 2048, 1024
+
 # Identifiers in a packet [MQTT 5, 2.2.2.2 and 3.3.2.3].
 _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 3, 8, 9, 38
 _SUBSCRIPTION_IDENTIFIER = 11
 #: Payload Format Indicator, Message Expiry Interval, Topic Alias: bytes of each.
 _NUMBERS = {1: 1, 2: 4, 35: 2}
 _LENGTH = struct.Struct("!H")
+_KEPT = {name.encode(): name for name in KEPT}
 
 _paho_unpack = Properties.unpack
 _tables = vars(Properties(PacketTypes.PUBLISH))
@@ -93,7 +107,11 @@ def _unpack(self: Properties, buffer: bytes) -> Tuple[Properties, int]:
     try:
         length, size = VariableByteIntegers.decode(buffer[:5])
         end = size + length
-        if length:
+        if end > len(buffer):
+            raise MalformedPacket("PUBLISH that ends within its properties")
+        if length > MOST:
+            vars(self)["unread"] = length
+        elif length:
             vars(self).update(_read(bytes(buffer[size:end]), length))
     except (struct.error, IndexError) as error:
         raise MalformedPacket(f"PUBLISH with damaged properties: {error}") from None
@@ -111,7 +129,8 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         if identifier == _USER_PROPERTY:
             name, at = _data(region, at)
             value, at = _data(region, at)
-            pairs.append((name.decode("utf-8", "replace"), value.decode("utf-8", "replace")))
+            if name in _KEPT:
+                pairs.append((_KEPT[name], value[:MOST_OF_VALUE].decode("utf-8", "replace")))
         elif identifier == _RESPONSE_TOPIC:
             text, at = _data(region, at)
             found["ResponseTopic"] = text.decode("utf-8", "replace")
@@ -129,6 +148,10 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         raise MalformedPacket("PUBLISH whose properties are longer than they say")
     if pairs:
         found["UserProperty"] = pairs
+    topic, correlation = found.get("ResponseTopic", ""), found.get("CorrelationData", b"")
+    if len(topic) > MOST_OF_TOPIC or len(correlation) > MOST_OF_CORRELATION:
+        found.pop("ResponseTopic", None)
+        found.pop("CorrelationData", None)
     return found
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from typing import Callable, List, Tuple
 
+from wire.lengths import MAX_SENTENCE
 from wire.messages import Rejection, Result
+from wire.printable import cut
 from worker.admission import Admission
 from worker.errors import FrameError
 from worker.frame import Frame
@@ -86,7 +88,7 @@ class Answers:
             camera=frame.camera,
             worker=self._worker_id,
             reason=error.reason,
-            detail=str(error),
+            detail=cut(str(error), MAX_SENTENCE),
             received_at=frame.received_at,
         )
         self.outbox.put(frame, rejection)

@@ -11,6 +11,7 @@ from typing import Any, Dict, Sequence, Union
 import numpy as np
 
 from wire.picture.errors import Undecodable
+from wire.printable import show
 from worker.decode.image import decode
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
@@ -49,7 +50,7 @@ def classify(settings: ClassifySettings) -> int:
         except (OSError, Undecodable, NotANumber) as error:
             exit_code = 1
             answer = _failure(path, error)
-            print(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
+            show(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
         if settings.json_:
             print(json.dumps(answer), flush=True)
         elif "error" not in answer:
@@ -97,11 +98,11 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
 
 def _print_settings(model: Model, engine: Engine) -> None:
     recipe = model.preprocessing
-    print(f"model          {model.name}, weights {model.weights}")
-    print(f"engine         {engine.name} on {engine.device} ({engine.why})")
-    print(f"preprocessing  {_fit(recipe)}, {recipe.channels},")
-    print(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
-    print(f"classes        {len(model.classes)}, activation {model.activation}", flush=True)
+    show(f"model          {model.name}, weights {model.weights}")
+    show(f"engine         {engine.name} on {engine.device} ({engine.why})")
+    show(f"preprocessing  {_fit(recipe)}, {recipe.channels},")
+    show(f"               mean {_triple(recipe.mean)}, std {_triple(recipe.std)}")
+    show(f"classes        {len(model.classes)}, activation {model.activation}")
 
 
 def _fit(recipe: Preprocessing) -> str:
@@ -119,9 +120,11 @@ def _triple(values: Sequence[float]) -> str:
 def _print_answer(answer: Dict[str, Any]) -> None:
     times = answer["timings_ms"]
     part = "" if answer["complete"] else ", a part of it missing"
-    print(f"\n{answer['image']}  {answer['width']}x{answer['height']}{part}", end="")
-    print(f"  decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms")
+    size = f"{answer['width']}x{answer['height']}{part}"
+    took = f"decode {times['decode']:.1f} ms, inference {times['inference']:.1f} ms"
+    print()
+    show(f"{answer['image']}  {size}  {took}")
     if answer["labels"] is not None:
-        print(f"  seen: {', '.join(answer['labels']) or 'nothing'}")
+        show(f"  seen: {', '.join(answer['labels']) or 'nothing'}")
     for candidate in answer["top"]:
-        print(f"  {candidate['confidence']:7.2%}  {candidate['label']}", flush=True)
+        show(f"  {candidate['confidence']:7.2%}  {candidate['label']}")

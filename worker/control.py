@@ -23,7 +23,9 @@ from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from wire.choice import ModelChoice
 from wire.errors import DecodeError, NanofleetError, SettingsError
+from wire.lengths import MAX_NAME, MAX_SENTENCE
 from wire.messages import Change, ModelCommand
+from wire.printable import cut
 from worker.last_served import LastServed
 
 log = logging.getLogger(__name__)
@@ -180,10 +182,10 @@ class Control:
         self.change = wanted and Change(
             command=wanted.command.id,
             topic=wanted.topic,
-            model=wanted.command.choice.model,
-            instead_of=self._own.model,
+            model=cut(wanted.command.choice.model, MAX_NAME),
+            instead_of=cut(self._own.model, MAX_NAME),
             state=state,
-            detail=detail,
+            detail=cut(detail, MAX_SENTENCE),
         )
         self._report()
 

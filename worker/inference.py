@@ -12,6 +12,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from wire.lengths import MAX_LABELS, MAX_NAME, MAX_SENTENCES
 from wire.messages import Candidate, Result, utc_now
 from worker.batcher import Batcher
 from worker.decode.pool import Pixels
@@ -165,7 +166,7 @@ class Inference:
         batch_size: int,
     ) -> Result:
         top = tuple(
-            Candidate(label=model.classes[index], index=index, confidence=confidence)
+            Candidate(label=model.classes[index][:MAX_NAME], index=index, confidence=confidence)
             for index, confidence in best
         )
         return Result(
@@ -178,7 +179,7 @@ class Inference:
             index=top[0].index,
             confidence=top[0].confidence,
             top=top,
-            labels=labels,
+            labels=labels and tuple(label[:MAX_NAME] for label in labels[:MAX_LABELS]),
             width=pixels.width,
             height=pixels.height,
             captured_at=frame.captured_at,
@@ -186,7 +187,7 @@ class Inference:
             answered_at=utc_now(),
             timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
             batch_size=batch_size,
-            notes=frame.notes,
+            notes=frame.notes[:MAX_SENTENCES],
             complete=pixels.complete,
         )
 

@@ -17,8 +17,8 @@ from wire.messages import AdoptionClaim, WorkerStatus
 
 log = logging.getLogger(__name__)
 
-#: More than any fleet has; what bounds it is who may write there, and that may be anyone.
-MAX_PEERS = 10_000
+#: More than any fleet has. Anyone may write statuses, and each of them is kept.
+MAX_PEERS = 2000
 #: The claims on one worker's session that are heeded.
 MAX_CLAIMS = 64
 

@@ -13,8 +13,10 @@ from typing import Callable, List, Optional, Set, Tuple
 
 import wire
 from wire.errors import DecodeError, DuplicateMember
+from wire.lengths import MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
 from wire.messages import AdoptionClaim, Change, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
+from wire.printable import cut
 from worker.control import Control
 from worker.lineup import Lineup
 from worker.peers import Peers
@@ -96,11 +98,11 @@ class Presence:
             lease_seconds=LEASE_STATUSES * self._settings.status_interval,
             model=model.name,
             weights=model.weights,
-            engine=engine.name,
-            engine_why=engine.why,
-            device=engine.device,
-            assumed=model.assumed,
-            metrics=self.metrics_url,
+            engine=cut(engine.name, MAX_NAME),
+            engine_why=cut(engine.why, MAX_SENTENCE),
+            device=cut(engine.device, MAX_NAME),
+            assumed=tuple(cut(sentence, MAX_SENTENCE) for sentence in model.assumed[:MAX_SENTENCES]),
+            metrics=cut(self.metrics_url, MAX_TOPIC),
             version=wire.__version__,
             started_at=self._started_at,
             sent_at=utc_now(),

@@ -13,6 +13,7 @@ from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
 from wire.choice import ModelChoice
+from wire.lengths import MAX_INPUTS, MAX_TOPIC, MAX_WORD
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template
@@ -60,7 +61,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     log_level: LogLevel = Field(
         "info", description="Least urgent lines of the log; debug shows those of libraries as well"
     )
-    group: str = Field("workers", description="Workers of one group share the frames between them")
+    group: str = Field(
+        "workers", max_length=MAX_WORD, description="Workers of one group share the frames between them"
+    )
     worker_id: Optional[str] = Field(
         None,
         description="Stable name of this worker (default: the host's name, with -2, -3, … beside others)",
@@ -157,7 +160,11 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     @field_validator("input")
     @classmethod
     def _inputs_are_templates(cls, inputs: List[str]) -> List[str]:
+        if len(inputs) > MAX_INPUTS:
+            raise ValueError(f"at most {MAX_INPUTS} topic templates, not {len(inputs)}")
         for text in inputs:
+            if len(text) > MAX_TOPIC:
+                raise ValueError(f"{text[:40]!r}...: at most {MAX_TOPIC} characters, not {len(text)}")
             Template(text)
         return inputs
 

@@ -46,6 +46,19 @@ def test_a_strangers_text_moves_no_cursor_and_starts_no_line(
     assert stream.getvalue() == ("WARNING ignored door\\x1b[2J\\r\\nERROR all is lost\\x07\\u202e\\x9b\n")
 
 
+@pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
+def test_a_line_is_cut(form: Any) -> None:
+    try:
+        raise ValueError("\x1b" * 1_000_000)
+    except ValueError:
+        record = logging.LogRecord(
+            "x", logging.ERROR, "", 0, "topic %s", ("\x1b" * 1_000_000,), sys.exc_info()
+        )
+    assert len(form().format(record)) < 300_000
+    record.exc_info = record.exc_text = None
+    assert len(form().format(record)) < 30_000
+
+
 def test_a_traceback_keeps_its_lines_and_nothing_else(
     log: Tuple[logging.Logger, io.StringIO, Clock],
 ) -> None:

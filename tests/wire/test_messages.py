@@ -273,17 +273,19 @@ moments = st.datetimes(
         lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
     ),
 )
-text = st.text(st.characters(exclude_categories=["Cs"]))  # lone surrogates are no UTF-8
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)  # lone surrogates are no UTF-8
 share = st.floats(0, 1)
 
 
 @given(
     frame_id=text,
     label=text,
-    candidates=st.lists(st.builds(Candidate, label=text, index=st.integers(0, 10**6), confidence=share)),
+    candidates=st.lists(
+        st.builds(Candidate, label=text, index=st.integers(0, 10**6), confidence=share), max_size=20
+    ),
     confidence=share,
     moment=moments,
-    timings=st.dictionaries(text, st.floats(allow_nan=False, allow_infinity=False)),
+    timings=st.dictionaries(text, st.floats(allow_nan=False, allow_infinity=False), max_size=20),
 )
 def test_a_result_survives_the_wire(
     frame_id: str, label: str, candidates: Any, confidence: float, moment: datetime, timings: Dict[str, float]

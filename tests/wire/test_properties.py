@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
@@ -15,7 +16,7 @@ from wire.properties import PublishProperties
 
 PAYLOAD = b"\xff\xd8 and so on"
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\ufeff"), max_size=40)
-pairs = st.lists(st.tuples(texts, texts), max_size=5)
+pairs = st.lists(st.tuples(texts | st.sampled_from(properties.KEPT), texts), max_size=5)
 data = st.none() | st.binary(max_size=300)
 topics = st.none() | texts
 #: What a Delivery tells.
@@ -87,10 +88,15 @@ def test_read_as_paho_would(
         made.SubscriptionIdentifier = subscription
     packet = bytes(made.pack()) + PAYLOAD
     found = read(Properties.unpack, packet)
-    assert found == read(properties._paho_unpack, packet)
+    by_its_own_way = read(properties._paho_unpack, packet)
     assert found
+    assert by_its_own_way
+    kept = [
+        (name, value) for name, value in by_its_own_way.pop("UserProperty", []) if name in properties.KEPT
+    ]
+    assert found.pop("UserProperty", []) == kept
+    assert found == by_its_own_way
     assert found["end"] == len(packet) - len(PAYLOAD)
-    assert found.get("UserProperty", []) == user
 
 
 @given(pairs, st.data())
@@ -124,9 +130,36 @@ def test_no_character_is_worth_the_connection(character: str) -> None:
 
 
 def test_what_is_no_utf8_is_read_as_something_else() -> None:
-    found = read(Properties.unpack, b"\x09\x26\x00\x02\xff\xfe\x00\x02\xed\xa0" + PAYLOAD)
+    pair = b"\x26\x00\x08frame-id\x00\x02\xed\xa0\x26\x00\x02\xff\xfe\x00\x02\xed\xa0"
+    found = read(Properties.unpack, bytes([len(pair)]) + pair + PAYLOAD)
     assert found
-    assert found["UserProperty"] == [("\ufffd\ufffd", "\ufffd\ufffd")]
+    assert found["UserProperty"] == [("frame-id", "\ufffd\ufffd")]
+
+
+def test_long_values_are_cut_and_long_ways_to_reply_are_none() -> None:
+    """An id or a time of that length is none in any case, but somebody wants to hear of it."""
+    long = "a" * 5000
+    found = read(Properties.unpack, PublishProperties([("frame-id", long)], b"1", "r/me").pack() + PAYLOAD)
+    assert found
+    assert found["UserProperty"] == [("frame-id", long[: properties.MOST_OF_VALUE])]
+    assert (found["ResponseTopic"], found["CorrelationData"]) == ("r/me", b"1")
+    for correlation_data, response_topic in ((long.encode(), "r/me"), (b"1", long)):
+        found = read(
+            Properties.unpack, PublishProperties([], correlation_data, response_topic).pack() + PAYLOAD
+        )
+        assert found is not None
+        assert "ResponseTopic" not in found
+
+
+def test_of_too_many_none_is_looked_at() -> None:
+    """What they cost is what it takes to hold the packet, however many there are."""
+    packet = PublishProperties([("", "")] * 200_000, b"1", "r/me").pack() + PAYLOAD
+    tracemalloc.start()
+    found = read(Properties.unpack, packet)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {"end": len(packet) - len(PAYLOAD)}
+    assert peak < 10_000
 
 
 def test_other_packets_are_pahos() -> None:

@@ -18,12 +18,16 @@ from worker.payload.text import looks_like_picture, read_text
 
 #: Where a picture is looked for first, at each level; then it is wherever a value begins as one.
 NAMES = ("image", "payload", "data", "message", "msg", "body", "content")
+_LONGEST_NAME = max(map(len, NAMES))
 SEVERAL_FOUND = "image: more than one picture in the JSON that may be meant: the first was taken"
 #: Characters of a picture's base64, at least: a name or an id needs no look.
 _SHORTEST = 64
 FOUND_ELSEWHERE = "image: holds no JPEG, PNG or WebP: the picture was taken from another field"
 #: Objects in each other, at most.
 _DEPTH = 4
+#: Lists and objects in a document, and fields with a name, at most: each costs many times its own length.
+#: A picture's text may hold their characters, one in 64 of them; an object of its bytes has a name for each.
+_MOST_CONTAINERS, _MOST_NAMES = 250_000, 1_000_000
 #: Digits of a number, at most: to convert more takes time that grows with their square.
 _DIGITS = 40
 
@@ -55,8 +59,10 @@ def parse(document: bytes) -> Any:
     A dict as Python or a template prints it is taken as well, if it has no other quotes than 'these'.
 
     Raises:
-        NotJson: it is not JSON.
+        NotJson: it is not JSON, or has too many parts to be read.
     """
+    if document.count(b"[") + document.count(b"{") > _MOST_CONTAINERS or document.count(b":") > _MOST_NAMES:
+        raise NotJson("not JSON that can be read: too many lists, objects or fields")
     try:
         return from_json(document)
     except ValueError:
@@ -124,7 +130,10 @@ def _candidates(
 
 def _by_name(fields: Dict[str, Any]) -> Iterator[str]:
     """The names of fields: `image` first, then those that wrap pictures, in their order, then the others."""
-    spelt = {name.lower(): name for name in reversed(list(fields))}
+    spelt: Dict[str, str] = {}
+    for name in fields:  # which may be a million
+        if len(name) <= _LONGEST_NAME and name.lower() in NAMES:
+            spelt.setdefault(name.lower(), name)
     for name in NAMES:
         if name in spelt:
             yield name if name in fields else spelt[name]

@@ -7,6 +7,7 @@ import json
 from typing import Callable, Dict, Iterator, Tuple
 
 from tests.faults.hostile.kind import RESULT, Kind, Properties, with_id, without_id
+from wire.properties import MOST_OF_CORRELATION
 
 
 def beside(good: bytes, replies: str) -> Iterator[Kind]:
@@ -96,12 +97,9 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         "behind a byte order mark": f"{replies}/\ufeff",
     }.items():
         yield Kind(f"beside: asks for the answer {name}", good, RESULT, more={"ResponseTopic": topic})
-    yield Kind(
-        "beside: 64 kB to be sent back",
-        good,
-        RESULT,
-        more={"ResponseTopic": f"{replies}/me", "CorrelationData": b"\xff" * 65_535},
-    )
+    for what, data in (("1 kB", b"\xff" * MOST_OF_CORRELATION), ("64 kB", b"\xff" * 65_535)):
+        asks = {"ResponseTopic": f"{replies}/me", "CorrelationData": data}
+        yield Kind(f"beside: {what} to be sent back", good, RESULT, more=asks)
 
 
 #: Levels that are no camera's id; what is sent there gets no answer, because there is no topic for one.

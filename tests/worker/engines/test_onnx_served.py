@@ -25,13 +25,13 @@ def serve(
     start_worker: Callable[..., WorkerProcess],
     url: str,
     *flags: str,
-) -> None:
+) -> WorkerProcess:
     """Serve 6 x - 3 of each channel's mean, and what follows it."""
     net = Net()
     scores = net.add("Sub", net.add("Mul", net.means(), net.const(6.0)), net.const(3.0))
     path = net.give(end(net, scores)).save(folder / "net.onnx")
     (folder / "labels.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")
-    start_worker(url, "--model", str(path), "--labels", str(folder / "labels.txt"), *flags)
+    return start_worker(url, "--model", str(path), "--labels", str(folder / "labels.txt"), *flags)
 
 
 def answer_to(listener: Listener, root: str, image: bytes) -> Any:
