@@ -25,6 +25,7 @@ def forget(settings: ForgetSettings) -> int:
         chosen, kept = _by_name(fleet, settings) if settings.names else _gone(fleet, settings)
         for entry in chosen:
             fleet.retain(settings.topics.worker(entry.name), b"")
+            fleet.retain(settings.topics.beacon(entry.name), b"")
             for dead, worker in list(fleet.claims):
                 if dead == entry.name:
                     fleet.retain(settings.topics.adoption(dead, worker), b"")

@@ -95,6 +95,7 @@ def acl(root: str, members: Mapping[str, str]) -> str:
 
 def _rights(topics: Topics, name: str, role: str) -> List[str]:
     statuses = [f"read {topics.worker('+')}", f"read {topics.adoption('+', '+')}"]
+    beacons = topics.beacon("+")
     listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", *statuses]
     return {
         "camera": [
@@ -112,6 +113,8 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             *statuses,
             f"write {topics.worker(name)}",
             f"write {topics.adoption('+', name)}",
+            f"read {beacons}",
+            f"write {topics.beacon(name)}",
             f"read {topics.model_command()}",
             f"read {topics.model_command(name)}",
         ],
@@ -121,6 +124,7 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             # To forget workers that are gone: an empty message takes a retained one back.
             f"write {topics.worker('+')}",
             f"write {topics.adoption('+', '+')}",
+            f"write {beacons}",
             f"write {topics.frames('+')}",
             f"read {topics.replies('+')}/#",
             f"readwrite {topics.model_command()}",

@@ -68,7 +68,8 @@ class ForgetSettings(BrokerSettings):
     for as long as its lease. One that died and was not adopted keeps no time of its death, so that --gone
     passes it over; by its name it is removed, and then nobody adopts frames that may wait for it.
 
-    A broker with an ACL must let this user write to ROOT/workers/; operators of `nanofleet provision` may.
+    A broker with an ACL must let this user write below ROOT/workers/ and ROOT/beacons/, as operators of
+    `nanofleet provision` may.
     The exit code is 0 if all that were named are removed.
     """
 

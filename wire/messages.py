@@ -4,6 +4,7 @@
     Rejection       nanofleet/rejects/<camera>     worker -> listeners
     WorkerStatus    nanofleet/workers/<worker>     worker -> fleet, retained; also the will
     AdoptionClaim   nanofleet/workers/<dead>/adoption/<worker>    worker -> fleet, retained
+    Beacon          nanofleet/beacons/<worker>     worker -> fleet, retained
     ModelCommand    nanofleet/control/model        operator -> workers, retained
                     nanofleet/control/<worker>/model
 
@@ -259,3 +260,13 @@ class AdoptionClaim(Message):
     state: Literal["draining", "ended"]
     frames: int = Field(0, ge=0, description="Taken from that session so far")
     sent_at: UtcTime
+
+
+class Beacon(Message):
+    """A process of a worker is at this very broker, and not only heard of here over a bridge.
+
+    A bridge that carries it has to carry the frames as well.
+    """
+
+    worker: Word
+    instance: Word

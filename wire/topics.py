@@ -58,6 +58,10 @@ class Topics:
         """Where the retained AdoptionClaim of a worker on a dead one's session stands."""
         return f"{self.worker(dead)}/adoption/{worker}"
 
+    def beacon(self, worker: str) -> str:
+        """Where the retained Beacon of a worker stands."""
+        return f"{self.root}/beacons/{worker}"
+
     def model_command(self, worker: Optional[str] = None) -> str:
         """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"

@@ -61,6 +61,8 @@ class Peers:
         self._grace = grace
         self._clock = clock
         self._peers: Dict[str, _Peer] = {}
+        #: The processes whose beacons stand at this broker, by worker.
+        self._here: Dict[str, str] = {}
         #: By the dead worker, and then by its adopter.
         self._claims: Dict[str, Dict[str, _Claim]] = {}
 
@@ -72,6 +74,11 @@ class Peers:
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[status.worker] = _Peer(status, self._clock())
+
+    def hear_beacon(self, worker: str, instance: str) -> None:
+        """Take note of which process of a worker is at this broker."""
+        if worker in self._here or len(self._here) < MAX_PEERS:
+            self._here[worker] = instance
 
     def hear_claim(self, claim: AdoptionClaim) -> None:
         """Take note that somebody drains, or has drained, a dead worker's session."""
@@ -105,6 +112,7 @@ class Peers:
         """The connection was lost: that nothing is heard means nothing now."""
         self._peers.clear()
         self._claims.clear()
+        self._here.clear()
 
     def orphan(self) -> Optional[WorkerStatus]:
         """The last status of a worker that this one shall adopt now, if there is one."""
@@ -146,6 +154,8 @@ class Peers:
             if self._reads_the_same(peer)
             and peer.status.state == "online"
             and self._overdue(peer) < 0
+            # Those of another broker, whose statuses come over a bridge, take none of this one's frames.
+            and self._here.get(peer.status.worker) == peer.status.instance
             # A worker that died with its broker has left no will: its last status still says online.
             and not any(each.claim.state == "ended" for each in self._claims_on(peer))
         ]

@@ -14,7 +14,7 @@ from typing import Callable, List, Optional, Set, Tuple
 import wire
 from wire.errors import DecodeError, DuplicateMember
 from wire.lengths import MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
-from wire.messages import AdoptionClaim, Change, WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.printable import cut
 from worker.control import Control
@@ -55,8 +55,9 @@ class Presence:
         #: Frames answered or rejected so far.
         self.answered = 0
         self.topic = settings.topics.worker(worker_id)
-        #: What the others say: their statuses, and whom they adopt.
-        self.everybodys = [settings.topics.worker("+"), settings.topics.adoption("+", "+")]
+        #: What the others say: their statuses, whom they adopt, and that they are at this broker.
+        topics = settings.topics
+        self.everybodys = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
         #: Topic templates the worker reads frames from.
         self._inputs = tuple(template.text for template in settings.templates)
         self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
@@ -130,6 +131,9 @@ class Presence:
             DuplicateMember: another worker has started under this id, later.
         """
         topics = self._settings.topics
+        if delivery.topic.startswith(topics.beacon("")):
+            self._hear_beacon(delivery)
+            return
         about = delivery.topic[len(topics.worker("")) :].split("/")
         try:
             if len(about) == 1 and delivery.payload:
@@ -146,6 +150,22 @@ class Presence:
                 self.peers.drop_claim(about[0], about[2])
         except DecodeError as error:
             log.warning("%s: %s", delivery.topic, error)
+
+    def _hear_beacon(self, delivery: Delivery) -> None:
+        if not delivery.payload:
+            return
+        try:
+            beacon = Beacon.decode(delivery.payload)
+        except DecodeError as error:
+            log.warning("%s: %s", delivery.topic, error)
+            return
+        if delivery.topic == self._settings.topics.beacon(beacon.worker):
+            self.peers.hear_beacon(beacon.worker, beacon.instance)
+
+    def beacon(self) -> Publication:
+        """What says that this process is at this broker; to be published at each connection."""
+        beacon = Beacon(worker=self.worker_id, instance=self._instance)
+        return Publication(self._settings.topics.beacon(self.worker_id), beacon.encode(), retain=True)
 
     def taken_back(self) -> List[Publication]:
         """Empty messages in the place of this worker's claims on those that are back."""

@@ -99,7 +99,7 @@ class Reception:
         return cameras[0] if cameras and is_id(cameras[0]) else None
 
     def _receive_other(self, delivery: Delivery, inbox: Inbox) -> None:
-        if delivery.topic.startswith(self._topics.worker("")):
+        if delivery.topic.startswith((self._topics.worker(""), self._topics.beacon(""))):
             self._presence.hear(delivery)
             self._pacing.check()
         elif delivery.topic in self._control.topics:

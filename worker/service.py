@@ -452,6 +452,7 @@ class Worker:
         self._online = True
         self.metrics.connected.set(1)
         self.answers.outbox.connected()
+        self.connection.publish(self.presence.beacon())
         if self.connection.reconnects:
             self.metrics.reconnects.inc()
             log.info("connected again to %s", self.connection.broker)

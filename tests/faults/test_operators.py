@@ -24,8 +24,6 @@ FRAMES = 300
 BRIDGED = ("workers/#", "control/#", "results/#", "rejects/#")
 #: Each batch waits so long that there are always frames in hand.
 SLOW = ("--max-batch", "17", "--max-delay", "0.2")
-#: Nobody leaves the frames to others.
-TAKING = ("--step-aside-after", "0")
 
 
 def test_a_worker_of_two_bridged_sites_is_killed(
@@ -41,10 +39,10 @@ def test_a_worker_of_two_bridged_sites_is_killed(
     topics = [f"topic {root}/{topic} both 1" for topic in BRIDGED]
     there = mosquitto(*queue, "connection sites", f"address 127.0.0.1:{here.port}", *topics)
     fleet = case("two bridged sites, a worker of one killed", here.url)
-    # As the README says: a worker cannot tell that those who still take frames take another broker's.
-    victim, heir = fleet.start(2, *TAKING)
+    # They step aside for each other where frames wait, but for nobody of the other site.
+    victim, heir = fleet.start(2)
     # Whoever ranks first, the other site's workers are asked before the one that shares the broker.
-    others = fleet.start(3, *TAKING, url=there.url)
+    others = fleet.start(3, url=there.url)
     members = {worker.id for worker in fleet.workers}
     for url in (here.url, there.url):
         camera = listen(url, f"{root}/workers/+")

@@ -31,6 +31,7 @@ TOPICS = {
         *("frames/door", "frames/garden", "results/door", "results/garden", "rejects/door", "rejects/garden"),
         *("replies/door/1", "replies/garden/1", "workers/nano-1", "workers/nano-2"),
         *("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2"),
+        *("beacons/nano-1", "beacons/nano-2"),
         *("control/model", "control/nano-1/model", "control/nano-2/model"),
         *("frames", "frames/door/deep", "results", "else"),
     )
@@ -50,18 +51,19 @@ ANSWERS = below("results/door", "results/garden", "rejects/door", "rejects/garde
 FRAMES = below("frames/door", "frames/garden")
 REPLIES = below("replies/door/1", "replies/garden/1")
 STATUSES = below("workers/nano-1", "workers/nano-2")
+BEACONS = below("beacons/nano-1", "beacons/nano-2")
 CLAIMS = below("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2")
 COMMANDS = below("control/model", "control/nano-1/model", "control/nano-2/model")
 
 WRITES = {
     "door": below("frames/door"),
-    "nano-1": ANSWERS | REPLIES | below("workers/nano-1", "workers/nano-2/adoption/nano-1"),
+    "nano-1": ANSWERS | REPLIES | below("workers/nano-1", "workers/nano-2/adoption/nano-1", "beacons/nano-1"),
     "home": set(),
-    "admin": FRAMES | COMMANDS | STATUSES | CLAIMS,
+    "admin": FRAMES | COMMANDS | STATUSES | CLAIMS | BEACONS,
 }
 READS = {
     "door": below("results/door", "rejects/door", "replies/door/1"),
-    "nano-1": FRAMES | STATUSES | CLAIMS | below("control/model", "control/nano-1/model"),
+    "nano-1": FRAMES | STATUSES | CLAIMS | BEACONS | below("control/model", "control/nano-1/model"),
     "home": ANSWERS | STATUSES | CLAIMS,
     "admin": ANSWERS | STATUSES | CLAIMS | REPLIES | COMMANDS,
 }

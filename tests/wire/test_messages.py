@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from wire.errors import DecodeError
 from wire.messages import (
     AdoptionClaim,
+    Beacon,
     Candidate,
     ModelCommand,
     Reason,
@@ -127,6 +128,7 @@ MESSAGES = pytest.mark.parametrize(
         (Rejection, REJECTION),
         (WorkerStatus, STATUS),
         (AdoptionClaim, CLAIM),
+        (Beacon, {"schema": 1, "worker": "w1", "instance": "6f1f6b1c"}),
         (ModelCommand, COMMAND),
     ],
 )
@@ -167,7 +169,7 @@ def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> No
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
     optional |= {"complete", "labels", "notes", "frames"}
     optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
-    optional -= {"instance"} if message is AdoptionClaim else set()
+    optional -= {"instance"} if message in (AdoptionClaim, Beacon) else set()
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
             message.decode(json.dumps({k: v for k, v in fields.items() if k != name}).encode())

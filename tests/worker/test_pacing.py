@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 import pytest
 
@@ -54,6 +54,7 @@ class Slow:
             self.pacing.answered(1)
 
     def hear_fast(self, wait: float = 0.0, **given: object) -> None:
+        self.peers.hear_beacon("fast", "")
         self.peers.hear(status("fast", wait_seconds=wait, **given))
         self.pacing.check()
 
@@ -177,6 +178,19 @@ def test_the_others_hear_of_a_wait_that_has_become_shorter() -> None:
     assert slow.waits == [1.0, pytest.approx(0.48)]
 
 
+@pytest.mark.parametrize("instance", ["another life", None])
+def test_one_that_is_not_at_this_broker_is_no_help(instance: Optional[str]) -> None:
+    """Its status comes over a bridge: it takes another broker's frames."""
+    slow = slow_with_a_queue()
+    if instance is not None:
+        slow.peers.hear_beacon("fast", instance)
+    slow.peers.hear(status("fast", wait_seconds=0.0))
+    slow.pacing.check()
+    assert slow.told == []
+    slow.hear_fast()
+    assert slow.told == [False]
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_one_always_stays(seed: int) -> None:
     """All want to step aside at once. The broker takes their statuses in some order and sends them in it."""
@@ -184,6 +198,7 @@ def test_one_always_stays(seed: int) -> None:
     workers = [slow_with_a_queue(name=f"w{n}") for n in range(chance.randint(2, 5))]
     for worker in workers:
         for other in workers:
+            worker.peers.hear_beacon(other.name, "")
             worker.peers.hear(status(other.name, wait_seconds=0.1))
     taken: List[Slow] = []  # by the broker, in its order
     heard = {worker.name: 0 for worker in workers}

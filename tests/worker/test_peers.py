@@ -23,6 +23,7 @@ class Fleet:
 
     def hear(self, message: WorkerStatus) -> None:
         for peers in self.peers.values():
+            peers.hear_beacon(message.worker, message.instance)
             peers.hear(message)
 
     def wait(self, seconds: float) -> None:
