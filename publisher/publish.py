@@ -12,10 +12,11 @@ from typing import Iterable, Iterator, Optional, Sequence
 from publisher.publisher import NoAnswers, Publisher
 from publisher.report import Report
 from publisher.settings import PublishSettings
-from publisher.shrink import shrink
+from publisher.shrinker import Shrinker
 from publisher.sources import Image, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
 from wire.errors import NanofleetError
+from wire.private import keep_memory_private
 from wire.reach import NotReached
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ def publish(settings: PublishSettings) -> int:
         0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1.
 
     Raises:
-        NanofleetError: a source is missing, or the broker refuses, or is not there in time.
+        NanofleetError: a source is missing, or Pillow is where it is needed, or the broker refuses, or is not
+            there in time.
     """
+    keep_memory_private()
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
         spool = Spool(settings.spool_folder, settings.spool_size) if settings.spool else None
@@ -58,9 +61,10 @@ def publish(settings: PublishSettings) -> int:
             restored=len(publisher.restored),
             failed=failed,
         )
+        shrinker = stack.enter_context(Shrinker(settings.max_side)) if settings.max_side else None
         stack.enter_context(publisher)
         stack.enter_context(report)
-        _send(settings, images, publisher, report)
+        _send(settings, images, shrinker, publisher, report)
         if spool:
             report.left, report.spool_folder = len(spool.kept), settings.spool_folder
     report.summarise()
@@ -72,13 +76,19 @@ def publish(settings: PublishSettings) -> int:
     return 0 if report.complete else 1
 
 
-def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publisher, report: Report) -> None:
+def _send(
+    settings: PublishSettings,
+    images: Sequence[Image],
+    shrinker: Optional[Shrinker],
+    publisher: Publisher,
+    report: Report,
+) -> None:
     try:
         _wait_connected(settings, publisher)
         cameras = itertools.cycle(settings.camera)
         for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
             try:
-                content = _content(image, settings.max_side, publisher.max_payload, report)
+                content = _content(image, shrinker, publisher.max_payload, report)
             except (Unreadable, _TooLarge) as error:
                 report.failed(image.name, error)
                 continue
@@ -115,17 +125,17 @@ class _TooLarge(Exception):
     """The broker takes no frame of that size."""
 
 
-def _content(image: Image, max_side: Optional[int], limit: int, report: Report) -> bytes:
+def _content(image: Image, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
     """The bytes to send.
 
     Raises:
         Unreadable: the file is gone, or may not be read.
-        SettingsError: it is to be shrunk, and Pillow is missing.
+        _TooLarge: it has too many of them.
     """
-    if max_side is None:
+    if shrinker is None:
         _check_size(image.size, limit, "Shrink it with --max-side 1280")
         return image.read()
-    content, kept = shrink(image.read(), max_side)
+    content, kept = shrinker.shrink(image.read())
     if kept:
         report.not_shrunk(image.name, kept)
     _check_size(len(content), limit, "Shrink it more" if not kept else "It cannot be shrunk")
