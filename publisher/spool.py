@@ -21,8 +21,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Dict, Optional, TextIO, Tuple, Type
+from typing import IO, Dict, Optional, Tuple, Type
 
+from wire import private
 from wire.errors import NanofleetError, SettingsError
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Spool:
             SettingsError: the folder cannot be written.
         """
         try:
-            self._base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.make_folder(self._base)
             self._folder, self._lock = self._claim()
             self._gather()
             identity = self._folder / "client-id"
@@ -181,7 +182,7 @@ class Spool:
         self.kept[kept.frame_id] = kept
         self._bytes += kept.size
 
-    def _claim(self) -> Tuple[Path, TextIO]:
+    def _claim(self) -> Tuple[Path, IO[str]]:
         for number in range(1, _MOST_PUBLISHERS):
             folder = self._base / str(number)
             lock = _lock(folder)
@@ -201,9 +202,9 @@ class Spool:
                 _sync(self._folder)
 
 
-def _lock(folder: Path) -> Optional[TextIO]:
-    folder.mkdir(exist_ok=True, mode=0o700)
-    lock = (folder / "lock").open("a", encoding="ascii")
+def _lock(folder: Path) -> Optional[IO[str]]:
+    private.make_folder(folder)
+    lock = private.open_file(folder / "lock", "a", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -215,7 +216,7 @@ def _lock(folder: Path) -> Optional[TextIO]:
 def _write(file: Path, content: bytes) -> None:
     """Write a file so that it is there whole and for good, or not at all."""
     aside = file.with_suffix(".tmp")
-    with aside.open("wb") as opened:
+    with private.open_file(aside, "wb") as opened:
         opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
