@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.harness import needs_root
 from wire.decoder.process import JOB, REPLY
 from wire.errors import NanofleetError
 from worker.decode.image import decode
@@ -415,6 +416,7 @@ def test_they_are_from_its_first_moment_on(outcomes: Outcomes, photo: bytes, sig
         assert set(decoders()) == new
 
 
+@needs_root
 def test_a_process_is_light(outcomes: Outcomes, photo: bytes) -> None:
     with open_pool(outcomes) as pool:
         pool.submit("frame", photo)

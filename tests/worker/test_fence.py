@@ -6,6 +6,7 @@ import contextlib
 import io
 import queue
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -302,3 +303,85 @@ def test_the_list_is_within_that_of_the_unit() -> None:
     needed = {"prctl", "memfd_create", "read", "write", "mmap", "mprotect", "madvise", *fence._FREE}
     # Of Linux 4.18, which systemd 252 does not list; without it, threads and malloc do the same more slowly.
     assert needed - calls("@system-service") <= {"rseq"}
+
+
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "i386": 0x40000003, "arm": 0x40000028}
+
+
+def verdict(code: bytes, arch: str, number: int, *arguments: int) -> bool:
+    """Whether a filter allows a call: a kernel that runs it, for the machine that this is not."""
+    call = struct.pack("<IIQ6Q", number, AUDIT_ARCH[arch], 0, *arguments, *[0] * (6 - len(arguments)))
+    lines = list(struct.iter_unpack("=HBBI", code))
+    at = word = 0
+    while True:
+        operation, yes, no, value = lines[at]
+        at += 1
+        if operation == 0x20:
+            (word,) = struct.unpack_from("<I", call, value)
+        elif operation == 0x06:
+            assert value in (0x7FFF0000, 0x00050001)
+            return value == 0x7FFF0000
+        else:
+            at += yes if {0x15: word == value, 0x35: word >= value, 0x45: word & value}[operation] else no
+
+
+#: Numbers as in the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+@pytest.mark.parametrize(
+    (
+        "machine",
+        "read",
+        "write",
+        "mmap",
+        "mprotect",
+        "madvise",
+        "futex",
+        "openat",
+        "socket",
+        "execve",
+        "clone",
+    ),
+    [
+        ("x86_64", 0, 1, 9, 10, 28, 202, 257, 41, 59, 56),
+        ("aarch64", 63, 64, 222, 226, 233, 98, 56, 198, 221, 220),
+    ],
+)
+def test_the_filter_of_each_machine(
+    machine: str,
+    read: int,
+    write: int,
+    mmap: int,
+    mprotect: int,
+    madvise: int,
+    futex: int,
+    openat: int,
+    socket: int,
+    execve: int,
+    clone: int,
+) -> None:
+    code = fence._program(*fence._MACHINES[machine], 0, 4)
+    private, anonymous, run = 0x02, 0x20, 4
+    allowed = [
+        (read, 0),
+        (write, 4),
+        (futex,),
+        (mmap, 0, 4096, 3, private | anonymous, 2**64 - 1),
+        (mprotect, 0, 4096, 3),
+        (madvise, 0, 4096, 4),
+    ]
+    denied = [
+        *((read, fd) for fd in (1, 2, 3, 4)),
+        *((write, fd) for fd in (0, 1, 2, 3)),
+        *((number,) for number in (openat, socket, execve, clone)),
+        (mmap, 0, 4096, 3 | run, private | anonymous),
+        (mmap, 0, 4096, 1, private, 3),
+        (mprotect, 0, 4096, 1 | run),
+        (madvise, 0, 4096, 100),
+        (madvise, 0, 4096, 101),
+    ]
+    assert [call for call in allowed if not verdict(code, machine, *call)] == []
+    assert [call for call in denied if verdict(code, machine, *call)] == []
+    everything = [number for number in range(600) if verdict(code, machine, number)]
+    assert len(everything) < 20
+    others = set(AUDIT_ARCH) - {machine}
+    assert not any(verdict(code, other, number) for other in others for number in range(600))
+    assert not any(verdict(code, machine, 0x40000000 + number) for number in range(600)), "x32"
