@@ -2,7 +2,7 @@
 
 0    all went well                     3    the broker refused the connection
 1    not all went well                 4    another member runs under this id
-2    a setting is wrong                130  Ctrl-C
+2    a setting is wrong                130  Ctrl-C (143: SIGTERM)
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import wire
 from fleet.console import leave_reader
 from fleet.environment import check_variables, drop_service_links
 from fleet.logs import StderrHandler, configure_logging
+from wire.broker import BrokerSettings
+from wire.config_file import Layout
 from wire.errors import NanofleetError, SettingsError
+from wire.install import how_to_install
 from wire.settings import PASSWORD_VARIABLE, Settings
 
 
@@ -95,6 +98,18 @@ COMMANDS: Dict[str, Command] = {
         "let workers go back to their own model",
         *("fleet.use_settings:ResetSettings", "fleet.use:reset", "", True),
     ),
+    "spool list": Command(
+        "frames of publish that have no answer",
+        *("fleet.spool_settings:SpoolListSettings", "fleet.spool:list_frames"),
+    ),
+    "spool retry": Command(
+        "let frames wait again that the broker has refused",
+        *("fleet.spool_settings:SpoolRetrySettings", "fleet.spool:retry"),
+    ),
+    "spool drop": Command(
+        "give frames up",
+        *("fleet.spool_settings:SpoolDropSettings", "fleet.spool:drop_frames"),
+    ),
     "provision": Command(
         "create certificates, passwords and an ACL for Mosquitto",
         *("fleet.provision_settings:ProvisionSettings", "fleet.provision:provision", "provision"),
@@ -123,14 +138,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(_usage(f"{name} " if name else ""))
         return 0 if rest else 2
     log = StderrHandler()  # until the settings say which
+    settings: Optional[Settings] = None
     try:
         command = _find(name)
         _check_environment()
-        settings = command.settings.from_command_line(f"nanofleet {name}", rest)
+        settings = command.settings.from_command_line(f"nanofleet {name}", rest, layout())
         log = configure_logging(settings.level, settings.log_format)
         return _run(command, settings)
     except NanofleetError as error:
-        log.end_with(f"nanofleet {name or arguments[0]}", str(error))
+        message = settings.blame(str(error)) if settings else str(error)
+        log.end_with(f"nanofleet {name or arguments[0]}", message)
         if error.ends_process:
             end_at_once(error.exit_code)
         return error.exit_code
@@ -157,9 +174,7 @@ def _run(command: Command, settings: Settings) -> int:
     except ModuleNotFoundError as error:
         if not command.extra or (error.name or "").split(".")[0] in ("wire", "publisher", "worker", "fleet"):
             raise
-        raise SettingsError(
-            f"{error.name} is not installed: pip install 'nanofleet[{command.extra}]'"
-        ) from None
+        raise SettingsError(f"{error.name} is not installed: {how_to_install(command.extra)}") from None
 
 
 def _named(name: str) -> Any:
@@ -204,6 +219,12 @@ def _find(name: str) -> Command:
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
     raise SettingsError(f"there is no such command; {hint}")
+
+
+def layout() -> Layout:
+    """What a file for all commands may hold."""
+    commands = {name: command.settings.file_keys() for name, command in COMMANDS.items()}
+    return Layout(commands, shared=BrokerSettings.file_keys())
 
 
 def _check_environment() -> None:

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from fleet.cli import COMMANDS
 from fleet.completion_settings import CompletionSettings
-from wire.settings import Settings, choices_of, flag_of, is_positional, metavar_of
+from wire.flags import choices_of, flag_of, is_positional, metavar_of
+from wire.settings import Settings
 
 _BASH = """\
 # Completes nanofleet in bash: eval "$(nanofleet completion bash)"

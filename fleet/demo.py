@@ -37,7 +37,8 @@ from rich.text import Text
 
 from fleet.demo_settings import DemoSettings
 from fleet.embedded import with_broker
-from publisher.publisher import Publisher, Sent
+from publisher.publisher import Publisher
+from publisher.sent import Sent
 from publisher.sources import Image, find_images
 from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError

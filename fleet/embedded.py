@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Iterator, Tuple, TypeVar
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
+from wire.install import how_to_install
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,9 @@ B = TypeVar("B", bound=BrokerSettings)
 
 #: Frames of a 4K camera pass; rumqttd's own default of 20 KB would cut a thumbnail.
 MAX_PAYLOAD = 64 * 1024 * 1024
+
+#: Seconds after which the broker, which heeds no other signal, is killed.
+STOP_TIMEOUT = 0.5
 
 # rumqttd speaks each MQTT version on a port of its own. It keeps what is undelivered in memory, by topic
 # filter, in segments: 8 of 64 MiB. It looks at no Receive Maximum: a worker has 100 frames
@@ -69,7 +75,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         from iotcore import Broker
     except ModuleNotFoundError:
         raise SettingsError(
-            "the embedded broker needs Python 3.9 or later and pip install 'nanofleet[demo]'; "
+            f"the embedded broker needs Python 3.9 or later and iotcore: {how_to_install('demo')}; "
             "or name a broker that runs, such as --broker mqtt://localhost"
         ) from None
     port = port or _two_free_ports(host)
@@ -80,7 +86,8 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         logging.getLogger("iotcore").setLevel(logging.WARNING)  # it tells both ports, and not which is which
         try:
             broker = Broker(config_path=str(config))
-            broker.start()
+            with _deaf_to_signals():
+                broker.start()
         except (OSError, RuntimeError, ValueError) as error:
             raise NanofleetError(
                 f"--broker embedded: cannot listen on {host}, ports {port} and {port + 1}: {error}; "
@@ -89,7 +96,23 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         try:
             yield f"mqtt://{_bracketed(host)}:{port}"
         finally:
-            broker.stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the end of this process ends it, too
+                broker.stop(timeout=STOP_TIMEOUT)
+
+
+@contextlib.contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """Let a child that is started in the block heed no signal that tells to leave.
+
+    Ctrl-C, the end of a terminal and a stop of the whole process group reach the broker as well, and the
+    worker could not answer what it has in hand. The broker ends with the process that started it, however
+    that ends.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

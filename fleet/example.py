@@ -11,8 +11,10 @@ from pydantic.fields import FieldInfo
 
 from fleet import cli
 from fleet.example_settings import ExampleSettings
+from wire.broker import BrokerSettings
 from wire.errors import SettingsError
-from wire.settings import ENV_PREFIX, Settings, flag_of, is_positional, metavar_of
+from wire.flags import flag_of, is_positional, metavar_of
+from wire.settings import ENV_PREFIX, Settings
 
 _WIDTH = 100
 
@@ -26,20 +28,29 @@ def print_example(settings: ExampleSettings) -> int:
     name = " ".join(settings.words)
     if name not in cli.COMMANDS:
         raise SettingsError(f"{name}: there is no such command; there are {', '.join(cli.COMMANDS)}")
-    print(example(f"nanofleet {name}", cli.COMMANDS[name].settings), end="")
+    print(example(name, cli.COMMANDS[name].settings), end="")
     return 0
 
 
 def example(command: str, cls: Type[Settings]) -> str:
     """A TOML file with all settings, commented out. Uncommented (`#name` to `name`) it changes nothing."""
     fields = [(n, f) for n, f in cls.model_fields.items() if not is_positional(f) and n != "config"]
-    common = [(n, f) for n, f in fields if n in Settings.model_fields]
-    own = [(n, f) for n, f in fields if n not in Settings.model_fields]
+    shared = [(n, f) for n, f in fields if _is_shared(n, f)]
+    own = [(n, f) for n, f in fields if not _is_shared(n, f)]
     head = _comment(
-        f"Settings of `{command}`, for its --config FILE. Lines that begin with # and a name hold the "
-        f"defaults. A flag, or a variable ({ENV_PREFIX}…), goes before what this file says."
+        f"Settings of `nanofleet {command}`, for its --config FILE. Lines that begin with # and a name hold "
+        f"the defaults. A flag, or a variable ({ENV_PREFIX}…), goes before what this file says. All commands "
+        "may share one file: what is at the top is for all, and each has a section of its own."
     )
-    return "\n".join([head, *(_setting(name, field) for name, field in [*own, *common])])
+    section = f"[{command.replace(' ', '.')}]\n"
+    parts = [head, *(_setting(*each) for each in shared), section, *(_setting(*each) for each in own)]
+    return "\n".join(parts)
+
+
+def _is_shared(name: str, field: FieldInfo) -> bool:
+    """Whether a setting is every command's, with the same default."""
+    shared = BrokerSettings.model_fields.get(name)
+    return shared is not None and shared.default == field.default
 
 
 def _setting(name: str, field: FieldInfo) -> str:

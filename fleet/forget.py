@@ -25,6 +25,9 @@ def forget(settings: ForgetSettings) -> int:
         chosen, kept = _by_name(fleet, settings) if settings.names else _gone(fleet, settings)
         for entry in chosen:
             fleet.retain(settings.topics.worker(entry.name), b"")
+            for dead, worker in list(fleet.claims):
+                if dead == entry.name:
+                    fleet.retain(settings.topics.adoption(dead, worker), b"")
             console.print(f"{entry.name}: forgotten; {_last_words(entry)}", markup=False)
     for sentence in kept:
         console.print(sentence, markup=False)
@@ -63,6 +66,12 @@ def _gone(fleet: Fleet, settings: ForgetSettings) -> Tuple[List[Entry], List[str
         f"If that is long enough: nanofleet workers forget {entry.name}"
         for entry in found
         if entry.at_most
+    ]
+    unknown += [
+        f"{entry.name}: kept; its clock is wrong, and nothing tells when it was heard. "
+        f"If that is long enough: nanofleet workers forget {entry.name}"
+        for entry in roster(fleet)
+        if entry.status is not None and entry.age is None and not _is_heard(entry)
     ]
     return [entry for entry in found if not entry.at_most], unknown
 

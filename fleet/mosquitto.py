@@ -47,7 +47,10 @@ _CONFIG = f"""\
 # It takes the place of /etc/mosquitto/mosquitto.conf.
 
 # Cameras and listeners. Their client id is their user name, so that none of them can take a worker's session.
+# The connections to both ports stay below the 1024 open files that a process usually may have: whoever opens
+# more here locks no worker out. For a larger fleet raise LimitNOFILE of the broker's unit, and these.
 listener {OUTER_PORT}
+max_connections 700
 use_username_as_clientid true
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
@@ -57,6 +60,7 @@ require_certificate true
 
 # Workers and operators. No camera's certificate is good here: another CA has signed theirs.
 listener {INNER_PORT}
+max_connections 250
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
 cafile /etc/mosquitto/inner-ca.crt
@@ -90,32 +94,35 @@ def acl(root: str, members: Mapping[str, str]) -> str:
 
 
 def _rights(topics: Topics, name: str, role: str) -> List[str]:
-    replies = f"{topics.root}/replies"
-    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", f"read {topics.worker('+')}"]
+    statuses = [f"read {topics.worker('+')}", f"read {topics.adoption('+', '+')}"]
+    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", *statuses]
     return {
         "camera": [
             f"write {topics.frames(name)}",
             f"read {topics.results(name)}",
             f"read {topics.rejects(name)}",
-            f"read {replies}/{name}/#",
+            f"read {topics.replies(name)}/#",
         ],
         "worker": [
             f"read {topics.frames('+')}",
             f"write {topics.results('+')}",
             f"write {topics.rejects('+')}",
-            f"write {replies}/#",
-            # The others' as well: a worker reads their statuses, and writes that of a worker it adopts.
-            f"readwrite {topics.worker('+')}",
+            f"write {topics.replies('+')}/#",
+            # Its own, and whom it adopts: none speaks for another.
+            *statuses,
+            f"write {topics.worker(name)}",
+            f"write {topics.adoption('+', name)}",
             f"read {topics.model_command()}",
             f"read {topics.model_command(name)}",
         ],
         "listener": listens,
         "operator": [
             *listens,
-            # To forget workers that are gone: an empty status takes a retained one back.
+            # To forget workers that are gone: an empty message takes a retained one back.
             f"write {topics.worker('+')}",
+            f"write {topics.adoption('+', '+')}",
             f"write {topics.frames('+')}",
-            f"read {replies}/#",
+            f"read {topics.replies('+')}/#",
             f"readwrite {topics.model_command()}",
             f"readwrite {topics.model_command('+')}",
         ],

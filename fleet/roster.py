@@ -13,9 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple, Union
 
-from fleet.watch import Fleet
+from fleet.watch import Fleet, Heard
+from wire.clock import SET_AFTER
 from wire.errors import DecodeError
-from wire.messages import ModelCommand, WorkerStatus
+from wire.messages import AdoptionClaim, ModelCommand, WorkerStatus
 
 #: States in which a worker speaks: every third of its lease, unless something keeps it from that.
 SPEAKING = ("online", "draining")
@@ -32,10 +33,11 @@ class Entry:
     Attributes:
         name: as its topic says.
         status: its latest; None if that cannot be read.
-        state: the status's, or silent, or unreadable.
+        state: the status's, or adopted, silent, or unreadable.
         age: seconds since it was heard; None where nothing tells.
         at_most: whether it may have been heard later than `age` says.
         notes: what an operator should look at.
+        adopter: who drains, or has drained, its session; empty for nobody.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Entry:
     age: Optional[float]
     at_most: bool = False
     notes: Tuple[str, ...] = ()
+    adopter: str = ""
 
     @property
     def model(self) -> str:
@@ -94,30 +97,52 @@ def _entry(fleet: Fleet, name: str, online: Sequence[WorkerStatus], now: float) 
     if name in fleet.unreadable:
         return Entry(name, None, "unreadable", None, notes=(fleet.unreadable[name],))
     status = fleet.statuses[name]
-    age = _age(fleet, name, now)
+    claim = _claim(fleet, name, now)
+    age = _age(claim[1] if claim else fleet.heard[name], now)
     # A will was written when the connection began, and says nothing of its end.
-    at_most = fleet.heard[name].retained and status.state == "lost" and not status.adopter
-    known = None if age < -status.lease_seconds else age
+    at_most = fleet.heard[name].retained and status.state == "lost" and claim is None
+    unset = claim is None and fleet.heard[name].retained and status.sent_at < SET_AFTER
+    known = None if age < -status.lease_seconds or unset else age
     state = _state(fleet, name, now)
-    return Entry(name, status, state, known, at_most, tuple(_notes(fleet, name, state, online)))
+    adopter = claim[0].worker if claim else ""
+    notes = tuple(_notes(fleet, name, state, adopter, online))
+    return Entry(name, status, state, known, at_most, notes, adopter)
 
 
-def _age(fleet: Fleet, name: str, now: float) -> float:
-    heard = fleet.heard[name]
+def _claim(fleet: Fleet, name: str, now: float) -> Optional[Tuple[AdoptionClaim, Heard]]:
+    """Who has drained the session of a worker that is gone, or else drains it now."""
+    status = fleet.statuses[name]
+    if status.state != "lost" and not _is_silent(fleet, name, now):
+        return None
+    claims = [
+        (claim, heard)
+        for (dead, _), (claim, heard) in list(fleet.claims.items())
+        if dead == name and claim.instance == status.instance
+    ]
+    return max(claims, key=lambda found: (found[0].state == "ended", found[1].at), default=None)
+
+
+def _age(heard: Heard, now: float) -> float:
     return now - heard.at + (heard.clock if heard.retained else 0.0)
 
 
-def _state(fleet: Fleet, name: str, now: float) -> str:
+def _is_silent(fleet: Fleet, name: str, now: float) -> bool:
     status = fleet.statuses[name]
-    silent = status.state in SPEAKING and abs(_age(fleet, name, now)) > status.lease_seconds
-    return "silent" if silent else status.state
+    return status.state in SPEAKING and abs(_age(fleet.heard[name], now)) > status.lease_seconds
 
 
-def _notes(fleet: Fleet, name: str, state: str, online: Sequence[WorkerStatus]) -> List[str]:
+def _state(fleet: Fleet, name: str, now: float) -> str:
+    claim = _claim(fleet, name, now)
+    if claim and claim[0].state == "ended":
+        return "adopted"
+    return "silent" if _is_silent(fleet, name, now) else fleet.statuses[name].state
+
+
+def _notes(fleet: Fleet, name: str, state: str, adopter: str, online: Sequence[WorkerStatus]) -> List[str]:
     status, heard = fleet.statuses[name], fleet.heard[name]
     notes = []
-    if status.adopter:
-        notes.append(f"{'adopted' if status.state == 'adopted' else 'being adopted'} by {status.adopter}")
+    if adopter:
+        notes.append(f"{'adopted' if state == 'adopted' else 'being adopted'} by {adopter}")
     # A will tells the time at which its connection began.
     if status.state in SPEAKING and not heard.retained and abs(heard.clock) > _CLOCKS:
         how = "behind" if heard.clock > 0 else "ahead of"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from typing import Callable, Dict, List, NamedTuple, Set, Union
+from datetime import datetime
+from typing import Callable, Dict, List, NamedTuple, Set, Tuple, Union
 
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
-from wire.messages import Rejection, Result, WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, Rejection, Result, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.reach import because, connect_within, wait_for, wait_until_quiet
 from wire.topics import Topics
@@ -20,9 +21,9 @@ QUIET = 0.5
 
 
 class Heard(NamedTuple):
-    """When a status came, by this machine's monotonic clock, and whether it had been waiting for us.
+    """When something came, by this machine's monotonic clock, and whether it had been waiting for us.
 
-    `clock` is how many seconds the status's own time lay behind this machine's then. For one that had been
+    `clock` is how many seconds its own time lay behind this machine's then. For one that had been
     waiting that is its age, or nothing but two clocks that disagree.
     """
 
@@ -48,12 +49,15 @@ class Fleet:
         #: By worker, what is wrong with a status that cannot be read; and those whose status was removed.
         self.unreadable: Dict[str, str] = {}
         self.removed: Set[str] = set()
+        #: By dead worker and adopter, the latest claim, and when it came.
+        self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Heard]] = {}
         #: The retained payload on each control topic.
         self.commands: Dict[str, bytes] = {}
         self._answers: List[Union[Result, Rejection]] = []
         self._timeout = timeout
         self._last = time.monotonic()
-        follow = [topics.worker("+"), topics.model_command(), topics.model_command("+")]
+        follow = [topics.worker("+"), topics.adoption("+", "+")]
+        follow += [topics.model_command(), topics.model_command("+")]
         if answers:
             follow += [topics.results("+"), topics.rejects("+")]
         self.connection = Connection(
@@ -116,7 +120,11 @@ class Fleet:
             self._last = time.monotonic()
         topic, payload = delivery.topic, delivery.payload
         if topic.startswith(self.topics.worker("")):
-            self._receive_status(topic[len(self.topics.worker("")) :], delivery)
+            name, *below = topic[len(self.topics.worker("")) :].split("/")
+            if below:
+                self._receive_claim(name, below[-1], delivery)
+            else:
+                self._receive_status(name, delivery)
         elif topic.startswith((self.topics.results(""), self.topics.rejects(""))):
             # What cannot be read was not written by a worker of ours: anybody may publish anything.
             with contextlib.suppress(DecodeError):
@@ -136,8 +144,18 @@ class Fleet:
         except DecodeError as error:
             self.unreadable[name] = str(error)
         else:
-            behind = (utc_now() - status.sent_at).total_seconds()
-            self.heard[name] = Heard(time.monotonic(), delivery.retain, behind)
+            self.heard[name] = _heard(delivery, status.sent_at)
             self.statuses[name] = status
             self.unreadable.pop(name, None)
         self.removed.discard(name)
+
+    def _receive_claim(self, dead: str, worker: str, delivery: Delivery) -> None:
+        self.claims.pop((dead, worker), None)
+        # What cannot be read claims nothing.
+        with contextlib.suppress(DecodeError):
+            claim = AdoptionClaim.decode(delivery.payload)
+            self.claims[dead, worker] = claim, _heard(delivery, claim.sent_at)
+
+
+def _heard(delivery: Delivery, sent_at: datetime) -> Heard:
+    return Heard(time.monotonic(), delivery.retain, (utc_now() - sent_at).total_seconds())

@@ -135,6 +135,8 @@ def _print_json(entry: Entry) -> None:
         log.warning("%s: %s", entry.name, "; ".join(entry.notes))
         return
     message: Dict[str, Any] = json.loads(entry.status.encode())
+    if entry.adopter:
+        message.update(adopter=entry.adopter, adopted=entry.state == "adopted")
     print(json.dumps({**message, "silent": entry.state == "silent"}), flush=True)
 
 

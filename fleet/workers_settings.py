@@ -46,7 +46,8 @@ class WorkersSettings(BrokerSettings):
     """
 
     json_: bool = Field(
-        False, description="Print each status as one line of JSON, with `silent`, and nothing else"
+        False,
+        description="Print each status as one line of JSON, with `silent` (and `adopter`), and nothing else",
     )
     watch: bool = Field(
         False,

@@ -7,17 +7,19 @@ import itertools
 import logging
 import threading
 import time
-from typing import Iterable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Optional, Sequence
 
+from publisher.ending import Stopped, exit_code, stop_signals
 from publisher.publisher import NoAnswers, Publisher
 from publisher.report import Report
+from publisher.sent import Sent
 from publisher.settings import PublishSettings
 from publisher.shrinker import Shrinker
 from publisher.sources import Image, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, ReadingRefused
 from wire.private import keep_memory_private
-from wire.reach import NotReached
+from wire.reach import NotReached, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -29,51 +31,60 @@ def publish(settings: PublishSettings) -> int:
     """Send what the settings name.
 
     Returns:
-        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1.
+        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1; 128 and
+        the signal's number where one came before that, but for a loop, which has no other end.
 
     Raises:
-        NanofleetError: a source is missing, or Pillow is where it is needed, or the broker refuses, or is not
-            there in time.
+        NanofleetError: a source or Pillow is missing, or the broker refuses, or is not there in time.
     """
     keep_memory_private()
+    shrinker = Shrinker(settings.max_side) if settings.max_side is not None else None
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
         spool = Spool(settings.spool_folder, settings.spool_size) if settings.spool else None
-        publisher = Publisher(
-            settings.open_broker(),
-            settings.topics,
-            settings.camera,
-            window=settings.window,
-            # A loop goes on whatever comes back: its frames are safe in the spool.
-            timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
-            # And one that has had a broker waits for it: it is a camera, and no job that ends.
-            patience=float("inf") if settings.loop else settings.timeout,
-            await_answers=settings.awaits_answers,
-            spool=stack.enter_context(spool) if spool else None,
-            drop_oldest=settings.spool_policy == "drop-oldest",
-            resend_after=settings.resend_after,
-            on_answer=lambda sent: report.done(sent),
-        )
-        total = None if settings.loop else len(images) + len(publisher.restored)
+        if spool:
+            stack.enter_context(spool)
+        publisher = _make_publisher(settings, spool, lambda sent: report.done(sent))
         report = Report(
             show_answers=settings.awaits_answers,
-            total=total,
+            total=None if settings.loop else len(images) + len(publisher.restored),
             restored=len(publisher.restored),
             failed=failed,
+            spool_folder=settings.spool_folder if spool else None,
         )
-        shrinker = stack.enter_context(Shrinker(settings.max_side)) if settings.max_side else None
+        if shrinker:
+            stack.enter_context(shrinker)
+        signals = stack.enter_context(stop_signals(publisher.stop))
         stack.enter_context(publisher)
-        stack.enter_context(report)
-        _send(settings, images, shrinker, publisher, report)
-        if spool:
-            report.left, report.spool_folder = len(spool.kept), settings.spool_folder
-    report.summarise()
-    if report.not_reached:
-        kept = f"; {report.left} frames stay in {report.spool_folder}, for the next run" if spool else ""
-        raise NanofleetError(f"{report.not_reached}{kept}")
+        with report:
+            _send(settings, images, shrinker, publisher, report)
+        # Before the connection is closed, which may take longer than a supervisor waits.
+        report.summarise(left=len(spool.kept) if spool else 0)
+    if report.failure:
+        raise report.failure
     if report.interrupted and not settings.loop:
-        return 130
+        return exit_code(signals[0])
     return 0 if report.complete else 1
+
+
+def _make_publisher(
+    settings: PublishSettings, spool: Optional[Spool], on_answer: Callable[[Sent], None]
+) -> Publisher:
+    return Publisher(
+        settings.open_broker(),
+        settings.topics,
+        settings.camera,
+        window=settings.window,
+        # A loop goes on whatever comes back: its frames are safe in the spool.
+        timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
+        # And one that has had a broker waits for it: it is a camera, and no job that ends.
+        patience=float("inf") if settings.loop else settings.timeout,
+        await_answers=settings.awaits_answers,
+        spool=spool,
+        drop_oldest=settings.spool_policy == "drop-oldest",
+        resend_after=settings.resend_after,
+        on_answer=on_answer,
+    )
 
 
 def _send(
@@ -85,26 +96,36 @@ def _send(
 ) -> None:
     try:
         _wait_connected(settings, publisher)
-        cameras = itertools.cycle(settings.camera)
-        for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps):
-            try:
-                content = _content(image, shrinker, publisher.max_payload, report)
-            except (Unreadable, _TooLarge) as error:
-                report.failed(image.name, error)
-                continue
-            try:
-                report.sent(
-                    publisher.send(next(cameras), content, image.name, paced=settings.fps is not None)
-                )
-            except SpoolFull as full:
-                report.not_taken(image.name, full)
+        _send_all(settings, images, shrinker, publisher, report)
         publisher.wait()
-    except KeyboardInterrupt:
+    except Stopped:
         report.interrupted = True
     except NoAnswers as error:
         report.gave_up = str(error)
-    except NotReached as error:
-        report.not_reached = str(error)
+    except NanofleetError as error:
+        if isinstance(error, ReadingRefused):
+            publisher.set_aside_unreadable(error.topics)
+        report.failure = error
+
+
+def _send_all(
+    settings: PublishSettings,
+    images: Sequence[Image],
+    shrinker: Optional[Shrinker],
+    publisher: Publisher,
+    report: Report,
+) -> None:
+    cameras = itertools.cycle(settings.camera)
+    for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps, publisher.stop):
+        try:
+            content = _content(image, shrinker, publisher.max_payload, report)
+        except (Unreadable, _TooLarge) as error:
+            report.failed(image.name, error)
+            continue
+        try:
+            report.sent(publisher.send(next(cameras), content, image.name, paced=settings.fps is not None))
+        except SpoolFull as full:
+            report.not_taken(image.name, full)
 
 
 def _wait_connected(settings: PublishSettings, publisher: Publisher) -> None:
@@ -112,12 +133,23 @@ def _wait_connected(settings: PublishSettings, publisher: Publisher) -> None:
 
     Raises:
         NotReached: there is none within --timeout, and no spool.
+        NanofleetError: it refuses.
     """
     patience = min(PATIENCE, settings.timeout) if settings.spool else settings.timeout
-    if publisher.connection.wait_connected(threading.Event(), patience):
+    deadline = time.monotonic() + patience
+    connection = publisher.connection
+    if connection.wait_connected(publisher.stop, patience):
+        if settings.awaits_answers:  # it may refuse to let them be read, and no frame is taken then
+            wait_for(
+                connection,
+                lambda: connection.subscribed.is_set() or publisher.stop.is_set(),
+                deadline - time.monotonic(),
+            )
         return
+    if publisher.stop.is_set():
+        raise Stopped
     if not settings.spool:
-        raise NotReached(publisher.connection, patience)
+        raise NotReached(connection, patience)
     log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
 
 
@@ -130,7 +162,6 @@ def _content(image: Image, shrinker: Optional[Shrinker], limit: int, report: Rep
 
     Raises:
         Unreadable: the file is gone, or may not be read.
-        _TooLarge: it has too many of them.
     """
     if shrinker is None:
         _check_size(image.size, limit, "Shrink it with --max-side 1280")
@@ -150,11 +181,14 @@ def _check_size(size: int, limit: int, advice: str) -> None:
         )
 
 
-def _paced(images: Iterable[Image], fps: Optional[float]) -> Iterator[Image]:
+def _paced(images: Iterable[Image], fps: Optional[float], stop: threading.Event) -> Iterator[Image]:
     due = time.monotonic()
     for image in images:
+        while (left := due - time.monotonic()) > 0 and not stop.is_set():
+            time.sleep(min(left, 0.05))
+        if stop.is_set():
+            raise Stopped
         if fps is not None:
-            time.sleep(max(0.0, due - time.monotonic()))
             # Late by more than a frame, the pace starts afresh instead of catching up in a burst.
             due = max(due + 1 / fps, time.monotonic() - 1 / fps)
         yield image

@@ -11,10 +11,11 @@ from typing import Dict, List, Optional, Set
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from publisher.publisher import Sent
+from publisher.refused import reason
+from publisher.sent import Sent
 from publisher.spool import SpoolFull
+from wire.errors import NanofleetError
 from wire.messages import Rejection, Result
-from wire.outgoing import PACKET_TOO_LARGE
 from wire.printable import printable
 
 log = logging.getLogger(__name__)
@@ -24,22 +25,27 @@ class Report:
     """What the user sees: a line for each answer, progress on a terminal, and the summary."""
 
     def __init__(
-        self, *, show_answers: bool, total: Optional[int], restored: int = 0, failed: int = 0
+        self,
+        *,
+        show_answers: bool,
+        total: Optional[int],
+        restored: int = 0,
+        failed: int = 0,
+        spool_folder: Optional[Path] = None,
     ) -> None:
         """Args:
         show_answers: whether to print a line for each.
         total: frames to be sent, if that is known.
         restored: frames that an earlier run has left in the spool.
         failed: files that could not be sent, and were named already.
+        spool_folder: where the spool is, if there is one.
         """
         self.interrupted = False
         #: Why nothing more was waited for, if that is so.
         self.gave_up = ""
-        #: That the broker was not there in time, if so.
-        self.not_reached = ""
-        #: Frames that stay in the spool, and where that is.
-        self.left = 0
-        self.spool_folder: Optional[Path] = None
+        #: What ended it, as a broker that was not there in time; its text will say what stays, too.
+        self.failure: Optional[NanofleetError] = None
+        self._spool_folder = spool_folder
         self._show_answers = show_answers
         self._total = total
         self._restored = restored
@@ -111,8 +117,8 @@ class Report:
             log.error("%s: lost from the spool: %s", sent.source, sent.unreadable)
         elif sent.refused:
             self._refused += 1
-            too_large = sent.reason_code == PACKET_TOO_LARGE
-            why = "it is larger than it takes" if too_large else f"reason code 0x{sent.reason_code:02x}"
+            assert sent.reason_code is not None
+            why = reason(sent.reason_code)
             log.warning("%s, camera %s: refused by the broker: %s", sent.source, sent.camera, why)
         elif sent.reason_code == 0:
             self._answered += 1
@@ -127,19 +133,44 @@ class Report:
         """Whether every file was sent, and answered, or taken for somebody if nobody waits for answers."""
         failed = self._failed_before + len(self._failed)
         return self._sent == self._answered and not (
-            self._not_taken or failed or self.gave_up or self.not_reached
+            self._not_taken or failed or self.gave_up or self.failure
         )
 
     def _not_tried(self) -> int:
         """Files whose turn did not come."""
-        if self._total is None or not (self.gave_up or self.not_reached or self.interrupted):
+        if self._total is None or not (self.gave_up or self.failure or self.interrupted):
             return 0
         return self._total - self._sent - len(self._failed) - self._not_taken
 
-    def summarise(self) -> None:
-        """Print the counts, and the time from sending to answer."""
+    def summarise(self, left: int) -> None:
+        """Print the counts, the time from sending to answer, and what becomes of frames without one.
+
+        Args:
+            left: frames that stay in the spool.
+        """
         given_up = self._refused + self._undelivered + self._dropped + self._unreadable
         missing = self._sent - self._answered - self._rejected - given_up
+        self._out.print(self._counts(missing), markup=False)
+        if self._refused and self._spool_folder:
+            self._out.print("What was refused is set aside: see nanofleet spool list", markup=False)
+        remains = self._remains(left, missing)
+        if remains and self.failure:
+            self.failure.args = (f"{self.failure}; {remains}",)
+        elif remains:
+            because = f"{self.gave_up}: " if self.gave_up else ""
+            self._out.print(because + remains, markup=False)
+
+    def _remains(self, left: int, missing: int) -> str:
+        if left:
+            stay, them = ("1 frame stays", "it") if left == 1 else (f"{left} frames stay", "them")
+            return f"{stay} in the spool, and the next run sends {them}: {self._spool_folder}"
+        if missing and not self._spool_folder and (self.interrupted or self.failure):
+            done = "answered" if self._show_answers else "confirmed by the broker"
+            were, them = ("was", "it") if missing == 1 else ("were", "them")
+            return f"{missing} of the frames that were sent {were} not {done}, and nobody sends {them} again"
+        return ""
+
+    def _counts(self, missing: int) -> str:
         if not self._show_answers:
             line = f"sent {self._sent}, taken by the broker {self._answered}"
             if self._undelivered:
@@ -168,8 +199,4 @@ class Report:
             line += f"; p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms"
         elif self._milliseconds:
             line += f"; {self._milliseconds[0]:.0f} ms"
-        self._out.print(line, markup=False)
-        if self.left:
-            because = f"{self.gave_up}: " if self.gave_up else ""
-            kept = f"{self.left} stay in the spool, for the next run: {self.spool_folder}"
-            self._out.print(because + kept, markup=False)
+        return line

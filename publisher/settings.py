@@ -16,7 +16,22 @@ from wire.settings import POSITIONAL, Names, default_state_dir
 from wire.topics import is_id
 
 
-class PublishSettings(BrokerSettings):
+class SpoolSettings(BrokerSettings):
+    """Where the frames of a fleet are kept that have no answer."""
+
+    spool_dir: Path = Field(
+        default_factory=lambda: default_state_dir() / "spool", description="Where the spool is"
+    )
+
+    @property
+    def spool_folder(self) -> Path:
+        """The spools for this broker and root: a frame must not go to another fleet."""
+        fleet = f"{self.find_broker()}-{self.root}"
+        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", fleet)  # as it is of others: site_1 and site-1
+        return self.spool_dir / f"{readable}-{hashlib.blake2b(fleet.encode(), digest_size=4).hexdigest()}"
+
+
+class PublishSettings(SpoolSettings):
     """Send images to a broker as frames of one or several cameras, and show the answers.
 
     nanofleet publish cat.jpg
@@ -26,7 +41,8 @@ class PublishSettings(BrokerSettings):
     A frame stays in the spool until its answer has come. What an earlier run left there is sent again, after
     --resend-after (half of --timeout, at most) where its answer may be waiting with the broker. The
     exit code is 0 only if every frame was answered (with --no-spool --no-wait: if the broker had somebody to
-    give each to). A file that cannot be sent is named, and the others go on.
+    give each to). A file that cannot be sent is named, and the others go on. What the broker refuses for good
+    is set aside: see `nanofleet spool list`.
     """
 
     sources: List[str] = Field(
@@ -43,9 +59,6 @@ class PublishSettings(BrokerSettings):
         True,
         description="Keep each frame on disk until its answer, and send it again if none comes. "
         "--no-spool is for live cameras, whose newest frame is worth more than every frame",
-    )
-    spool_dir: Path = Field(
-        default_factory=lambda: default_state_dir() / "spool", description="Where the spool is"
     )
     spool_size: int = Field(1_000_000_000, ge=1, description="Bytes of frames in the spool, at most")
     spool_policy: Literal["refuse", "drop-oldest"] = Field(
@@ -74,7 +87,7 @@ class PublishSettings(BrokerSettings):
     max_side: Optional[int] = Field(
         None,
         ge=16,
-        description="Shrink images to this many pixels a side, as JPEG (needs nanofleet[camera]); one that "
+        description="Shrink images to this many pixels a side, as JPEG (needs the extra `camera`); one that "
         "cannot be decoded, or of which a part is missing, is sent as it is",
     )
 
@@ -98,10 +111,3 @@ class PublishSettings(BrokerSettings):
     def awaits_answers(self) -> bool:
         """Whether a frame is done with its answer, or already when the broker has it."""
         return self.spool or self.wait
-
-    @property
-    def spool_folder(self) -> Path:
-        """The spools for this broker and root: a frame must not go to another fleet."""
-        fleet = f"{self.open_broker()}-{self.root}"
-        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", fleet)  # as it is of others: site_1 and site-1
-        return self.spool_dir / f"{readable}-{hashlib.blake2b(fleet.encode(), digest_size=4).hexdigest()}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from wire.decoder.child import Child
 from wire.decoder.decoder import Decoder
 from wire.errors import SettingsError
+from wire.install import how_to_install
 from wire.picture.errors import Undecodable
 from wire.picture.limits import MAX_PIXELS, MEMORY
 
@@ -37,7 +38,7 @@ class Shrinker:
             SettingsError: Pillow is missing.
         """
         if importlib.util.find_spec("PIL") is None:
-            raise SettingsError("--max-side needs Pillow: pip install 'nanofleet[camera]'")
+            raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}")
         capacity = min(max_side**2, MAX_PIXELS) * _BYTES_A_PIXEL + _HEADER
         start = functools.partial(
             Child, "publisher.shrink", [str(max_side)], capacity=capacity, memory=MEMORY

@@ -3,6 +3,7 @@
     DIR/1/lock                                   held while a publisher uses DIR/1
     DIR/1/client-id                              its MQTT client id: answers wait for it with the broker
     DIR/1/<sequence>-<frame id>.frame            one frame: a line of JSON, then the image's bytes
+    DIR/refused/…                                frames refused for good: see publisher/refused
 
 One file a frame, written aside, flushed to the disk and renamed: a frame that `put` has taken survives a
 kill and a power cut. Files and not a database, because a full disk must still let frames be removed.
@@ -11,18 +12,17 @@ kill and a power cut. Files and not a database, because a full disk must still l
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
-import fcntl
 import json
 import logging
-import os
 import threading
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Dict, Optional, Tuple, Type
+from typing import IO, Dict, Optional, Tuple
 
+from publisher.frame_files import Kept, lock, read_header, sync, write
+from publisher.refused import RefusedFrames, waiting_name
 from wire import private
 from wire.errors import NanofleetError, SettingsError
 
@@ -40,19 +40,6 @@ class LargerThanSpool(SpoolFull):
     """There would be no room for this frame in an empty spool either."""
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A frame in the spool, without its image."""
-
-    frame_id: str
-    camera: str
-    source: str
-    captured_at: str
-    file: Path
-    #: Bytes on disk.
-    size: int
-
-
 class Spool:
     """The frames of one publisher at a time. A context manager; thread-safe.
 
@@ -64,10 +51,12 @@ class Spool:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """Args:
         folder: holds the spools of all publishers of this machine that send to the same fleet.
-        max_bytes: bytes of all frames, at most.
+        max_bytes: bytes of all frames, at most; those that were refused count.
         """
         self._base = folder
         self._max_bytes = max_bytes
+        self._refused = RefusedFrames(folder)
+        self._refused_bytes = 0
         self._changing = threading.Lock()
         self._bytes = 0
         self._sequence = 0
@@ -85,8 +74,10 @@ class Spool:
             self._gather()
             identity = self._folder / "client-id"
             if not identity.exists():
-                _write(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
+                write(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
             self.client_id = identity.read_text(encoding="ascii")
+            self._refused.open()
+            self._refused_bytes = self._refused.size
         except OSError as error:
             raise SettingsError(
                 f"--spool-dir {self._base}: {error.strerror or error}; name another, or --no-spool"
@@ -101,17 +92,12 @@ class Spool:
     def _read(self) -> None:
         for file in sorted(self._folder.iterdir()):
             if file.suffix == ".frame":
-                self._add(_read_header(file))
+                self._add(read_header(file))
                 self._sequence = int(file.name.split("-", 1)[0])
             elif file.suffix == ".tmp":
                 file.unlink()  # whoever wrote it was told nothing
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._lock.close()
 
     def put(self, frame_id: str, camera: str, source: str, captured_at: str, image: bytes) -> Kept:
@@ -135,12 +121,9 @@ class Spool:
             raise LargerThanSpool(
                 f"{len(content):,} bytes, and the spool holds {self._max_bytes:,} (--spool-size)"
             )
-        if self._bytes + len(content) > self._max_bytes:
-            raise SpoolFull(
-                f"the spool holds {self._bytes:,} bytes of at most {self._max_bytes:,} (--spool-size)"
-            )
+        self._check_room(len(content))
         try:
-            _write(kept.file, content)
+            write(kept.file, content)
         except OSError as error:
             with contextlib.suppress(OSError):
                 kept.file.with_suffix(".tmp").unlink()
@@ -149,6 +132,17 @@ class Spool:
             raise SettingsError(f"--spool-dir {self._folder}: {error.strerror or error}") from None
         self._add(kept)
         return kept
+
+    def _check_room(self, size: int) -> None:
+        if self._bytes + self._refused_bytes + size <= self._max_bytes:
+            return
+        self._refused_bytes = self._refused.size  # somebody may have dropped some
+        held = self._bytes + self._refused_bytes
+        if held + size > self._max_bytes:
+            text = f"the spool holds {held:,} bytes of at most {self._max_bytes:,} (--spool-size)"
+            if self._refused_bytes:
+                text += f", {self._refused_bytes:,} of them refused by the broker (see nanofleet spool)"
+            raise SpoolFull(text)
 
     def image(self, kept: Kept) -> bytes:
         """The image's bytes."""
@@ -171,8 +165,35 @@ class Spool:
                         error.strerror,
                     )
 
+    def set_aside(self, frame_id: str, reason_code: int) -> None:
+        """Keep a frame that the broker refuses for good apart from those that wait."""
+        with self._changing:
+            kept = self.kept.pop(frame_id, None)
+            if kept is None:
+                return
+            self._bytes -= kept.size
+            try:
+                self._refused.take(kept, reason_code)
+                self._refused_bytes += kept.size
+            except OSError as error:
+                log.error("%s: %s: it is refused, but stays", kept.file, error.strerror)
+
+    def take_back(self, refused: Kept) -> None:
+        """Let a frame wait again that was set aside.
+
+        Raises:
+            OSError: it is gone, or stays where it is.
+        """
+        file = self._folder / waiting_name(refused.file)
+        refused.file.replace(file)
+        self._add(dataclasses.replace(refused, file=file))
+
     def drop_oldest(self) -> Optional[Kept]:
-        """Give the oldest frame up, to make room; None if there is none."""
+        """Give the oldest frame up, to make room, those first that were refused; None if there is none."""
+        for refused in self._refused:
+            log.warning("%s: dropped to make room: it had been refused", refused.kept.source)
+            refused.kept.file.unlink(missing_ok=True)
+            return refused.kept
         oldest = next(iter(self.kept.values()), None)
         if oldest is not None:
             self.remove(oldest.frame_id)
@@ -185,57 +206,18 @@ class Spool:
     def _claim(self) -> Tuple[Path, IO[str]]:
         for number in range(1, _MOST_PUBLISHERS):
             folder = self._base / str(number)
-            lock = _lock(folder)
-            if lock is not None:
-                return folder, lock
+            held = lock(folder)
+            if held is not None:
+                return folder, held
         raise OSError(errno.EBUSY, f"{_MOST_PUBLISHERS} publishers use it")
 
     def _gather(self) -> None:
         """Move what publishers that will not return have left to this one."""
         for folder in sorted(self._base.iterdir()):
-            lock = _lock(folder) if folder != self._folder and folder.name.isdigit() else None
-            if lock is None:
+            held = lock(folder) if folder != self._folder and folder.name.isdigit() else None
+            if held is None:
                 continue
-            with lock:
+            with held:
                 for file in folder.glob("*.frame"):
                     file.replace(self._folder / file.name)
-                _sync(self._folder)
-
-
-def _lock(folder: Path) -> Optional[IO[str]]:
-    private.make_folder(folder)
-    lock = private.open_file(folder / "lock", "a", encoding="ascii")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole and for good, or not at all."""
-    aside = file.with_suffix(".tmp")
-    with private.open_file(aside, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    aside.replace(file)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read_header(file: Path) -> Kept:
-    try:
-        with file.open("rb") as opened:
-            header: Dict[str, str] = json.loads(opened.readline())
-        return Kept(**header, file=file, size=file.stat().st_size)
-    except (ValueError, TypeError) as error:
-        raise SettingsError(f"{file}: this is no frame of the spool's ({error}); remove it") from None
+                sync(self._folder)

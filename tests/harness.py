@@ -19,7 +19,7 @@ from typing import Any, Callable, List, Optional
 import paho.mqtt.client as mqtt
 import pytest
 
-from wire.messages import WorkerStatus
+from wire.messages import AdoptionClaim, WorkerStatus
 
 MODEL = "efficientnet_lite0"
 #: A worker's memory, and its decoders', are closed to all others (`wire.private`), also to tests.
@@ -30,7 +30,8 @@ def need(program: str) -> str:
     """The path of a server or tool; without it, skip at home and fail in CI."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        message = f"{program} is not installed (Debian: mosquitto, mosquitto-clients, prometheus, valgrind)"
+        packages = "mosquitto, mosquitto-clients, prometheus, valgrind, gcc"
+        message = f"{program} is not installed (Debian: {packages})"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
@@ -126,8 +127,11 @@ class Listener:
 class WorkerProcess:
     """A worker as a user starts it: a process of its own, with its log in a file."""
 
-    def __init__(self, folder: Path, url: str, root: str, worker_id: str, *flags: str) -> None:
+    def __init__(
+        self, folder: Path, url: str, root: str, worker_id: str, *flags: str, start_new_session: bool = False
+    ) -> None:
         self.id = worker_id
+        self._start_new_session = start_new_session
         self.metrics_port = free_port()
         self.log = folder / f"{worker_id}.log"
         self.command = [
@@ -139,7 +143,13 @@ class WorkerProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.log.parent)
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                cwd=self.log.parent,
+                start_new_session=self._start_new_session,
+            )
 
     def said(self, text: str) -> bool:
         """Whether its log holds this text."""
@@ -162,7 +172,16 @@ class WorkerProcess:
 
 def statuses(messages: List[mqtt.MQTTMessage]) -> List[WorkerStatus]:
     """Decode the statuses among some messages."""
-    return [WorkerStatus.decode(m.payload) for m in messages if "/workers/" in m.topic]
+    topics = [m for m in messages if "/workers/" in m.topic and "/adoption/" not in m.topic]
+    return [WorkerStatus.decode(m.payload) for m in topics]
+
+
+def adopter(messages: List[mqtt.MQTTMessage], dead: str) -> str:
+    """The worker that has drained a dead one's session, by the claims among some messages; or nothing."""
+    claims = [
+        AdoptionClaim.decode(m.payload) for m in messages if f"/{dead}/adoption/" in m.topic and m.payload
+    ]
+    return next((claim.worker for claim in claims if claim.state == "ended"), "")
 
 
 def nanofleet(*arguments: str, timeout: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -91,4 +91,4 @@ def test_a_camera_needs_neither_torch_nor_numpy_nor_pillow(
         [command, "classify", image], capture_output=True, text=True, check=False, **options
     )
     assert refused.returncode == 2
-    assert "pip install 'nanofleet[worker]'" in refused.stderr
+    assert "in a clone of nanofleet's repository, pip install '.[worker]'" in refused.stderr

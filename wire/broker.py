@@ -85,6 +85,19 @@ class BrokerSettings(Settings):
         Raises:
             SettingsError: the URL is malformed, or a file cannot be read.
         """
+        broker = self.find_broker()
+        # At the start a file that cannot be used is a wrong setting; later it may just be being replaced.
+        broker.credentials.password()
+        if broker.secure:
+            broker.credentials.tls()
+        return broker
+
+    def find_broker(self) -> Broker:
+        """Resolve the address, and read none of the files.
+
+        Raises:
+            SettingsError: the URL is malformed.
+        """
         # Looked for in the text, because a URL that cannot be parsed must not be echoed either.
         user, at, _ = self.broker.rpartition("://")[2].rpartition("@")
         if at and ":" in user:
@@ -108,7 +121,7 @@ class BrokerSettings(Settings):
             raise SettingsError(f"--broker {self.broker}: certificates need mqtts:// or wss://")
         if self.key_file and not self.cert_file:
             raise SettingsError(f"--key-file {self.key_file}: name the certificate as well, with --cert-file")
-        broker = Broker(
+        return Broker(
             scheme=url.scheme,
             host=url.hostname,
             port=port or _DEFAULT_PORTS[url.scheme],
@@ -122,8 +135,3 @@ class BrokerSettings(Settings):
             ),
             keepalive=self.keepalive,
         )
-        # At the start a file that cannot be used is a wrong setting; later it may just be being replaced.
-        broker.credentials.password()
-        if broker.secure:
-            broker.credentials.tls()
-        return broker

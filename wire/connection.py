@@ -35,6 +35,7 @@ from wire.credentials import FreshTls
 from wire.errors import ConnectionRefused, DuplicateMember, SettingsError
 from wire.outgoing import DEFAULT_RECEIVE_MAXIMUM, Outgoing, not_the_lines
 from wire.packets import Delivery, Publication
+from wire.refusals import check_connack
 from wire.subscriptions import Subscriptions
 from wire.tcp import TcpLine
 
@@ -46,16 +47,10 @@ MAX_BACKOFF = 30.0
 CERTIFICATE_WARNING = timedelta(days=14)
 
 SESSION_TAKEN_OVER = 0x8E
-#: Refusals that another try does not change [MQTT 5, 3.2.2.2].
-_FINAL_REFUSALS = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
+#: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a machine without a battery is in 1970 until it hears of the time.
+NOT_YET_VALID = 9
 #: What comes of a TLS greeting where no TLS is spoken.
 _HUNG_UP_ON = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-_ADVICE = {
-    0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
-    0x86: "wrong user name or password: check the user in --broker and the --password-file",
-    0x87: "not authorised: wrong or missing user name or password (the user is named in --broker), "
-    "or its ACL does not let this member in",
-}
 
 
 class Connection:
@@ -119,6 +114,7 @@ class Connection:
         self._reconnect = reconnect
         self._posted: Deque[Callable[[], None]] = collections.deque()
         self._woken = False
+        self._told_to_close = False
         self._closing = False
         self._vanishing = False
         self._lost_because = ""
@@ -213,15 +209,16 @@ class Connection:
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
     ) -> None:
-        """Send what is queued, disconnect and end the thread.
+        """Send what is queued, disconnect and end the thread. The first call counts.
 
         Args:
             session_expiry: seconds to keep the session; 0 ends it; None leaves it as it was agreed.
             send_will: let the broker publish the will, as if this member had vanished; the session stays.
             timeout: seconds to wait for the last packets to leave.
         """
-        if not self._thread.is_alive():
+        if self._told_to_close or not self._thread.is_alive():
             return
+        self._told_to_close = True
         expiry = self._session_expiry if session_expiry is None else session_expiry
         self.call(lambda: self._begin_close(expiry, send_will))
         self._thread.join(timeout)
@@ -288,6 +285,11 @@ class Connection:
                     self._lost_because += (
                         f"; if it speaks no TLS on this port, write {self.broker.scheme[:-1]}://"
                     )
+                if getattr(error, "verify_code", 0) == NOT_YET_VALID:
+                    today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+                    self._lost_because = (
+                        f"its certificate is not yet valid by this machine's clock ({today}): set it (NTP)"
+                    )
             was_connected = self.connected.is_set()
             self.connected.clear()
             if was_connected:
@@ -310,12 +312,13 @@ class Connection:
             raise error
         if not isinstance(error, ssl.SSLError):
             return
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code != NOT_YET_VALID:
             raise ConnectionRefused(
                 f"{self.broker}: its certificate was not accepted: {error.verify_message}; "
                 "name the CA that signed it with --ca-file, and connect by the name it was made for"
             ) from None
-        if not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        passing = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLCertVerificationError)
+        if not isinstance(error, passing):
             raise ConnectionRefused(f"{self.broker}: TLS failed: {error}; is this its TLS port?") from None
 
     def _open(self) -> None:
@@ -431,12 +434,7 @@ class Connection:
         reason: ReasonCode,
         properties: Optional[Properties],
     ) -> None:
-        if reason.is_failure:
-            advice = _ADVICE.get(reason.value, str(reason))
-            if not self.epoch and reason.value in _FINAL_REFUSALS:
-                raise ConnectionRefused(f"{self.broker} refused the connection: {advice}")
-            self._lost_because = f"refused: {advice}"
-            return
+        check_connack(self.broker, reason, properties, first=not self.epoch)
         if self.epoch:
             self.reconnects += 1
         self.epoch += 1

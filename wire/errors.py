@@ -3,6 +3,7 @@
     NanofleetError            exit code 1
     ├── SettingsError         2   a flag, variable, file or model name is wrong
     ├── ConnectionRefused     3   the broker answered, and said no
+    │   └── ReadingRefused    3   … to a subscription
     ├── DuplicateMember       4   another member runs under this id
     └── DecodeError           1   a message on the wire breaks the contract
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import ClassVar
+from typing import ClassVar, Sequence
 
 
 class NanofleetError(Exception):
@@ -57,6 +58,14 @@ class ConnectionRefused(NanofleetError):
     """The broker was reached and refused: password, certificate, protocol version, permission."""
 
     exit_code = 3
+
+
+class ReadingRefused(ConnectionRefused):
+    """The broker does not let this member read some topics."""
+
+    def __init__(self, text: str, topics: Sequence[str]) -> None:
+        super().__init__(text)
+        self.topics = topics
 
 
 class DuplicateMember(NanofleetError):

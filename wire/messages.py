@@ -3,6 +3,7 @@
     Result          nanofleet/results/<camera>     worker -> listeners
     Rejection       nanofleet/rejects/<camera>     worker -> listeners
     WorkerStatus    nanofleet/workers/<worker>     worker -> fleet, retained; also the will
+    AdoptionClaim   nanofleet/workers/<dead>/adoption/<worker>    worker -> fleet, retained
     ModelCommand    nanofleet/control/model        operator -> workers, retained
                     nanofleet/control/<worker>/model
 
@@ -28,6 +29,7 @@ FRAME_ID = r"^[\x21-\x7e]{1,128}$"
 #: The user properties of a frame that is published as plain image bytes.
 FRAME_ID_PROPERTY = "frame-id"
 CAPTURED_AT_PROPERTY = "captured-at"
+SENT_AT_PROPERTY = "sent-at"
 
 
 def utc_now() -> datetime:
@@ -176,17 +178,17 @@ class Change(BaseModel):
 class WorkerStatus(Message):
     """One worker as the fleet sees it.
 
-    `started_at` tells two processes apart that were given the same id. Workers of the same `group` and
+    `instance` tells two processes apart that were given the same id. Workers of the same `group` and
     `inputs` adopt each other's frames: of one that is `lost`, or silent for longer than its lease, another
-    drains the session and ends it; then it is `adopted`.
+    drains the session and ends it, which its AdoptionClaim says. Each worker writes its own status only.
     """
 
     worker: str
-    state: Literal["online", "draining", "offline", "lost", "adopted"]
+    state: Literal["online", "draining", "offline", "lost"]
+    instance: str = Field("", description="A random name of the process, new at each start")
     group: str = Field("", description="The shared subscription's")
     inputs: Tuple[str, ...] = Field((), description="Topic templates it reads frames from")
     lease_seconds: float = Field(30.0, gt=0, description="Silence for longer than this means it is gone")
-    adopter: str = Field("", description="The worker that drains, or has drained, this one's session")
     model: str
     weights: str
     engine: str
@@ -205,3 +207,18 @@ class WorkerStatus(Message):
     wait_seconds: float = Field(0.0, ge=0, description="What a new frame would wait there, by its last pace")
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
+
+
+class AdoptionClaim(Message):
+    """One worker drains, or has drained, the session of another that does not return.
+
+    It stands on a topic of the adopter's own, so that a broker can keep each worker from speaking for others.
+    It means the process that it names: once the dead worker has returned as another, it means nothing.
+    """
+
+    dead: str
+    instance: str = Field(description="Which process of the dead worker, as its status names it")
+    worker: str = Field(description="The adopter")
+    state: Literal["draining", "ended"]
+    frames: int = Field(0, ge=0, description="Taken from that session so far")
+    sent_at: UtcTime

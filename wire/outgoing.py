@@ -15,14 +15,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.packets import Publication
+from wire.pubacks import PACKET_TOO_LARGE
 
 log = logging.getLogger(__name__)
 
 #: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
 DEFAULT_RECEIVE_MAXIMUM = 65535
 DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
-
-PACKET_TOO_LARGE = 0x95
 
 
 class HandlerFailed(Exception):

@@ -15,7 +15,12 @@ PACKET_OVERHEAD = 1024
 
 @dataclass(frozen=True)
 class Publication:
-    """A message to publish at QoS 1. `on_puback` hears the reason code, in the network thread."""
+    """A message to publish at QoS 1.
+
+    Attributes:
+        stamps: makes further user properties each time the message goes out: now, and after a reconnect.
+        on_puback: hears the reason code, in the network thread.
+    """
 
     topic: str
     payload: bytes
@@ -23,6 +28,7 @@ class Publication:
     user_properties: Sequence[Tuple[str, str]] = ()
     correlation_data: Optional[bytes] = None
     response_topic: Optional[str] = None
+    stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None
     on_puback: Optional[Callable[[int], None]] = None
 
     @property
@@ -32,8 +38,11 @@ class Publication:
 
     def properties(self) -> Optional[Properties]:
         """What paho wants to be told besides topic and payload."""
-        if self.user_properties or self.correlation_data is not None or self.response_topic is not None:
-            return PublishProperties(self.user_properties, self.correlation_data, self.response_topic)
+        given = self.user_properties or self.stamps or self.response_topic is not None
+        if given or self.correlation_data is not None:
+            return PublishProperties(
+                self.user_properties, self.correlation_data, self.response_topic, self.stamps
+            )
         return None
 
 

@@ -10,7 +10,7 @@ to one worker after the other.
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import (  # type: ignore[attr-defined]
@@ -38,11 +38,13 @@ class PublishProperties(Properties):
         user_properties: Sequence[Tuple[str, str]] = (),
         correlation_data: Optional[bytes] = None,
         response_topic: Optional[str] = None,
+        stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None,
     ) -> None:
         """Args:
         user_properties: names and values.
         correlation_data: at most 65,535 bytes.
         response_topic: a topic.
+        stamps: further user properties, made anew each time the packet goes out.
 
         Raises:
             struct.error: a text or the data is longer than 65,535 bytes.
@@ -53,14 +55,21 @@ class PublishProperties(Properties):
             packed += bytes([_RESPONSE_TOPIC]) + _with_length(response_topic.encode())
         if correlation_data is not None:
             packed += bytes([_CORRELATION_DATA]) + _with_length(correlation_data)
-        for name, value in user_properties:
-            packed += bytes([_USER_PROPERTY]) + _with_length(name.encode()) + _with_length(value.encode())
-        vars(self)["packed"] = VariableByteIntegers.encode(len(packed)) + packed
+        packed += _pairs(user_properties)
+        vars(self).update(unstamped=bytes(packed), stamps=stamps)
 
     def pack(self) -> bytes:
         """As they stand in the packet, their length first."""
-        packed: bytes = vars(self)["packed"]
-        return packed
+        stamps = vars(self)["stamps"]
+        packed = vars(self)["unstamped"] + (_pairs(stamps()) if stamps else b"")
+        return bytes(VariableByteIntegers.encode(len(packed)) + packed)
+
+
+def _pairs(user_properties: Sequence[Tuple[str, str]]) -> bytes:
+    packed = bytearray()
+    for name, value in user_properties:
+        packed += bytes([_USER_PROPERTY]) + _with_length(name.encode()) + _with_length(value.encode())
+    return bytes(packed)
 
 
 def _with_length(data: bytes) -> bytes:

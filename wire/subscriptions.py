@@ -11,7 +11,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.broker import Broker
-from wire.errors import ConnectionRefused
+from wire.errors import ReadingRefused
 
 
 class Subscriptions:
@@ -78,10 +78,12 @@ class Subscriptions:
         reasons: List[ReasonCode],
         properties: Optional[Properties],
     ) -> None:
-        refused = [f"{t} ({r})" for t, r in zip(self._unconfirmed.pop(mid, []), reasons) if r.is_failure]
+        found = zip(self._unconfirmed.pop(mid, []), reasons)
+        refused = {topic: reason for topic, reason in found if reason.is_failure}
         if refused:
-            raise ConnectionRefused(
-                f"{self._broker} does not let this member read {', '.join(refused)}: check the broker's ACL"
+            shown = ", ".join(f"{topic} ({reason})" for topic, reason in refused.items())
+            raise ReadingRefused(
+                f"{self._broker} does not let this member read {shown}: check the broker's ACL", list(refused)
             )
         if not self._unconfirmed:
             self.confirmed.set()

@@ -12,7 +12,7 @@ from typing import Dict, Optional
 
 #: A camera or worker id: one topic level that needs no escaping anywhere.
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-#: Characters and levels of a reply's topic below the fleet's own.
+#: Characters and levels of a reply's topic below its camera's.
 MAX_REPLY, MAX_REPLY_LEVELS = 256, 16
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -54,17 +54,26 @@ class Topics:
         """Where a worker's retained WorkerStatus stands."""
         return f"{self.root}/workers/{worker}"
 
+    def adoption(self, dead: str, worker: str) -> str:
+        """Where the retained AdoptionClaim of a worker on a dead one's session stands."""
+        return f"{self.worker(dead)}/adoption/{worker}"
+
     def model_command(self, worker: Optional[str] = None) -> str:
         """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"
 
-    def is_reply(self, topic: str) -> bool:
-        """Whether a Response Topic may be followed: any other could make workers publish anywhere.
+    def replies(self, camera: str) -> str:
+        """Below which topic the sender of a camera's frames may have the answers sent again."""
+        return f"{self.root}/replies/{camera}"
 
-        Nor one that a broker hangs up on: Mosquitto takes at most 200 levels and no control characters, but
-        looks at the levels only when somebody publishes there.
+    def is_reply(self, topic: str, camera: str) -> bool:
+        """Whether the Response Topic of a camera's frame may be followed.
+
+        Any other could make workers publish anywhere, or one camera's answers pass for another's. Nor one
+        that a broker hangs up on: Mosquitto takes at most 200 levels and no control characters, but looks at
+        the levels only when somebody publishes there.
         """
-        prefix = f"{self.root}/replies/"
+        prefix = f"{self.replies(camera)}/"
         rest = topic[len(prefix) :]
         return (
             topic.startswith(prefix)

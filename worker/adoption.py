@@ -4,7 +4,7 @@ Some brokers, Mosquitto among them, keep dealing frames to a dead member's sessi
 with the dead one's client id, which makes the session its own, and ends it once it is empty. Should the
 dead one return meanwhile, the broker takes the session back from the adopter, whose acks are then void.
 
-    connect as the dead one ──> unsubscribe ──> say who adopts ──> drain ──> status `adopted` ──> expiry 0
+    connect as the dead one ──> unsubscribe ──> claim `draining` ──> drain ──> claim `ended` ──> expiry 0
 
 A status may have come over a bridge, from another site: a worker whose session this broker does not have is
 left to those that share a broker with it.
@@ -15,16 +15,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Callable, Optional, Sequence
+from typing import Callable, Literal, Optional, Sequence
 
 from wire.broker import Broker
 from wire.connection import Connection
 from wire.errors import NanofleetError
-from wire.messages import WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.topics import Topics, client_id
 from worker.drain import Drain
 from worker.inbox import Inbox
+from worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Adoption:
         stop: threading.Event,
         call: Callable[[Callable[[], None]], None],
         receive: Callable[[Delivery, Inbox], None],
+        metrics: Metrics,
     ) -> None:
         """Prepare an adoption.
 
@@ -63,10 +65,11 @@ class Adoption:
             subscriptions: the shared subscriptions of the dead worker, which are this one's as well.
             window: frames that may be in hand from this session, on top of the worker's own.
             session_expiry: seconds for which the session stays, should the adopter die as well.
-            claim_interval: seconds between two statuses that say who adopts.
+            claim_interval: seconds between two claims.
             stop: set when this worker leaves; the session is then somebody else's to adopt.
             call: runs a function in the thread that `receive` belongs to.
             receive: takes a frame from the session into the pipeline.
+            metrics: counts the frames, and how it ends.
         """
         self.worker = dead.worker
         #: Set once it turns out that this broker has no session of the dead worker.
@@ -75,12 +78,15 @@ class Adoption:
         self.inbox = Inbox(self._ack)
         self._dead = dead
         self._by = by
-        self._topics = topics
+        #: Where this worker's claims stand, and where they come back as the drain's marker.
+        self._topic = topics.adoption(dead.worker, by)
+        self._statuses = topics.worker("")
         self._subscriptions = subscriptions
         self._claim_interval = claim_interval
         self._stop = stop
         self._call = call
         self._receive = receive
+        self._metrics = metrics
         self._drain: Optional[Drain] = None
         self._session_present = False
         self._delivered = 0
@@ -91,7 +97,7 @@ class Adoption:
             on_delivery=self._deliver,
             on_connected=self._connected,
             # The session has them; but rumqttd confirms only the end of what this connection has begun.
-            subscriptions={**dict.fromkeys(subscriptions, 1), topics.worker(dead.worker): 1},
+            subscriptions={**dict.fromkeys(subscriptions, 1), self._topic: 1},
             # Where the session is gone there is nothing to take over, and frames dealt to a new one are lost.
             subscribe_anew=False,
             session_expiry=session_expiry,
@@ -123,30 +129,33 @@ class Adoption:
                 if not self._session_present:
                     self.absent = True
                     connection.close(session_expiry=0)
+                    self._metrics.adoptions.labels("no_session").inc()
                     log.info("this broker has no session of %s: nothing to adopt", self.worker)
                     return
                 self._empty(connection)
-                self._bury(connection)
+                self._end(connection)
         except (_Ended, NanofleetError) as ended:
+            self._metrics.adoptions.labels("cut_short").inc()
             log.warning("adoption of %s ended after %d frames: %s", self.worker, self._taken, ended)
         else:
+            self._metrics.adoptions.labels("adopted").inc()
             log.warning("adopted %s: %d frames", self.worker, self._taken)
 
     def _empty(self, connection: Connection) -> None:
-        self._drain = Drain(connection, self.inbox, self._subscriptions, lambda: self._status("lost"))
+        self._drain = Drain(connection, self.inbox, self._subscriptions, lambda: self._claim("draining"))
         claimed = time.monotonic()
         while self._taken != self._delivered or not self._drain.finished():
             self._check()
             if time.monotonic() - claimed > self._claim_interval:
-                connection.publish(self._status("lost"))
+                connection.publish(self._claim("draining"))
                 claimed = time.monotonic()
             time.sleep(_TICK)
 
-    def _bury(self, connection: Connection) -> None:
+    def _end(self, connection: Connection) -> None:
         # Through this very connection: if the dead one has returned, it has closed, and this says nothing.
-        marked = threading.Event()
-        connection.publish(self._status("adopted", on_puback=lambda code: marked.set()))
-        self._wait(marked.is_set)
+        told = threading.Event()
+        connection.publish(self._claim("ended", on_puback=lambda code: told.set()))
+        self._wait(told.is_set)
         connection.close(session_expiry=0)
 
     def _wait(self, condition: Callable[[], bool]) -> None:
@@ -161,13 +170,18 @@ class Adoption:
         if self._connection.ended.is_set():
             raise _Ended("the connection is gone; has the worker returned?")
 
-    def _status(self, state: str, on_puback: Optional[Callable[[int], None]] = None) -> Publication:
-        status = self._dead.model_copy(
-            update={"state": state, "adopter": self._by, "sent_at": utc_now(), "frames_per_second": 0.0}
+    def _claim(
+        self, state: Literal["draining", "ended"], on_puback: Optional[Callable[[int], None]] = None
+    ) -> Publication:
+        claim = AdoptionClaim(
+            dead=self.worker,
+            instance=self._dead.instance,
+            worker=self._by,
+            state=state,
+            frames=self._taken,
+            sent_at=utc_now(),
         )
-        return Publication(
-            self._topics.worker(self.worker), status.encode(), retain=True, on_puback=on_puback
-        )
+        return Publication(self._topic, claim.encode(), retain=True, on_puback=on_puback)
 
     # --- in its connection's network thread -------------------------------------------------------------
 
@@ -175,9 +189,9 @@ class Adoption:
         self._session_present = session_present
 
     def _deliver(self, delivery: Delivery) -> None:
-        if delivery.topic.startswith(self._topics.worker("")):
+        if delivery.topic.startswith(self._statuses):
             self._connection.ack(delivery)
-            if self._drain and delivery.topic == self._topics.worker(self.worker):
+            if self._drain and delivery.topic == self._topic:
                 self._drain.hear_marker(delivery.payload)
             return
         if self._drain:
@@ -189,6 +203,7 @@ class Adoption:
     def _take(self, delivery: Delivery) -> None:
         self._receive(delivery, self.inbox)
         self._taken += 1
+        self._metrics.adopted_frames.inc()
 
     def _ack(self, delivery: Delivery) -> bool:
         def ack() -> None:

@@ -10,11 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from wire import private
 from wire.errors import NanofleetError
-from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID, FRAME_ID_PROPERTY, UtcTime, utc_now
+from wire.messages import (
+    CAPTURED_AT_PROPERTY,
+    FRAME_ID,
+    FRAME_ID_PROPERTY,
+    SENT_AT_PROPERTY,
+    UtcTime,
+    utc_now,
+)
 from wire.packets import Delivery
 from worker.errors import EmptyPayload, Expired, PayloadTooLarge
 from worker.payload.contents import PICTURES
@@ -38,13 +45,19 @@ class Frame:
     #: Its id before the envelope is opened: known before anything in the payload is looked at.
     delivered_id: str
     received_at: datetime = field(default_factory=utc_now)
+    #: When it was captured, and when it was sent, by its sender's clock.
     captured_at: Optional[datetime] = None
+    sent_at: Optional[datetime] = None
     image: bytes = b""
     #: What was assumed of what came with it, or dropped; the fields that were dropped.
     notes: Tuple[str, ...] = ()
     dropped: Tuple[str, ...] = ()
     #: `time.perf_counter()` when it came.
     received: float = field(default_factory=time.perf_counter)
+    #: Seconds for which the broker may have kept it, at most; None where nothing tells.
+    longest_wait: Optional[float] = None
+    #: Seconds from its capture until it came, as far as that can be told.
+    age_received: float = 0.0
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
     settled: bool = False
     #: Where its ack belongs; set when it is admitted.
@@ -123,26 +136,23 @@ class Frame:
         metadata = read_metadata(contents.metadata, self.delivery.user_properties)
         self.image = contents.image
         self.frame_id = metadata.frame_id or self.delivered_id
-        self.captured_at = metadata.captured_at
+        self.captured_at, self.sent_at = metadata.captured_at, metadata.sent_at
         self.notes = contents.notes + metadata.notes
         self.dropped = metadata.dropped
 
     def _is_plain(self) -> bool:
-        """Take id and time from the properties, if they are as the publisher writes them: most are."""
+        """Take id and times from the properties, if they are as the publisher writes them: most are."""
         properties = self.delivery.user_properties
-        captured = properties.get(CAPTURED_AT_PROPERTY)
-        if captured is not None:
-            if "T" not in captured:  # RFC 3339 has one; pydantic would also take a number, of whatever unit
-                return False
-            try:
-                self.captured_at = _read_time(captured)  # type: ignore[arg-type]
-            except ValidationError:
-                return False
+        try:
+            self.captured_at = _plain_time(properties.get(CAPTURED_AT_PROPERTY))
+            self.sent_at = _plain_time(properties.get(SENT_AT_PROPERTY))
+        except ValueError:  # a ValidationError is one
+            return False
         return properties.get(FRAME_ID_PROPERTY, self.delivered_id) == self.delivered_id
 
     def age(self) -> float:
-        """Seconds since its capture, or since it came if no capture time came with it."""
-        return (utc_now() - (self.captured_at or self.received_at)).total_seconds()
+        """Seconds since its capture, or since it came if no time came with it. No clock's jump counts."""
+        return self.age_received + time.perf_counter() - self.received
 
     def check_age(self, max_age: Optional[float]) -> None:
         """Hold the frame against the worker's limit.
@@ -153,6 +163,15 @@ class Frame:
         if max_age is not None and self.age() > max_age:
             noted = f" ({'; '.join(self.notes)})" if self.notes else ""
             raise Expired(f"{self.age():.1f} s old, at most {max_age:g} s are taken{noted}")
+
+
+def _plain_time(text: Optional[str]) -> Optional[datetime]:
+    if text is None:
+        return None
+    if "T" not in text:  # RFC 3339 has one; pydantic would also take a number, of whatever unit
+        raise ValueError
+    moment: datetime = _read_time(text)  # type: ignore[arg-type]
+    return moment
 
 
 def _hash(camera: str, payload: bytes) -> str:

@@ -6,6 +6,7 @@ All calls come from the network thread.
 from __future__ import annotations
 
 import collections
+import time
 from typing import Callable, Deque, Dict, List, Optional, Tuple
 
 from wire.messages import FRAME_ID_PROPERTY
@@ -16,14 +17,46 @@ from worker.frame import Frame
 _Message = Tuple[str, bool, Optional[str], bytes]
 
 
+#: Seconds with room for more in which a broker has sent all that it had.
+EMPTY_AFTER = 1.0
+
+
+class Waits:
+    """How long a frame can have waited with the broker: not at all, if there was room for it before it came.
+
+    Room means fewer than half of what may be in hand: some brokers send less ahead than they may.
+    """
+
+    def __init__(self) -> None:
+        self._room_since: Optional[float] = None
+        self._empty_at: Optional[float] = None
+
+    def room(self, there: bool) -> None:
+        """Whether there is room now."""
+        now = time.perf_counter()
+        if self._room_since is not None and now - self._room_since >= EMPTY_AFTER:
+            self._empty_at = now
+        self._room_since = (now if self._room_since is None else self._room_since) if there else None
+
+    def longest(self, now: float) -> Optional[float]:
+        """For one that comes now, in seconds; None where nothing tells."""
+        if self._room_since is not None and now - self._room_since >= EMPTY_AFTER:
+            return 0.0
+        return None if self._empty_at is None else now - self._empty_at
+
+
 class Inbox:
     """Frames from delivery to ack, across reconnects."""
 
-    def __init__(self, ack: Callable[[Delivery], bool]) -> None:
+    def __init__(self, ack: Callable[[Delivery], bool], window: int = 0) -> None:
         """Args:
         ack: acks one delivery; called in the order of `admit`.
+        window: frames that may be in hand, where it matters how long they have waited.
         """
         self._ack = ack
+        self._waits = Waits()
+        self._connected = False
+        self._window = window
         self._order: Deque[Frame] = collections.deque()
         self._orphans: Dict[_Message, List[Frame]] = {}
 
@@ -36,6 +69,12 @@ class Inbox:
         orphans = (frame for frames in list(self._orphans.values()) for frame in list(frames))
         return len(self._order) + sum(not frame.settled for frame in orphans)
 
+    @property
+    def unanswered(self) -> int:
+        """Frames whose answer is not out yet. What is no frame, a status say, needs none."""
+        orphans = (frame for frames in list(self._orphans.values()) for frame in list(frames))
+        return sum(not frame.settled for frame in [*self._order, *orphans])
+
     def admit(self, frame: Frame) -> bool:
         """Take a frame in; False if it is the copy of one already in hand, which goes on as it was."""
         # Hashing takes time, and orphans are rare. What came at QoS 0 comes once.
@@ -43,7 +82,10 @@ class Inbox:
         copies = self._orphans.get(message) if message else None
         if not message or not copies:
             frame.inbox = self
+            if not frame.delivery.retain:  # the broker has kept such a one for as long as it likes
+                frame.longest_wait = self._waits.longest(frame.received)
             self._order.append(frame)
+            self._note_room()
             return True
         known = copies.pop(0)
         if not copies:
@@ -70,6 +112,8 @@ class Inbox:
         for frame in self._order:
             self._orphans.setdefault(_message(frame), []).append(frame)
         self._order.clear()
+        self._connected = False
+        self._note_room()
 
     def _forget(self, which: Callable[[Frame], bool]) -> None:
         for message, frames in list(self._orphans.items()):
@@ -81,10 +125,16 @@ class Inbox:
         """A new connection; without the old session nothing will be delivered again."""
         if not session_present:
             self._orphans.clear()
+        self._connected = True
+        self._note_room()
+
+    def _note_room(self) -> None:
+        self._waits.room(self._connected and 2 * len(self._order) < self._window)
 
     def _ack_settled(self) -> None:
         while self._order and self._order[0].settled:
             self._ack(self._order.popleft().delivery)
+        self._note_room()
 
 
 def _message(frame: Frame) -> _Message:

@@ -1,17 +1,11 @@
-"""What a worker tells Prometheus: /metrics, and /healthz and /readyz for supervisors."""
+"""What a worker tells Prometheus."""
 
 from __future__ import annotations
 
-import errno
-import socket
-import socketserver
 import sys
-import threading
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Any, Callable, Dict, Iterable, Optional
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,23 +14,21 @@ from prometheus_client import (
     Histogram,
     Info,
     disable_created_metrics,
-    make_wsgi_app,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from wire.errors import failure_of
 from wire.messages import Reason
 from worker.payload.metadata import FIELDS
 
 disable_created_metrics()
 
 IGNORED = ("retained", "no_camera", "qos0_flood")
+#: How an adoption may end: the session is empty and gone, there was none, or it stays with the broker.
+ADOPTIONS = ("adopted", "no_session", "cut_short")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
-#: Workers beside each other on one machine each take the next port.
-_PORTS_TO_TRY = 100
 _THERMAL = Path("/sys/class/thermal")
 
 
@@ -95,6 +87,11 @@ class Metrics:
             buckets=_AGE_SECONDS,
             registry=self.registry,
         )
+        self.skew = Gauge(
+            "nanofleet_camera_clock_skew_seconds",
+            "How far the clock of a camera is from this worker's, of those heard within an hour the farthest",
+            registry=self.registry,
+        )
         Gauge(
             "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
         ).set_function(in_hand)
@@ -103,6 +100,9 @@ class Metrics:
         )
         self.reconnects = Counter(
             "nanofleet_broker_reconnects", "Connections after the first", registry=self.registry
+        )
+        self.worker = Info(
+            "nanofleet_worker", "Who this worker is, to be joined on job and instance", registry=self.registry
         )
         self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=self.registry)
         self.changes = Counter(
@@ -115,8 +115,32 @@ class Metrics:
             self.changes.labels(outcome)
         self.mismatch = Gauge(
             "nanofleet_model_mismatch",
-            "1 while this worker serves another model than the command in force names",
+            "1 while this worker serves another model than the command in force names; with "
+            "--ignore-control no command is in force for it, and this is 0",
             registry=self.registry,
+        )
+        self.adoptions = Counter(
+            "nanofleet_adoptions",
+            "Dead workers whose frames this one took over (adopted); that had no session on its broker "
+            "(no_session); that returned, or were left to another (cut_short)",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ADOPTIONS:
+            self.adoptions.labels(outcome)
+        self.adopted_frames = Counter(
+            "nanofleet_adopted_frames", "Frames taken over from dead workers", registry=self.registry
+        )
+        self.adopting = Gauge(
+            "nanofleet_adopting", "1 while this worker takes over another's frames", registry=self.registry
+        )
+        self.aside = Gauge(
+            "nanofleet_stepped_aside",
+            "1 while this worker leaves new frames to faster ones, to catch up",
+            registry=self.registry,
+        )
+        self.asides = Counter(
+            "nanofleet_step_asides", "Times that this worker stepped aside", registry=self.registry
         )
         #: When the client certificate ends, if the worker shows one.
         self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
@@ -184,93 +208,3 @@ def _gpu_memory(device: str) -> Optional[Any]:
     # Nor is it there whole while it is imported, and until then the device is the CPU.
     torch = sys.modules.get("torch") if device != "cpu" else None
     return torch.cuda.mem_get_info(device) if torch and torch.cuda.is_initialized() else None
-
-
-@contextmanager
-def serve_metrics(
-    metrics: Metrics,
-    host: str,
-    port: int,
-    *,
-    or_next: bool,
-    healthy: Callable[[], bool],
-    ready: Callable[[], bool],
-) -> Iterator[str]:
-    """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, empty for port 0.
-
-    Args:
-        metrics: what to tell.
-        host: the address to listen on.
-        port: 0 for no metrics.
-        or_next: whether to take the next free port where this one is taken, by another worker say.
-        healthy: what /healthz asks.
-        ready: what /readyz asks.
-
-    Raises:
-        NanofleetError: the address cannot be listened on.
-    """
-    if port == 0:
-        yield ""
-        return
-    exposition = make_wsgi_app(metrics.registry)
-
-    def app(environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            return exposition(environ, start_response)  # type: ignore[no-any-return]
-        probe = {"/healthz": healthy, "/readyz": ready}.get(path)
-        if probe is None:
-            return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
-        return (
-            _text(start_response, "200 OK", "ok\n")
-            if probe()
-            else _text(start_response, "503 Service Unavailable", "no\n")
-        )
-
-    server = _listen(app, host, range(port, min(port + _PORTS_TO_TRY, 65536)) if or_next else [port])
-    port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _listen(app: Callable[..., Any], host: str, ports: Sequence[int]) -> WSGIServer:
-    for port in ports:
-        try:
-            return make_server(host, port, app, _Server6 if ":" in host else _Server, _QuietHandler)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and port != ports[-1]:
-                continue
-            setting = "--metrics-host" if error.errno == errno.EADDRNOTAVAIL else "--metrics-port"
-            where = f"cannot listen on {host}, port {port}; name another, or port 0 for no metrics"
-            raise failure_of(f"{setting}: {where}", error) from None
-    raise AssertionError("there is at least one port")
-
-
-def _text(start_response: Callable[..., Any], status: str, text: str) -> List[bytes]:
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return [text.encode()]
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def server_bind(self) -> None:
-        """Bind, without http.server's look-up of the host's name, which waits where DNS does not answer."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """A scrape every few seconds is no news."""

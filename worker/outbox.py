@@ -9,8 +9,8 @@ from typing import Callable, List, Tuple, Union
 from wire.connection import Connection
 from wire.errors import ConnectionRefused
 from wire.messages import Rejection, Result
-from wire.outgoing import PACKET_TOO_LARGE
 from wire.packets import Publication
+from wire.pubacks import PACKET_TOO_LARGE
 from wire.topics import Topics, answers_client_id
 from worker.frame import Frame
 
@@ -102,7 +102,7 @@ class Outbox:
         on_puback = hear if self._line is self._connection else hear_in_its_thread
         payload = answer.encode()
         reply_to = frame.delivery.response_topic
-        if reply_to is not None and self._topics.is_reply(reply_to):
+        if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
             # Before the other: when that one's PUBACK settles the frame, this one is out as well.
             correlation = frame.delivery.correlation_data
             self._line.publish(Publication(reply_to, payload, correlation_data=correlation))

@@ -80,6 +80,11 @@ class Pacing:
         """Seconds that a new frame would wait here, by the pace of the last ones."""
         return self._in_hand * self._seconds_a_frame
 
+    @property
+    def aside(self) -> bool:
+        """Whether this worker has left the shared subscriptions, to catch up."""
+        return self._state is _State.ASIDE
+
     def report(self) -> Tuple[bool, float]:
         """What a status tells: whether this worker takes frames, and the wait in seconds."""
         self._told = self.wait

@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
-from wire.messages import WorkerStatus
+from wire.messages import AdoptionClaim, WorkerStatus
 
 log = logging.getLogger(__name__)
 
-#: More than any fleet has; what bounds it is who may write statuses, and that may be anyone.
+#: More than any fleet has; what bounds it is who may write there, and that may be anyone.
 MAX_PEERS = 10_000
+#: The claims on one worker's session that are heeded.
+MAX_CLAIMS = 64
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,15 @@ class _Peer:
     absent: bool = False
 
 
+@dataclass(frozen=True)
+class _Claim:
+    claim: AdoptionClaim
+    #: By this machine's clock.
+    heard: float
+
+
 class Peers:
-    """What is known of the others, from their statuses alone. All calls come from one thread."""
+    """What is known of the others, from what they say of themselves. All calls come from one thread."""
 
     def __init__(
         self,
@@ -52,15 +61,40 @@ class Peers:
         self._grace = grace
         self._clock = clock
         self._peers: Dict[str, _Peer] = {}
+        #: By the dead worker, and then by its adopter.
+        self._claims: Dict[str, Dict[str, _Claim]] = {}
 
     def hear(self, status: WorkerStatus) -> None:
         """Take note of a status."""
         if status.worker == self._own:
             return
-        if status.state in ("offline", "adopted"):  # its session has ended: nothing is left of it
+        if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[status.worker] = _Peer(status, self._clock())
+
+    def hear_claim(self, claim: AdoptionClaim) -> None:
+        """Take note that somebody drains, or has drained, a dead worker's session."""
+        if claim.dead not in self._claims and len(self._claims) >= MAX_PEERS:
+            return
+        claims = self._claims.setdefault(claim.dead, {})
+        if claim.worker in claims or len(claims) < MAX_CLAIMS:
+            claims[claim.worker] = _Claim(claim, self._clock())
+
+    def drop_claim(self, dead: str, worker: str) -> None:
+        """A claim was taken back."""
+        self._claims.get(dead, {}).pop(worker, None)
+
+    def spent_claims(self) -> List[str]:
+        """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
+        return [
+            dead
+            for dead, claims in self._claims.items()
+            if self._own in claims
+            and dead in self._peers
+            and self._peers[dead].status.state == "online"
+            and self._peers[dead].status.instance != claims[self._own].claim.instance
+        ]
 
     def dismiss(self, worker: str) -> None:
         """Leave a dead worker that has no session on this broker to others, until it is heard again."""
@@ -70,6 +104,7 @@ class Peers:
     def forget(self) -> None:
         """The connection was lost: that nothing is heard means nothing now."""
         self._peers.clear()
+        self._claims.clear()
 
     def orphan(self) -> Optional[WorkerStatus]:
         """The last status of a worker that this one shall adopt now, if there is one."""
@@ -78,9 +113,20 @@ class Peers:
         for peer in self._peers.values():
             if peer.absent or not self._reads_the_same(peer):
                 continue
-            if self._overdue(peer) >= self._grace * (1 + self._rank(peer)):
+            due = self._grace * (1 + self._rank(peer))
+            if self._overdue(peer) >= due and not self._is_claimed(peer, due):
                 return peer.status
         return None
+
+    def _is_claimed(self, dead: _Peer, due: float) -> bool:
+        """Whether another has drained its session, or has said within `due` seconds that it does."""
+        claims = self._claims_on(dead)
+        return any(each.claim.state == "ended" or self._clock() - each.heard < due for each in claims)
+
+    def _claims_on(self, peer: _Peer) -> List[_Claim]:
+        """The claims on the session of this very process."""
+        claims = self._claims.get(peer.status.worker)
+        return [c for c in claims.values() if c.claim.instance == peer.status.instance] if claims else []
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -97,7 +143,11 @@ class Peers:
         return [
             peer.status
             for peer in list(self._peers.values())  # the main thread asks as well, at the end
-            if self._reads_the_same(peer) and peer.status.state == "online" and self._overdue(peer) < 0
+            if self._reads_the_same(peer)
+            and peer.status.state == "online"
+            and self._overdue(peer) < 0
+            # A worker that died with its broker has left no will: its last status still says online.
+            and not any(each.claim.state == "ended" for each in self._claims_on(peer))
         ]
 
     def _reads_the_same(self, peer: _Peer) -> bool:

@@ -1,18 +1,19 @@
 """A worker as the fleet sees it, and the fleet as the worker sees it: retained statuses, both ways.
 
-status(state) ──> the will, the heartbeats      hear(delivery) ──> a twin under the same id
-                                                               └─> Peers: who has died, and is to be adopted
+status(state) ──> the will, the heartbeats    hear(delivery) ──> a twin under the same id
+                                                             └─> Peers: who has died, and who adopts it
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Callable, Optional, Tuple
+import uuid
+from typing import Callable, List, Optional, Set, Tuple
 
 import wire
 from wire.errors import DecodeError, DuplicateMember
-from wire.messages import Change, WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, Change, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from worker.control import Control
 from worker.lineup import Lineup
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Statuses that may fail to come before a worker counts as gone.
 LEASE_STATUSES = 3
+#: Other processes under this worker's id that are remembered.
+_MOST_FORMER = 1000
 
 
 class Presence:
@@ -50,12 +53,13 @@ class Presence:
         #: Frames answered or rejected so far.
         self.answered = 0
         self.topic = settings.topics.worker(worker_id)
-        self.everybodys = settings.topics.worker("+")
+        #: What the others say: their statuses, and whom they adopt.
+        self.everybodys = [settings.topics.worker("+"), settings.topics.adoption("+", "+")]
         #: Topic templates the worker reads frames from.
         self._inputs = tuple(template.text for template in settings.templates)
         self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
         self._settings = settings
-        self._worker_id = worker_id
+        self.worker_id = worker_id
         self._lineup = lineup
         self._control = control
         self._in_hand = in_hand
@@ -63,6 +67,11 @@ class Presence:
         #: Where the metrics are served; empty for nowhere.
         self.metrics_url = ""
         self._started_at = utc_now()
+        self._instance = uuid.uuid4().hex
+        #: Whether this process has heard its own status: what comes later was sent later.
+        self._echoed = False
+        #: The processes under this id that were there before.
+        self._former: Set[str] = set()
         self._last = (time.monotonic(), 0)
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
@@ -79,8 +88,9 @@ class Presence:
         model, engine = self._lineup.serving.model, self._lineup.serving.engine
         takes_frames, wait = self._pace()
         return WorkerStatus(
-            worker=self._worker_id,
+            worker=self.worker_id,
             state=state or self.state,
+            instance=self._instance,
             group=self._settings.group,
             inputs=self._inputs,
             lease_seconds=LEASE_STATUSES * self._settings.status_interval,
@@ -109,7 +119,7 @@ class Presence:
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
 
     def hear(self, delivery: Delivery) -> None:
-        """Take note of a status.
+        """Take note of a status, or of a claim.
 
         Args:
             delivery: it, or an empty payload where somebody has tidied up.
@@ -117,31 +127,48 @@ class Presence:
         Raises:
             DuplicateMember: another worker has started under this id, later.
         """
-        if not delivery.payload:
-            return
+        topics = self._settings.topics
+        about = delivery.topic[len(topics.worker("")) :].split("/")
         try:
-            status = WorkerStatus.decode(delivery.payload)
+            if len(about) == 1 and delivery.payload:
+                status = WorkerStatus.decode(delivery.payload)
+                if delivery.topic == self.topic:
+                    self._look_for_twin(status, delivery)
+                elif delivery.topic == topics.worker(status.worker):
+                    self.peers.hear(status)
+            elif len(about) == 3 and delivery.payload:
+                claim = AdoptionClaim.decode(delivery.payload)
+                if delivery.topic == topics.adoption(claim.dead, claim.worker):
+                    self.peers.hear_claim(claim)
+            elif len(about) == 3:
+                self.peers.drop_claim(about[0], about[2])
         except DecodeError as error:
             log.warning("%s: %s", delivery.topic, error)
-            return
-        if delivery.topic == self.topic:
-            # What stands there at the first connection is only what an earlier life of its own has left.
-            if delivery.epoch > 1 or not delivery.retain:
-                self._look_for_twin(status)
-        elif delivery.topic == self._settings.topics.worker(status.worker):
-            self.peers.hear(status)
 
-    def _look_for_twin(self, status: WorkerStatus) -> None:
+    def taken_back(self) -> List[Publication]:
+        """Empty messages in the place of this worker's claims on those that are back."""
+        spent = [self._settings.topics.adoption(dead, self.worker_id) for dead in self.peers.spent_claims()]
+        return [Publication(topic, b"", retain=True) for topic in spent]
+
+    def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
         Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
-        tell the one that loses it, but when it comes back it finds the other's status.
+        tell the one that loses it, but when it comes back it finds the other's status. Which of them started
+        later the broker tells, not their clocks: what stood there, or was queued, before this process heard
+        its own first status is from before it.
         """
-        if status.started_at == self._started_at or status.state != "online":
+        before = not self._echoed or (delivery.retain and delivery.epoch == 1)
+        if status.instance == self._instance:
+            self._echoed = True
+        elif status.state != "online":
             return
-        if status.started_at > self._started_at:
+        elif before and len(self._former) < _MOST_FORMER:
+            self._former.add(status.instance)
+        elif status.instance in self._former:
+            log.warning("another worker called %r is still running; the older one leaves", self.worker_id)
+        else:
             raise DuplicateMember(
-                f"another worker started as {self._worker_id!r} at {status.started_at:%H:%M:%S}; this one, "
-                f"started at {self._started_at:%H:%M:%S}, leaves. Give each its own --worker-id"
+                f"another worker started as {self.worker_id!r}, later than this one, which leaves. "
+                "Give each its own --worker-id"
             )
-        log.warning("another worker called %r was running; the older one leaves", self._worker_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import signal
 import threading
 import time
@@ -27,9 +28,9 @@ from worker.admission import Admission
 from worker.adoption import Adoption
 from worker.answers import Answers
 from worker.attempts import Attempts
+from worker.clocks import Clocks
 from worker.control import Control
 from worker.decode.pool import Pixels
-from worker.drain import Drain
 from worker.engines.select import best_batch
 from worker.errors import FrameError
 from worker.first_command import read_commands
@@ -37,8 +38,10 @@ from worker.frame import Frame
 from worker.identity import claim_worker_id
 from worker.inbox import Inbox
 from worker.inference import Inference
+from worker.leave import Leaving
 from worker.lineup import Lineup
-from worker.metrics import Metrics, serve_metrics
+from worker.metrics import Metrics
+from worker.metrics_server import serve_metrics
 from worker.outbox import Outbox
 from worker.pacing import Pacing
 from worker.presence import Presence
@@ -49,12 +52,14 @@ from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 log = logging.getLogger(__name__)
 
+#: Files that a worker may have open at once, where the machine lets it.
+MOST_OPEN_FILES = 65_536
+#: Seconds between two looks at whether to stop.
+_STEP = 0.1
 #: Seconds that the broker waits before it calls a vanished worker lost.
 WILL_DELAY = 5
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
 BROKER_PATIENCE = 5.0
-#: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
-STEP_IN_TIMEOUT = 2.0
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
 #: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
@@ -72,6 +77,7 @@ def run(settings: WorkerSettings) -> int:
         NanofleetError: the worker cannot start, or cannot go on.
     """
     keep_memory_private()
+    _allow_open_files()
     broker = settings.open_broker()
     if not settings.max_batch:
         suits = best_batch(settings.choice, settings.engine, settings.device)
@@ -100,8 +106,14 @@ def run(settings: WorkerSettings) -> int:
                 connection = worker.connect_to(broker)
                 outbox = contextlib.closing(worker.answers.outbox)
                 with worker.admission, worker.control.following(), outbox, connection:
-                    worker.serve()
-                    return worker.drain()
+                    return worker.serve_and_leave()
+
+
+def _allow_open_files() -> None:
+    """Each decoder costs some, and each connection to the metrics one; the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager
@@ -122,6 +134,14 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for signum, handler in previous:
             signal.signal(signum, handler)
+
+
+def _stopped_within(seconds: float, stop: threading.Event) -> bool:
+    """Wait, but not by `stop.wait`: before Python 3.11 a clock that is set back makes it wait for as long."""
+    until = time.monotonic() + seconds
+    while not stop.is_set() and time.monotonic() < until:
+        time.sleep(min(_STEP, seconds))
+    return stop.is_set()
 
 
 class Worker:
@@ -149,9 +169,10 @@ class Worker:
             change_to=self.lineup.change_to,
             report=self._report_change,
         )
-        self._inbox = Inbox(self._ack)
+        self._inbox = Inbox(self._ack, settings.window)
+        self.clocks = Clocks(settings.state_dir / f"{worker_id}.clocks", settings.session_expiry)
         self._adoption: Optional[Adoption] = None
-        self._drain: Optional[Drain] = None
+        self._next_status = 0.0
         self._stop = stop
         self._failure: Optional[BaseException] = None
         self._online = False
@@ -161,6 +182,12 @@ class Worker:
         self._session_is_new = False
         self._short_lives = 0
         self.metrics = Metrics(in_hand=self._in_hand)
+        self.metrics.worker.info(
+            {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
+        )
+        self.metrics.skew.set_function(self.clocks.widest)
+        self.metrics.adopting.set_function(lambda: float(self._is_adopting()))
+        self.metrics.aside.set_function(lambda: float(self.pacing.aside))
         self.metrics.mismatch.set_function(lambda: float(self.control.failed))
         self.presence = Presence(
             settings, worker_id, self.lineup, self.control, self._in_hand, lambda: self.pacing.report()
@@ -169,7 +196,7 @@ class Worker:
             self.presence.peers,
             settings.step_aside_after,
             publish_status=self._publish_status,
-            step_aside=lambda: self.connection.unsubscribe(self.subscriptions),
+            step_aside=self._step_aside,
             step_in=lambda: self.connection.subscribe(self.subscriptions),
         )
         self.answers = Answers(
@@ -236,11 +263,14 @@ class Worker:
             on_lost=self._lost,
             on_failure=self._fail,
             # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
-            subscriptions={**dict.fromkeys(own, 1), self.presence.everybodys: 0},
+            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(self.presence.everybodys, 0)},
             will=self.presence.publication("lost"),
             will_delay=WILL_DELAY,
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
+        )
+        self._leaving = Leaving(
+            self.settings, self.connection, self.subscriptions, self._inbox, self.presence, self.pacing
         )
         self._watchdog = Watchdog(self.settings.stall_timeout, self._call)
         self._watchdog.watch("engine", self.inference.waiting)
@@ -274,21 +304,32 @@ class Worker:
 
     # --- serve --------------------------------------------------------------------------------------
 
+    def serve_and_leave(self) -> int:
+        """Serve until told to leave, then leave; at once when told a second time. Returns the exit code.
+
+        Raises:
+            KeyboardInterrupt: it was told a second time.
+            BaseException: whatever ended a thread.
+        """
+        try:
+            self.serve()
+            return self.drain()
+        except KeyboardInterrupt:
+            self._leaving.leave_session()
+            raise
+
     def serve(self) -> None:
         """Serve, and wait for the broker where there is none yet, until a signal or a failure.
 
         Raises:
             BaseException: whatever ended a thread.
         """
-        next_status = time.monotonic() + self.settings.status_interval
+        self._next_status = time.monotonic() + self.settings.status_interval
         notify("READY=1")
-        while not self._stop.wait(min(1.0, self.settings.status_interval)):
+        while not _stopped_within(min(1.0, self.settings.status_interval), self._stop):
             self._look_after_parts()
             self.connection.call(self.pacing.check)
             self.connection.call(self._check_commands)
-            if time.monotonic() >= next_status:
-                self.connection.call(self._tick)
-                next_status += self.settings.status_interval
         self._raise_failure()
 
     def _check_commands(self) -> None:
@@ -300,11 +341,15 @@ class Worker:
             raise self._failure
 
     def _look_after_parts(self) -> None:
+        self._raise_failure()
         try:
             self._watchdog.check()
         except Stalled as error:
             self._fail(error)
             raise
+        if time.monotonic() >= self._next_status:  # or the others would take it for dead
+            self.connection.call(self._tick)
+            self._next_status += self.settings.status_interval
 
     def _fail(self, failure: BaseException) -> None:
         """A thread has ended: let the main thread raise what ended it."""
@@ -312,16 +357,21 @@ class Worker:
         self._stop.set()
 
     def _tick(self) -> None:
+        self.clocks.note()
         if not self._online:  # they would pile up
             return
         self._publish_status()
+        for publication in self.presence.taken_back():
+            self.connection.publish(publication)
         self.answers.outbox.retry()
         if self._adoption is not None and self._adoption.absent:
             self.presence.peers.dismiss(self._adoption.worker)
-        free = self._adoption is None or self._adoption.ended
-        if free and self.presence.state == "online":
+        if not self._is_adopting() and self.presence.state == "online":
             orphan = self.presence.peers.orphan()
             self._adoption = self._adopt(orphan) if orphan else None
+
+    def _is_adopting(self) -> bool:
+        return self._adoption is not None and not self._adoption.ended
 
     def _adopt(self, dead: WorkerStatus) -> Adoption:
         adoption = Adoption(
@@ -336,6 +386,7 @@ class Worker:
             stop=self._stop,
             call=self._call,
             receive=self.reception.receive,
+            metrics=self.metrics,
         )
         adoption.start()
         return adoption
@@ -346,10 +397,11 @@ class Worker:
     def _hear(self, delivery: Delivery) -> None:
         if self._session_is_new and self._echoed_at is None and self._is_echo(delivery):
             self._echoed_at = time.monotonic()
-        if self._drain and delivery.topic == self.topics.worker(self.worker_id):
-            self._drain.hear_marker(delivery.payload)
-        elif self._drain and self.reception.camera(delivery.topic):
-            self._drain.hear_frame()
+        drain = self._leaving.drain
+        if drain and delivery.topic == self.topics.worker(self.worker_id):
+            drain.hear_marker(delivery.payload)
+        elif drain and self.reception.camera(delivery.topic):
+            drain.hear_frame()
         self.reception.receive(delivery, self._inbox)
 
     def _is_echo(self, delivery: Delivery) -> bool:
@@ -360,6 +412,7 @@ class Worker:
         try:
             frame.unwrap(self.settings.max_payload)
             self._tell_of_dropped(frame)
+            self.clocks.judge(frame)
             frame.check_age(self.settings.max_age_of(frame.camera))
         except FrameError as error:
             self.answers.reject(frame, error)
@@ -430,6 +483,10 @@ class Worker:
                 self.worker_id,
             )
 
+    def _step_aside(self) -> None:
+        self.metrics.asides.inc()
+        self.connection.unsubscribe(self.subscriptions)
+
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self.connection.publish(self.presence.publication(on_puback=lambda code: then()))
 
@@ -460,64 +517,12 @@ class Worker:
         """Take nothing new, answer what is in hand and what the broker still hands over, leave for good.
 
         Returns:
-            0, or 1 if frames were left: those stay in the session, for the next worker of this id. So do
-            those that come to it, if the broker could not be told to deal it no more.
+            The exit code, as `worker.leave` says.
         """
-        deadline = time.monotonic() + self.settings.drain_timeout
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
-        self.presence.state = "draining"
-        notify("STOPPING=1")
-        log.info("draining: %d frames in hand; interrupt again to leave at once", self._in_hand())
-        if self._broker_is_away():
-            log.info("waiting for the broker, %g s at most", self.settings.drain_timeout)
-        self.connection.call(self.pacing.leave)
-        told = threading.Event()
-        self.connection.call(lambda: self._publish_status(then=told.set))
-        self._wait_for_a_taker(told)
-        self._drain = Drain(self.connection, self._inbox, self.subscriptions, self.presence.publication)
-        next_status = time.monotonic() + self.settings.status_interval
-        while not self._drained():
-            self._raise_failure()
-            self._look_after_parts()
-            if time.monotonic() > next_status:  # or the others would take it for dead
-                self.connection.call(self._tick)
-                next_status += self.settings.status_interval
-            if time.monotonic() > deadline or self._is_hung_up_on():
-                if self._broker_is_away():
-                    log.warning("the broker is away: it deals frames to this worker until the next start")
-                else:
-                    log.warning("%d frames are left with the broker, for the next start", len(self._inbox))
-                self.connection.close(send_will=True)
-                return 1
-            time.sleep(0.02)
-        self.connection.publish(self.presence.publication("offline"))
-        self.connection.close(session_expiry=0)
-        log.info("left with nothing in hand")
-        return 0
-
-    def _wait_for_a_taker(self, told: threading.Event) -> None:
-        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
-
-        Args:
-            told: set by the PUBACK of the status that says that this worker leaves. Who has announced before
-                it to step aside has been heard by then; who does so later has heard it, and stays.
-        """
-        peers, deadline = self.presence.peers, time.monotonic() + STEP_IN_TIMEOUT
-        while self._online and time.monotonic() < deadline:
-            if told.is_set() and (peers.takers() or not peers.aside()):
-                return
-            time.sleep(0.02)
-
-    def _drained(self) -> bool:
-        assert self._drain is not None
-        never_connected = not self.connection.epoch
-        return never_connected or (self._online and self._drain.finished())
-
-    def _broker_is_away(self) -> bool:
-        """Whether the session, still subscribed, has to be ended, and the broker is not there for that."""
-        return self.connection.epoch > 0 and not self._online
+        return self._leaving.leave(self._look_after_parts, self._is_hung_up_on)
 
     def _is_hung_up_on(self) -> bool:
         """Whether the connection is lost again and again, as if another worker took the session over."""

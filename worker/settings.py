@@ -54,7 +54,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     nanofleet worker --input 'frigate/{camera}/{object}/snapshot'
 
     SIGTERM or Ctrl-C: take no new frames, answer those in hand, leave. A second one leaves at once;
-    what is unanswered stays with the broker.
+    what is unanswered stays with the broker, for the next start or for another worker of the group.
     """
 
     log_level: LogLevel = Field(
@@ -79,7 +79,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     max_age: Names = Field(
         [],
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
-        "may be repeated",
+        "may be repeated. A camera's clock need not agree with this machine's",
     )
     retained: Literal["ignore", "answer"] = Field(
         "ignore",
@@ -133,7 +133,12 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     stall_timeout: float = Field(
         60.0, gt=0, description="Seconds without progress after which the worker leaves, to be started again"
     )
-    drain_timeout: float = Field(60.0, ge=0, description="Seconds to answer what is in hand when stopping")
+    drain_timeout: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds to answer what is in hand when stopping, also while the broker is away; with "
+        "nothing in hand the worker waits a second or two for it",
+    )
 
     @field_validator("worker_id")
     @classmethod

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from bench.drive import WINDOW, Load, Order, Outcome, serve
-from publisher.publisher import Publisher, Sent
+from publisher.publisher import Publisher
+from publisher.sent import Sent
 from publisher.spool import Spool
 from wire.broker import BrokerSettings
 from wire.messages import Result

@@ -31,7 +31,8 @@ from tests.fleet.provisioned import provision
 from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
 from wire.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
-from worker.metrics import Metrics, serve_metrics
+from worker.metrics import Metrics
+from worker.metrics_server import serve_metrics
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,11 +208,16 @@ def test_alerts_use_the_metrics_of_a_worker() -> None:
 
 def test_every_alert_is_tested_and_explained() -> None:
     rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
-    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    every = [rule for group in rules["groups"] for rule in group["rules"]]
+    alerts = {rule["alert"] for rule in every if "alert" in rule}
     tests = yaml.safe_load((DEPLOY / "prometheus" / "rules_test.yml").read_text())["tests"]
-    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    cases = [case for test in tests for case in test.get("alert_rule_test", [])]
+    fired = {case["alertname"] for case in cases if case["exp_alerts"]}
+    recorded = {case["expr"] for test in tests for case in test.get("promql_expr_test", [])}
     readme = (DEPLOY / "prometheus" / "README.md").read_text()
     assert alerts == fired == set(re.findall(r"(?m)^\| (Nanofleet\w+) ", readme))
+    rules_by_name = {rule["record"] for rule in every if "record" in rule}
+    assert rules_by_name == recorded == set(re.findall(r"`(nanofleet:\S+)`", readme))
 
 
 # --- Settings -----------------------------------------------------------------------------------------

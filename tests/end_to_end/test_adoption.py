@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import Listener, Mosquitto, WorkerProcess, statuses, wait_for
+from tests.harness import Listener, Mosquitto, WorkerProcess, adopter, statuses, wait_for
+from tests.metrics import metric
 from wire.messages import Result
 
+ADOPTIONS = "nanofleet_adoptions_total"
 QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
 
 
@@ -54,19 +57,25 @@ def test_frames_of_a_dead_worker_are_answered_by_one_of_the_others(
     dead, *living = [start_worker(broker_url, *QUICK, worker_id=f"w{n}", wait=False) for n in (1, 2, 3)]
     for worker in (dead, *living):
         worker.wait_ready()
-    listener = listen(broker_url, f"{root}/results/+", f"{root}/workers/+")
+    listener = listen(broker_url, f"{root}/results/+", f"{root}/workers/#")
     send(listener, root, range(30))
     dead.stop(signal.SIGKILL)
     send(listener, root, range(30, 90))
-    adopted = wait_for(
-        lambda: (s := last_status(listener, dead)) and s.state == "adopted" and s, 60, "adopted"
-    )
-    assert adopted.adopter in {worker.id for worker in living}
+    heir = wait_for(lambda: adopter(listener.messages, dead.id), 60, "adopted")
+    assert heir in {worker.id for worker in living}
     wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 90, 30, "90 answers")
     before = len(listener.on(f"{root}/results/"))
     send(listener, root, range(90, 120))
     wait_for(lambda: len(listener.on(f"{root}/results/")) == before + 30, 30, "30 more, each once")
-    assert sum(worker.said(f"adopted {dead.id}") for worker in living) == 1
+    wait_for(lambda: sum(worker.said(f"adopted {dead.id}") for worker in living) == 1, what="one adopter")
+    (by,) = [worker for worker in living if worker.said(f"adopted {dead.id}")]
+    assert metric(by, ADOPTIONS, outcome="adopted") == 1
+    assert sum(metric(worker, ADOPTIONS, outcome="adopted") for worker in living) == 1
+    wait_for(lambda: metric(by, "nanofleet_adopting") == 0, what="the end of the adoption")
+    taken = re.search(rf"adopted {dead.id}: (\d+) frames", by.log.read_text())
+    assert taken
+    # The embedded broker may deliver one more while the session ends.
+    assert metric(by, "nanofleet_adopted_frames_total") >= int(taken.group(1))
 
 
 def test_a_worker_that_returns_takes_its_session_back(
@@ -79,20 +88,25 @@ def test_a_worker_that_returns_takes_its_session_back(
     """Its adopter is slow on purpose, so that it is still at it when the owner returns."""
     dead = start_worker(mosquitto_url, *QUICK, worker_id="w1")
     dead.stop(signal.SIGKILL)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/#")
     send(listener, root, range(40))
     slow = ("--max-delay", "2", "--max-batch", "256", "--window", "2")
-    adopter = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
-    adopter.wait_said("adopting its frames")
+    heir = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
+    heir.wait_said("adopting its frames")
+    assert metric(heir, "nanofleet_adopting") == 1
     dead.start()
-    adopter.wait_said("has the worker returned?")
+    heir.wait_said("has the worker returned?")
+    assert metric(heir, ADOPTIONS, outcome="cut_short") == 1
+    wait_for(lambda: metric(heir, "nanofleet_adopting") == 0, what="the end of the adoption")
     wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 40, 60, "40 answers")
     assert last_status(listener, dead).state == "online"
-    # Only what the adopter had in hand may come twice.
+    # Only what its heir had in hand may come twice.
     twice = [i for i, n in Counter(ids(listener.on(f"{root}/results/"))).items() if n > 1]
     assert len(twice) <= 2
+    taken_back = f"{root}/workers/{dead.id}/adoption/{heir.id}"
+    wait_for(lambda: listener.on(taken_back)[-1].payload == b"", what="the claim to be taken back")
     assert dead.stop() == 0
-    assert adopter.stop() == 0
+    assert heir.stop() == 0
 
 
 def test_a_worker_that_left_in_good_order_is_not_adopted(
@@ -103,7 +117,7 @@ def test_a_worker_that_left_in_good_order_is_not_adopted(
     send: Callable[[Listener, str, range], None],
 ) -> None:
     first, second = [start_worker(mosquitto_url, *QUICK, worker_id=f"w{n}") for n in (1, 2)]
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/#")
     assert first.stop() == 0
     since = len(statuses(listener.messages))
     wait_for(lambda: len(statuses(listener.messages)) > since + 10, 30, "five seconds of statuses")
@@ -119,9 +133,9 @@ def test_adopting_a_session_that_is_gone_loses_no_frame(
     send: Callable[[Listener, str, range], None],
 ) -> None:
     """Frames that were dealt to a session made anew would end with it."""
-    adopter = start_worker(mosquitto_url, *QUICK, "--window", "8")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
-    own = wait_for(lambda: last_status(listener, adopter), what="a status")
+    living = start_worker(mosquitto_url, *QUICK, "--window", "8")
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/#")
+    own = wait_for(lambda: last_status(listener, living), what="a status")
     for n in range(8):
         dead = own.model_copy(update={"worker": f"dead-{n}", "state": "lost"})
         listener.publish(f"{root}/workers/dead-{n}", dead.encode(), retain=True)
@@ -130,13 +144,13 @@ def test_adopting_a_session_that_is_gone_loses_no_frame(
     def answered() -> int:
         return len(set(ids(listener.on(f"{root}/results/"))))
 
-    while adopter.log.read_text().count("no session of dead-") < 8:
+    while living.log.read_text().count("no session of dead-") < 8:
         send(listener, root, range(sent, sent + 10))
         sent += 10
         wait_for(lambda due=sent - 40: answered() >= due, 30, "all but the last forty")  # type: ignore[misc]
     wait_for(lambda: answered() == sent, 60, f"{sent} answers")
-    assert not any(status.state == "adopted" for status in statuses(listener.messages))
-    assert adopter.stop() == 0
+    assert not any(adopter(listener.messages, f"dead-{n}") for n in range(8))
+    assert living.stop() == 0
 
 
 def test_the_workers_of_two_bridged_sites_adopt_their_own(
@@ -153,13 +167,10 @@ def test_the_workers_of_two_bridged_sites_adopt_their_own(
     dead, heir = (start_worker(here.url, *QUICK, worker_id=f"here-{n}") for n in (1, 2))
     # Whoever ranks first, the other site's workers are asked before the one that shares the broker.
     others = [start_worker(there.url, *QUICK, worker_id=f"there-{n}") for n in range(3)]
-    listener = listen(here.url, f"{root}/results/+", f"{root}/workers/+")
+    listener = listen(here.url, f"{root}/results/+", f"{root}/workers/#")
     wait_for(lambda: all(last_status(listener, worker) for worker in others), 30, "the bridge")
     dead.stop(signal.SIGKILL)
     send(listener, root, range(8))
-    adopted = wait_for(
-        lambda: (s := last_status(listener, dead)) and s.state == "adopted" and s, 60, "adopted"
-    )
-    assert adopted.adopter == heir.id
+    assert wait_for(lambda: adopter(listener.messages, dead.id), 60, "adopted") == heir.id
     wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 8, 30, "8 answers")
     assert not any(worker.said(f"adopted {dead.id}") for worker in others)

@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -291,6 +292,33 @@ def test_two_workers_with_one_id_the_older_one_leaves(
         assert second.stop() == 0
 
 
+def test_a_status_that_others_have_forged_ends_no_later_start(
+    mosquitto_url: str, root: str, start_worker: Callable[..., WorkerProcess], listen: Callable[..., Listener]
+) -> None:
+    """Where anybody may write it. Neither what is retained nor what waits in the session counts, whatever
+    time it tells."""
+    worker = start_worker(mosquitto_url, "--status-interval", "0.5")
+    listener = listen(mosquitto_url, f"{root}/workers/+")
+    own = wait_for(lambda: statuses(listener.messages), what="a status")[-1]
+    year_9999 = datetime(9999, 12, 31, tzinfo=timezone.utc)
+    forged = own.model_copy(update={"instance": "another", "started_at": year_9999, "sent_at": year_9999})
+    listener.publish(f"{root}/workers/{worker.id}", forged.encode(), retain=True)
+    assert worker.process.wait(60) == 4
+    assert worker.said(f"another worker started as {worker.id!r}, later than this one")
+    for number in range(3):
+        again = forged.model_copy(update={"instance": f"another, {number}"})
+        listener.publish(f"{root}/workers/{worker.id}", again.encode(), retain=True)
+    known = {own.instance} | {status.instance for status in statuses(listener.messages)}
+    worker.start()
+    wait_for(
+        lambda: [s.instance in known for s in statuses(listener.messages)].count(False) >= 4,
+        60,
+        "four statuses of its new life",
+    )
+    assert worker.process.poll() is None
+    assert worker.stop() == 0
+
+
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 def test_two_workers_with_one_id_on_the_embedded_broker_are_named(
     embedded_url: str, root: str, tmp_path: Path, start_worker: Callable[..., WorkerProcess]
@@ -329,13 +357,14 @@ def test_json_frames_and_replies(
     text = base64.b64encode((photos / "coffee.png").read_bytes()).decode()
     image = text if envelope == "raw base64" else f"data:image/png;base64,{text}"
     frame = {"image": image, "frame_id": "json-1", "captured_at": "2026-01-02T03:04:05Z"}
-    for reply_to in (f"{root}/replies/me", f"{root}/elsewhere"):
+    for reply_to in (f"{root}/replies/door/1", f"{root}/replies/garden/1", f"{root}/elsewhere"):
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = reply_to
         properties.CorrelationData = b"42"
         listener.publish(f"{root}/frames/door", json.dumps(frame).encode(), properties=properties)
-    wait_for(lambda: len(listener.on(f"{root}/results/")) == 2, what="2 results")
+    wait_for(lambda: len(listener.on(f"{root}/results/")) == 3, what="3 results")
     (reply,) = listener.on(f"{root}/replies/")
+    assert reply.topic == f"{root}/replies/door/1"
     assert listener.on(f"{root}/elsewhere") == []
     assert reply.properties.CorrelationData == b"42"
     answer = Result.decode(reply.payload)

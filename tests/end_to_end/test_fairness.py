@@ -15,8 +15,9 @@ from wire.messages import Rejection, Result, utc_now
 
 
 def captured(seconds_ago: float) -> Dict[str, Any]:
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.UserProperty = ("captured-at", (utc_now() - timedelta(seconds=seconds_ago)).isoformat())
+    properties, now = Properties(PacketTypes.PUBLISH), utc_now()
+    captured_at = (now - timedelta(seconds=seconds_ago)).isoformat()
+    properties.UserProperty = [("captured-at", captured_at), ("sent-at", now.isoformat())]
     return {"properties": properties}
 
 

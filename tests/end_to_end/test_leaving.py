@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Callable, List
 
@@ -10,7 +12,7 @@ import pytest
 
 from tests.faults.case import at_work
 from tests.faults.proxy import Proxy
-from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.harness import Listener, WorkerProcess, free_port, statuses, wait_for
 
 
 @pytest.mark.parametrize("flags", [[], ["--drain-timeout", "0.5"]], ids=["twice", "drain-timeout"])
@@ -25,6 +27,7 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     # Nothing fills a batch of 64: the frame is at work for as long as it may be delayed.
     worker = start_worker(mosquitto_url, "--max-delay", "4", "--max-batch", "64", *flags)
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    watcher = listen(mosquitto_url, f"{root}/workers/+")
     listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
     for life in range(1, 4):
         wait_for(lambda life=life: worker.log.read_text().count("connected to") == life, what="connected")  # type: ignore[misc]
@@ -38,20 +41,28 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
             worker.process.send_signal(signal.SIGINT)
         assert worker.process.wait(3) != 0
         assert not listener.messages
+        assert worker.log.read_text().count("1 frames in hand go back to the broker") == life
         worker.start()
     wait_for(lambda: listener.messages, what="the answer")
     assert listener.messages[0].topic == f"{root}/results/door"
+    # The will would say so as well, but later than the worker is back.
+    states = [status.state for status in statuses(watcher.messages)]
+    changes = [state for before, state in zip(["", *states], states) if state != before]
+    assert changes == [*["online", "draining", "lost"] * 3, "online"]
 
 
-def test_a_worker_that_is_told_to_leave_while_the_broker_is_away_waits_for_it(
+def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
     mosquitto_url: str,
     root: str,
+    photos: Path,
     start_worker: Callable[..., WorkerProcess],
     listen: Callable[..., Listener],
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/workers/+")
+    listener = listen(mosquitto_url, f"{root}/workers/+", f"{root}/results/+")
     with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url)
+        worker = start_worker(line.url, "--max-delay", "4", "--max-batch", "64")
+        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+        wait_for(lambda: at_work(worker), what="the frame at work")
         line.cut()
         line.hang_up()
         worker.wait_said("trying again")
@@ -59,18 +70,83 @@ def test_a_worker_that_is_told_to_leave_while_the_broker_is_away_waits_for_it(
         worker.wait_said("waiting for the broker, 60 s at most")
         line.heal()
         assert worker.process.wait(30) == 0
+    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
     # A session that was still subscribed would have its frames.
     assert statuses(listener.messages)[-1].state == "offline"
-    listener.publish(f"{root}/frames/door", b"for nobody")
 
 
-def test_and_says_so_if_the_broker_does_not_return(
-    mosquitto_url: str, start_worker: Callable[..., WorkerProcess]
+def test_with_nothing_in_hand_it_leaves_at_once_and_says_what_remains(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
 ) -> None:
+    listener = listen(mosquitto_url, f"{root}/results/+")
     with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url, "--drain-timeout", "1")
+        # By far longer than it may take here: it shall not wait for this.
+        worker = start_worker(line.url, "--drain-timeout", "3600")
         line.cut()
         line.hang_up()
         worker.wait_said("trying again")
         assert worker.stop(signal.SIGTERM) == 1
-        assert worker.said("the broker is away: it deals frames to this worker until the next start")
+        assert worker.said(f"the session of {worker.id} stays there for 86400 s, with 0 frames in hand")
+        assert worker.said("its next start, or another of its group after --adopt-after")
+        assert not worker.said("waiting for the broker")
+        # And so it is: what the broker deals to the session meanwhile is not lost.
+        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+        line.heal()
+        worker.start()
+        wait_for(lambda: listener.messages, what="the answer")
+        assert worker.stop(signal.SIGTERM) == 0
+
+
+def test_a_line_that_is_dead_without_a_word_holds_nobody_up(
+    mosquitto_url: str, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+        worker = start_worker(line.url, "--drain-timeout", "3600", "--keepalive", "3600")
+        line.cut()
+        assert worker.stop(signal.SIGTERM) == 1
+        assert worker.said(f"the broker is away: the session of {worker.id} stays there")
+
+
+def test_it_waits_no_longer_than_drain_timeout(
+    mosquitto_url: str,
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+        worker = start_worker(line.url, "--max-delay", "4", "--max-batch", "64", "--drain-timeout", "1")
+        listen(mosquitto_url, f"{root}/results/+").publish(
+            f"{root}/frames/door", (photos / "rocket.jpg").read_bytes()
+        )
+        wait_for(lambda: at_work(worker), what="the frame at work")
+        line.cut()
+        line.hang_up()
+        worker.wait_said("trying again")
+        assert worker.stop(signal.SIGTERM) == 1
+        assert worker.said("with 1 frames in hand and what it is dealt")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answers(
+    signum: signal.Signals, root: str, photos: Path, tmp_path: Path, listen: Callable[..., Listener]
+) -> None:
+    url = f"embedded://127.0.0.1:{free_port()}"
+    worker = WorkerProcess(
+        tmp_path, url, root, "w1", "--max-delay", "4", "--max-batch", "64", start_new_session=True
+    )
+    worker.wait_ready()
+    listener = listen(url.replace("embedded", "mqtt"), f"{root}/results/+")
+    listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+    wait_for(lambda: at_work(worker), what="the frame at work")
+    os.killpg(worker.process.pid, signum)
+    try:
+        assert worker.process.wait(30) == 0, worker.log.read_text()
+    finally:
+        worker.process.kill()
+    assert len(listener.messages) == 1

@@ -87,6 +87,10 @@ def test_prometheus_scrapes_the_worker(prometheus: Callable[[str], Dict[str, Any
     assert list(prometheus("nanofleet_frames_in_hand").values()) == [0.0]
     (info,) = prometheus("nanofleet_model_info")
     assert "efficientnet_lite0" in info
+    joined = "nanofleet_frames_in_hand * on (job, instance) group_left (worker, group) nanofleet_worker_info"
+    (whose,) = prometheus(joined)
+    assert "'worker': 'test-" in whose
+    assert "'group': 'workers'" in whose
 
 
 def test_promtool_has_no_complaint(busy_worker: WorkerProcess) -> None:

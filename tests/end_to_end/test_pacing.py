@@ -9,8 +9,10 @@ from typing import Callable, List, Tuple
 
 import pytest
 
-from publisher.publisher import Publisher, Sent
+from publisher.publisher import Publisher
+from publisher.sent import Sent
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.metrics import metric
 from wire.broker import BrokerSettings
 from wire.topics import Topics
 
@@ -66,6 +68,8 @@ def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
     told = [status.takes_frames for status in statuses(listener.messages) if status.worker == slow.id]
     assert False in told
     assert share[slow.id] < 100, "dealt in turn it would be 150"
+    assert metric(slow, "nanofleet_step_asides_total") >= 1
+    assert metric(fast, "nanofleet_step_asides_total") == metric(fast, "nanofleet_stepped_aside") == 0
     wait_for(
         lambda: [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
         30,
@@ -92,6 +96,7 @@ def test_the_fast_one_leaves_while_the_slow_one_is_aside(
         30,
         "the slow one is aside",
     )
+    wait_for(lambda: metric(slow, "nanofleet_stepped_aside") == 1, what="once the broker has heard of it")
     fast.process.terminate()
     for n in range(100):
         listener.publish(f"{root}/frames/plain-{n}", image)

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 
 from tests.fleet.members import result, status
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
-from tests.harness import MODEL, WorkerProcess, free_port, statuses, wait_for
+from tests.harness import MODEL, WorkerProcess, adopter, free_port, wait_for
 from wire.messages import Result
 
 MEMBERS = (
@@ -171,17 +171,12 @@ def test_a_worker_adopts_another_under_its_own_name(
     living.wait_ready()
     image = (photos / "rocket.jpg").read_bytes()
     with Client(broker, "home") as listener, Client(broker, "door") as camera:
-        listener.subscribe("nanofleet/results/+", "nanofleet/workers/+")
+        listener.subscribe("nanofleet/results/+", "nanofleet/workers/#")
         for number in range(60):
             if number == 20:
                 dead.stop(signal.SIGKILL)
             assert camera.publish("nanofleet/frames/door", image, **with_id(f"frame-{number}")) == 0
-
-        def adopted() -> bool:
-            found = [s for s in statuses(list(listener.messages)) if s.worker == "nano-1"]
-            return bool(found) and (found[-1].state, found[-1].adopter) == ("adopted", "nano-2")
-
-        wait_for(adopted, 60, "adopted by nano-2")
+        wait_for(lambda: adopter(list(listener.messages), "nano-1") == "nano-2", 60, "adopted by nano-2")
         wait_for(lambda: len(answered(listener)) == 60, 30, "60 answers")
     assert "as nanofleet-worker-nano-1 (p5, c0, k30, u'nano-2')" in broker.log.read_text()
 

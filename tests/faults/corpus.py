@@ -24,7 +24,7 @@ def corpus(jpeg: bytes, png: bytes, webp: bytes, replies: str) -> List[Kind]:
 
     Args:
         jpeg, png, webp: a small good picture in each format.
-        replies: the topic below which response topics are followed, `nanofleet/replies`.
+        replies: the topic below which response topics are followed, `nanofleet/replies/camera`.
     """
     return [
         *other_formats(),

@@ -252,7 +252,7 @@ def attack(
     print(dict(outcomes))
     assert set(outcomes) >= REACHED
     check_unanswered(fleet, worker, without_address)
-    replies = f"{fleet.root}/replies/me"
+    replies = f"{fleet.root}/replies/camera/me"
     asked = sum(message.properties.get("ResponseTopic") == replies for message in messages)
     assert [heard.topic for heard in listener.messages] == [replies] * asked
     assert worker.process is process
@@ -272,7 +272,7 @@ def test_ten_thousand_hostile_messages(
     times: int,
 ) -> None:
     fleet = case("10,000 hostile messages among 1,000 good frames", mosquitto_url)
-    kinds = [kind for kind in corpus(*pictures[:3], f"{root}/replies") if passes_mosquitto(kind)]
+    kinds = [kind for kind in corpus(*pictures[:3], f"{root}/replies/camera") if passes_mosquitto(kind)]
     assert len({kind.name for kind in kinds}) == len(kinds) >= 60
     attacker = Attack(root, kinds, pictures, images)
     rounds = [attacker.round(2000, 200, copies=2) for _ in range(ROUNDS * times)]
@@ -291,7 +291,7 @@ def test_a_thousand_hostile_messages_on_the_embedded_broker(
     images: List[bytes],
 ) -> None:
     fleet = case("embedded broker: 1,000 hostile messages among 100 good frames", embedded_url)
-    attacker = Attack(root, corpus(*pictures[:3], f"{root}/replies"), pictures, images)
+    attacker = Attack(root, corpus(*pictures[:3], f"{root}/replies/camera"), pictures, images)
     rounds = [attacker.round(1000, 100, copies=1)]
     without_address = list(unanswered(root, images[0]))
     attack(fleet, escapes(embedded_url), rounds, without_address)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.harness import Listener
-from wire.messages import Candidate, Change, Reason, Rejection, Result, WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, Candidate, Change, Reason, Rejection, Result, WorkerStatus, utc_now
 
 _STARTED = utc_now() - timedelta(days=30)
 
@@ -16,7 +16,7 @@ def status(name: str, *, age: float = 0.0, **facts: Any) -> WorkerStatus:
     usual = {
         **{"worker": name, "state": "online", "group": "workers", "inputs": ("nanofleet/frames/{camera}",)},
         **{"model": "mobilenet_v2", "weights": "IMAGENET1K_V2", "engine": "onnxruntime", "device": "cpu"},
-        **{"version": "0.1.0", "started_at": _STARTED},
+        **{"version": "0.1.0", "started_at": _STARTED, "instance": f"{name}, first life"},
         "sent_at": utc_now() - timedelta(seconds=age),
         "metrics": f"http://{name}:9464/metrics",
     }
@@ -26,6 +26,16 @@ def status(name: str, *, age: float = 0.0, **facts: Any) -> WorkerStatus:
 def publish_status(listener: Listener, root: str, name: str, **facts: Any) -> None:
     """Publish a status as the worker would, retained."""
     listener.publish(f"{root}/workers/{name}", status(name, **facts).encode(), retain=True)
+
+
+def publish_claim(
+    listener: Listener, root: str, dead: str, worker: str, state: str = "ended", *, age: float = 0.0
+) -> None:
+    """Publish a claim on the session of such a worker as its adopter would, `age` seconds ago."""
+    sent_at = utc_now() - timedelta(seconds=age)
+    facts = {"dead": dead, "worker": worker, "state": state, "sent_at": sent_at}
+    claim = AdoptionClaim(instance=f"{dead}, first life", **facts)  # type: ignore[arg-type]
+    listener.publish(f"{root}/workers/{dead}/adoption/{worker}", claim.encode(), retain=True)
 
 
 def change(command: str, state: str = "serving", **facts: Any) -> Change:

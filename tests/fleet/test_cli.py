@@ -78,12 +78,14 @@ def test_a_module_that_is_missing_names_its_extra(blocked: str, command: List[st
     code = f"import sys; sys.modules[{blocked!r}] = None; from fleet.cli import main; sys.exit(main())"
     run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
     assert run.returncode == 2, run.stderr
-    assert f"pip install 'nanofleet[{extra}]'" in run.stderr
+    assert f"in a clone of nanofleet's repository, pip install '.[{extra}]'" in run.stderr
 
 
 def test_the_operators_commands_need_no_torch() -> None:
     """They run where there is nothing but the base install: on a camera, or on a laptop."""
     blocked = ["torch", "torchvision", "numpy", "PIL", "prometheus_client", "iotcore", "cryptography"]
-    runs = "fleet.workers", "fleet.forget", "fleet.results", "fleet.use", "fleet.example", "fleet.completion"
-    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {', '.join(runs)}"
+    runs = ("workers", "forget", "results", "use", "spool", "example", "completion")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n" + "\n".join(
+        f"import fleet.{run}" for run in runs
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

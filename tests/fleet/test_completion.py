@@ -25,6 +25,8 @@ CASES = [
     (["results", "--no-"], {"--no-rejections", "--no-json"}),
     (["help", "mod"], {"models"}),
     (["settings", "pub"], {"publish"}),
+    (["spool", ""], {"list", "retry", "drop"}),
+    (["spool", "drop", "--ol"], {"--older-than"}),
     (["worker", "--broker", "zzz"], set()),
 ]
 

@@ -8,10 +8,10 @@ from typing import Any, Dict
 
 import pytest
 
-from fleet.cli import COMMANDS
+from fleet.cli import COMMANDS, layout
 from fleet.example import example
 from tests.harness import nanofleet
-from wire.settings import is_positional
+from wire.flags import is_positional
 
 #: What a command cannot do without, which only its line can say.
 LINES = {
@@ -35,13 +35,13 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(name: str, *flags: str) -> Dict[str, Any]:
-    read = COMMANDS[name].settings.from_command_line(name, [*LINES.get(name, []), *flags])
+    read = COMMANDS[name].settings.from_command_line(name, [*LINES.get(name, []), *flags], layout())
     return {key: getattr(read, key) for key in type(read).model_fields if key != "config"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_uncommented_it_holds_the_defaults(name: str, tmp_path: Path) -> None:
-    text = example(f"nanofleet {name}", COMMANDS[name].settings)
+    text = example(name, COMMANDS[name].settings)
     fields = COMMANDS[name].settings.model_fields
     uncommented = re.sub(r"(?m)^#(?=\w)", "", text)
     for form in (text, uncommented):
@@ -58,9 +58,20 @@ def test_uncommented_it_holds_the_defaults(name: str, tmp_path: Path) -> None:
     assert set(re.findall(r"(?m)^(\w+) = ", uncommented)) == plain
 
 
+def test_all_commands_share_one_file(tmp_path: Path) -> None:
+    """The examples of all, one after the other, with what is shared once."""
+    path = tmp_path / "fleet.toml"
+    uncommented = [re.sub(r"(?m)^#(?=\w)", "", example(name, COMMANDS[name].settings)) for name in COMMANDS]
+    top = uncommented[list(COMMANDS).index("worker")].partition("\n[")[0]
+    path.write_text("\n".join([top, *(f"[{text.partition(chr(10) + '[')[2]}" for text in uncommented)]))
+    for name in COMMANDS:
+        assert settings(name, "--config", str(path)) == settings(name)
+
+
 def test_by_the_command() -> None:
     run = nanofleet("settings", "models", "use")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith("# Settings of `nanofleet models use`, ")
-    assert "\n#canary = 0\n" in run.stdout
-    assert '\n#broker = "mqtt://localhost"\n' in run.stdout
+    shared, _, own = run.stdout.partition("\n[models.use]\n")
+    assert "\n#canary = 0\n" in own
+    assert '\n#broker = "mqtt://localhost"\n' in shared

@@ -190,4 +190,4 @@ def test_a_file_behind_the_journal_gets_none(tmp_path: Path) -> None:
 def test_errors_before_the_settings_are_read_are_printed(fault: List[str]) -> None:
     run = nanofleet("models", "list", *fault)
     assert run.returncode == 2
-    assert run.stderr.startswith(f"nanofleet models list: {fault[0]} (NANOFLEET_")
+    assert run.stderr.startswith(f"nanofleet models list: {fault[0]}: ")

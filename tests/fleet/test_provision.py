@@ -442,8 +442,8 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
         (["--root", "a\ntopic write #"], "without spaces and control characters"),
         (["--root", "a/+"], "a plain topic such as nanofleet"),
         (["--root", "$SYS"], "a plain topic such as nanofleet"),
-        (["--days", "0"], "--days (NANOFLEET_DAYS): "),
-        (["--days", "4000"], "--days (NANOFLEET_DAYS): "),
+        (["--days", "0"], "--days: "),
+        (["--days", "4000"], "--days: "),
     ],
 )
 def test_odd_settings(
@@ -544,7 +544,7 @@ def test_without_cryptography_the_extra_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", without, "provision"]
     run = subprocess.run([*command, str(tmp_path / "fleet")], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "pip install 'nanofleet[provision]'" in run.stderr
+    assert "pip install '.[provision]'" in run.stderr
     helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     assert helped.returncode == 0
 

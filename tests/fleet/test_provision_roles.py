@@ -8,7 +8,10 @@ by what arrives. The last message of a test is one that must arrive: what did no
 from __future__ import annotations
 
 import gc
+import resource
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Iterator, Optional, Set
@@ -27,6 +30,7 @@ TOPICS = {
     for topic in (
         *("frames/door", "frames/garden", "results/door", "results/garden", "rejects/door", "rejects/garden"),
         *("replies/door/1", "replies/garden/1", "workers/nano-1", "workers/nano-2"),
+        *("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2"),
         *("control/model", "control/nano-1/model", "control/nano-2/model"),
         *("frames", "frames/door/deep", "results", "else"),
     )
@@ -46,19 +50,20 @@ ANSWERS = below("results/door", "results/garden", "rejects/door", "rejects/garde
 FRAMES = below("frames/door", "frames/garden")
 REPLIES = below("replies/door/1", "replies/garden/1")
 STATUSES = below("workers/nano-1", "workers/nano-2")
+CLAIMS = below("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2")
 COMMANDS = below("control/model", "control/nano-1/model", "control/nano-2/model")
 
 WRITES = {
     "door": below("frames/door"),
-    "nano-1": ANSWERS | REPLIES | STATUSES,
+    "nano-1": ANSWERS | REPLIES | below("workers/nano-1", "workers/nano-2/adoption/nano-1"),
     "home": set(),
-    "admin": FRAMES | COMMANDS | STATUSES,
+    "admin": FRAMES | COMMANDS | STATUSES | CLAIMS,
 }
 READS = {
     "door": below("results/door", "rejects/door", "replies/door/1"),
-    "nano-1": FRAMES | STATUSES | below("control/model", "control/nano-1/model"),
-    "home": ANSWERS | STATUSES,
-    "admin": ANSWERS | STATUSES | REPLIES | COMMANDS,
+    "nano-1": FRAMES | STATUSES | CLAIMS | below("control/model", "control/nano-1/model"),
+    "home": ANSWERS | STATUSES | CLAIMS,
+    "admin": ANSWERS | STATUSES | CLAIMS | REPLIES | COMMANDS,
 }
 
 
@@ -300,3 +305,27 @@ def test_a_camera_gets_no_share_of_the_frames(broker: GuardedBroker, witness: Cl
                 hears(worker, witness, "nanofleet/workers/nano-1")
                 assert len(worker.topics) < 20
             assert (thief.messages, thief.fault) == ([], "")
+
+
+#: Opens connections, says so, and holds them until its input ends.
+_IDLE = """
+import resource, socket, sys
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1200)]
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_idle_connections_to_the_cameras_port_lock_no_worker_out(broker: GuardedBroker) -> None:
+    assert broker.process is not None
+    limits = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (1024, limits[1]))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _IDLE, str(broker.port)], **pipes) as idle:  # type: ignore[call-overload]
+        assert idle.stdout.readline() == b"held\n"
+        with Client(broker, "nano-1") as worker, Client(broker, "admin") as operator:
+            assert (worker.connack, operator.connack) == (0, 0)
+        idle.stdin.close()
+    resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, limits)

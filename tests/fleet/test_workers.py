@@ -18,7 +18,7 @@ from rich.console import Console
 from fleet.roster import Entry, shown_age
 from fleet.workers import _table
 from fleet.workers_settings import ForgetSettings
-from tests.fleet.members import change, publish_status, status
+from tests.fleet.members import change, publish_claim, publish_status, status
 from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
@@ -43,6 +43,16 @@ def tell(listener: Listener, root: str) -> Callable[..., None]:
 
 
 @pytest.fixture
+def claim(listener: Listener, root: str) -> Callable[..., None]:
+    """Publish an adopter's claim."""
+
+    def publish(dead: str, worker: str, state: str = "ended", **facts: Any) -> None:
+        publish_claim(listener, root, dead, worker, state, **facts)
+
+    return publish
+
+
+@pytest.fixture
 def workers(mosquitto_url: str, root: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `nanofleet workers …` on this test's fleet."""
 
@@ -62,11 +72,12 @@ def lines(run: subprocess.CompletedProcess[str]) -> Dict[str, str]:
     return {line.split()[0]: line.rstrip() for line in run.stdout.splitlines()[1:]}
 
 
-def test_a_line_for_each(tell: Tell, workers: Run) -> None:
+def test_a_line_for_each(tell: Tell, claim: Tell, workers: Run) -> None:
     tell("nano-10", frames_per_second=12.34, in_hand=3)
     tell("nano-2", device="cuda", engine="torch", model="resnet18", weights="birds.pth", group="other")
     tell("nano-3", state="offline", age=3 * DAY, frames_per_second=7.77)
-    tell("nano-4", state="adopted", adopter="nano-2", age=600)
+    tell("nano-4", state="lost", age=6000)
+    claim("nano-4", "nano-2", age=600)
     shown = workers()
     assert shown.returncode == 0
     found = lines(shown)
@@ -79,6 +90,12 @@ def test_a_line_for_each(tell: Tell, workers: Run) -> None:
     assert "3 d" in found["nano-3"]
     assert "7.8" not in found["nano-3"]
     assert found["nano-4"].endswith("adopted by nano-2")
+    assert "  10 min  " in found["nano-4"]
+    in_json = {line["worker"]: line for line in map(json.loads, workers("--json").stdout.splitlines())}
+    assert (in_json["nano-4"]["adopted"], in_json["nano-4"]["adopter"]) == (True, "nano-2")
+    assert "adopter" not in in_json["nano-3"]
+    tell("nano-4", instance="second life")
+    assert "adopted" not in lines(workers())["nano-4"]
 
 
 def test_a_real_worker_and_its_log(
@@ -304,12 +321,12 @@ def test_a_reader_that_leaves_ends_it_quietly(tell: Tell, mosquitto_url: str, ro
 
 
 def kept(listener: Listener, mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> List[str]:
-    """The workers of whom the broker keeps a status."""
-    listen(mosquitto_url, f"{root}/workers/+")
-    fresh = listen(mosquitto_url, f"{root}/workers/+", f"{root}/last")
+    """The workers of whom the broker keeps a status, or a claim on their session."""
+    listen(mosquitto_url, f"{root}/workers/#")
+    fresh = listen(mosquitto_url, f"{root}/workers/#", f"{root}/last")
     listener.publish(f"{root}/last", b"-")
     wait_for(lambda: fresh.on(f"{root}/last"), what="the last message")
-    return sorted(m.topic.rpartition("/")[2] for m in fresh.on(f"{root}/workers/"))
+    return sorted({m.topic.split("/workers/")[1].split("/")[0] for m in fresh.on(f"{root}/workers/")})
 
 
 def test_forget_by_name(
@@ -341,6 +358,7 @@ def test_forget_by_name(
 
 def test_forget_those_long_gone(
     tell: Tell,
+    claim: Tell,
     workers: Run,
     listener: Listener,
     mosquitto_url: str,
@@ -349,18 +367,23 @@ def test_forget_those_long_gone(
 ) -> None:
     tell("nano-1")
     tell("nano-2", state="offline", age=8 * DAY)
-    tell("nano-3", state="adopted", adopter="nano-1", age=6 * DAY)
+    tell("nano-3", state="lost", age=8 * DAY)
+    claim("nano-3", "nano-1", age=6 * DAY)
     tell("nano-4", age=8 * DAY, lease_seconds=2)
     # Its will was written when it started: it may have died a moment ago.
     tell("nano-5", state="lost", age=8 * DAY)
     # One that is being adopted says since when.
-    tell("nano-6", state="lost", adopter="nano-1", age=8 * DAY)
+    tell("nano-6", state="lost", age=9 * DAY)
+    claim("nano-6", "nano-1", "draining", age=8 * DAY)
+    # It left before it had heard of the time, and that may have been a moment ago.
+    tell("nano-7", state="offline", age=56 * 365 * DAY)
     forgotten = workers("forget", "--gone", "7d")
     assert (forgotten.returncode, forgotten.stderr) == (0, "")
     said = forgotten.stdout.splitlines()
     assert [line.split(":")[0] for line in said if "forgotten" in line] == ["nano-2", "nano-4", "nano-6"]
-    assert "nano-5: kept; it was lost at some time within 8 d" in said[-1]
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5"]
+    assert "nano-5: kept; it was lost at some time within 8 d" in said[-2]
+    assert "nano-7: kept; its clock is wrong" in said[-1]
+    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5", "nano-7"]
 
 
 def test_silence_is_not_judged_in_less_time_than_a_lease(tell: Tell, workers: Run) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -129,6 +130,20 @@ def test_without_waiting_it_says_whether_somebody_was_there(
     )
     assert run.returncode == 1
     assert "for nobody 1" in run.stdout
+
+
+def test_each_try_says_when_it_was_sent(answerer: Answerer, address: List[str], image: Any) -> None:
+    before = utc_now()
+    path = image("silence")
+    nanofleet(
+        "publish", path, "--spool-dir", f"{path}-spool", "--resend-after", "0.5", "--timeout", "2", *address
+    )
+    times = [dict(message.properties.UserProperty) for message in answerer.messages]
+    captured = {datetime.fromisoformat(each["captured-at"]) for each in times}
+    sent = [datetime.fromisoformat(each["sent-at"]) for each in times]
+    assert len(captured) == 1
+    assert before < captured.pop() <= sent[0] < sent[1] < utc_now()
+    assert (sent[1] - sent[0]).total_seconds() > 0.4
 
 
 def test_stdin(answerer: Answerer, address: List[str], photos: Path) -> None:

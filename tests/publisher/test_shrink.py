@@ -151,15 +151,18 @@ def test_thin_images(shrink: Shrink, size: Any) -> None:
     assert min(small.size) >= 1
 
 
-def test_without_pillow_it_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['PIL'] = None\n"
-        "from publisher.shrinker import Shrinker\n"
-        "from wire.errors import SettingsError\n"
-        "try: Shrinker(100)\n"
-        "except SettingsError as error: print(error)\n"
-    )
+def test_without_pillow_it_says_what_to_install_before_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"image")
+    code = "import sys; sys.modules['PIL'] = None; from fleet.cli import main; sys.exit(main())"
+    flags = ["--max-side", "100", "--spool-dir", str(tmp_path / "spool"), "--broker", "mqtt://127.0.0.1:1"]
     run = subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-c", code, "publish", str(tmp_path / "one.jpg"), *flags],
+        check=False,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
-    assert "nanofleet[camera]" in run.stdout
+    assert run.returncode == 2
+    assert "pip install '.[camera]'" in run.stderr
+    assert "no broker yet" not in run.stderr
+    assert not (tmp_path / "spool").exists()

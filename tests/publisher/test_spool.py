@@ -211,7 +211,7 @@ def test_what_nobody_takes_stays_and_goes_out_with_the_next_run(
     address = ["--broker", mosquitto_url, "--root", root, *spool]
     run = nanofleet("publish", str(images), "--timeout", "1", *address)
     assert run.returncode == 1, run.stderr
-    assert "no answer for 1 s (--timeout): 20 stay in the spool, for the next run" in run.stdout
+    assert "no answer for 1 s (--timeout): 20 frames stay in the spool, and the next run" in run.stdout
     assert len(kept(tmp_path)) == 20
     answerer = Answerer(mosquitto_url, root)
     (tmp_path / "one.jpg").write_text("one more")
@@ -350,7 +350,7 @@ def test_a_broker_that_is_not_there_is_named_and_frames_are_kept(
     last = run.stderr.splitlines()[-1]
     assert last.startswith(f"nanofleet publish: {url}: not reached within 1 s: ")
     (folder,) = {file.parent.parent for file in kept(tmp_path)}
-    assert f"{taken} frames stay in {folder}, for the next run" in last
+    assert f"{taken} frames stay in the spool, and the next run sends them: {folder}" in last
     not_sent = f", not sent {20 - taken}" if taken < 20 else ""
     assert f"sent {taken}, answered 0, rejected 0, missing {taken}{not_sent}\n" in run.stdout
 
@@ -372,15 +372,39 @@ def test_a_loop_waits_for_a_broker_that_comes_later(
     answerer.close()
 
 
-def test_ctrl_c_keeps_what_is_unanswered(
-    mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_says_what_stays(
+    signum: int, code: int, mosquitto_url: str, root: str, images: Path, spool: List[str], tmp_path: Path
 ) -> None:
     address = ["--broker", mosquitto_url, "--root", root, *spool]
     command = [sys.executable, "-m", "fleet", "publish", str(images), *address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as publisher:
         wait_for(lambda: len(kept(tmp_path)) == 20, what="20 frames in the spool")
-        publisher.send_signal(signal.SIGINT)
-        output, _ = publisher.communicate(timeout=10)
-    assert publisher.returncode == 130
-    assert "20 stay in the spool, for the next run" in output
+        publisher.send_signal(signum)
+        output, _ = publisher.communicate(timeout=20)
+    assert publisher.returncode == code
+    (folder,) = {file.parent.parent for file in kept(tmp_path)}
+    assert f"20 frames stay in the spool, and the next run sends them: {folder}\n" in output
     assert len(kept(tmp_path)) == 20
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_without_a_spool_a_signal_says_what_was_not_answered(
+    signum: int, code: int, mosquitto_url: str, root: str, images: Path, tmp_path: Path
+) -> None:
+    (images / "01.jpg").write_text("silence")
+    answerer = Answerer(mosquitto_url, root)
+    address = ["--broker", mosquitto_url, "--root", root, "--no-spool", "--wait"]
+    command = [sys.executable, "-m", "fleet", "publish", str(images / "00.jpg"), str(images / "01.jpg")]
+    with subprocess.Popen([*command, *address], stdout=subprocess.PIPE, text=True) as publisher:
+        assert publisher.stdout
+        assert "00.jpg" in publisher.stdout.readline()
+        wait_for(lambda: len(answerer.messages) == 2, what="both frames")
+        publisher.send_signal(signum)
+        output, _ = publisher.communicate(timeout=20)
+    answerer.close()
+    assert publisher.returncode == code
+    assert "sent 2, answered 1, rejected 0, missing 1" in output
+    assert "1 of the frames that were sent was not answered, and nobody sends it again" in output

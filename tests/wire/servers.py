@@ -12,7 +12,7 @@ import struct
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Callable, Iterator, List, Optional, Tuple, Type
+from typing import BinaryIO, Callable, Iterator, List, Optional, Sequence, Tuple, Type
 
 
 class Server:
@@ -111,6 +111,36 @@ class ForgetfulBroker(Server):
                         return
                     (topic,) = struct.unpack_from("!H", body)
                     client.sendall(b"\x40\x02" + body[2 + topic : 4 + topic])
+
+
+class RefusingBroker(Server):
+    """Speaks just enough MQTT 5 to let a member subscribe, and answers its publications with given codes."""
+
+    def __init__(self, codes: Sequence[int]) -> None:
+        """Args:
+        codes: the reason codes of the PUBACKs, in turn; the last one holds for all that come later.
+        """
+        super().__init__()
+        self._codes = list(codes)
+        self.publications = 0
+
+    def serve(self, client: socket.socket) -> None:
+        with client.makefile("rb") as stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind == 8:  # SUBSCRIBE to the results and the rejects of one camera
+                    client.sendall(b"\x90\x05" + body[:2] + b"\x00\x01\x01")
+                elif kind == 3:  # PUBLISH, at QoS 1
+                    self.publications += 1
+                    client.sendall(self.answer(body))
+
+    def answer(self, body: bytes) -> bytes:
+        """The PUBACK to a PUBLISH."""
+        code = self._codes.pop(0) if len(self._codes) > 1 else self._codes[0]
+        (topic,) = struct.unpack_from("!H", body)
+        return b"\x40\x03" + body[2 + topic : 4 + topic] + bytes([code])
 
 
 def _packet(stream: BinaryIO) -> Tuple[int, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -338,10 +339,17 @@ def test_what_was_in_flight_is_sent_again(join: Callable[..., Member], root: str
     with ForgetfulBroker() as broker:
         writer = join(broker.url, wait=False)
         codes: List[int] = []
-        writer.connection.publish(Publication(f"{root}/a", b"precious", on_puback=codes.append))
+        ticks = itertools.count(1)
+        frame = Publication(
+            *(f"{root}/a", b"precious"), stamps=lambda: [("try", f"{next(ticks)}")], on_puback=codes.append
+        )
+        writer.connection.publish(frame)
         wait_for(lambda: len(broker.published) == 2, 10, "the frame, twice")
         wait_for(lambda: codes == [0], 10, "one PUBACK")
         assert all(b"precious" in packet for packet in broker.published)
+        assert [b"\x03try\x00\x01%d" % number in broker.published[number - 1] for number in (1, 2)] == [
+            True
+        ] * 2
         assert writer.losses == 1
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from wire.errors import DecodeError
 from wire.messages import (
+    AdoptionClaim,
     Candidate,
     ModelCommand,
     Reason,
@@ -59,10 +60,10 @@ STATUS: Dict[str, Any] = {
     "schema": 1,
     "worker": "w1",
     "state": "online",
+    "instance": "6f1f6b1c",
     "group": "workers",
     "inputs": ["nanofleet/frames/{camera}"],
     "lease_seconds": 30.0,
-    "adopter": "",
     "model": "efficientnet_lite0",
     "weights": "0123abcd",
     "engine": "torch",
@@ -89,6 +90,15 @@ STATUS: Dict[str, Any] = {
         "agreed": 19,
     },
 }
+CLAIM: Dict[str, Any] = {
+    "schema": 1,
+    "dead": "w2",
+    "instance": "6f1f6b1c",
+    "worker": "w1",
+    "state": "draining",
+    "frames": 7,
+    "sent_at": MOMENT,
+}
 COMMAND: Dict[str, Any] = {
     "schema": 1,
     "id": "c1",
@@ -112,7 +122,13 @@ COMMAND: Dict[str, Any] = {
 }
 MESSAGES = pytest.mark.parametrize(
     ("message", "fields"),
-    [(Result, RESULT), (Rejection, REJECTION), (WorkerStatus, STATUS), (ModelCommand, COMMAND)],
+    [
+        (Result, RESULT),
+        (Rejection, REJECTION),
+        (WorkerStatus, STATUS),
+        (AdoptionClaim, CLAIM),
+        (ModelCommand, COMMAND),
+    ],
 )
 
 
@@ -149,8 +165,9 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
-    optional |= {"complete", "labels", "notes"}
-    optional |= {"group", "inputs", "lease_seconds", "adopter", "takes_frames", "wait_seconds"}
+    optional |= {"complete", "labels", "notes", "frames"}
+    optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
+    optional -= {"instance"} if message is AdoptionClaim else set()
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
             message.decode(json.dumps({k: v for k, v in fields.items() if k != name}).encode())
@@ -212,7 +229,7 @@ def test_closed_lists() -> None:
         Rejection.decode(changed(REJECTION, reason='"because"'))
     with pytest.raises(DecodeError, match="state"):
         WorkerStatus.decode(changed(STATUS, state='"bored"'))
-    for state in ("online", "draining", "offline", "lost", "adopted"):
+    for state in ("online", "draining", "offline", "lost"):
         assert WorkerStatus.decode(changed(STATUS, state=f'"{state}"')).state == state
     for reason in Reason:
         assert Rejection.decode(changed(REJECTION, reason=f'"{reason.value}"')).reason is reason

@@ -54,6 +54,13 @@ def test_written_as_paho_would(
     )
 
 
+def test_stamps_are_made_each_time_they_are_written() -> None:
+    ticks = iter("abc")
+    made = PublishProperties([("id", "1")], stamps=lambda: [("at", next(ticks))])
+    for tick in "abc":
+        assert made.pack() == PublishProperties([("id", "1"), ("at", tick)]).pack()
+
+
 @given(
     pairs,
     data,

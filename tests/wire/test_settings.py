@@ -103,10 +103,20 @@ def test_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--mode", "coal"], "'gas' or 'wood', not 'coal'"),
     ],
 )
-def test_a_bad_value_names_flag_and_variable(argv: List[str], says: str) -> None:
+def test_a_bad_value_names_where_it_came_from(
+    argv: List[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag, value = argv
+    key = flag[2:].replace("-", "_")
     text = refusal(*argv)
-    assert text.startswith(f"{argv[0]} (NANOFLEET_{argv[0][2:].upper().replace('-', '_')}): ")
+    assert text.startswith(f"{flag}: ")
     assert says in text
+    config = toml(tmp_path, f"{key} = '{value}'")
+    assert refusal("--config", config) == text.replace(flag, f"{key} in {config}", 1)
+    config = toml(tmp_path, f"[oven]\n{key} = '{value}'")
+    assert refusal("--config", config) == text.replace(flag, f"{key} in [oven] of {config}", 1)
+    monkeypatch.setenv(f"NANOFLEET_{key.upper()}", value)
+    assert refusal("--config", config) == text.replace(flag, f"NANOFLEET_{key.upper()}", 1)
 
 
 def test_all_bad_values_are_told_at_once() -> None:
@@ -115,13 +125,14 @@ def test_all_bad_values_are_told_at_once() -> None:
 
 def test_a_bad_variable_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NANOFLEET_MAX_BATCH", "1000")
-    assert "(NANOFLEET_MAX_BATCH): " in refusal()
+    assert refusal().startswith("NANOFLEET_MAX_BATCH: ")
     assert "256, not '1000'" in refusal()
 
 
 def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
     config = toml(tmp_path, "max_bacth = 2\n")
-    assert refusal("--config", config) == f"max_bacth: there is no such setting (in {config})"
+    says = f"max_bacth in {config}: there is no such setting; did you mean max_batch?"
+    assert refusal("--config", config) == says
 
 
 @pytest.mark.parametrize("content", [b"max_batch = ", b"\xff\xfe", b"= 1"])
@@ -129,6 +140,37 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     config = tmp_path / "bad.toml"
     config.write_bytes(content)
     assert refusal("--config", str(config)).startswith(f"--config {config}: ")
+
+
+def test_a_file_that_a_variable_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANOFLEET_CONFIG", str(tmp_path / "no.toml"))
+    assert refusal() == f"NANOFLEET_CONFIG {tmp_path / 'no.toml'}: there is no such file"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "rest"),
+    [
+        ("broker", "htp://x", "htp://x: write mqtt://HOST, "),
+        ("password_file", "/no/file", "name the user as well: mqtt://USER@localhost"),
+        ("key_file", "/no/key", "/no/key: name the certificate as well, with --cert-file"),
+        ("wait", "no", "needs --no-spool: the spool keeps each frame until its answer"),
+    ],
+)
+def test_so_does_a_value_that_is_found_to_be_bad_later(
+    setting: str, value: str, rest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "fleet.toml"
+    broker = 'broker = "mqtts://localhost"\n' if setting == "key_file" else ""
+    config.write_text(f"{broker}[publish]\n{setting} = '{value}'\n")
+    by_file = nanofleet("publish", __file__, "--config", str(config))
+    assert by_file.returncode == 2
+    assert f"nanofleet publish: {setting} in [publish] of {config}: {rest}" in by_file.stderr
+    monkeypatch.setenv(f"NANOFLEET_{setting.upper()}", value)
+    if broker:
+        monkeypatch.setenv("NANOFLEET_BROKER", "mqtts://localhost")
+    by_variable = nanofleet("publish", __file__)
+    assert by_variable.returncode == 2
+    assert f"nanofleet publish: NANOFLEET_{setting.upper()}: {rest}" in by_variable.stderr
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -34,33 +34,41 @@ def test_no_id(text: str) -> None:
 
 @pytest.mark.parametrize(
     "topic",
-    ["nanofleet/replies/me", "nanofleet/replies/me/1", "nanofleet/replies/" + "/".join("x" * 16)],
+    [
+        "nanofleet/replies/door/1",
+        "nanofleet/replies/door/me/1",
+        "nanofleet/replies/door/" + "/".join("x" * 16),
+    ],
 )
-def test_replies_are_followed_below_their_own_topic(topic: str) -> None:
-    assert Topics().is_reply(topic)
+def test_replies_are_followed_below_their_cameras_topic(topic: str) -> None:
+    assert Topics().is_reply(topic, "door")
 
 
 @pytest.mark.parametrize(
     "topic",
     [
         "nanofleet/replies",
-        "nanofleet/replies/",
+        "nanofleet/replies/door",
+        "nanofleet/replies/door/",
+        "nanofleet/replies/garden/1",
+        "nanofleet/replies/doors/1",
+        "nanofleet/replies/1",
         "nanofleet/frames/door",
         "homeassistant/switch/door/set",
-        "nanofleet/repliesx/me",
-        "x/nanofleet/replies/me",
-        "nanofleet/replies/+",
-        "nanofleet/replies/#",
-        "nanofleet/replies/a\0",
-        "nanofleet/replies/a\x7f",
-        "nanofleet/replies/\ufeff",
-        "nanofleet/replies/" + "/" * 250,  # Mosquitto hangs up on who publishes there
-        "nanofleet/replies/" + "x" * 257,
+        "nanofleet/repliesx/door/me",
+        "x/nanofleet/replies/door/me",
+        "nanofleet/replies/door/+",
+        "nanofleet/replies/door/#",
+        "nanofleet/replies/door/a\0",
+        "nanofleet/replies/door/a\x7f",
+        "nanofleet/replies/door/\ufeff",
+        "nanofleet/replies/door/" + "/" * 250,  # Mosquitto hangs up on who publishes there
+        "nanofleet/replies/door/" + "x" * 257,
         "",
     ],
 )
 def test_other_response_topics_are_not(topic: str) -> None:
-    assert not Topics().is_reply(topic)
+    assert not Topics().is_reply(topic, "door")
 
 
 def test_a_template_matches_whole_levels() -> None:

@@ -1,10 +1,10 @@
-"""Statuses as other workers publish them."""
+"""Statuses and claims as other workers publish them."""
 
 from __future__ import annotations
 
 from typing import Dict
 
-from wire.messages import WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 
 LEASE = 30.0
 INPUTS = ("nanofleet/frames/{camera}",)
@@ -19,3 +19,9 @@ def status(worker: str, state: str = "online", **given: object) -> WorkerStatus:
         **given,
     }
     return WorkerStatus.model_validate(fields)
+
+
+def claim(dead: str, worker: str, state: str = "draining", *, instance: str = "") -> AdoptionClaim:
+    """A claim on the session of a process of a dead worker."""
+    fields = {"dead": dead, "worker": worker, "state": state, "instance": instance, "sent_at": utc_now()}
+    return AdoptionClaim.model_validate(fields)

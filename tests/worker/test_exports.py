@@ -28,6 +28,7 @@ from wire.errors import NanofleetError, SettingsError
 from worker.engines import export_cache
 from worker.engines.export_cache import KEPT, ExportError, exported
 from worker.engines.select import open_model
+from worker.models.weights import lock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,6 +199,61 @@ def test_told_to_stop_it_leaves_nothing(folder: Path) -> None:
     assert entries(folder) == []
 
 
+def start_classifying(folder: Path) -> subprocess.Popen[str]:
+    """In a process group of its own, as a shell starts it."""
+    shutil.rmtree(folder / "nanofleet")
+    flags = ["--model", f"squeezenet1_1@{folder / 'mine.pth'}", "--weights-dir", str(folder)]
+    command = [sys.executable, "-m", "fleet", "classify", str(folder / "cat.jpg"), *flags]
+    return subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("late", [False, True], ids=["while it starts", "while it exports"])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_to_all_ends_it_without_a_word(
+    signum: signal.Signals, code: int, late: bool, folder: Path
+) -> None:
+    with start_classifying(folder) as process:
+        (exporter,) = wait_for(lambda: exporters(folder), what="a child")
+        assert process.stderr
+        said = process.stderr.readline() if late else ""
+        os.killpg(process.pid, signum)
+        more = process.stderr.read()
+    assert process.returncode == code
+    assert " INFO    exporting squeezenet1_1@" in said or not late
+    assert more == ""
+    assert entries(folder) == []
+    assert not Path(f"/proc/{exporter}").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_killed_one_leaves_is_gone_with_the_next_start(folder: Path) -> None:
+    with start_classifying(folder) as process:
+        wait_for(lambda: any((folder / "nanofleet").glob(".*.part")), what="a part")
+        process.kill()
+    wait_for(lambda: not exporters(folder), what="the child's end")
+    assert any(".part" in name for name in entries(folder))
+    # What is under way in another process stays.
+    (folder / "nanofleet" / ".other-0123.onnx.part").mkdir()
+    with lock(folder / "nanofleet" / "other-0123.onnx"):
+        _, path = exported(choice_in(folder), folder)
+        kept = {".other-0123.onnx.part", path.name, path.with_suffix(".json").name}
+        assert set(entries(folder)) == kept
+    exported(choice_in(folder), folder)
+    assert set(entries(folder)) == kept - {".other-0123.onnx.part"}
+
+
+def test_only_what_exists_is_said_to_be_exported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with pytest.raises(SettingsError, match="did you mean squeezenet1_1"):
+        exported(ModelChoice(model="squeezenet11"), folder)
+    assert "exporting" not in caplog.text
+    exported(choice_in(folder, crop=66), folder)
+    assert "exporting squeezenet1_1@" in caplog.text
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_child_that_dies_is_an_export_error_and_auto_goes_on_with_torch(folder: Path) -> None:
     shutil.rmtree(folder / "nanofleet")
@@ -210,6 +266,7 @@ def test_a_child_that_dies_is_an_export_error_and_auto_goes_on_with_torch(folder
     with pytest.raises(ExportError, match="exit code -9"):
         exported(choice_in(folder), folder)
     killer.join()
+    assert entries(folder) == []
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -230,11 +287,16 @@ def test_what_nobody_used_for_long_goes(folder: Path) -> None:
     long_ago = time.time() - KEPT - 60
     for path in (old, used.with_suffix(".json")):
         os.utime(path, (long_ago, long_ago))
+    early = old.with_name("early-0123.json")  # of 1970: written before the machine heard of the time
+    early.write_text(json.dumps({}), encoding="utf-8")
+    os.utime(early, (86_400, 86_400))
     exported(choice_in(folder), folder)  # uses it, and so keeps it
     exported(choice_in(folder, crop=65), folder)
     assert not old.exists()
     assert not old.with_suffix(".onnx").exists()
     assert used.exists()
+    assert early.exists()
+    early.unlink()
 
 
 def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
@@ -257,7 +319,6 @@ def test_another_users_lock_costs_no_more(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return lock(path)
 
-    lock = export_cache.lock
     monkeypatch.setattr(export_cache, "lock", anothers)
     assert exported(choice_in(folder), folder)[1].parent == folder / "nanofleet"
     assert not caplog.text

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import urllib.request
 from typing import Iterator
 
 import pytest
 
-from tests.harness import free_port
+from tests.harness import free_port, wait_for
 from wire.errors import NanofleetError, SettingsError
-from worker.metrics import Metrics, serve_metrics
+from worker import metrics_server
+from worker.metrics import Metrics
+from worker.metrics_server import serve_metrics
 
 
 def serve(host: str, port: int, or_next: bool) -> contextlib.AbstractContextManager[str]:
@@ -52,3 +55,45 @@ def test_an_address_that_is_not_there_yet_may_come() -> None:
 def test_an_address_that_is_none_stays_wrong() -> None:
     with pytest.raises(SettingsError, match=r"cannot listen on no\.such\.host\.invalid"):
         serve("no.such.host.invalid", 9464, or_next=True).__enter__()
+
+
+def ask(port: int, host: str) -> int:
+    """The status code of the answer to a request that names a host."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics", headers={"Host": host})
+        return connection.getresponse().status
+
+
+def test_a_loopback_address_answers_only_to_its_own_names() -> None:
+    """A page in a browser may have its own name resolved to 127.0.0.1, and would read the answer."""
+    with serve("127.0.0.1", free_port(), or_next=True) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST", "[::1]:9464"):
+            assert ask(port, host) == 200, host
+        for host in (f"attacker.example:{port}", "127.0.0.1.attacker.example", "192.0.2.1", "", "[", "x:y:z"):
+            assert ask(port, host) == 403, host
+
+
+def test_an_address_of_the_network_answers_to_any_name() -> None:
+    with serve("0.0.0.0", free_port(), or_next=True) as url:
+        assert ask(int(url.split(":")[2].split("/")[0]), "nano-1.example:9464") == 200
+
+
+def test_idle_connections_cost_few_files_and_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server._QuietHandler, "timeout", 0.5)
+    with serve("127.0.0.1", free_port(), or_next=True) as url, contextlib.ExitStack() as held:
+        port = int(url.split(":")[2].split("/")[0])
+        idle = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)]
+        for connection in idle:
+            connection.settimeout(30)
+        # Those beyond the limit at once, the others after the silence: each hears that it is closed.
+        assert [connection.recv(1) for connection in idle] == [b""] * 100
+        wait_for(lambda: ask_or_closed(port) == 200, what="an answer once they are gone")
+
+
+def ask_or_closed(port: int) -> int:
+    try:
+        return ask(port, "localhost")
+    except OSError:
+        return 0

@@ -6,7 +6,7 @@ from typing import Dict, List
 
 import pytest
 
-from tests.worker.fleet import INPUTS, LEASE, status
+from tests.worker.fleet import INPUTS, LEASE, claim, status
 from wire.messages import WorkerStatus
 from worker.peers import Peers
 
@@ -32,6 +32,12 @@ class Fleet:
             self.now = min(self.now + 10, until)
             for name in self.living:
                 self.hear(status(name))
+
+    def claim(self, dead: str, worker: str, state: str = "draining", instance: str = "") -> None:
+        """Let a worker say that it adopts a dead one."""
+        message = claim(dead, worker, state, instance=instance)
+        for peers in self.peers.values():
+            peers.hear_claim(message)
 
     def adopters(self, dead: str) -> List[str]:
         orphans = {name: peers.orphan() for name, peers in self.peers.items() if name in self.living}
@@ -65,12 +71,54 @@ def test_a_claim_renews_the_lease_and_its_end_lets_others_try() -> None:
     fleet.hear(status("dead", "lost"))
     fleet.wait(GRACE)
     (adopter,) = fleet.adopters("dead")
-    fleet.hear(status("dead", "lost", adopter=adopter))
+    fleet.claim("dead", adopter)
     assert fleet.adopters("dead") == []
     fleet.living.remove(adopter)
-    fleet.hear(status(adopter, "adopted"))
+    fleet.hear(status(adopter, "offline"))
     fleet.wait(GRACE)
     assert len(fleet.adopters("dead")) == 1
+
+
+def test_a_session_that_was_drained_is_nobodys_until_its_worker_has_died_again() -> None:
+    fleet = Fleet("a", "b")
+    fleet.claim("dead", "c", "ended", instance="first life")  # retained: it may come before the status
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(10 * GRACE)
+    assert fleet.adopters("dead") == []
+    fleet.hear(status("dead", "lost", instance="second life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == ["a", "b"]
+
+
+def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead", instance="first life"))
+    assert [peer.worker for peer in fleet.peers["a"].takers()] == ["dead"]
+    fleet.claim("dead", "b", "ended", instance="first life")
+    assert fleet.peers["a"].takers() == []
+    fleet.hear(status("dead", instance="second life"))
+    assert [peer.worker for peer in fleet.peers["a"].takers()] == ["dead"]
+
+
+def test_a_claim_on_an_earlier_life_holds_no_adoption_up() -> None:
+    fleet = Fleet("a")
+    fleet.hear(status("dead", "lost", instance="second life"))
+    for _ in range(4):
+        fleet.claim("dead", "c", instance="first life")
+        fleet.wait(GRACE / 4)
+    assert fleet.adopters("dead") == ["a"]
+
+
+def test_a_claim_on_one_that_is_back_is_taken_back_by_its_worker() -> None:
+    fleet = Fleet("a", "b")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.claim("dead", "a", "ended", instance="first life")
+    assert fleet.peers["a"].spent_claims() == []
+    fleet.hear(status("dead", instance="second life"))
+    assert fleet.peers["a"].spent_claims() == ["dead"]
+    assert fleet.peers["b"].spent_claims() == []
+    fleet.peers["a"].drop_claim("dead", "a")
+    assert fleet.peers["a"].spent_claims() == []
 
 
 def test_silence_past_the_lease_counts_as_death_without_a_will() -> None:
@@ -82,7 +130,7 @@ def test_silence_past_the_lease_counts_as_death_without_a_will() -> None:
     assert fleet.adopters("dead") == ["a"]
 
 
-@pytest.mark.parametrize("state", ["online", "offline", "adopted", "draining"])
+@pytest.mark.parametrize("state", ["online", "offline", "draining"])
 def test_who_is_back_or_gone_for_good_is_not_adopted(state: str) -> None:
     fleet = Fleet("a")
     fleet.hear(status("dead", "lost"))
@@ -129,5 +177,5 @@ def test_the_dead_are_spread_over_the_living() -> None:
             fleet.hear(status(name))
         (adopter,) = fleet.adopters(f"dead-{number}")
         shares[adopter] += 1
-        fleet.hear(status(f"dead-{number}", "adopted"))
+        fleet.claim(f"dead-{number}", adopter, "ended")
     assert min(shares.values()) > 60

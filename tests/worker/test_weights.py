@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 
 from tests.harness import wait_for
 from wire.errors import NanofleetError
-from worker.models.weights import fetch, sha256_of
+from worker.models.weights import fetch, sha256_of, warn_of_another
 
 CONTENT = bytes(range(256)) * 20_000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -147,14 +148,48 @@ def test_two_processes_at_once_download_once(archive: Archive, tmp_path: Path) -
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("planted", ["link", "file"])
+def test_a_planted_part_file_is_neither_followed_nor_written_through(
+    planted: str, archive: Archive, tmp_path: Path
+) -> None:
+    """By somebody who may write in the folder, to have another file of the worker's user overwritten."""
+    folder, victim = tmp_path / "weights", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_bytes(b"precious")
+    part = folder / f".{NAME}.part"
+    if planted == "link":
+        part.symlink_to(victim)
+    else:
+        os.link(victim, part)
+    assert fetch(f"{archive.url}/serve/{NAME}", folder).read_bytes() == CONTENT
+    assert victim.read_bytes() == b"precious"
+    assert files(folder) == [NAME]
+
+
+def test_a_file_that_is_not_what_its_name_says_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / NAME
+    warn_of_another(path, hashlib.sha256(CONTENT).hexdigest())
+    warn_of_another(tmp_path / "net.pth", "0" * 64)
+    assert caplog.text == ""
+    warn_of_another(path, "0" * 64)
+    assert (
+        f"{path}: somebody has put another file there than its name says; its SHA-256 is 000" in caplog.text
+    )
+
+
 def test_a_download_that_was_killed_counts_for_nothing(archive: Archive, tmp_path: Path) -> None:
     with start_fetching(f"{archive.url}/stall/{NAME}", tmp_path) as process:
         wait_for(lambda: any(path.stat().st_size for path in tmp_path.iterdir()), what="the first bytes")
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / NAME).exists()
     assert files(tmp_path) != []
+    # What it left goes with the next download, of whatever file.
+    fetch(f"{archive.url}/corrupt/net.pth", tmp_path)
+    assert files(tmp_path) == ["net.pth"]
     assert fetch(f"{archive.url}/serve/{NAME}", tmp_path).read_bytes() == CONTENT
-    assert files(tmp_path) == [NAME]
+    assert files(tmp_path) == [NAME, "net.pth"]
 
 
 @pytest.fixture

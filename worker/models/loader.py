@@ -30,7 +30,7 @@ from worker.models.overrides import (
     overridden,
     squeezes,
 )
-from worker.models.weights import fetch
+from worker.models.weights import fetch, warn_of_another
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ def _torchvision(
     classes = tuple(weights.meta["categories"])
     path = fetch(weights.url, weights_dir)
     sha256 = check_sha256(path, choice.sha256)
+    if choice.sha256 is None:
+        warn_of_another(path, sha256)
     try:
         # A vision transformer is built for its weights' size of image.
         module = catalog.build(name, len(classes), recipe.crop)

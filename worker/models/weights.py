@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import logging
 import re
+import shutil
 import sys
 import time
 import urllib.error
@@ -50,6 +51,7 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(folder)
         with lock(path):
             if not path.exists():  # another process may just have downloaded it
                 _download(url, path, stalled)
@@ -66,6 +68,18 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
     return path
 
 
+def warn_of_another(path: Path, sha256: str) -> None:
+    """Warn of a file that was found where a download would lie, and is not what one would have brought."""
+    expected = _HASH_PREFIX.search(path.name)
+    if expected and not sha256.startswith(expected.group(1)):
+        log.warning(
+            "%s: somebody has put another file there than its name says; its SHA-256 is %s. If it is wrong, "
+            "delete it, and it is fetched again; if it is right, --sha256 pins it",
+            path,
+            sha256,
+        )
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits.
 
@@ -80,20 +94,54 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Let one process at a time make a file; the others wait, and find it made."""
+def lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Let one process at a time make a file; the others wait, and find it made.
+
+    Args:
+        path: the file.
+        timeout: seconds to wait; below 0 for ever.
+
+    Raises:
+        OSError: it cannot be locked, or not in time.
+    """
     # The lock's file stays: removing it would let two processes hold two locks of one name.
-    with FileLock(str(path.with_name(f".{path.name}.lock"))):
+    with FileLock(str(path.with_name(f".{path.name}.lock")), timeout=timeout):
         yield
 
 
+def part_of(path: Path) -> Path:
+    """Where a file is made, by who holds its lock, until it is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
+def remove_part(part: Path) -> None:
+    """Remove what there is of a file, or a folder, that is not to become whole."""
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Remove what killed processes have left in a folder: nobody holds the locks of it."""
+    for part in folder.glob(".*.part*"):
+        path = folder / part.name[1:].partition(".part")[0]
+        with contextlib.suppress(OSError), lock(path, timeout=0):
+            log.info("removing %s, which a process has left that was killed", part)
+            remove_part(part)
+
+
 def _download(url: str, path: Path, stalled: float) -> None:
-    # Under the lock nobody else writes it, so that what a killed process left is simply overwritten.
-    part = path.with_name(f".{path.name}.part")
+    # Under the lock no other worker writes it: what is there was left by one that was killed, or planted by
+    # somebody who may write here, and is neither written through nor followed.
+    part = part_of(path)
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "nanofleet"})
     try:
-        with urllib.request.urlopen(request, timeout=stalled) as response, part.open("wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+        with urllib.request.urlopen(request, timeout=stalled) as response, part.open("xb") as file:
             length = int(response.headers.get("Content-Length") or 0)
             with _Progress(path.name, length) as progress:
                 for chunk in iter(lambda: response.read(_CHUNK), b""):
@@ -107,8 +155,7 @@ def _download(url: str, path: Path, stalled: float) -> None:
             raise ConnectionError(f"what came has the SHA-256 {digest.hexdigest()}, not {expected.group(1)}…")
         part.replace(path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
+        remove_part(part)
 
 
 class _Progress:

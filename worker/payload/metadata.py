@@ -1,4 +1,4 @@
-"""What comes beside a picture: its id and its time of capture.
+"""What comes beside a picture: its id, and when it was captured and sent.
 
 Neither costs the picture: one that cannot be used is dropped, and a note says so.
 """
@@ -17,7 +17,7 @@ from worker.payload.moment import Moment, read_moment
 T = TypeVar("T")
 
 #: The fields, as they are called in JSON and in metrics.
-FIELDS = ("frame_id", "captured_at")
+FIELDS = ("frame_id", "captured_at", "sent_at")
 
 _IS_FRAME_ID = re.compile(FRAME_ID)
 
@@ -30,12 +30,14 @@ class Metadata(NamedTuple):
         captured_at: in UTC; None likewise.
         notes: what was dropped or assumed, in sentences fit for a Result.
         dropped: the fields that were dropped, each as often.
+        sent_at: by the clock of `captured_at`; None likewise.
     """
 
     frame_id: Optional[str]
     captured_at: Optional[datetime]
     notes: Tuple[str, ...]
     dropped: Tuple[str, ...]
+    sent_at: Optional[datetime]
 
 
 class _Reader:
@@ -67,10 +69,18 @@ def read_metadata(objects: Sequence[Mapping[str, Any]], properties: Mapping[str,
     """
     reader = _Reader()
     _, frame_id = reader.first("frame_id", _given("frame_id", objects, properties), _frame_id)
-    name, moment = reader.first("captured_at", _given("captured_at", objects, properties), read_moment)
+    captured_at = _time(reader, "captured_at", objects, properties)
+    sent_at = _time(reader, "sent_at", objects, properties)
+    return Metadata(frame_id, captured_at, tuple(reader.notes), tuple(reader.dropped), sent_at)
+
+
+def _time(
+    reader: _Reader, field: str, objects: Sequence[Mapping[str, Any]], properties: Mapping[str, str]
+) -> Optional[datetime]:
+    name, moment = reader.first(field, _given(field, objects, properties), read_moment)
     if isinstance(moment, Moment) and moment.zone_assumed:
         reader.notes.append(f"{name}: no time zone: UTC assumed")
-    return Metadata(frame_id, moment.time if moment else None, tuple(reader.notes), tuple(reader.dropped))
+    return moment.time if moment else None
 
 
 def _given(

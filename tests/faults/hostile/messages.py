@@ -80,13 +80,14 @@ def beside(good: bytes, replies: str) -> Iterator[Kind]:
         RESULT,
         user_properties=lambda frame_id: [*with_id(frame_id), ("a", "\ufeff")],
     )
-    root = replies.rsplit("/", 1)[0]
+    root = replies.rsplit("/", 2)[0]
     for name, topic in {
         "elsewhere": f"{root}/elsewhere",
         "where results are": f"{root}/results/camera",
         "where workers are": f"{root}/workers/w1",
         "where the fleet is commanded": f"{root}/control/model",
         "the replies themselves": replies,
+        "where another camera's replies are": f"{root}/replies/garden/1",
         "just outside the replies": f"{replies}-not",
         "where a wildcard stands": f"{replies}/+",
         "wherever anybody listens": "#",

@@ -28,7 +28,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
     ],
 )
 def test_a_frame_id_may_be_a_number(value: Any, frame_id: str) -> None:
-    assert read_metadata([{"frame_id": value}], {}) == (frame_id, None, (), ())
+    assert read_metadata([{"frame_id": value}], {}) == (frame_id, None, (), (), None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_frame_id_that_cannot_be_used_is_dropped(value: Any) -> None:
 
 
 def test_null_is_no_value() -> None:
-    assert read_metadata([{"frame_id": None, "captured_at": None}], {}) == (None, None, (), ())
+    assert read_metadata([{"frame_id": None, "captured_at": None}], {}) == (None, None, (), (), None)
 
 
 def test_the_nearest_that_can_be_used_counts() -> None:
@@ -62,7 +62,7 @@ def test_the_nearest_that_can_be_used_counts() -> None:
 
 def test_a_zone_that_was_assumed_is_noted_and_nothing_is_dropped() -> None:
     made = read_metadata([], {"captured-at": "2026-05-01T12:00:00"})
-    assert made == (None, NOON, ("captured-at: no time zone: UTC assumed",), ())
+    assert made == (None, NOON, ("captured-at: no time zone: UTC assumed",), (), None)
 
 
 _anything = st.one_of(

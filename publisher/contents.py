@@ -1,0 +1,92 @@
+"""What is in the spools of one fleet, for others than their publishers: read, and given up."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Optional
+
+from publisher.frame_files import Kept, lock, read_header
+from publisher.refused import RefusedFrames
+from wire.errors import failure_of
+
+log = logging.getLogger(__name__)
+
+
+class InUse(Exception):
+    """A frame waits for a publisher that runs."""
+
+
+class Entry(NamedTuple):
+    """A frame in a spool."""
+
+    kept: Kept
+    #: The broker's, if it was refused.
+    reason_code: Optional[int] = None
+    #: Whether the publisher whose it is runs.
+    in_use: bool = False
+
+
+def contents(spools: Path) -> List[Entry]:
+    """All frames below a folder, oldest first; none if there is no such folder.
+
+    Raises:
+        NanofleetError: it cannot be read.
+    """
+    try:
+        found = [*_waiting(spools), *(Entry(each.kept, each.reason_code) for each in RefusedFrames(spools))]
+    except OSError as error:
+        raise failure_of(f"--spool-dir {error.filename or spools}", error) from None
+    return sorted(found, key=lambda entry: entry.kept.captured_at)
+
+
+def drop(entry: Entry) -> bool:
+    """Remove a frame; False if it is gone already.
+
+    Raises:
+        InUse: it stays, because its publisher runs.
+        OSError: it stays.
+    """
+    if entry.reason_code is not None:
+        return _remove(entry.kept.file)
+    held = lock(entry.kept.file.parent)
+    if held is None:
+        raise InUse
+    with held:
+        return _remove(entry.kept.file)
+
+
+def _remove(file: Path) -> bool:
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _waiting(spools: Path) -> Iterator[Entry]:
+    for folder in sorted(spools.iterdir()) if spools.exists() else ():
+        if not folder.name.isdigit():
+            continue
+        in_use = _is_locked(folder)
+        for file in sorted(folder.iterdir()):
+            if file.suffix != ".frame":
+                continue
+            try:
+                yield Entry(read_header(file), in_use=in_use)
+            except FileNotFoundError:
+                continue  # answered meanwhile
+            except OSError as error:
+                log.warning("%s: %s", file, error.strerror)
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

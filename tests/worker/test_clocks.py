@@ -1,0 +1,270 @@
+"""How old a frame is by two clocks: which part of that is age, and which the clocks' difference."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import List, Optional
+
+import pytest
+
+from wire.packets import Delivery
+from worker.clocks import MOST_CAMERAS, Clocks
+from worker.frame import Frame
+from worker.inbox import EMPTY_AFTER, Inbox
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+DAY = 86_400.0
+HOUR = 3600.0
+
+
+class Machine:
+    """A worker's machine, whose time is what a test says, and the frames that come to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seconds = 0.0
+        #: How far its own clock is ahead of the true one.
+        self.ahead = 0.0
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Begin another life of the worker."""
+        clock = lambda: NOON.timestamp() + self.seconds + self.ahead  # noqa: E731
+        self.clocks = Clocks(self.folder / "w.clocks", DAY, clock, lambda: self.seconds)
+
+    def age(
+        self,
+        captured: float,
+        *,
+        sent: Optional[float] = None,
+        camera: str = "door",
+        longest_wait: Optional[float] = 0.0,
+    ) -> float:
+        """The age of a frame that comes now, from how many seconds ago its sender says it was captured."""
+        frame = Frame.receive(Delivery("t", b"", qos=1, retain=False, mid=1, epoch=1), camera)
+        now = NOON + timedelta(seconds=self.seconds)
+        frame.received, frame.longest_wait = self.seconds, longest_wait
+        frame.captured_at = now - timedelta(seconds=captured)
+        frame.sent_at = None if sent is None else now - timedelta(seconds=sent)
+        self.clocks.judge(frame)
+        self.notes = frame.notes
+        return frame.age_received
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR, 56 * 365 * DAY])
+def test_a_clock_that_is_wrong_makes_no_frame_old(
+    machine: Machine, wrong: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        machine.seconds += 1
+        assert machine.age(wrong + 0.1) < 0.2
+        assert any("clock seems to be" in note for note in machine.notes)
+    assert machine.clocks.widest() == pytest.approx(abs(wrong + 0.1), abs=0.01)
+    assert [record.message.split(";")[0].split(" seems")[0] for record in caplog.records] == [
+        "the clock of camera door"
+    ], "once"
+    machine.seconds += HOUR
+    machine.age(wrong)
+    assert len(caplog.records) == 2, "and again an hour later"
+
+
+def test_a_clock_that_is_right_is_nothing_to_speak_of(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    for late in (0.1, 1.5, 0.3):
+        machine.seconds += 1
+        assert machine.age(late) <= late
+    assert (machine.notes, caplog.records) == ((), [])
+    assert machine.clocks.widest() < 2
+
+
+@pytest.mark.parametrize("wrong", [0.0, HOUR])
+def test_what_the_broker_has_kept_is_old_whatever_the_clock_says(machine: Machine, wrong: float) -> None:
+    assert machine.age(wrong) == 0
+    for waited in (HOUR, 60.0, 1.0):
+        machine.seconds += HOUR
+        assert machine.age(wrong + waited, longest_wait=HOUR) == pytest.approx(waited)
+        assert machine.age(wrong + waited, longest_wait=None) == pytest.approx(waited)
+    machine.seconds += 1
+    assert machine.age(wrong) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("wrong", [0.0, HOUR])
+def test_what_its_sender_has_kept_is_old_if_it_says_so(machine: Machine, wrong: float) -> None:
+    assert machine.age(wrong + HOUR, sent=wrong) == pytest.approx(HOUR), "also its first"
+    machine.seconds += 100
+    assert machine.age(wrong + 50, sent=wrong) == pytest.approx(50, abs=0.1)
+    assert machine.age(wrong, sent=wrong) == pytest.approx(0, abs=0.1)
+
+
+def test_a_line_that_falls_behind_makes_frames_old(machine: Machine) -> None:
+    """Each frame comes a little later than the one before: its times run on, and no clock was set."""
+    machine.age(0)
+    for late in range(1, 60):
+        machine.seconds += 2
+        age = machine.age(float(late))
+    assert age == pytest.approx(59, abs=1)
+
+
+@pytest.mark.parametrize("silence", [0.2, 2 * HOUR])
+def test_a_clock_that_is_set_back_makes_no_frame_old(machine: Machine, silence: float) -> None:
+    machine.age(0)
+    machine.seconds += silence
+    assert machine.age(HOUR) == pytest.approx(0)
+    machine.seconds += 0.2
+    assert machine.age(HOUR) == pytest.approx(0)
+    machine.seconds += 0.2
+    assert machine.age(0) == 0, "and is set right again"
+
+
+def test_clocks_that_drift_apart_make_no_frame_old(machine: Machine) -> None:
+    for day in range(30):
+        for _ in range(24):
+            machine.seconds += HOUR
+            assert machine.age(day * 5) < 6
+    for _ in range(5000):
+        machine.seconds += 1
+        age = machine.age(150 + machine.seconds / 20_000)
+    assert age < 1
+
+
+def test_the_workers_own_clock_jumps_by_decades(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.ahead = -56 * 365 * DAY
+    machine.start()
+    assert machine.age(0.1) < 0.2
+    assert "days ahead of this worker's" in caplog.text
+    machine.seconds += 1
+    machine.ahead = 0.0
+    assert machine.age(0.1) < 0.2
+    assert machine.notes == ()
+    assert machine.clocks.widest() < 1
+    assert machine.age(50, longest_wait=60.0) == pytest.approx(50, abs=1)
+
+
+def test_the_senders_clock_was_set_between_capture_and_sending(machine: Machine) -> None:
+    assert machine.age(56 * 365 * DAY, sent=0.0) == 0
+
+
+def test_what_was_known_holds_after_a_restart(machine: Machine) -> None:
+    machine.age(0.0, camera="right")
+    machine.age(HOUR, camera="wrong")
+    machine.clocks.note()
+    machine.start()
+    machine.seconds += 100
+    assert machine.age(100.0, camera="right", longest_wait=None) == pytest.approx(100)
+    assert machine.age(HOUR + 100, camera="wrong", longest_wait=None) == pytest.approx(100)
+    assert machine.age(HOUR + 100, camera="new", longest_wait=None) == 0, "nothing tells"
+    assert machine.age(DAY + HOUR, camera="right", longest_wait=None) == 0, "no broker keeps one for so long"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"door": null}', b'{"door": [1]}', b"\xff"])
+def test_a_note_that_cannot_be_read_is_none(machine: Machine, content: bytes) -> None:
+    (machine.folder / "w.clocks").write_bytes(content)
+    machine.start()
+    assert machine.age(HOUR) == 0
+
+
+def test_a_note_that_cannot_be_written_costs_a_warning(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    (machine.folder / "w.clocks.new").mkdir()
+    machine.age(0)
+    machine.clocks.note()
+    machine.clocks.note()
+    assert len(caplog.records) == 1
+    assert "not noted" in caplog.text
+
+
+def test_strangers_names_are_bounded(machine: Machine) -> None:
+    for number in range(MOST_CAMERAS + 10):
+        machine.age(0, camera=f"c{number}")
+        machine.age(HOUR, camera="mine")
+    machine.clocks.note()
+    assert (machine.folder / "w.clocks").read_text().count(":") == MOST_CAMERAS
+    assert '"mine"' in (machine.folder / "w.clocks").read_text()
+
+
+# --- What can have waited -------------------------------------------------------------------------------
+
+
+class Session:
+    """An inbox of four, on ticks of the test's own."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.inbox = Inbox(lambda delivery: True, window=4)
+
+    def deliver(self, retain: bool = False) -> Frame:
+        payload = str(self.seconds).encode()
+        frame = Frame.receive(Delivery("t", payload, qos=1, retain=retain, mid=1, epoch=1), "door")
+        frame.received = self.seconds
+        self.inbox.admit(frame)
+        return frame
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    made = Session()
+    monkeypatch.setattr(time, "perf_counter", lambda: made.seconds)
+    return made
+
+
+def test_nothing_tells_what_waits_when_a_worker_begins(session: Session) -> None:
+    assert session.deliver().longest_wait is None
+    session.inbox.connected(session_present=True)
+    assert session.deliver().longest_wait is None
+    session.seconds += EMPTY_AFTER
+    assert session.deliver().longest_wait is None, "two were in hand, of four"
+
+
+def test_nothing_waits_while_there_is_room(session: Session) -> None:
+    session.inbox.connected(session_present=True)
+    session.seconds += EMPTY_AFTER
+    frames: List[Frame] = [session.deliver() for _ in range(4)]
+    assert [frame.longest_wait for frame in frames] == [0, 0, 0, 0]
+    session.seconds += 5
+    assert session.deliver().longest_wait == 5, "since there was room last"
+    for frame in frames:
+        session.inbox.settle(frame)
+    assert session.deliver(retain=True).longest_wait is None
+    session.seconds += 100
+
+
+def test_what_came_while_the_line_was_lost_has_waited_as_long(session: Session) -> None:
+    session.inbox.connected(session_present=True)
+    session.seconds += EMPTY_AFTER
+    session.inbox.lost()
+    session.seconds += 3600
+    session.inbox.connected(session_present=True)
+    assert session.deliver().longest_wait == 3600
+    frame = session.deliver()
+    session.seconds += 10
+    assert session.deliver().longest_wait == 3610
+    session.inbox.settle(frame)
+
+
+def test_an_answer_while_the_line_is_lost_makes_no_room(session: Session) -> None:
+    session.inbox.connected(session_present=True)
+    session.seconds += EMPTY_AFTER
+    frame = session.deliver()
+    session.inbox.lost()
+    session.seconds += 100
+    session.inbox.settle(frame)
+    session.seconds += 100
+    session.inbox.connected(session_present=True)
+    assert session.deliver().longest_wait == 200
+
+
+def test_nothing_tells_what_waits_in_the_session_of_another(session: Session) -> None:
+    adopted = Inbox(lambda delivery: True)
+    frame = session.deliver()
+    session.seconds += 100
+    adopted.admit(frame)
+    assert frame.longest_wait is None

@@ -1,0 +1,182 @@
+"""How old frames are when they come, although no two machines' clocks agree.
+
+    captured ── kept by its sender ──> sent ── with the broker ──> received ── in hand, and then its answer
+    └──────── the sender's clock ────────┘└──── both clocks ─────────┘└── this machine's, which never jumps
+
+Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
+What tells them apart: a frame does not come before it was sent, and the broker keeps none while there is room
+for it (`Waits`). One that comes late nevertheless was kept by a sender that does not say when it sent it, if
+its times run on from those of the frame before it; if not, the sender's clock was set back.
+
+Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
+`expired` wrongly is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Optional
+
+from wire import private
+from wire.clock import SET_AFTER
+from worker.frame import Frame
+
+log = logging.getLogger(__name__)
+
+#: Seconds by which frames of one camera may be late, one more than the other, for no reason to speak of.
+JITTER = 2.0
+#: Two clocks drift apart by so much, at most.
+DRIFT = 1e-3
+#: Seconds without a frame after which nothing tells what a camera, or its clock, has done meanwhile.
+SILENCE = 60.0
+#: Seconds by which two clocks may differ without a word about it; and until the next word, for each camera.
+WRONG = 10.0
+TELL_AGAIN = 3600.0
+#: More than any worker has; what bounds them is who may publish frames.
+MOST_CAMERAS = 1000
+
+
+@dataclass
+class _Camera:
+    """What is known of a camera's clock.
+
+    Attributes:
+        behind: seconds that it is behind this worker's.
+        sent: what it showed when the last frame was sent, in seconds since 1970.
+        received: when that came, by this worker's ticks; long ago where an earlier run of it was told.
+        noted: the value of `behind` that the note on disk has.
+        heard: when a frame came last, from whatever session.
+        told: when the log spoke of it.
+    """
+
+    behind: float
+    sent: float = 0.0
+    received: float = float("-inf")
+    noted: Optional[float] = None
+    heard: float = float("-inf")
+    told: float = float("-inf")
+
+
+class Clocks:
+    """The cameras' clocks. All calls but `widest` come from the network thread."""
+
+    def __init__(
+        self,
+        note: Path,
+        longest_wait: float,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Args:
+        note: the file that keeps what is known for the next start.
+        longest_wait: seconds for which the broker keeps frames for a worker that is away.
+        clock: seconds since 1970; it may jump.
+        ticks: the clock of `Frame.received`, which does not.
+        """
+        self._note = note
+        self._longest_wait = longest_wait
+        self._clock = clock
+        self._ticks = ticks
+        #: What this worker's own clock is ahead of its ticks, for good: so that it does not jump.
+        self._ahead = clock() - ticks()
+        #: By name, the one that was heard last at the end.
+        self._cameras: Dict[str, _Camera] = _read(note)
+
+    def judge(self, frame: Frame) -> None:
+        """Say how old a frame was when it came."""
+        sent_at = frame.sent_at or frame.captured_at
+        if sent_at is None:
+            return
+        sent = sent_at.timestamp()
+        offset = self._ahead + frame.received - sent
+        camera = self._cameras.pop(frame.camera, None) or _Camera(offset)
+        self._cameras[frame.camera] = camera
+        if len(self._cameras) > MOST_CAMERAS:
+            del self._cameras[next(iter(self._cameras))]
+        self._learn(camera, offset, sent, frame)
+        camera.heard = frame.received
+        if frame.longest_wait is not None:  # what another's session has kept is in no order with our own
+            camera.sent, camera.received = sent, frame.received
+        frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
+        wrong = camera.behind + self._jumped()
+        if abs(wrong) > WRONG:
+            frame.notes += (f"the camera's clock seems to be {_shown(wrong)}; its times are as it sent them",)
+            self._tell(frame.camera, camera, wrong)
+
+    def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
+        excess = offset - camera.behind
+        elapsed = frame.received - camera.received
+        runs_on = elapsed <= SILENCE and sent >= camera.sent
+        longest = self._longest_wait if frame.longest_wait is None else frame.longest_wait
+        if excess < 0 or (excess > min(longest, self._longest_wait) + JITTER and not runs_on):
+            camera.behind = offset
+        elif longest == 0:
+            camera.behind += min(excess, DRIFT * elapsed)
+
+    def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
+        if self._ticks() - camera.told < TELL_AGAIN:
+            return
+        camera.told = self._ticks()
+        log.warning(
+            "the clock of camera %s seems to be %s; the age of its frames is counted without that. Set the "
+            "clocks of both machines (NTP). A camera that keeps frames for so long has to say sent-at",
+            name,
+            _shown(wrong),
+        )
+
+    def widest(self) -> float:
+        """Seconds that the clock of a camera is off, at most, of those heard within the last hour."""
+        since, jumped = self._ticks() - TELL_AGAIN, self._jumped()
+        heard = [camera for camera in list(self._cameras.values()) if camera.heard > since]
+        return max((abs(camera.behind + jumped) for camera in heard), default=0.0)
+
+    def _jumped(self) -> float:
+        """How far this machine's own clock was set since the start."""
+        return self._clock() - self._ticks() - self._ahead
+
+    def note(self) -> None:
+        """Keep what is known, if it is worth it; a disk that is full or read-only costs a warning."""
+        jumped = self._jumped()
+        known = {name: camera.behind + jumped for name, camera in self._cameras.items()}
+        before = [camera.noted for camera in self._cameras.values()]
+        if all(old is not None and abs(old - new) < JITTER for old, new in zip(before, known.values())):
+            return
+        for name, camera in self._cameras.items():
+            camera.noted = known[name]
+        new = self._note.with_name(f"{self._note.name}.new")
+        try:
+            with private.open_file(new, "w") as opened:
+                json.dump({name: round(behind, 3) for name, behind in known.items()}, opened)
+            new.replace(self._note)
+        except OSError as error:
+            log.warning("%s: the cameras' clocks are not noted for the next start: %s", self._note, error)
+
+
+def _kept(frame: Frame) -> float:
+    """Seconds for which a sender kept a frame; both its times are by its own clock."""
+    if frame.captured_at is None or frame.sent_at is None:
+        return 0.0
+    if frame.captured_at < SET_AFTER <= frame.sent_at:
+        return 0.0  # the clock was set in between
+    return max(0.0, (frame.sent_at - frame.captured_at).total_seconds())
+
+
+def _read(note: Path) -> Dict[str, _Camera]:
+    try:
+        known = json.loads(note.read_bytes())
+        return {name: _Camera(float(behind), noted=float(behind)) for name, behind in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # there has been none
+
+
+def _shown(seconds: float) -> str:
+    """A difference between clocks, for people."""
+    size, which = abs(seconds), "behind" if seconds > 0 else "ahead of"
+    for unit, length in (("days", 86_400), ("hours", 3600), ("min", 60)):
+        if size >= 2 * length:
+            return f"{size / length:.1f} {unit} {which} this worker's"
+    return f"{size:.0f} s {which} this worker's"

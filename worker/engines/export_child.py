@@ -1,0 +1,123 @@
+"""The process that exports, as its user has it: started, listened to, and told to leave.
+
+It has a session of its own, so that Ctrl-C is this process's, which then takes it along. It holds the end of
+a pipe, and leaves when the other end is closed, however this process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Sequence
+
+from wire.errors import NanofleetError
+from wire.settings import child_environment
+
+_ROOT = Path(__file__).resolve().parents[2]
+#: Seconds in which it leaves by itself.
+LEAVE_TIMEOUT = 2.0
+
+
+def run_export(arguments: Sequence[str], temporary: Path, stop: Optional[threading.Event]) -> Dict[str, Any]:
+    """Run the process to its end, and return its last word; empty if it ended without one.
+
+    Args:
+        arguments: as `worker.engines.export_process` takes them.
+        temporary: folder for its temporary files.
+        stop: set to end it early.
+
+    Raises:
+        NanofleetError: `stop` was set.
+    """
+    command = [sys.executable, "-m", "worker.engines.export_process", *arguments]
+    environment = {**child_environment(), "TMPDIR": str(temporary)}
+    stdin, holds_it = os.pipe()
+    try:
+        child = subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
+        )
+    except BaseException:
+        os.close(holds_it)
+        raise
+    finally:
+        os.close(stdin)
+    with child:
+        try:
+            return {**_hear(child, stop), "exit_code": child.wait()}
+        finally:
+            os.close(holds_it)
+            try:
+                child.wait(LEAVE_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -> Dict[str, Any]:
+    """Log what the process logs until it ends; returns the last line that is no log's."""
+    assert child.stdout
+    reply: Dict[str, Any] = {}
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if stop is not None and stop.is_set():
+                raise NanofleetError("told to stop while the model was exported")
+            if not selector.select(0.2):
+                continue
+            data = os.read(child.stdout.fileno(), 1 << 16)
+            if not data:
+                return reply
+            *lines, rest = (rest + data).split(b"\n")
+            for line in map(json.loads, lines):
+                if "logger" in line:
+                    logging.getLogger(line["logger"]).log(line["level"], line["message"])
+                else:
+                    reply = line
+
+
+class _Told(BaseException):
+    """A signal has told this process to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def cleaning_up_first() -> Iterator[None]:
+    """Let signals that would end the process on the spot end the block first, which cleans up after itself.
+
+    Raises:
+        KeyboardInterrupt: that was Ctrl-C.
+    """
+    told = False
+
+    def tell(signum: int, frame: object) -> None:
+        nonlocal told
+        if not told:  # another must not disturb the cleaning up, which is short
+            told = True
+            raise _Told(signum)
+
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    deadly = [each for each in ends if in_main_thread and signal.getsignal(each) is signal.SIG_DFL]
+    for signum in deadly:
+        signal.signal(signum, tell)
+    try:
+        yield
+    except _Told as reason:
+        if reason.signum == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        signal.signal(reason.signum, signal.SIG_DFL)
+        signal.raise_signal(reason.signum)
+    finally:
+        for signum in deadly:
+            signal.signal(signum, signal.SIG_DFL)

@@ -1,0 +1,166 @@
+"""Where a worker is asked from outside: /metrics for Prometheus, /healthz and /readyz for supervisors.
+
+It may listen on a network where anybody connects: each connection has a time limit, and their number one.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import socketserver
+import sys
+import threading
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
+from urllib.parse import urlsplit
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from wire.errors import failure_of
+from worker.metrics import Metrics
+
+#: Workers beside each other on one machine each take the next port.
+_PORTS_TO_TRY = 100
+#: Connections at the same time. More are closed at once: each costs a thread and a file descriptor.
+_MAX_CONNECTIONS = 32
+#: Seconds of silence on a connection after which it is closed.
+_SILENCE = 5.0
+
+
+@contextmanager
+def serve_metrics(
+    metrics: Metrics,
+    host: str,
+    port: int,
+    *,
+    or_next: bool,
+    healthy: Callable[[], bool],
+    ready: Callable[[], bool],
+) -> Iterator[str]:
+    """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, empty for port 0.
+
+    Args:
+        metrics: what to tell.
+        host: the address to listen on.
+        port: 0 for no metrics.
+        or_next: whether to take the next free port where this one is taken, by another worker say.
+        healthy: what /healthz asks.
+        ready: what /readyz asks.
+
+    Raises:
+        NanofleetError: the address cannot be listened on.
+    """
+    if port == 0:
+        yield ""
+        return
+    exposition = make_wsgi_app(metrics.registry)
+
+    def app(environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if _is_loopback(host) and not _is_loopback(_hostname(environ.get("HTTP_HOST", ""))):
+            # A page in a browser on this machine may have had its own name resolved to this address.
+            return _text(start_response, "403 Forbidden", f"only for {host} and localhost\n")
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return exposition(environ, start_response)  # type: ignore[no-any-return]
+        probe = {"/healthz": healthy, "/readyz": ready}.get(path)
+        if probe is None:
+            return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
+        return (
+            _text(start_response, "200 OK", "ok\n")
+            if probe()
+            else _text(start_response, "503 Service Unavailable", "no\n")
+        )
+
+    server = _listen(app, host, range(port, min(port + _PORTS_TO_TRY, 65536)) if or_next else [port])
+    port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _listen(app: Callable[..., Any], host: str, ports: Sequence[int]) -> WSGIServer:
+    for port in ports:
+        try:
+            return make_server(host, port, app, _Server6 if ":" in host else _Server, _QuietHandler)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and port != ports[-1]:
+                continue
+            setting = "--metrics-host" if error.errno == errno.EADDRNOTAVAIL else "--metrics-port"
+            where = f"cannot listen on {host}, port {port}; name another, or port 0 for no metrics"
+            raise failure_of(f"{setting}: {where}", error) from None
+    raise AssertionError("there is at least one port")
+
+
+def _hostname(host: str) -> str:
+    """The name in a Host header; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _text(start_response: Callable[..., Any], status: str, text: str) -> List[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [text.encode()]
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._free = threading.Semaphore(_MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, or close it where too many are open."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One that hangs up in the middle, or says nothing, is no news."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def server_bind(self) -> None:
+        """Bind, without http.server's look-up of the host's name, which waits where DNS does not answer."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = _SILENCE
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """A scrape every few seconds is no news."""
