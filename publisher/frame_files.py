@@ -7,8 +7,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, TextIO
+from typing import IO, Dict, Optional
 
+from wire import private
 from wire.errors import SettingsError
 
 
@@ -43,7 +44,7 @@ def read_header(file: Path) -> Kept:
 def write(file: Path, content: bytes) -> None:
     """Write a file so that it is there whole and for good, or not at all."""
     aside = file.with_suffix(".tmp")
-    with aside.open("wb") as opened:
+    with private.open_file(aside, "wb") as opened:
         opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
@@ -60,10 +61,10 @@ def sync(folder: Path) -> None:
         os.close(fd)
 
 
-def lock(folder: Path) -> Optional[TextIO]:
+def lock(folder: Path) -> Optional[IO[str]]:
     """Take a folder, made if need be, until the lock is closed; None if another process has it."""
-    folder.mkdir(exist_ok=True, mode=0o700)
-    held = (folder / "lock").open("a", encoding="ascii")
+    private.make_folder(folder)
+    held = private.open_file(folder / "lock", "a", encoding="ascii")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

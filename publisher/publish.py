@@ -14,10 +14,11 @@ from publisher.publisher import NoAnswers, Publisher
 from publisher.report import Report
 from publisher.sent import Sent
 from publisher.settings import PublishSettings
-from publisher.shrink import check_pillow, shrink
+from publisher.shrinker import Shrinker
 from publisher.sources import Image, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
 from wire.errors import NanofleetError, ReadingRefused
+from wire.private import keep_memory_private
 from wire.reach import NotReached, wait_for
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ def publish(settings: PublishSettings) -> int:
     Raises:
         NanofleetError: a source or Pillow is missing, or the broker refuses, or is not there in time.
     """
-    if settings.max_side is not None:
-        check_pillow()
+    keep_memory_private()
+    shrinker = Shrinker(settings.max_side) if settings.max_side is not None else None
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
         spool = Spool(settings.spool_folder, settings.spool_size) if settings.spool else None
@@ -51,10 +52,12 @@ def publish(settings: PublishSettings) -> int:
             failed=failed,
             spool_folder=settings.spool_folder if spool else None,
         )
+        if shrinker:
+            stack.enter_context(shrinker)
         signals = stack.enter_context(stop_signals(publisher.stop))
         stack.enter_context(publisher)
         with report:
-            _send(settings, images, publisher, report)
+            _send(settings, images, shrinker, publisher, report)
         # Before the connection is closed, which may take longer than a supervisor waits.
         report.summarise(left=len(spool.kept) if spool else 0)
     if report.failure:
@@ -84,10 +87,16 @@ def _make_publisher(
     )
 
 
-def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publisher, report: Report) -> None:
+def _send(
+    settings: PublishSettings,
+    images: Sequence[Image],
+    shrinker: Optional[Shrinker],
+    publisher: Publisher,
+    report: Report,
+) -> None:
     try:
         _wait_connected(settings, publisher)
-        _send_all(settings, images, publisher, report)
+        _send_all(settings, images, shrinker, publisher, report)
         publisher.wait()
     except Stopped:
         report.interrupted = True
@@ -100,12 +109,16 @@ def _send(settings: PublishSettings, images: Sequence[Image], publisher: Publish
 
 
 def _send_all(
-    settings: PublishSettings, images: Sequence[Image], publisher: Publisher, report: Report
+    settings: PublishSettings,
+    images: Sequence[Image],
+    shrinker: Optional[Shrinker],
+    publisher: Publisher,
+    report: Report,
 ) -> None:
     cameras = itertools.cycle(settings.camera)
     for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps, publisher.stop):
         try:
-            content = _content(image, settings.max_side, publisher.max_payload, report)
+            content = _content(image, shrinker, publisher.max_payload, report)
         except (Unreadable, _TooLarge) as error:
             report.failed(image.name, error)
             continue
@@ -144,16 +157,16 @@ class _TooLarge(Exception):
     """The broker takes no frame of that size."""
 
 
-def _content(image: Image, max_side: Optional[int], limit: int, report: Report) -> bytes:
+def _content(image: Image, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
     """The bytes to send.
 
     Raises:
         Unreadable: the file is gone, or may not be read.
     """
-    if max_side is None:
+    if shrinker is None:
         _check_size(image.size, limit, "Shrink it with --max-side 1280")
         return image.read()
-    content, kept = shrink(image.read(), max_side)
+    content, kept = shrinker.shrink(image.read())
     if kept:
         report.not_shrunk(image.name, kept)
     _check_size(len(content), limit, "Shrink it more" if not kept else "It cannot be shrunk")

@@ -1,59 +1,65 @@
-"""Making an image small enough for a broker. Needs Pillow, which the publisher does not bring."""
+"""Making a picture small enough for a broker. Needs Pillow, which the publisher does not bring.
+
+The main of a decoder process, because a picture may be a stranger's; see `wire.decoder.process`:
+
+    python -m publisher.shrink FD MEMORY MAX_SIDE
+"""
 
 from __future__ import annotations
 
 import io
-from typing import NamedTuple
+import sys
+from typing import Sequence
 
-from wire.errors import SettingsError
-from wire.install import how_to_install
+from wire.decoder.process import Decode, Output, serve
 from wire.picture.errors import Undecodable
 
 #: libjpeg scales with another filter than Pillow; times the pixels wanted that are left for Pillow's.
 _GAP = 2.0
 
 
-class Shrunk(NamedTuple):
-    """An image to send."""
+def main(arguments: Sequence[str]) -> None:
+    """Shrink until stdin ends.
 
-    content: bytes
-    #: Why it is the same bytes although it is too large, if so.
-    kept: str = ""
-
-
-def check_pillow() -> None:
-    """See to it that images can be shrunk, before any of them is.
-
-    Raises:
-        SettingsError: Pillow is missing.
+    Args:
+        arguments: file descriptor of the shared memory, bytes of address space, pixels of the longer side.
     """
-    try:
-        import wire.picture.decoding  # noqa: F401
-    except ModuleNotFoundError:
-        raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}") from None
+    memory_fd, address_space, max_side = map(int, arguments)
+    serve(memory_fd, address_space, lambda: _prepare(max_side))
 
 
-def shrink(content: bytes, max_side: int) -> Shrunk:
+def _prepare(max_side: int) -> Decode:
+    import wire.picture.decoding  # noqa: F401 - where the parent can be told that Pillow is missing
+
+    return lambda picture, memory: Output(_shrink(picture, max_side, memory))
+
+
+def _shrink(content: bytes, max_side: int, memory: int) -> bytes:
     """A JPEG of at most `max_side` pixels a side, as the worker sees it: upright, in 8 bits, without EXIF.
 
-    The same bytes stay if the image already is that small; if it cannot be decoded, because the worker's
-    rejection says what is wrong with it; and if a part of it is missing, because the worker's answer says so.
+    Nothing, if the picture already is that small.
+
+    Raises:
+        Undecodable: it cannot be decoded, or a part of it is missing.
     """
     from wire.picture.decoding import decode_picture, size_of
 
     size = size_of(content)
     if size and max(size) <= max_side:
-        return Shrunk(content)
-    try:
-        picture = decode_picture(content, reduce=lambda width, height: max(width, height) / (max_side * _GAP))
-    except Undecodable as error:
-        return Shrunk(content, error.detail)
+        return b""
+    picture = decode_picture(
+        content, reduce=lambda width, height: max(width, height) / (max_side * _GAP), memory=memory
+    )
     if max(picture.width, picture.height) <= max_side:
-        return Shrunk(content)
+        return b""
     if not picture.complete:
-        return Shrunk(content, "a part of it is missing")
+        raise Undecodable("corrupt_image", "a part of it is missing")
     ratio = max_side / max(picture.width, picture.height)
     sides = (max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio)))
     small = io.BytesIO()
     picture.image.resize(sides, 3, box=picture.box).save(small, "JPEG", quality=90)  # bicubic
-    return Shrunk(small.getvalue())
+    return small.getvalue()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

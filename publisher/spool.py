@@ -19,10 +19,11 @@ import logging
 import threading
 import uuid
 from pathlib import Path
-from typing import Dict, Optional, TextIO, Tuple
+from typing import IO, Dict, Optional, Tuple
 
 from publisher.frame_files import Kept, lock, read_header, sync, write
 from publisher.refused import RefusedFrames, waiting_name
+from wire import private
 from wire.errors import NanofleetError, SettingsError
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Spool:
             SettingsError: the folder cannot be written.
         """
         try:
-            self._base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.make_folder(self._base)
             self._folder, self._lock = self._claim()
             self._gather()
             identity = self._folder / "client-id"
@@ -202,7 +203,7 @@ class Spool:
         self.kept[kept.frame_id] = kept
         self._bytes += kept.size
 
-    def _claim(self) -> Tuple[Path, TextIO]:
+    def _claim(self) -> Tuple[Path, IO[str]]:
         for number in range(1, _MOST_PUBLISHERS):
             folder = self._base / str(number)
             held = lock(folder)

@@ -22,6 +22,8 @@ import pytest
 from wire.messages import AdoptionClaim, WorkerStatus
 
 MODEL = "efficientnet_lite0"
+#: A worker's memory, and its decoders', are closed to all others (`wire.private`), also to tests.
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a worker's memory")
 
 
 def need(program: str) -> str:

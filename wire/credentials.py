@@ -5,6 +5,9 @@ Somebody who rotates one of them replaces a file; the next connect uses it, with
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
 import os
 import re
 import socket
@@ -14,8 +17,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
 
+from wire import private
 from wire.errors import SettingsError
 from wire.settings import PASSWORD_VARIABLE
+
+log = logging.getLogger(__name__)
 
 #: An X.509 certificate's Validity [RFC 5280, 4.1.2.5]: two times, each a UTCTime or a GeneralizedTime.
 _TIME = rb"(?:\x17\x0d(\d{12})Z|\x18\x0f(\d{14})Z)"
@@ -40,6 +46,7 @@ class Credentials:
         """
         if self.password_file is None:
             return os.environ.get(PASSWORD_VARIABLE)
+        _warn_if_shared("--password-file", self.password_file)
         try:
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
@@ -89,6 +96,7 @@ class Credentials:
             raise SettingsError(
                 f"--key-file {self.key_file or cert_file}: {_explain(error, 'private key')}"
             ) from None
+        _warn_if_shared("--key-file", self.key_file or cert_file)
 
     def ends(self) -> Optional[datetime]:
         """When this member's certificate expires; None without one, or where it cannot be told."""
@@ -137,6 +145,25 @@ class _Passphrase(Exception):
 
 def _no_passphrase() -> str:
     raise _Passphrase
+
+
+@functools.lru_cache(maxsize=None)
+def _warn_once(secret: str, who: str, file: Path) -> None:
+    log.warning(
+        "%s can be read by %s: chmod 600 %s (a secret of Kubernetes: defaultMode: 0400, "
+        "of Docker: mode: 0400)",
+        secret,
+        who,
+        file,
+    )
+
+
+def _warn_if_shared(setting: str, file: Path) -> None:
+    """Warn, and no more: Kubernetes and Docker mount secrets so, where nobody else is."""
+    with contextlib.suppress(OSError):  # that is told where it is read
+        who = private.readers(file)
+        if who:
+            _warn_once(f"{setting} {file}", who, file)
 
 
 def _der(file: Path) -> bytes:

@@ -22,10 +22,10 @@ from paho.mqtt.properties import (  # type: ignore[attr-defined]
     VariableByteIntegers,
 )
 
-from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY
+from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, SENT_AT_PROPERTY
 
 #: The user properties that are kept: all that is ever asked for.
-KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY)
+KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY)
 #: Bytes of all properties of a message, at most: of more, none is read.
 MOST = 1 << 18
 #: Bytes of a value that are kept; and of a Response Topic and of correlation data, at most: with longer ones

@@ -73,7 +73,7 @@ class Admission:
         """
         self._attempts.__enter__()
         shutil.rmtree(self._folder, ignore_errors=True)  # what a life that was killed has left
-        self._folder.mkdir()
+        self._folder.mkdir(mode=0o700)
         return self
 
     def __exit__(

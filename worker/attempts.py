@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Counter, Dict, List, Optional, Type
 
+from wire import private
 from wire.errors import NanofleetError, failure_of
 from worker.frame import Frame
 
@@ -53,7 +54,7 @@ class Attempts:
         """
         size = self._capacity * _RECORD.size
         try:
-            with self._path.open("a+b") as file:
+            with private.open_file(self._path, "a+b") as file:
                 file.truncate(size)
                 if sys.platform == "linux":  # a write to a hole kills the process where the disk is full
                     os.posix_fallocate(file.fileno(), 0, size)

@@ -10,15 +10,19 @@ from typing import Any, Dict, Sequence, Union
 
 import numpy as np
 
+from wire.decoder.decoder import Decoder
 from wire.picture.errors import Undecodable
 from wire.printable import show
-from worker.decode.image import decode
+from worker.decode.decoder import decoder_for
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
 from worker.errors import NotANumber
 from worker.models.info import Model
 from worker.settings import ClassifySettings
+
+#: Seconds for one image: nobody else waits, and a large one on a slow machine is still an image.
+DECODER_TIMEOUT = 60.0
 
 
 def classify(settings: ClassifySettings) -> int:
@@ -31,7 +35,7 @@ def classify(settings: ClassifySettings) -> int:
         The exit code: 0 if every image was classified, else 1.
 
     Raises:
-        NanofleetError: the model, its labels, the engine or the device is not to be had.
+        NanofleetError: the model, its labels, the engine, the device or a process is not to be had.
     """
     model, engine = open_model(
         settings.choice,
@@ -44,17 +48,19 @@ def classify(settings: ClassifySettings) -> int:
     if not settings.json_:
         _print_settings(model, engine)
     exit_code = 0
-    for path in settings.images:
-        try:
-            answer = _classify_file(path, model, engine, settings)
-        except (OSError, Undecodable, NotANumber) as error:
-            exit_code = 1
-            answer = _failure(path, error)
-            show(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
-        if settings.json_:
-            print(json.dumps(answer), flush=True)
-        elif "error" not in answer:
-            _print_answer(answer)
+    exact = settings.decode == "exact"
+    with decoder_for(model.preprocessing, timeout=DECODER_TIMEOUT, exact=exact) as decoder:
+        for path in settings.images:
+            try:
+                answer = _classify_file(path, model, decoder, engine, settings.top_k)
+            except (OSError, Undecodable, NotANumber) as error:
+                exit_code = 1
+                answer = _failure(path, error)
+                show(f"{path}: {answer['error']}: {answer['detail']}", file=sys.stderr)
+            if settings.json_:
+                print(json.dumps(answer), flush=True)
+            elif "error" not in answer:
+                _print_answer(answer)
     return exit_code
 
 
@@ -66,18 +72,17 @@ def _failure(path: Path, error: Union[OSError, Undecodable, NotANumber]) -> Dict
     return {"image": str(path), "error": "unreadable", "detail": error.strerror or str(error)}
 
 
-def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifySettings) -> Dict[str, Any]:
-    payload = path.read_bytes()
-    began = time.perf_counter()
-    decoded = decode(payload, model.preprocessing, exact=settings.decode == "exact")
+def _classify_file(
+    path: Path, model: Model, decoder: Decoder, engine: Engine, how_many: int
+) -> Dict[str, Any]:
+    decoded = decoder.decode(path.read_bytes())
     ready = time.perf_counter()
-    probabilities = engine.infer(
-        np.frombuffer(decoded.pixels, np.uint8).reshape(1, *model.preprocessing.shape)
-    )
+    pixels = np.frombuffer(decoded.memory, np.uint8).reshape(1, *model.preprocessing.shape)
+    probabilities = engine.infer(pixels)
     done = time.perf_counter()
     top = [
         {"label": model.classes[index], "index": index, "confidence": confidence}
-        for index, confidence in top_k(probabilities[0], settings.top_k)
+        for index, confidence in top_k(probabilities[0], how_many)
     ]
     return {
         "image": str(path),
@@ -90,7 +95,7 @@ def _classify_file(path: Path, model: Model, engine: Engine, settings: ClassifyS
         "height": decoded.height,
         "complete": decoded.complete,
         "timings_ms": {
-            "decode": round((ready - began) * 1000, 3),
+            "decode": round(decoded.milliseconds, 3),
             "inference": round((done - ready) * 1000, 3),
         },
     }

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
+from wire import private
 from wire.clock import SET_AFTER
 from worker.frame import Frame
 
@@ -148,7 +149,8 @@ class Clocks:
             camera.noted = known[name]
         new = self._note.with_name(f"{self._note.name}.new")
         try:
-            new.write_text(json.dumps({name: round(behind, 3) for name, behind in known.items()}))
+            with private.open_file(new, "w") as opened:
+                json.dump({name: round(behind, 3) for name, behind in known.items()}, opened)
             new.replace(self._note)
         except OSError as error:
             log.warning("%s: the cameras' clocks are not noted for the next start: %s", self._note, error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Optional, Tuple
 
 from pydantic import TypeAdapter
 
+from wire import private
 from wire.errors import NanofleetError
 from wire.messages import (
     CAPTURED_AT_PROPERTY,
@@ -89,7 +90,8 @@ class Frame:
             OSError: it cannot be written; the payload stays in memory.
         """
         digest = self.digest()
-        file.write_bytes(self.delivery.payload)
+        with private.open_file(file, "wb") as opened:
+            opened.write(self.delivery.payload)
         self._digest, self._kept_in = digest, file
         self.delivery = replace(self.delivery, payload=b"")
 

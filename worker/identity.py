@@ -8,8 +8,9 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, TextIO, Tuple
+from typing import IO, Iterator, Optional, Sequence, Tuple
 
+from wire import private
 from wire.errors import DuplicateMember, failure_of
 
 _MOST_ON_ONE_HOST = 256
@@ -36,11 +37,11 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
         yield candidate
 
 
-def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, TextIO]:
-    state_dir.mkdir(parents=True, exist_ok=True)
+def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, IO[str]]:
+    private.make_folder(state_dir)
     for candidate in candidates:
         # Append, because opening to write would wipe the holder's process id.
-        lock = (state_dir / f"{candidate}.lock").open("a+", encoding="ascii")
+        lock = private.open_file(state_dir / f"{candidate}.lock", "a+", encoding="ascii")
         if _lock(lock):
             return candidate, lock
         with lock:
@@ -52,7 +53,7 @@ def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, T
     )
 
 
-def _lock(lock: TextIO) -> bool:
+def _lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,6 +11,7 @@ from typing import Optional
 
 from pydantic import ValidationError
 
+from wire import private
 from wire.choice import ModelChoice
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class LastServed:
         """Note a choice in the place of the former one."""
         new = self._path.with_name(f"{self._path.name}.new")
         try:
-            new.write_text(choice.model_dump_json(), encoding="utf-8")
+            with private.open_file(new, "w", encoding="utf-8") as opened:
+                opened.write(choice.model_dump_json())
             new.replace(self._path)
         except OSError as error:
             log.warning("%s is not noted in %s, for the next start: %s", choice.model, self._path, error)

@@ -22,6 +22,7 @@ from wire.choice import ModelChoice
 from wire.connection import Connection
 from wire.messages import WorkerStatus
 from wire.packets import Delivery
+from wire.private import keep_memory_private
 from wire.topics import client_id
 from worker.admission import Admission
 from worker.adoption import Adoption
@@ -75,6 +76,7 @@ def run(settings: WorkerSettings) -> int:
     Raises:
         NanofleetError: the worker cannot start, or cannot go on.
     """
+    keep_memory_private()
     _allow_open_files()
     broker = settings.open_broker()
     if not settings.max_batch:

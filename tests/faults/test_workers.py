@@ -10,7 +10,7 @@ from typing import Callable, List, Tuple
 from tests.faults import memory
 from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
-from tests.harness import WorkerProcess, wait_for
+from tests.harness import WorkerProcess, needs_root, wait_for
 from worker.admission import SPARE
 
 FRAMES = 1000
@@ -138,6 +138,7 @@ def test_one_is_ten_times_slower(case: Callable[..., Case], mosquitto_url: str, 
     assert fleet.row().duplicated == 0
 
 
+@needs_root
 def test_a_flood(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
     """Far more than a worker can take: its memory is bounded by its window and some spare, in bytes."""
     fleet = case("flood of 3,000 frames of 200 kB", mosquitto_url)

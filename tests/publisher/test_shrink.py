@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from publisher.shrink import shrink
+from publisher.shrinker import Shrinker, Shrunk
 from wire.picture.decoding import decode_picture
 
+Shrink = Callable[[bytes, int], Shrunk]
 REPOSITORY = Path(__file__).resolve().parents[2]
 ORIENTATION = 0x0112
 
@@ -38,6 +40,20 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 
 
 @pytest.fixture(scope="module")
+def shrink() -> Iterator[Shrink]:
+    """Shrink pictures, with a process for each size."""
+    with contextlib.ExitStack() as stack:
+        shrinkers: Dict[int, Shrinker] = {}
+
+        def of(content: bytes, max_side: int) -> Shrunk:
+            if max_side not in shrinkers:
+                shrinkers[max_side] = stack.enter_context(Shrinker(max_side))
+            return shrinkers[max_side].shrink(content)
+
+        yield of
+
+
+@pytest.fixture(scope="module")
 def coffee(photos: Path) -> Image.Image:
     with Image.open(photos / "coffee.png") as image:
         return image.convert("RGB")
@@ -55,7 +71,9 @@ def exif(*entries: Any, extra: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_shape_is_kept_and_it_is_upright(coffee: Image.Image, kind: str, orientation: int) -> None:
+def test_the_shape_is_kept_and_it_is_upright(
+    shrink: Shrink, coffee: Image.Image, kind: str, orientation: int
+) -> None:
     tag = Image.Exif()
     tag[ORIENTATION] = orientation
     content = encode(coffee, kind, exif=tag)
@@ -66,19 +84,19 @@ def test_the_shape_is_kept_and_it_is_upright(coffee: Image.Image, kind: str, ori
     assert apart(small, upright.resize(small.size, Image.Resampling.BICUBIC)) < 4
 
 
-def test_small_images_stay_as_they_are(photos: Path) -> None:
+def test_small_images_stay_as_they_are(shrink: Shrink, photos: Path) -> None:
     content = (photos / "rocket.jpg").read_bytes()
     assert shrink(content, 1000) == (content, "")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff broken", b"\x89PNG\r\n\x1a\nbroken"])
-def test_what_is_no_image_is_left_to_the_workers_rejection(content: bytes) -> None:
+def test_what_is_no_image_is_left_to_the_workers_rejection(shrink: Shrink, content: bytes) -> None:
     shrunk = shrink(content, 100)
     assert shrunk.content is content
     assert shrunk.kept
 
 
-def test_16_bits_become_8(coffee: Image.Image) -> None:
+def test_16_bits_become_8(shrink: Shrink, coffee: Image.Image) -> None:
     grey = np.asarray(coffee.convert("L"))
     content = encode(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
     small = opened(shrink(content, 300).content)
@@ -96,7 +114,7 @@ def test_16_bits_become_8(coffee: Image.Image) -> None:
     ],
     ids=["signed resolution", "resolution in text", "unit in text", "width in text", "maker note that lies"],
 )
-def test_exif_that_pillow_cannot_write(coffee: Image.Image, block: bytes) -> None:
+def test_exif_that_pillow_cannot_write(shrink: Shrink, coffee: Image.Image, block: bytes) -> None:
     content = encode(coffee.transpose(Image.Transpose.ROTATE_90), exif=block)
     small = opened(shrink(content, 300).content)
     assert small.size == (300, 200)
@@ -104,20 +122,20 @@ def test_exif_that_pillow_cannot_write(coffee: Image.Image, block: bytes) -> Non
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
-def test_every_mode(coffee: Image.Image, mode: str) -> None:
+def test_every_mode(shrink: Shrink, coffee: Image.Image, mode: str) -> None:
     content = encode(coffee.convert(mode), "JPEG" if mode == "CMYK" else "PNG")
     expected = decode_picture(content).image.resize((300, 200), Image.Resampling.BICUBIC)
     assert apart(opened(shrink(content, 300).content), expected) < (20 if mode in ("1", "P") else 4)
 
 
 @pytest.mark.parametrize("size", [(9000, 8000), (6000, 11000)])
-def test_phone_pixels_are_shrunk(size: Any) -> None:
+def test_phone_pixels_are_shrunk(shrink: Shrink, size: Any) -> None:
     content = encode(Image.linear_gradient("L").resize(size), quality=40)
     small = opened(shrink(content, 640).content)
     assert max(small.size) == 640
 
 
-def test_what_is_incomplete_is_sent_as_it_is(coffee: Image.Image) -> None:
+def test_what_is_incomplete_is_sent_as_it_is(shrink: Shrink, coffee: Image.Image) -> None:
     """Shrunk, it would pass as whole."""
     whole = encode(coffee)
     assert shrink(whole[:-2], 300).content[:2] == b"\xff\xd8"
@@ -127,7 +145,7 @@ def test_what_is_incomplete_is_sent_as_it_is(coffee: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("size", [(5000, 1), (1, 5000), (17, 4001)])
-def test_thin_images(size: Any) -> None:
+def test_thin_images(shrink: Shrink, size: Any) -> None:
     small = opened(shrink(encode(Image.new("RGB", size, (9, 99, 199)), "PNG"), 100).content)
     assert max(small.size) == 100
     assert min(small.size) >= 1

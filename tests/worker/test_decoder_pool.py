@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.harness import needs_root
+from wire.decoder.process import JOB, REPLY
 from wire.errors import NanofleetError
 from worker.decode.image import decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
-from worker.decode.process import JOB, REPLY
 from worker.errors import (
     CorruptImage,
     DecoderCrashed,
@@ -301,7 +302,7 @@ def test_a_large_image_leaves_no_large_process(outcomes: Outcomes, large: bytes)
 
 
 def test_slots_do_not_count_as_memory(outcomes: Outcomes, photo: bytes) -> None:
-    with open_pool(outcomes, slots=65_535, memory=100 << 20) as pool:
+    with open_pool(outcomes, slots=4096, memory=100 << 20) as pool:
         pool.submit("frame", photo)
         outcomes.pixels()
 
@@ -415,6 +416,7 @@ def test_they_are_from_its_first_moment_on(outcomes: Outcomes, photo: bytes, sig
         assert set(decoders()) == new
 
 
+@needs_root
 def test_a_process_is_light(outcomes: Outcomes, photo: bytes) -> None:
     with open_pool(outcomes) as pool:
         pool.submit("frame", photo)
@@ -466,7 +468,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
         assert len(child.stdout.read(REPLY.size)) == REPLY.size
         child.stdout.close()
         if payload:
-            child.stdin.write(JOB.pack(0, len(payload)) + payload)
+            child.stdin.write(JOB.pack(len(payload)) + payload)
         child.stdin.close()
         assert child.stderr.read() == b""
         assert child.wait(10) == (-signal.SIGPIPE if payload else 0)

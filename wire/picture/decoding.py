@@ -12,8 +12,17 @@ import io
 import warnings
 from typing import Callable, NamedTuple, Optional, Tuple
 
-# Importing the three formats registers them: Image.open would import all forty to find WebP.
-from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
+# Importing the three formats registers them: Image.open would import all forty to find WebP. The other two
+# read EXIF blocks and JPEGs that hold several pictures: behind the fence nothing can be imported any more.
+from PIL import (  # noqa: F401
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from wire.picture import jpeg, jpeg_end, png, webp
 from wire.picture.errors import Undecodable
@@ -25,6 +34,8 @@ from wire.picture.upright import in_mode, turn_of
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 # Pillow's own limit is on the pixels that a header names, whatever they cost.
 Image.MAX_IMAGE_PIXELS = None
+# What Image.open otherwise imports at its first picture.
+Image.preinit()
 
 
 class Picture(NamedTuple):

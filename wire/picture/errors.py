@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Why decoding gives no picture.
+REASONS = frozenset({"empty", "not_an_image", "corrupt_image", "image_too_large", "decoder_crashed"})
+
 
 class Undecodable(Exception):
     """No pixels can be had from a payload.

@@ -1,53 +1,28 @@
-"""The parent's side of the decoder processes: payloads in, pixels out, whatever the payloads do.
+"""The worker's side of the decoder processes: payloads in, pixels out, whatever the payloads do.
 
 submit ──> jobs ──> one thread per process: take a job, take a slot ──> on_done(job, Pixels)
-                    │ payload                 ▲ size and time           on_done(job, FrameError)
-                    ▼                         │
-                    worker.decode.process ───┴─ pixels ──> slots (shared memory), back by Pixels.release
+                    │ payload            ▲ pixels, copied to the slot   on_done(job, FrameError)
+                    ▼                    │
+                    worker.decode.process, in memory of its own         slots, back by Pixels.release
 
 A process that takes too long is killed, one that dies is replaced; either costs the one frame it had.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-import mmap
-import os
 import queue
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from pathlib import Path
-from typing import (
-    IO,
-    Callable,
-    Dict,
-    Generic,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    Type,
-    TypeVar,
-    Union,
-)
+from typing import Any, Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
 
 import numpy as np
 
-from wire.errors import NanofleetError
+from wire.decoder.child import Decoded
+from wire.decoder.decoder import Closed, Decoder
+from wire.picture.errors import Undecodable
 from wire.picture.limits import MAX_PIXELS, MEMORY
-from wire.settings import child_environment
+from worker.decode.decoder import decoder_for
 from worker.decode.preprocessing import Preprocessing
-from worker.decode.process import CANNOT_START, JOB, REPLY
 from worker.errors import (
     CorruptImage,
     DecoderCrashed,
@@ -60,24 +35,14 @@ from worker.errors import (
 
 T = TypeVar("T")
 
-#: Seconds in which a process must have started; an SD card under load is slow.
-START_TIMEOUT = 30.0
-#: Where `worker` is imported from. The processes run there, so that theirs is the same.
-_ROOT = Path(__file__).resolve().parents[2]
-#: Makes glibc return a large image's memory: by itself it learns to keep it, 500 MB in each process. Pillow
-#: asks for almost 16 MB at a time. What is smaller, 1080p say, is kept: zeroing its pages for each image anew
-#: takes half as long as decoding it.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(12 << 20), "MALLOC_TRIM_THRESHOLD_": str(24 << 20)}
-#: What of a Preprocessing is left to the decoders.
-_DECODERS_READ = ("resize", "crop", "interpolation", "fit", "channels", "width")
 _ERRORS: Dict[str, Type[FrameError]] = {
     error.reason.value: error
-    for error in (EmptyPayload, NotAnImage, CorruptImage, ImageTooLarge, DecoderCrashed)
+    for error in (EmptyPayload, NotAnImage, CorruptImage, ImageTooLarge, DecoderCrashed, DecoderTimeout)
 }
 
 
 class Pixels:
-    """A decoded image in a slot of shared memory, which is the caller's until it is released."""
+    """A decoded image in a slot of memory, which is the caller's until it is released."""
 
     def __init__(
         self,
@@ -135,32 +100,25 @@ class DecoderPool(Generic[T]):
         slots: images that may be decoded and not yet released; decoding waits while there are more.
         on_done: gets each submitted job with its outcome, in one of the pool's threads.
         on_failure: gets what `failed` is set to, in the thread that it ended.
-        timeout: seconds for one image, from its first byte written to a process.
-        memory: bytes of address space that each process may use.
-        max_pixels: to decode of an image, at most; of a JPEG, counted after libjpeg's scaling.
-        exact: whether to decode every JPEG at its full size.
+        timeout, memory, max_pixels, exact: of a decoder; see `worker.decode.decoder`.
         """
         self.failed: Optional[BaseException] = None
         self._shape = preprocessing.shape
-        self._slot_size = int(np.prod(self._shape))
         self._pixels = np.empty((0, *self._shape), np.uint8)
         self._slots = slots
-        self._processes = processes
-        self._timeout = timeout
         self._on_done = on_done
         self._on_failure = on_failure
-        # The slots are address space as well, and none of a frame's.
-        address_space = memory + slots * self._slot_size
-        recipe = {name: getattr(preprocessing, name) for name in _DECODERS_READ}
-        how = "exact" if exact else "fast"
-        self._arguments = [str(address_space), str(max_pixels), how, json.dumps(recipe)]
+        limits: Dict[str, Any] = {
+            "timeout": timeout,
+            "memory": memory,
+            "max_pixels": max_pixels,
+            "exact": exact,
+        }
+        self._decoders = [decoder_for(preprocessing, **limits) for _ in range(processes)]
         # None tells a thread to end.
         self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()
         self._threads: List[threading.Thread] = []
-        self._lock = threading.Lock()
-        self._children: Set[_Child] = set()
-        self._resources = contextlib.ExitStack()
         self._closing = False
 
     def __enter__(self) -> DecoderPool[T]:
@@ -169,20 +127,21 @@ class DecoderPool(Generic[T]):
         Raises:
             NanofleetError: one cannot start; the text says why.
         """
+        self._pixels = np.empty((self._slots, *self._shape), np.uint8)
+        for slot in range(self._slots):
+            self._free.put(slot)
         try:
-            self._memory_fd = self._resources.enter_context(_shared_memory(self._slots * self._slot_size))
-            memory = mmap.mmap(self._memory_fd, 0)
-            self._pixels = np.frombuffer(memory, np.uint8).reshape(self._slots, *self._shape)
-            for slot in range(self._slots):
-                self._free.put(slot)
-            children = [self._spawn() for _ in range(self._processes)]
-            for child in children:
-                child.wait_ready()
+            for decoder in self._decoders:
+                decoder.start()
+            for decoder in self._decoders:
+                decoder.wait_ready()
         except BaseException:
             self.close()
             raise
-        for number, child in enumerate(children):
-            thread = threading.Thread(target=self._run, args=(child,), name=f"decoder-{number}", daemon=True)
+        for number, decoder in enumerate(self._decoders):
+            thread = threading.Thread(
+                target=self._run, args=(decoder,), name=f"decoder-{number}", daemon=True
+            )
             self._threads.append(thread)
             thread.start()
         return self
@@ -205,227 +164,57 @@ class DecoderPool(Generic[T]):
 
         Jobs that have no outcome yet are dropped: their frames are still with the broker.
         """
-        with self._lock:
-            self._closing = True
-            for child in self._children:
-                child.kill()  # wakes the thread that waits for its reply
+        self._closing = True
+        for decoder in self._decoders:
+            decoder.kill()  # wakes the thread that waits for its reply
         for _ in self._threads:
             self._jobs.put(None)
             self._free.put(None)
         for thread in self._threads:
             thread.join(timeout=5)
-        while self._children:
-            self._children.pop().end()
+        for decoder in self._decoders:
+            decoder.close()
         self._pixels = self._pixels[:0].copy()  # lets go of the memory, once no Pixels are out
-        self._resources.close()
 
     # --- a thread's life ----------------------------------------------------------------------------
 
-    def _run(self, child: _Child) -> None:
+    def _run(self, decoder: Decoder) -> None:
         try:
-            self._decode_until_closed(child)
-        except _Closing:
+            self._decode_until_closed(decoder)
+        except Closed:
             pass
         except BaseException as error:  # noqa: BLE001 - carried to the main thread
             self.failed = self.failed or error
             self._on_failure(error)
 
-    def _decode_until_closed(self, child: _Child) -> None:
+    def _decode_until_closed(self, decoder: Decoder) -> None:
         while True:
             job, slot = self._jobs.get(), self._free.get()
             if job is None or slot is None or self._closing:
                 return
-            if not child.alive():  # ended while idle, by a system short of memory: not this frame's fault
-                child = self._replace(child)
-            outcome = self._decode(child, slot, job[1])
+            outcome = self._decode(decoder, slot, job[1])
             if self._closing:
                 return
             self._on_done(job[0], outcome)
-            if not child.alive():  # at once, so that the next frame need not wait for it
-                child = self._replace(child)
+            decoder.revive()  # at once, so that the next frame need not wait for it
 
-    def _decode(self, child: _Child, slot: int, payload: bytes) -> Union[Pixels, FrameError]:
+    def _decode(self, decoder: Decoder, slot: int, payload: bytes) -> Union[Pixels, FrameError]:
         try:
-            reply = child.decode(slot * self._slot_size, payload, self._timeout)
-        except FrameError as error:
+            return self._pixels_of(decoder.decode(payload), slot)
+        except Undecodable as error:
             self._free.put(slot)
-            return error
+            return _ERRORS[error.reason](error.detail)
+
+    def _pixels_of(self, decoded: Decoded, slot: int) -> Pixels:
+        # A copy, so that a decoder that some frame has taken over can change no other frame's pixels.
+        pixels = self._pixels[slot]
+        pixels[:] = np.frombuffer(decoded.memory, np.uint8).reshape(self._shape)
         give_back = functools.partial(self._free.put, slot)
         return Pixels(
-            self._pixels[slot],
-            reply.width,
-            reply.height,
-            reply.milliseconds,
+            pixels,
+            decoded.width,
+            decoded.height,
+            decoded.milliseconds,
             give_back,
-            complete=reply.complete,
+            complete=decoded.complete,
         )
-
-    def _spawn(self) -> _Child:
-        with self._lock:
-            if self._closing:
-                raise _Closing
-            child = _Child(self._memory_fd, self._arguments)
-            self._children.add(child)
-        return child
-
-    def _replace(self, dead: _Child) -> _Child:
-        with self._lock:
-            self._children.discard(dead)
-        dead.end()
-        child = self._spawn()
-        try:
-            child.wait_ready()
-        except NanofleetError:
-            if self._closing:
-                raise _Closing from None
-            raise
-        return child
-
-
-class _Closing(Exception):
-    """The pool closes, and its threads end."""
-
-
-class _Reply(NamedTuple):
-    reason: str
-    detail: str
-    width: int
-    height: int
-    milliseconds: float
-    complete: bool
-
-
-class _Child:
-    """A decoder process and its two pipes, which never block the parent for longer than it wants."""
-
-    def __init__(self, memory_fd: int, arguments: Sequence[str]) -> None:
-        """Start the process, without waiting until it is ready.
-
-        Raises:
-            NanofleetError: the system lets no process start.
-        """
-        command = [sys.executable, "-m", "worker.decode.process", str(memory_fd), *arguments]
-        # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for
-        # that. A process begins with its parent's mask, so that there is no moment in which it can be hit.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-        try:
-            self._process = subprocess.Popen(
-                command,
-                bufsize=0,
-                cwd=_ROOT,
-                env={**child_environment(), **_MALLOC},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[memory_fd],
-            )
-        except OSError as error:
-            raise NanofleetError(f"a decoder process cannot start: {error}") from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        assert self._process.stdin
-        assert self._process.stdout
-        self._stdin = self._process.stdin
-        self._stdout = self._process.stdout
-        os.set_blocking(self._stdin.fileno(), False)
-
-    def wait_ready(self) -> None:
-        """Wait for the process's hello.
-
-        Raises:
-            NanofleetError: it says that it cannot work, or says nothing.
-        """
-        try:
-            hello = self._receive(time.monotonic() + START_TIMEOUT)
-        except EOFError:
-            raise NanofleetError(f"a decoder process {self._fate()} before it was ready") from None
-        except TimeoutError:
-            raise NanofleetError(f"a decoder process was not ready within {START_TIMEOUT:g} s") from None
-        if hello.reason == CANNOT_START:
-            raise NanofleetError(f"a decoder process cannot start: {hello.detail}")
-
-    def decode(self, offset: int, payload: bytes, timeout: float) -> _Reply:
-        """Decode a payload to an offset in the shared memory.
-
-        Raises:
-            FrameError: there are no pixels, and nobody writes them any more.
-        """
-        deadline = time.monotonic() + timeout
-        try:
-            self._send(JOB.pack(offset, len(payload)), deadline)
-            self._send(payload, deadline)
-            reply = self._receive(deadline)
-        except TimeoutError:
-            self.kill()
-            self._process.wait()
-            raise DecoderTimeout(f"decoding took longer than {timeout:g} s") from None
-        except (EOFError, BrokenPipeError):
-            raise DecoderCrashed(f"the decoder process {self._fate()}") from None
-        if reply.reason:
-            raise _ERRORS[reply.reason](reply.detail)
-        return reply
-
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """Have the process end, from any thread."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Kill the process and leave nothing of it."""
-        self._process.kill()
-        self._process.wait()
-        self._stdin.close()
-        self._stdout.close()
-
-    def _send(self, data: bytes, deadline: float) -> None:
-        rest = memoryview(data)
-        while rest:
-            _wait(self._stdin, select.POLLOUT, deadline)
-            rest = rest[os.write(self._stdin.fileno(), rest) :]
-
-    def _receive(self, deadline: float) -> _Reply:
-        data = b""
-        while len(data) < REPLY.size:
-            _wait(self._stdout, select.POLLIN, deadline)
-            chunk = os.read(self._stdout.fileno(), REPLY.size - len(data))
-            if not chunk:
-                raise EOFError
-            data += chunk
-        reason, detail, *rest = REPLY.unpack(data)
-        return _Reply(_text(reason), _text(detail), *rest)
-
-    def _fate(self) -> str:
-        """How it ended, after one of its pipes has."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)
-        self._process.kill()
-        code = self._process.wait()
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def _wait(pipe: IO[bytes], event: int, deadline: float) -> None:
-    poll = select.poll()
-    poll.register(pipe, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
-
-
-def _text(padded: bytes) -> str:
-    return padded.rstrip(b"\0").decode("ascii")
-
-
-@contextlib.contextmanager
-def _shared_memory(size: int) -> Iterator[int]:
-    """A file descriptor of memory that has no name, so that nothing is left of it."""
-    if sys.platform == "linux":
-        fd = os.memfd_create("nanofleet-pixels")
-    else:
-        fd, name = tempfile.mkstemp(prefix="nanofleet-pixels-")
-        Path(name).unlink()
-    try:
-        os.ftruncate(fd, size)
-        yield fd
-    finally:
-        os.close(fd)

@@ -1,0 +1,130 @@
+"""The child's end: jobs on stdin, replies on stdout, what was decoded in memory shared with the parent.
+
+A job is a JOB record and the picture it announces; each gets one REPLY record, and so does the start. The
+process ends when stdin does, so it never outlives its parent for longer than one picture.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from typing import Callable, NamedTuple
+
+from wire.decoder.fence import raise_fence
+from wire.picture.errors import Undecodable
+from wire.private import keep_memory_private
+
+#: Bytes of the picture that follows.
+JOB = struct.Struct("<Q")
+#: Reason (empty: decoded) and detail in ASCII; bytes in the memory; width and height in pixels, milliseconds
+#: it took, whether all of the picture was there.
+REPLY = struct.Struct("<24s232sIIId?")
+#: The reason in the first reply of a process that cannot work.
+CANNOT_START = "cannot_start"
+
+
+class Output(NamedTuple):
+    """What came of a picture."""
+
+    content: bytes
+    #: Pixels of the whole picture as it was sent, upright.
+    width: int = 0
+    height: int = 0
+    #: False where a part of the picture was missing.
+    complete: bool = True
+
+
+_NOTHING = Output(b"")
+#: A picture's bytes, and the bytes of memory that decoding it may take -> what came of it, or Undecodable.
+Decode = Callable[[bytes, int], Output]
+
+
+def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> None:
+    """Decode until stdin ends.
+
+    Args:
+        memory_fd: file descriptor of the memory that is shared with the parent.
+        address_space: bytes that this process may use in all.
+        prepare: imports what decoding needs, and returns what decodes. It is called where the limit holds
+            and where the parent can be told what is missing.
+    """
+    # A parent that was killed cannot hear: end without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # A stray print must not end up between the replies.
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    keep_memory_private()
+    try:
+        _limit(address_space)
+        # Pillow 10 imports numpy for its type hints: 0.1 s, 20 MB, and 100 MB of address space.
+        sys.modules["numpy"] = None  # type: ignore[assignment]
+        decode = prepare()
+        memory = mmap.mmap(memory_fd, 0)
+        os.close(memory_fd)
+        free = address_space - _address_space_used()
+        unfenced = raise_fence(sys.stdin.fileno(), replies)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        _reply(replies, CANNOT_START, f"{type(error).__name__}: {error}")
+        return
+    _reply(replies, detail=unfenced)
+    while True:
+        header = sys.stdin.buffer.read(JOB.size)
+        if len(header) < JOB.size:
+            return
+        (size,) = JOB.unpack(header)
+        picture = sys.stdin.buffer.read(size)
+        if len(picture) < size:
+            return
+        _answer(replies, memory, decode, picture, free - 2 * size)
+
+
+def _answer(replies: int, memory: mmap.mmap, decode: Decode, picture: bytes, free: int) -> None:
+    began = time.perf_counter()
+    try:
+        output = decode(picture, free)
+        memory[: len(output.content)] = output.content
+    except Undecodable as error:
+        _reply(replies, error.reason, error.detail)
+        return
+    except Exception as error:  # noqa: BLE001 - a fault of ours costs one picture
+        _reply(replies, "decoder_crashed", f"{type(error).__name__}: {error}")
+        return
+    _reply(replies, output=output, milliseconds=(time.perf_counter() - began) * 1000)
+
+
+def _limit(memory: int) -> None:
+    if sys.platform == "linux":  # macOS knows the limit and refuses to set it
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _address_space_used() -> int:
+    """Bytes of address space; 0 where no limit holds."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - pathlib is 1 MB more
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
+def _reply(
+    replies: int,
+    reason: str = "",
+    detail: str = "",
+    *,
+    output: Output = _NOTHING,
+    milliseconds: float = 0.0,
+) -> None:
+    record = REPLY.pack(
+        reason.encode("ascii"),
+        detail.encode("ascii", "replace"),
+        len(output.content),
+        output.width,
+        output.height,
+        milliseconds,
+        output.complete,
+    )
+    os.write(replies, record)  # smaller than PIPE_BUF, so it is written whole or not at all
