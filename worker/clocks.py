@@ -100,7 +100,6 @@ class Clocks:
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG:
-            frame.notes += (f"the camera's clock seems to be {_shown(wrong)}; its times are as it sent them",)
             self._tell(frame.camera, camera, wrong)
 
     def _learn(self, camera: _Camera, offset: float, frame: Frame) -> None:

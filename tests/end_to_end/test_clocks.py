@@ -67,9 +67,6 @@ def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
         listener.publish(f"{root}/frames/hall", image, **captured(0))
     wait_for(lambda: len(listener.messages) == 10, 30, "ten answers")
     assert outcomes(listener, root) == ["door result"] * 5 + ["hall result"] * 5
-    results = [Result.decode(message.payload) for message in listener.messages]
-    assert {bool(result.notes) for result in results if result.camera == "door"} == {True}
-    assert {result.notes for result in results if result.camera == "hall"} == {()}
     said = "the clock of camera door seems to be 60.0 min behind this worker's"
     assert worker.log.read_text().count(said) == 1
     assert 3590 < metric(worker, "nanofleet_camera_clock_skew_seconds") < 3610
