@@ -4,9 +4,9 @@
     └──────── the sender's clock ────────┘└──── both clocks ─────────┘└── this machine's, which never jumps
 
 Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
-What tells them apart: a frame does not come before it was sent, and the broker keeps none while there is room
-for it (`Waits`). One that comes late nevertheless was kept by a sender that does not say when it sent it, if
-its times run on from those of the frame before it; if not, the sender's clock was set back.
+What tells them apart: a frame does not come before it was sent, the broker keeps none while there is room for
+it (`Waits`), and a sender falls behind its own frames by no more than the time that passes between two of
+them. What is later than that shows a clock that was set back.
 
 Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
 `expired` wrongly is gone.
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds by which frames of one camera may be late, one more than the other, for no reason to speak of.
 JITTER = 2.0
-#: Two clocks drift apart by so much, at most.
-DRIFT = 1e-3
+#: Of the time that passes, how much a camera that stays late is forgiven: two clocks drift apart.
+FORGIVEN = 0.01
 #: Seconds without a frame after which nothing tells what a camera, or its clock, has done meanwhile.
 SILENCE = 60.0
 #: Seconds by which two clocks may differ without a word about it; and until the next word, for each camera.
@@ -46,15 +46,15 @@ class _Camera:
 
     Attributes:
         behind: seconds that it is behind this worker's.
-        sent: what it showed when the last frame was sent, in seconds since 1970.
-        received: when that came, by this worker's ticks; long ago where an earlier run of it was told.
+        late: seconds by which the last frame came late that nothing had kept but its sender.
+        received: when that came, by this worker's ticks.
         noted: the value of `behind` that the note on disk has.
         heard: when a frame came last, from whatever session.
         told: when the log spoke of it.
     """
 
     behind: float
-    sent: float = 0.0
+    late: float = 0.0
     received: float = float("-inf")
     noted: Optional[float] = None
     heard: float = float("-inf")
@@ -91,31 +91,29 @@ class Clocks:
         sent_at = frame.sent_at or frame.captured_at
         if sent_at is None:
             return
-        sent = sent_at.timestamp()
-        offset = self._ahead + frame.received - sent
+        offset = self._ahead + frame.received - sent_at.timestamp()
         camera = self._cameras.pop(frame.camera, None) or _Camera(offset)
         self._cameras[frame.camera] = camera
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
-        self._learn(camera, offset, sent, frame)
+        self._learn(camera, offset, frame)
         camera.heard = frame.received
-        if frame.longest_wait is not None:  # what another's session has kept is in no order with our own
-            camera.sent, camera.received = sent, frame.received
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG:
-            frame.notes += (f"the camera's clock seems to be {_shown(wrong)}; its times are as it sent them",)
             self._tell(frame.camera, camera, wrong)
 
-    def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
+    def _learn(self, camera: _Camera, offset: float, frame: Frame) -> None:
         excess = offset - camera.behind
         elapsed = frame.received - camera.received
-        runs_on = elapsed <= SILENCE and sent >= camera.sent
-        longest = self._longest_wait if frame.longest_wait is None else frame.longest_wait
-        if excess < 0 or (excess > min(longest, self._longest_wait) + JITTER and not runs_on):
+        waited = self._longest_wait if frame.longest_wait is None else frame.longest_wait
+        late = camera.late + elapsed if elapsed <= SILENCE else 0.0
+        if excess < 0 or excess > min(waited, self._longest_wait) + late + JITTER:
             camera.behind = offset
-        elif longest == 0:
-            camera.behind += min(excess, DRIFT * elapsed)
+        elif waited == 0:
+            camera.behind += min(excess, FORGIVEN * elapsed)
+        if waited == 0:
+            camera.late, camera.received = offset - camera.behind, frame.received
 
     def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
         if self._ticks() - camera.told < TELL_AGAIN:
