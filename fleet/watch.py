@@ -101,10 +101,6 @@ class Fleet:
     def __exit__(self, *exception: object) -> None:
         self.connection.close()
 
-    def online(self) -> List[str]:
-        """The workers that are there, by name."""
-        return sorted(name for name, status in self.statuses.items() if status.state == "online")
-
     def take_answers(self) -> List[Outcome]:
         """The live answers since the last call, or the last of them."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
