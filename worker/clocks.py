@@ -6,7 +6,8 @@
 Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
 What tells them apart: a frame does not come before it was sent, and the broker keeps none while there is room
 for it (`Waits`). One that comes late nevertheless was kept by a sender that does not say when it sent it, if
-its times run on from those of the frame before it; if not, the sender's clock was set back.
+its times run on from those of a frame that was on time; if not, the sender's clock was set back. So it was
+where a frame comes after one that was sent later, because the broker keeps the order.
 
 Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
 `expired` wrongly is gone.
@@ -48,6 +49,7 @@ class _Camera:
         behind: seconds that it is behind this worker's.
         sent: what it showed when the last frame was sent, in seconds since 1970.
         received: when that came, by this worker's ticks; long ago where an earlier run of it was told.
+        sure: whether that one was on time, or late after others that ran on from one that was.
         noted: the value of `behind` that the note on disk has.
         heard: when a frame came last, from whatever session.
         told: when the log spoke of it.
@@ -56,6 +58,7 @@ class _Camera:
     behind: float
     sent: float = 0.0
     received: float = float("-inf")
+    sure: bool = False
     noted: Optional[float] = None
     heard: float = float("-inf")
     told: float = float("-inf")
@@ -99,8 +102,6 @@ class Clocks:
             del self._cameras[next(iter(self._cameras))]
         self._learn(camera, offset, sent, frame)
         camera.heard = frame.received
-        if frame.longest_wait is not None:  # what another's session has kept is in no order with our own
-            camera.sent, camera.received = sent, frame.received
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG:
@@ -110,12 +111,19 @@ class Clocks:
     def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
         excess = offset - camera.behind
         elapsed = frame.received - camera.received
+        in_order = frame.longest_wait is not None  # not so what another's session has kept
+        longest = self._longest_wait
+        if frame.longest_wait is not None:
+            longest = min(longest, frame.longest_wait)
         runs_on = elapsed <= SILENCE and sent >= camera.sent
-        longest = self._longest_wait if frame.longest_wait is None else frame.longest_wait
-        if excess < 0 or (excess > min(longest, self._longest_wait) + JITTER and not runs_on):
-            camera.behind = offset
+        sure = excess <= JITTER or (runs_on and camera.sure)
+        set_back = in_order and sent < camera.sent - JITTER
+        if excess < 0 or set_back or (excess > longest + JITTER and not sure):
+            camera.behind, sure = offset, True
         elif longest == 0:
             camera.behind += min(excess, DRIFT * elapsed)
+        if in_order:
+            camera.sent, camera.received, camera.sure = sent, frame.received, sure
 
     def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
         if self._ticks() - camera.told < TELL_AGAIN:

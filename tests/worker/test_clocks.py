@@ -124,6 +124,29 @@ def test_a_clock_that_is_set_back_makes_no_frame_old(machine: Machine, silence: 
     assert machine.age(0) == 0, "and is set right again"
 
 
+def test_a_clock_that_is_set_back_while_much_waits_makes_no_frame_old(machine: Machine) -> None:
+    """Its frames come in the order in which they were sent: one sent before the last one was sent later."""
+    machine.age(0)
+    machine.seconds += 2 * HOUR
+    machine.age(10, longest_wait=HOUR)
+    machine.seconds += 1
+    assert machine.age(HOUR, longest_wait=HOUR) == pytest.approx(0)
+    machine.seconds += 1
+    assert machine.age(HOUR, longest_wait=HOUR) == pytest.approx(0)
+
+
+def test_a_clock_that_was_set_back_in_silence_makes_no_frame_old_once_nothing_waits(machine: Machine) -> None:
+    machine.age(0)
+    machine.seconds += 2 * HOUR
+    machine.age(HOUR, longest_wait=2 * HOUR)  # it may have waited for as long
+    machine.seconds += 1
+    machine.age(HOUR, longest_wait=2 * HOUR)
+    machine.seconds += 1
+    assert machine.age(HOUR) == pytest.approx(0), "this one cannot"
+    machine.seconds += 1
+    assert machine.age(HOUR) == pytest.approx(0)
+
+
 def test_clocks_that_drift_apart_make_no_frame_old(machine: Machine) -> None:
     for day in range(30):
         for _ in range(24):
@@ -145,6 +168,7 @@ def test_the_workers_own_clock_jumps_by_decades(machine: Machine, caplog: pytest
     assert machine.age(0.1) < 0.2
     assert machine.notes == ()
     assert machine.clocks.widest() < 1
+    machine.seconds += 60
     assert machine.age(50, longest_wait=60.0) == pytest.approx(50, abs=1)
 
 
