@@ -157,6 +157,7 @@ class Publisher:
             NotReached: there was no connection for longer than `patience`, while it waited for room.
             NanofleetError: the connection has ended.
         """
+        self.connection.check()  # also where nothing is waited for: a spool would fill, and nobody send it
         sent = Sent(uuid.uuid4().hex, camera, source, clock=clock_since_boot())
         with self._changed:
             if not (paced and self._spool):
