@@ -18,7 +18,7 @@ from typing import Callable, Collection, Dict, Optional, Sequence
 
 from publisher.ending import Stopped
 from publisher.patience import Patience
-from publisher.refused import is_final
+from publisher.refused import PASSING, is_final
 from publisher.resend import Feeder
 from publisher.sent import Sent, clock_since_boot
 from publisher.spool import LargerThanSpool, Spool, SpoolFull
@@ -277,7 +277,7 @@ class Publisher:
             if not self._await_answers or sent.refused:
                 self._done(sent)
             return
-        sent.refusals += sent.refused
+        sent.refusals += sent.refused and reason_code not in PASSING
         if sent.refused and is_final(reason_code, sent.refusals):
             self._set_aside(self._spool, sent)
         elif sent.refused or reason_code == NO_SUBSCRIBERS:

@@ -32,7 +32,7 @@ MOST_TRIES = 4
 
 
 def is_final(reason_code: int, refusals: int) -> bool:
-    """Whether to send a frame no more that was refused so often, and now for this reason."""
+    """Whether to send a frame no more that is refused for this reason, the so manyth that does not pass."""
     return reason_code in _REASONS or (reason_code not in PASSING and refusals >= MOST_TRIES)
 
 

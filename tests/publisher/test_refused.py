@@ -150,6 +150,7 @@ def test_a_camera_whose_answers_may_not_be_read_fails_one_run(
         pytest.param([0x99], 1, True, id="payload format invalid"),
         pytest.param([0x80, 0x83, 0xA5, 0x80], 4, True, id="reasons that do not say"),
         pytest.param([0x97, 0x91, 0x97, 0x97, 0x97, 0x00], 6, False, id="what passes"),
+        pytest.param([0x97, 0x97, 0x97, 0x80, 0x00], 5, False, id="a reason that does not say, after others"),
     ],
 )
 def test_what_is_refused_for_good(
