@@ -18,7 +18,7 @@ from typing import Callable, Collection, Dict, Optional, Sequence
 
 from publisher.ending import Stopped
 from publisher.patience import Patience
-from publisher.refused import PASSING, is_final
+from publisher.refused import is_final
 from publisher.resend import Feeder
 from publisher.sent import Sent, clock_since_boot
 from publisher.spool import LargerThanSpool, Spool, SpoolFull
@@ -28,7 +28,7 @@ from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import FRAME_ID_PROPERTY, Rejection, Result
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
-from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED
+from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED, PASSING
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
