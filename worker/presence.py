@@ -178,8 +178,9 @@ class Presence:
     def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
-        Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
-        tell the one that loses it, but when it comes back it finds the other's status. Which of them started
+        Two processes with one id take each other's session over, again and again. What a broker tells the
+        one that loses it, if anything, does not say whether a twin has it now or an adopter; but when it
+        comes back it finds the twin's status. Which of them started
         later the broker tells, not their clocks: what stood there, or was queued, before this process heard
         its own first status is from before it. That has to be the copy at QoS 1, which comes behind all that
         was queued; one at QoS 0 does not wait for its turn.
