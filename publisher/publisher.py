@@ -28,7 +28,7 @@ from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import FRAME_ID_PROPERTY, Rejection, Result
 from wire.packets import PACKET_OVERHEAD, Delivery, Publication
-from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED
+from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED, PASSING
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ class Publisher:
             NotReached: there was no connection for longer than `patience`, while it waited for room.
             NanofleetError: the connection has ended.
         """
+        self.connection.check()  # also where nothing is waited for: a spool would fill, and nobody send it
         sent = Sent(uuid.uuid4().hex, camera, source, clock=clock_since_boot())
         with self._changed:
             if not (paced and self._spool):
@@ -276,7 +277,7 @@ class Publisher:
             if not self._await_answers or sent.refused:
                 self._done(sent)
             return
-        sent.refusals += sent.refused
+        sent.refusals += sent.refused and reason_code not in PASSING
         if sent.refused and is_final(reason_code, sent.refusals):
             self._set_aside(self._spool, sent)
         elif sent.refused or reason_code == NO_SUBSCRIBERS:

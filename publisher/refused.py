@@ -17,8 +17,6 @@ from publisher.frame_files import Kept, read_header
 from wire import pubacks
 from wire.errors import SettingsError
 
-#: Refusals that pass by themselves, so that the frame goes out again.
-PASSING = {pubacks.QUOTA_EXCEEDED, pubacks.PACKET_IDENTIFIER_IN_USE}
 #: Refusals that stay until somebody changes something.
 _REASONS = {
     pubacks.NOT_AUTHORIZED: "not authorised: the broker's ACL must let this user publish as this camera and "
@@ -32,8 +30,8 @@ MOST_TRIES = 4
 
 
 def is_final(reason_code: int, refusals: int) -> bool:
-    """Whether to send a frame no more that was refused so often, and now for this reason."""
-    return reason_code in _REASONS or (reason_code not in PASSING and refusals >= MOST_TRIES)
+    """Whether to send a frame no more that is refused for this reason, the so manyth that does not pass."""
+    return reason_code in _REASONS or (reason_code not in pubacks.PASSING and refusals >= MOST_TRIES)
 
 
 def reason(reason_code: int) -> str:

@@ -29,7 +29,7 @@ class Sent:
     milliseconds: float = 0.0
     #: How often it went out.
     tries: int = 0
-    #: How often the broker said no.
+    #: How often the broker said no, for no reason that passes.
     refusals: int = 0
     #: The spool gave it up, to make room.
     dropped: bool = False

@@ -77,6 +77,7 @@ class Connection:
         receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM,
         largest_packet: Optional[int] = None,
         reconnect: bool = True,
+        gives_way: bool = True,
     ) -> None:
         """Prepare a connection.
 
@@ -97,6 +98,8 @@ class Connection:
             largest_packet: bytes of a packet that the broker may send, at most; it drops what is larger. None
                 takes all: a worker has to answer a frame that is too large, too.
             reconnect: whether to connect again after a loss; without, a loss ends the thread.
+            gives_way: whether another client that takes the session over ends the thread; without, that is a
+                loss like any other.
         """
         self.broker = broker
         self.client_id = client_id
@@ -116,6 +119,7 @@ class Connection:
         self._receive_maximum = receive_maximum
         self._largest_packet = largest_packet
         self._reconnect = reconnect
+        self._gives_way = gives_way
         self._posted: Deque[Callable[[], None]] = collections.deque()
         self._woken = False
         self._told_to_close = False
@@ -461,9 +465,10 @@ class Connection:
         properties: Optional[Properties],
     ) -> None:
         if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
-            raise DuplicateMember(
-                f"{self.broker}: another client connected as {self.client_id!r} and took the session over"
-            )
+            another = f"another client connected as {self.client_id!r} and took the session over"
+            if self._gives_way:
+                raise DuplicateMember(f"{self.broker}: {another}")
+            self._lost_because = another
         if not self._lost_because:
             hint = "" if self.connected.is_set() else " before CONNACK; is this the broker's MQTT port?"
             if hint and self.broker.secure:

@@ -251,7 +251,8 @@ class AdoptionClaim(Message):
     """One worker drains, or has drained, the session of another that does not return.
 
     It stands on a topic of the adopter's own, so that a broker can keep each worker from speaking for others.
-    It means the process that it names: once the dead worker has returned as another, it means nothing.
+    It means the process that it names: once the dead worker has returned, as another or as the same that had
+    only lost its connection, it means nothing, and the adopter takes it back.
     """
 
     dead: Word

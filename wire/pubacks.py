@@ -16,6 +16,8 @@ PACKET_IDENTIFIER_IN_USE = 0x91
 PACKET_TOO_LARGE = 0x95
 QUOTA_EXCEEDED = 0x97
 PAYLOAD_FORMAT_INVALID = 0x99
+#: Refusals that pass by themselves; a SUBACK has them as well.
+PASSING = {QUOTA_EXCEEDED, PACKET_IDENTIFIER_IN_USE}
 
 _paho_unpack = ReasonCode.unpack
 

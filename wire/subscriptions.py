@@ -12,6 +12,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.broker import Broker
 from wire.errors import ReadingRefused
+from wire.pubacks import PASSING
 
 
 class Subscriptions:
@@ -83,7 +84,8 @@ class Subscriptions:
         if refused:
             shown = ", ".join(f"{topic} ({reason})" for topic, reason in refused.items())
             raise ReadingRefused(
-                f"{self._broker} does not let this member read {shown}: check the broker's ACL", list(refused)
+                f"{self._broker} does not let this member read {shown}: check the broker's ACL",
+                [topic for topic, reason in refused.items() if reason.value not in PASSING],
             )
         if not self._unconfirmed:
             self.confirmed.set()

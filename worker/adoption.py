@@ -80,7 +80,9 @@ class Adoption:
         self._by = by
         #: Where this worker's claims stand, and where they come back as the drain's marker.
         self._topic = topics.adoption(dead.worker, by)
-        self._statuses = topics.worker("")
+        #: What the session reads besides frames: this worker hears what holds of it itself, and not late.
+        commands = (topics.model_command(dead.worker), topics.model_command())
+        self._no_frames = (topics.worker(""), topics.beacon(""), *commands)
         self._subscriptions = subscriptions
         self._claim_interval = claim_interval
         self._stop = stop
@@ -189,7 +191,7 @@ class Adoption:
         self._session_present = session_present
 
     def _deliver(self, delivery: Delivery) -> None:
-        if delivery.topic.startswith(self._statuses):
+        if delivery.topic.startswith(self._no_frames):
             self._connection.ack(delivery)
             if self._drain and delivery.topic == self._topic:
                 self._drain.hear_marker(delivery.payload)

@@ -4,9 +4,9 @@
     └──────── the sender's clock ────────┘└──── both clocks ─────────┘└── this machine's, which never jumps
 
 Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
-What tells them apart: a frame does not come before it was sent, the broker keeps none while there is room for
-it (`Waits`), and a sender falls behind its own frames by no more than the time that passes between two of
-them. What is later than that shows a clock that was set back.
+What tells them apart: a frame does not come before it was sent, nor after one that was sent later; the broker
+keeps none while there is room for it (`Waits`), and a sender falls behind its own frames by no more than the
+time that passes between two of them. What is otherwise shows a clock that was set back.
 
 Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
 `expired` wrongly is gone.
@@ -48,6 +48,7 @@ class _Camera:
         behind: seconds that it is behind this worker's.
         late: seconds by which the last frame came late that nothing had kept but its sender.
         received: when that came, by this worker's ticks.
+        sent: what it showed when the last frame was sent, in seconds since 1970.
         noted: the value of `behind` that the note on disk has.
         heard: when a frame came last, from whatever session.
         told: when the log spoke of it.
@@ -56,6 +57,7 @@ class _Camera:
     behind: float
     late: float = 0.0
     received: float = float("-inf")
+    sent: float = float("-inf")
     noted: Optional[float] = None
     heard: float = float("-inf")
     told: float = float("-inf")
@@ -91,29 +93,35 @@ class Clocks:
         sent_at = frame.sent_at or frame.captured_at
         if sent_at is None:
             return
-        offset = self._ahead + frame.received - sent_at.timestamp()
+        sent = sent_at.timestamp()
+        offset = self._ahead + frame.received - sent
         camera = self._cameras.pop(frame.camera, None) or _Camera(offset)
         self._cameras[frame.camera] = camera
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
-        self._learn(camera, offset, frame)
+        self._learn(camera, offset, sent, frame)
         camera.heard = frame.received
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG:
             self._tell(frame.camera, camera, wrong)
 
-    def _learn(self, camera: _Camera, offset: float, frame: Frame) -> None:
+    def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
         excess = offset - camera.behind
         elapsed = frame.received - camera.received
         waited = self._longest_wait if frame.longest_wait is None else frame.longest_wait
         late = camera.late + elapsed if elapsed <= SILENCE else 0.0
-        if excess < 0 or excess > min(waited, self._longest_wait) + late + JITTER:
+        # Not so what another's session has kept: it comes between the frames of this worker's own.
+        in_order = frame.longest_wait is not None
+        set_back = in_order and sent < camera.sent - JITTER
+        if excess < 0 or set_back or excess > min(waited, self._longest_wait) + late + JITTER:
             camera.behind = offset
         elif waited == 0:
             camera.behind += min(excess, FORGIVEN * elapsed)
         if waited == 0:
             camera.late, camera.received = offset - camera.behind, frame.received
+        if in_order:
+            camera.sent = sent
 
     def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
         if self._ticks() - camera.told < TELL_AGAIN:

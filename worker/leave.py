@@ -73,7 +73,8 @@ class Leaving:
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
-            adopter. So do those that come to it, if the broker could not be told to deal it no more.
+            adopter. So do those that come to it, if the broker could not be told to deal it no more. Where
+            there was no broker since the start, nothing is known of the session, and it stays as it was.
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
@@ -81,6 +82,12 @@ class Leaving:
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._inbox.unanswered)
         if self._inbox.unanswered and not self._connection.connected.is_set():
             log.info("waiting for the broker, %g s at most", self._settings.drain_timeout)
+        if (
+            not self._connection.epoch
+        ):  # an earlier start's session may be there, and is not known to be empty
+            self.leave_session()
+            log.info("left with nothing in hand")
+            return 0
         self._announce()
         self.drain = Drain(self._connection, self._inbox, self._subscriptions, self._presence.publication)
         self._needed = time.monotonic()
@@ -139,8 +146,7 @@ class Leaving:
 
     def _finished(self) -> bool:
         assert self.drain is not None
-        never_connected = not self._connection.epoch
-        return never_connected or (self._connection.connected.is_set() and self.drain.finished())
+        return self._connection.connected.is_set() and self.drain.finished()
 
     def _waits_for_nothing(self) -> bool:
         """Whether nothing is in hand, and the broker has been away for a while.

@@ -37,6 +37,8 @@ class _Claim:
     claim: AdoptionClaim
     #: By this machine's clock.
     heard: float
+    #: The process that it means has been heard since: it had lost its connection, and not its life.
+    spent: bool = False
 
 
 class Peers:
@@ -66,10 +68,12 @@ class Peers:
         #: By the dead worker, and then by its adopter.
         self._claims: Dict[str, Dict[str, _Claim]] = {}
 
-    def hear(self, status: WorkerStatus) -> None:
-        """Take note of a status."""
+    def hear(self, status: WorkerStatus, *, retained: bool = False) -> None:
+        """Take note of a status; one that is retained may be older than the claims on its worker."""
         if status.worker == self._own:
             return
+        if not retained and status.state in ("online", "draining"):
+            self._spend_claims(status)
         if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
@@ -88,6 +92,12 @@ class Peers:
         if claim.worker in claims or len(claims) < MAX_CLAIMS:
             claims[claim.worker] = _Claim(claim, self._clock())
 
+    def _spend_claims(self, status: WorkerStatus) -> None:
+        claims = self._claims.get(status.worker, {})
+        for worker, each in claims.items():
+            if each.claim.instance == status.instance:
+                claims[worker] = replace(each, spent=True)
+
     def drop_claim(self, dead: str, worker: str) -> None:
         """A claim was taken back."""
         self._claims.get(dead, {}).pop(worker, None)
@@ -100,7 +110,10 @@ class Peers:
             if self._own in claims
             and dead in self._peers
             and self._peers[dead].status.state == "online"
-            and self._peers[dead].status.instance != claims[self._own].claim.instance
+            and (
+                claims[self._own].spent
+                or self._peers[dead].status.instance != claims[self._own].claim.instance
+            )
         ]
 
     def dismiss(self, worker: str) -> None:
@@ -132,9 +145,9 @@ class Peers:
         return any(each.claim.state == "ended" or self._clock() - each.heard < due for each in claims)
 
     def _claims_on(self, peer: _Peer) -> List[_Claim]:
-        """The claims on the session of this very process."""
-        claims = self._claims.get(peer.status.worker)
-        return [c for c in claims.values() if c.claim.instance == peer.status.instance] if claims else []
+        """The claims on the session of this very process that mean something."""
+        claims = self._claims.get(peer.status.worker, {}).values()
+        return [c for c in claims if c.claim.instance == peer.status.instance and not c.spent]
 
     def __len__(self) -> int:
         return len(self._peers)

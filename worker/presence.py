@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from datetime import datetime
 from typing import Callable, List, Optional, Set, Tuple
 
 import wire
@@ -75,6 +76,8 @@ class Presence:
         self._echoed = False
         #: The processes under this id that were there before.
         self._former: Set[str] = set()
+        #: The process, and the time, of the last status of another that stood there at a reconnect.
+        self._stood: Optional[Tuple[str, datetime]] = None
         self._last = (time.monotonic(), 0)
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
@@ -141,7 +144,7 @@ class Presence:
                 if delivery.topic == self.topic:
                     self._look_for_twin(status, delivery)
                 elif delivery.topic == topics.worker(status.worker):
-                    self.peers.hear(status)
+                    self.peers.hear(status, retained=delivery.retain)
             elif len(about) == 3 and delivery.payload:
                 claim = AdoptionClaim.decode(delivery.payload)
                 if delivery.topic == topics.adoption(claim.dead, claim.worker):
@@ -175,22 +178,34 @@ class Presence:
     def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
-        Two processes with one id take each other's session over, again and again. Mosquitto 2.0 does not
-        tell the one that loses it, but when it comes back it finds the other's status. Which of them started
+        Two processes with one id take each other's session over, again and again. What a broker tells the
+        one that loses it, if anything, does not say whether a twin has it now or an adopter; but when it
+        comes back it finds the twin's status. Which of them started
         later the broker tells, not their clocks: what stood there, or was queued, before this process heard
-        its own first status is from before it.
+        its own first status is from before it. That has to be the copy at QoS 1, which comes behind all that
+        was queued; one at QoS 0 does not wait for its turn.
         """
         before = not self._echoed or (delivery.retain and delivery.epoch == 1)
         if status.instance == self._instance:
-            self._echoed = True
-        elif status.state != "online":
-            return
-        elif before and len(self._former) < _MOST_FORMER:
-            self._former.add(status.instance)
+            self._echoed = self._echoed or delivery.qos > 0
         elif status.instance in self._former:
-            log.warning("another worker called %r is still running; the older one leaves", self.worker_id)
-        else:
+            if status.state == "online":
+                log.warning("another worker called %r is still running; the older one leaves", self.worker_id)
+        elif before:
+            if len(self._former) < _MOST_FORMER:
+                self._former.add(status.instance)
+        elif status.state == "online" and not self._may_be_old(status, delivery):
             raise DuplicateMember(
                 f"another worker started as {self.worker_id!r}, later than this one, which leaves. "
                 "Give each its own --worker-id"
             )
+
+    def _may_be_old(self, status: WorkerStatus, delivery: Delivery) -> bool:
+        """Whether a status may be from before: one that a broker, killed and started again, has retained.
+
+        What it knows then is what it had last written to its disk. One that lives says something new.
+        """
+        if not delivery.retain:
+            return False
+        stood, self._stood = self._stood, (status.instance, status.sent_at)
+        return stood is None or stood[0] != status.instance or stood == self._stood

@@ -268,6 +268,8 @@ class Worker:
             will_delay=WILL_DELAY,
             session_expiry=self.settings.session_expiry,
             receive_maximum=self.settings.window,
+            # It may be an adopter that heard nothing of this worker. A twin shows by its status (Presence).
+            gives_way=False,
         )
         self._leaving = Leaving(
             self.settings, self.connection, self.subscriptions, self._inbox, self.presence, self.pacing

@@ -13,9 +13,11 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.faults.proxy import Proxy
 from tests.harness import Listener, WorkerProcess, adopter, statuses, wait_for
 from tests.metrics import metric
-from wire.messages import Result
+from wire.choice import ModelChoice
+from wire.messages import ModelCommand, Result
 
 ADOPTIONS = "nanofleet_adoptions_total"
 QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
@@ -107,6 +109,51 @@ def test_a_worker_that_returns_takes_its_session_back(
     wait_for(lambda: listener.on(taken_back)[-1].payload == b"", what="the claim to be taken back")
     assert dead.stop() == 0
     assert heir.stop() == 0
+
+
+def test_commands_that_wait_for_a_dead_worker_are_not_its_heirs(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    """They are old: what is in force now the heir has heard itself."""
+    dead = start_worker(mosquitto_url, worker_id="w1")
+    dead.stop(signal.SIGKILL)
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/#")
+    command = ModelCommand(id="old", choice=ModelChoice(model="resnet18")).encode()
+    for topic in (f"{root}/control/{dead.id}/model", f"{root}/control/model"):
+        listener.publish(topic, command)
+    send(listener, root, range(3))
+    heir = start_worker(mosquitto_url, *QUICK, worker_id="w2")
+    heir.wait_said(f"adopted {dead.id}: 3 frames")
+    assert not heir.said("ignored a frame")
+    assert not heir.said("resnet18")
+
+
+def test_a_worker_that_was_only_away_is_adopted_again_when_it_dies(
+    mosquitto_url: str,
+    root: str,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+    send: Callable[[Listener, str, range], None],
+) -> None:
+    """It is the process whose session was adopted before, when its network had failed for long."""
+    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/#")
+    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+        away = start_worker(line.url, *QUICK, worker_id="w1")
+        heir = start_worker(mosquitto_url, *QUICK, worker_id="w2")
+        line.cut()
+        line.hang_up()
+        wait_for(lambda: adopter(listener.messages, away.id), 60, "adopted")
+        line.heal()
+        away.wait_said("connected again")
+        taken_back = f"{root}/workers/{away.id}/adoption/{heir.id}"
+        wait_for(lambda: listener.on(taken_back)[-1].payload == b"", what="the claim to be taken back")
+        away.stop(signal.SIGKILL)
+        send(listener, root, range(20))
+        wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 20, 30, "20 answers")
 
 
 def test_a_worker_that_left_in_good_order_is_not_adopted(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.case import at_work
 from tests.faults.proxy import Proxy
-from tests.harness import Listener, WorkerProcess, free_port, statuses, wait_for
+from tests.harness import Listener, Mosquitto, WorkerProcess, free_port, statuses, wait_for
 
 
 @pytest.mark.parametrize("flags", [[], ["--drain-timeout", "0.5"]], ids=["twice", "drain-timeout"])
@@ -109,6 +109,34 @@ def test_a_line_that_is_dead_without_a_word_holds_nobody_up(
         line.cut()
         assert worker.stop(signal.SIGTERM) == 1
         assert worker.said(f"the broker is away: the session of {worker.id} stays there")
+
+
+def test_told_to_leave_before_the_broker_has_answered_it_leaves_the_session_as_it_was(
+    mosquitto: Callable[..., Mosquitto],
+    root: str,
+    photos: Path,
+    start_worker: Callable[..., WorkerProcess],
+    listen: Callable[..., Listener],
+) -> None:
+    """A broker that hangs reads later what it was sent, and must find no word in it that ends the session."""
+    broker = mosquitto()
+    listener = listen(broker.url, f"{root}/results/+")
+    with Proxy(broker.port) as line:
+        worker = start_worker(line.url, "--ignore-control")
+        worker.stop(signal.SIGKILL)
+        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+        assert broker.process
+        broker.process.send_signal(signal.SIGSTOP)
+        before = len(line.lines)
+        worker.start()
+        wait_for(lambda: len(line.lines) > before, 90, "a connection that the broker does not answer")
+        worker.process.send_signal(signal.SIGTERM)
+        worker.wait_said("draining")
+        broker.process.send_signal(signal.SIGCONT)
+        assert worker.process.wait(30) == 0
+        worker.start()
+        wait_for(lambda: listener.messages, 90, "the answer")
+        assert worker.stop(signal.SIGTERM) == 0
 
 
 def test_it_waits_no_longer_than_drain_timeout(

@@ -32,7 +32,8 @@ class Proxy:
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
-        self._lines: List[_Line] = []
+        #: All connections so far.
+        self.lines: List[_Line] = []
         self._threads = [threading.Thread(target=self._accept_until_closed, daemon=True)]
         self._listener = socket.create_server(("127.0.0.1", self.port))
 
@@ -45,7 +46,7 @@ class Proxy:
         self._whole.set()
         self.speed, self.delay = None, 0.0
         self._threads[0].join()
-        for line in self._lines:
+        for line in self.lines:
             line.close()
         for thread in self._threads:
             thread.join()
@@ -61,7 +62,7 @@ class Proxy:
 
     def hang_up(self) -> None:
         """Both ends hear that their connections are lost."""
-        for line in self._lines:
+        for line in self.lines:
             line.close()
 
     def strand(self) -> None:
@@ -69,7 +70,7 @@ class Proxy:
 
         New ones pass.
         """
-        for line in self._lines:
+        for line in self.lines:
             line.stranded = True
 
     def _accept_until_closed(self) -> None:
@@ -85,7 +86,7 @@ class Proxy:
                     continue
                 broker.settimeout(None)
                 line = _Line(member, broker)
-                self._lines.append(line)
+                self.lines.append(line)
                 for ends in ((member, broker), (broker, member)):
                     thread = threading.Thread(target=self._forward, args=(line, *ends), daemon=True)
                     self._threads.append(thread)

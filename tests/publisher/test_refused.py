@@ -18,6 +18,7 @@ from publisher.spool import Spool, SpoolFull
 from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.test_publish import Answerer
 from tests.wire.servers import RefusingBroker
+from wire.errors import ReadingRefused
 
 
 @pytest.fixture
@@ -150,6 +151,7 @@ def test_a_camera_whose_answers_may_not_be_read_fails_one_run(
         pytest.param([0x99], 1, True, id="payload format invalid"),
         pytest.param([0x80, 0x83, 0xA5, 0x80], 4, True, id="reasons that do not say"),
         pytest.param([0x97, 0x91, 0x97, 0x97, 0x97, 0x00], 6, False, id="what passes"),
+        pytest.param([0x97, 0x97, 0x97, 0x80, 0x00], 5, False, id="a reason that does not say, after others"),
     ],
 )
 def test_what_is_refused_for_good(
@@ -172,6 +174,21 @@ def test_what_is_refused_for_good(
     assert (len(waiting(tmp_path)), len(refused(tmp_path))) == ((0, 1) if gone else (1, 0))
     if gone:
         assert refused(tmp_path)[0].stem.endswith(f"-{codes[-1]:02x}")
+
+
+@pytest.mark.parametrize(("code", "gone"), [(0x87, True), (0x80, True), (0x97, False), (0x91, False)])
+def test_what_waits_is_set_aside_only_if_its_answers_may_not_be_read_for_good(
+    code: int, gone: bool, root: str, tmp_path: Path, image: Callable[..., str]
+) -> None:
+    with RefusingBroker([0x00], granted=code) as broker:
+        settings = PublishSettings(
+            sources=[image("one")], broker=broker.url, root=root, spool_dir=tmp_path / "spool"
+        )
+        with Spool(settings.spool_folder, 1000) as spool:
+            spool.put("left", "camera", "left.jpg", "2026-01-01T00:00:00+00:00", b"left by an earlier run")
+        with pytest.raises(ReadingRefused):
+            publish(settings)
+    assert (len(waiting(tmp_path)), len(refused(tmp_path))) == ((0, 1) if gone else (1, 0))
 
 
 def test_a_broker_that_hangs_up_on_a_frame_ends_the_run(

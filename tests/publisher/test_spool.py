@@ -372,6 +372,26 @@ def test_a_loop_waits_for_a_broker_that_comes_later(
     answerer.close()
 
 
+def test_a_loop_ends_where_a_broker_that_comes_later_refuses_it(
+    mosquitto: Callable[..., Mosquitto], root: str, images: Path, spool: List[str], tmp_path: Path
+) -> None:
+    """It would fill the spool, and send nothing for ever."""
+    broker = mosquitto("allow_anonymous false")
+    broker.stop()
+    flags = ["--loop", "--fps", "20", "--broker", broker.url, "--root", root, *spool]
+    command = [sys.executable, "-m", "fleet", "publish", str(images), *flags]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as publisher:
+        wait_for(lambda: kept(tmp_path), what="a frame in the spool")
+        broker.start()
+        try:
+            _, errors = publisher.communicate(timeout=60)
+        finally:
+            publisher.kill()
+    assert publisher.returncode == 3
+    assert "not authorised" in errors
+    assert f"{len(kept(tmp_path))} frames stay in the spool" in errors
+
+
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

@@ -116,12 +116,14 @@ class ForgetfulBroker(Server):
 class RefusingBroker(Server):
     """Speaks just enough MQTT 5 to let a member subscribe, and answers its publications with given codes."""
 
-    def __init__(self, codes: Sequence[int]) -> None:
+    def __init__(self, codes: Sequence[int], granted: int = 1) -> None:
         """Args:
         codes: the reason codes of the PUBACKs, in turn; the last one holds for all that come later.
+        granted: what each subscription gets: a QoS, or a reason code that refuses it.
         """
         super().__init__()
         self._codes = list(codes)
+        self._granted = granted
         self.publications = 0
 
     def serve(self, client: socket.socket) -> None:
@@ -131,7 +133,7 @@ class RefusingBroker(Server):
                 if kind == 1:  # CONNECT
                     client.sendall(b"\x20\x03\x00\x00\x00")
                 elif kind == 8:  # SUBSCRIBE to the results and the rejects of one camera
-                    client.sendall(b"\x90\x05" + body[:2] + b"\x00\x01\x01")
+                    client.sendall(b"\x90\x05" + body[:2] + bytes([0, self._granted, self._granted]))
                 elif kind == 3:  # PUBLISH, at QoS 1
                     self.publications += 1
                     client.sendall(self.answer(body))

@@ -569,6 +569,15 @@ def test_the_session_taken_over_by_a_twin(join: Callable[..., Member], disconnec
     assert older.failures == [older.connection.failure]
 
 
+def test_one_that_does_not_give_way_takes_its_session_back(join: Callable[..., Member]) -> None:
+    """As a worker does: it may have been taken for dead, and adopted, while it lived."""
+    with answering(b"\x20\x03\x00\x00\x00" + b"\xe0\x07\x8e\x05\x1f\x00\x02no") as port:
+        member = join(f"mqtt://127.0.0.1:{port}", wait=False, gives_way=False)
+        wait_for(lambda: len(member.sessions) > 1, 20, "another connection")
+        assert "took the session over" in member.connection.trouble
+        assert not member.failures
+
+
 # --- sizes --------------------------------------------------------------------------------------------
 
 

@@ -21,10 +21,10 @@ class Fleet:
         self.living = list(names)
         self.peers = {name: Peers(name, "workers", INPUTS, grace, clock=lambda: self.now) for name in names}
 
-    def hear(self, message: WorkerStatus) -> None:
+    def hear(self, message: WorkerStatus, *, retained: bool = False) -> None:
         for peers in self.peers.values():
             peers.hear_beacon(message.worker, message.instance)
-            peers.hear(message)
+            peers.hear(message, retained=retained)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with the heartbeats of the living in it."""
@@ -89,6 +89,24 @@ def test_a_session_that_was_drained_is_nobodys_until_its_worker_has_died_again()
     fleet.hear(status("dead", "lost", instance="second life"))
     fleet.wait(3 * GRACE)
     assert fleet.adopters("dead") == ["a", "b"]
+
+
+def test_one_that_comes_back_after_its_adoption_is_adopted_when_it_dies() -> None:
+    """It had lost its network and not its life, so that it is the same process."""
+    fleet = Fleet("a", "b")
+    fleet.hear(status("away", instance="only life"))
+    fleet.claim("away", "a", "ended", instance="only life")
+    fleet.hear(status("away", instance="only life"), retained=True)
+    assert fleet.peers["b"].takers() == [], "what is retained is from before"
+    fleet.hear(status("away", instance="only life"))
+    assert [peer.worker for peer in fleet.peers["b"].takers()] == ["away"]
+    assert fleet.peers["a"].spent_claims() == ["away"]
+    assert fleet.peers["b"].spent_claims() == []
+    fleet.hear(status("away", "lost", instance="only life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("away") == ["a", "b"]
+    fleet.claim("away", "b", "ended", instance="only life")
+    assert fleet.adopters("away") == []
 
 
 def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:

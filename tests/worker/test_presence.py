@@ -1,0 +1,97 @@
+"""Who is a twin of a worker, and what only an earlier process has left: by the statuses that come."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Optional, cast
+
+import pytest
+
+from tests.worker.fleet import status
+from wire.errors import DuplicateMember
+from wire.messages import Beacon, utc_now
+from wire.packets import Delivery
+from worker.presence import Presence
+from worker.settings import WorkerSettings
+
+NOT_ASKED = cast(Any, None)
+
+
+class Heard:
+    """A presence, and the statuses under its id that come to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.presence = Presence(
+            WorkerSettings(state_dir=folder), "w1", NOT_ASKED, NOT_ASKED, NOT_ASKED, NOT_ASKED
+        )
+        self.own = Beacon.decode(self.presence.beacon().payload).instance
+        self.epoch = 1
+
+    def hear(
+        self,
+        instance: str,
+        state: str = "online",
+        *,
+        retain: bool = False,
+        qos: int = 1,
+        sent_at: Optional[datetime] = None,
+    ) -> None:
+        message = status("w1", state, instance=instance, sent_at=sent_at or utc_now())
+        topic, payload = self.presence.topic, message.encode()
+        self.presence.hear(Delivery(topic, payload, qos=qos, retain=retain, mid=1, epoch=self.epoch))
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Heard:
+    return Heard(tmp_path)
+
+
+def test_one_that_starts_later_makes_it_leave(heard: Heard) -> None:
+    heard.hear("earlier", retain=True)
+    heard.hear(heard.own)
+    with pytest.raises(DuplicateMember):
+        heard.hear("later")
+
+
+def test_one_that_was_there_before_is_not_heeded(heard: Heard) -> None:
+    heard.hear("earlier", retain=True)
+    heard.hear(heard.own)
+    heard.hear("earlier")
+    heard.epoch = 2
+    heard.hear("earlier", retain=True)
+
+
+def test_one_that_takes_the_session_over_again_makes_it_leave(heard: Heard) -> None:
+    """Mosquitto 2.0 does not say so: all there is to see is a status that it retains."""
+    heard.hear(heard.own)
+    for epoch in (2, 3):
+        heard.epoch = epoch
+        if epoch == 3:
+            with pytest.raises(DuplicateMember):
+                heard.hear("later", retain=True)
+        else:
+            heard.hear("later", retain=True)
+
+
+def test_a_broker_that_has_an_older_state_again_makes_nobody_leave(heard: Heard) -> None:
+    """It was killed, and what it had last written to its disk is from before this process."""
+    long_ago = utc_now() - timedelta(minutes=20)
+    heard.hear("the last one", "lost", retain=True)
+    heard.hear(heard.own)
+    for epoch, before in ((2, "the last one"), (3, "the one before that"), (4, "the one before that")):
+        heard.epoch = epoch
+        heard.hear(before, retain=True, sent_at=long_ago)
+        heard.hear(before, retain=True, qos=0, sent_at=long_ago)
+        heard.hear(heard.own)
+
+
+def test_what_its_session_had_queued_makes_nobody_leave(heard: Heard) -> None:
+    """Its own status comes at QoS 0 as well, which may overtake what waits for room in the window."""
+    heard.hear("the last one", "lost", retain=True)
+    heard.hear(heard.own, qos=0)
+    for before in ("the one before that", "the last one"):
+        heard.hear(before)
+    heard.hear(heard.own)
+    with pytest.raises(DuplicateMember):
+        heard.hear("later")
