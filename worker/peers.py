@@ -37,6 +37,8 @@ class _Claim:
     claim: AdoptionClaim
     #: By this machine's clock.
     heard: float
+    #: The process that it means was heard of after it, so that nobody has to adopt it: anybody may claim.
+    void: bool = False
 
 
 class Peers:
@@ -66,14 +68,27 @@ class Peers:
         #: By the dead worker, and then by its adopter.
         self._claims: Dict[str, Dict[str, _Claim]] = {}
 
-    def hear(self, status: WorkerStatus) -> None:
-        """Take note of a status."""
+    def hear(self, status: WorkerStatus, *, retained: bool = False) -> None:
+        """Take note of a status.
+
+        Args:
+            status: it.
+            retained: whether it is from before this worker asked, and does not show that its sender lives.
+        """
         if status.worker == self._own:
             return
         if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[status.worker] = _Peer(status, self._clock())
+        if status.state != "lost" and not retained:
+            self._void_claims(status)
+
+    def _void_claims(self, alive: WorkerStatus) -> None:
+        claims = self._claims.get(alive.worker, {})
+        for adopter, each in claims.items():
+            if each.claim.instance == alive.instance:
+                claims[adopter] = replace(each, void=True)
 
     def hear_beacon(self, worker: str, instance: str) -> None:
         """Take note of which process of a worker is at this broker."""
@@ -90,7 +105,10 @@ class Peers:
 
     def drop_claim(self, dead: str, worker: str) -> None:
         """A claim was taken back."""
-        self._claims.get(dead, {}).pop(worker, None)
+        claims = self._claims.get(dead, {})
+        claims.pop(worker, None)
+        if not claims:
+            self._claims.pop(dead, None)
 
     def spent_claims(self) -> List[str]:
         """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
@@ -100,7 +118,10 @@ class Peers:
             if self._own in claims
             and dead in self._peers
             and self._peers[dead].status.state == "online"
-            and self._peers[dead].status.instance != claims[self._own].claim.instance
+            and (
+                claims[self._own].void
+                or self._peers[dead].status.instance != claims[self._own].claim.instance
+            )
         ]
 
     def dismiss(self, worker: str) -> None:
@@ -133,8 +154,8 @@ class Peers:
 
     def _claims_on(self, peer: _Peer) -> List[_Claim]:
         """The claims on the session of this very process."""
-        claims = self._claims.get(peer.status.worker)
-        return [c for c in claims.values() if c.claim.instance == peer.status.instance] if claims else []
+        claims = self._claims.get(peer.status.worker, {}).values()
+        return [each for each in claims if each.claim.instance == peer.status.instance and not each.void]
 
     def __len__(self) -> int:
         return len(self._peers)

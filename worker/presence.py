@@ -141,7 +141,7 @@ class Presence:
                 if delivery.topic == self.topic:
                     self._look_for_twin(status, delivery)
                 elif delivery.topic == topics.worker(status.worker):
-                    self.peers.hear(status)
+                    self.peers.hear(status, retained=delivery.retain)
             elif len(about) == 3 and delivery.payload:
                 claim = AdoptionClaim.decode(delivery.payload)
                 if delivery.topic == topics.adoption(claim.dead, claim.worker):

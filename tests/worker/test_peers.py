@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.fleet import INPUTS, LEASE, claim, status
 from wire.messages import WorkerStatus
-from worker.peers import Peers
+from worker.peers import MAX_PEERS, Peers
 
 GRACE = 60.0
 
@@ -99,6 +99,34 @@ def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
     assert fleet.peers["a"].takers() == []
     fleet.hear(status("dead", instance="second life"))
     assert [peer.worker for peer in fleet.peers["a"].takers()] == ["dead"]
+
+
+@pytest.mark.parametrize("state", ["draining", "ended"])
+def test_a_claim_on_a_worker_that_lives_means_nothing_once_it_dies(state: str) -> None:
+    """It may have been drained while it was cut off; and a worker that was stolen claims what it likes."""
+    fleet = Fleet("a")
+    fleet.hear(status("back", instance="only life"))
+    fleet.claim("back", "a", state, instance="only life")
+    fleet.peers["a"].hear(status("back", instance="only life"), retained=True)  # that is from before
+    fleet.claim("back", "thief", "ended", instance="only life")
+    assert fleet.peers["a"].takers() == []
+    fleet.hear(status("back", instance="only life"))
+    assert [peer.worker for peer in fleet.peers["a"].takers()] == ["back"]
+    assert fleet.peers["a"].spent_claims() == ["back"]
+    fleet.hear(status("back", "lost", instance="only life"))
+    fleet.wait(GRACE)
+    assert fleet.adopters("back") == ["a"]
+
+
+def test_claims_that_are_taken_back_leave_room_for_others() -> None:
+    fleet = Fleet("a")
+    for number in range(MAX_PEERS):
+        fleet.claim(f"made up {number}", "thief", "ended")
+        fleet.peers["a"].drop_claim(f"made up {number}", "thief")
+    fleet.claim("dead", "b", "ended", instance="first life")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == []
 
 
 def test_a_claim_on_an_earlier_life_holds_no_adoption_up() -> None:
