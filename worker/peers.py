@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 #: More than any fleet has. Anyone may write statuses, and each of them is kept.
 MAX_PEERS = 2000
-#: The claims on one worker's session that are heeded.
-MAX_CLAIMS = 64
+#: The claims on one worker's session that are heeded; and those of one adopter, the last ones: a stolen
+#: worker could fill the table with names that it makes up, and none would know what the others adopt.
+MAX_CLAIMS, MAX_CLAIMS_OF_ONE = 64, 250
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Peers:
         self._here: Dict[str, str] = {}
         #: By the dead worker, and then by its adopter.
         self._claims: Dict[str, Dict[str, _Claim]] = {}
+        #: By the adopter, the dead workers on whose sessions it has claims, the last claimed last.
+        self._claimed: Dict[str, List[str]] = {}
 
     def hear(self, status: WorkerStatus, *, retained: bool = False) -> None:
         """Take note of a status.
@@ -102,13 +105,23 @@ class Peers:
         claims = self._claims.setdefault(claim.dead, {})
         if claim.worker in claims or len(claims) < MAX_CLAIMS:
             claims[claim.worker] = _Claim(claim, self._clock())
+            claimed = self._claimed.setdefault(claim.worker, [])
+            if claim.dead in claimed:
+                claimed.remove(claim.dead)
+            claimed.append(claim.dead)
+            if len(claimed) > MAX_CLAIMS_OF_ONE:
+                self.drop_claim(claimed[0], claim.worker)
 
     def drop_claim(self, dead: str, worker: str) -> None:
         """A claim was taken back."""
         claims = self._claims.get(dead, {})
-        claims.pop(worker, None)
+        if claims.pop(worker, None) is None:
+            return
+        self._claimed[worker].remove(dead)
         if not claims:
-            self._claims.pop(dead, None)
+            del self._claims[dead]
+        if not self._claimed[worker]:
+            del self._claimed[worker]
 
     def spent_claims(self) -> List[str]:
         """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
@@ -133,6 +146,7 @@ class Peers:
         """The connection was lost: that nothing is heard means nothing now."""
         self._peers.clear()
         self._claims.clear()
+        self._claimed.clear()
         self._here.clear()
 
     def orphan(self) -> Optional[WorkerStatus]:

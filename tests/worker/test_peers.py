@@ -118,6 +118,17 @@ def test_a_claim_on_a_worker_that_lives_means_nothing_once_it_dies(state: str) -
     assert fleet.adopters("back") == ["a"]
 
 
+def test_made_up_claims_leave_room_for_those_of_others() -> None:
+    """A worker that was stolen may write any number of claims, and the broker keeps them."""
+    fleet = Fleet("a")
+    for number in range(MAX_PEERS + 1):
+        fleet.claim(f"made up {number}", "thief", "ended")
+    fleet.claim("dead", "b", "ended", instance="first life")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == []
+
+
 def test_claims_that_are_taken_back_leave_room_for_others() -> None:
     fleet = Fleet("a")
     for number in range(MAX_PEERS):
