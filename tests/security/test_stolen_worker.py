@@ -238,3 +238,21 @@ def test_a_command_in_a_session_is_not_followed_by_its_adopter(fleet: Fleet) -> 
     after = [worker.log.read_text().count("run withdrawn.onnx") for worker in fleet.workers.values()]
     # Once, when it was given.
     assert after == [count + 1 for count in said]
+
+
+def test_what_it_has_left_is_forgotten(fleet: Fleet) -> None:
+    """Once its certificate is of no use any more: what is retained would stay."""
+    with fleet.thief() as thief:
+        assert thief.publish(f"{WORKERS}/made-up/adoption/nano-1", b"{" * 9, retain=True) == 0
+        stolen = claim("nano-2", "nano-1", instance=WORST).encode()
+        assert thief.publish(f"{WORKERS}/nano-2/adoption/nano-1", stolen, retain=True) == 0
+        assert thief.publish(f"{WORKERS}/nano-1", status("nano-1", "lost").encode(), retain=True) == 0
+    forgotten = command(fleet.broker.home("admin"), "workers", "forget", "nano-1")
+    assert forgotten.returncode == 0, forgotten.stdout + forgotten.stderr
+    with Client(fleet.broker, "admin") as fresh:
+        fresh.subscribe(f"{WORKERS}/#")
+        wait_for(
+            lambda: f"{WORKERS}/nano-2" in fresh.topics and f"{WORKERS}/nano-3" in fresh.topics, what="all"
+        )
+        assert [topic for topic in fresh.topics if "nano-1" in topic] == []
+    fleet.goes_on()
