@@ -17,8 +17,10 @@ from wire.messages import AdoptionClaim, WorkerStatus
 
 log = logging.getLogger(__name__)
 
-#: More than any fleet has. Anyone may write statuses, and each of them is kept.
+#: More than any fleet has. On an open broker anyone may write statuses, and of each something is kept.
 MAX_PEERS = 2000
+#: What may be long in a status, and nobody here asks for.
+_UNASKED = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
 #: The claims on one worker's session that are heeded; and those of one adopter, the last ones: a stolen
 #: worker could fill the table with names that it makes up, and none would know what the others adopt.
 MAX_CLAIMS, MAX_CLAIMS_OF_ONE = 64, 250
@@ -83,9 +85,14 @@ class Peers:
         if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
-            self._peers[status.worker] = _Peer(status, self._clock())
+            self._peers[status.worker] = _Peer(self._kept(status), self._clock())
         if status.state != "lost" and not retained:
             self._void_claims(status)
+
+    def _kept(self, status: WorkerStatus) -> WorkerStatus:
+        own_inputs = self._reads[1]
+        inputs = own_inputs if status.inputs == own_inputs else ()
+        return status.model_copy(update={**_UNASKED, "inputs": inputs})
 
     def _void_claims(self, alive: WorkerStatus) -> None:
         claims = self._claims.get(alive.worker, {})

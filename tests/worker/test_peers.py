@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Dict, List
 
 import pytest
@@ -116,6 +117,21 @@ def test_a_claim_on_a_worker_that_lives_means_nothing_once_it_dies(state: str) -
     fleet.hear(status("back", "lost", instance="only life"))
     fleet.wait(GRACE)
     assert fleet.adopters("back") == ["a"]
+
+
+def test_little_is_kept_of_each_status() -> None:
+    """2,000 of the longest took 140 MB of a worker."""
+    peers = Fleet("a").peers["a"]
+    long = status("long", assumed=["x" * 1024] * 30, inputs=["y" * 500] * 60, model="z" * 256).encode()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(200):
+            peers.hear(WorkerStatus.decode(long.replace(b'"long"', b'"long-%d"' % number)))
+        assert len(peers) == 200
+        assert tracemalloc.get_traced_memory()[0] - before < 2 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_made_up_claims_leave_room_for_those_of_others() -> None:
