@@ -89,8 +89,13 @@ class Peers:
             claims[claim.worker] = _Claim(claim, self._clock())
 
     def drop_claim(self, dead: str, worker: str) -> None:
-        """A claim was taken back."""
-        self._claims.get(dead, {}).pop(worker, None)
+        """A claim was taken back, by its worker or, with the dead one's status, by `workers forget`."""
+        dropped = self._claims.get(dead, {}).pop(worker, None)
+        peer = self._peers.get(dead)
+        if not dropped or not peer:
+            return
+        if (dropped.claim.state, dropped.claim.instance) == ("ended", peer.status.instance):
+            self.dismiss(dead)  # what has been drained once has no session left
 
     def spent_claims(self) -> List[str]:
         """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
