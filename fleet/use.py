@@ -75,6 +75,8 @@ def reset(settings: ResetSettings) -> int:
     with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout) as fleet:
         topic = settings.topics.model_command(settings.worker)
         if topic not in fleet.commands:
+            # Mosquitto shows none to a user that its ACL keeps from them; it refuses that user here.
+            fleet.retain(topic, b"")
             console.print(f"There is no command on {topic}.")
             return 0
         _leave_out_silent(fleet, settings.timeout, console)

@@ -117,18 +117,27 @@ class Peers:
                 claimed.remove(claim.dead)
             claimed.append(claim.dead)
             if len(claimed) > MAX_CLAIMS_OF_ONE:
-                self.drop_claim(claimed[0], claim.worker)
+                self._remove_claim(claimed[0], claim.worker)
 
     def drop_claim(self, dead: str, worker: str) -> None:
-        """A claim was taken back."""
-        claims = self._claims.get(dead, {})
-        if claims.pop(worker, None) is None:
+        """A claim was taken back, by its worker or, with the dead one's status, by `workers forget`."""
+        dropped, peer = self._remove_claim(dead, worker), self._peers.get(dead)
+        if not dropped or dropped.void or not peer:
             return
+        if (dropped.claim.state, dropped.claim.instance) == ("ended", peer.status.instance):
+            self.dismiss(dead)  # what has been drained once has no session left
+
+    def _remove_claim(self, dead: str, worker: str) -> Optional[_Claim]:
+        claims = self._claims.get(dead, {})
+        removed = claims.pop(worker, None)
+        if removed is None:
+            return None
         self._claimed[worker].remove(dead)
         if not claims:
             del self._claims[dead]
         if not self._claimed[worker]:
             del self._claimed[worker]
+        return removed
 
     def spent_claims(self) -> List[str]:
         """The workers on whose sessions this one has a claim that means nothing any more: they are back."""

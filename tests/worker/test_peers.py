@@ -110,6 +110,21 @@ def test_one_that_comes_back_after_its_adoption_is_adopted_when_it_dies() -> Non
     assert fleet.adopters("away") == []
 
 
+def test_one_that_was_adopted_and_then_forgotten_is_not_adopted_again() -> None:
+    fleet = Fleet("a", "b")
+    fleet.wait(10)
+    fleet.hear(status("dead", "lost"))
+    fleet.claim("dead", "a", "ended")
+    for peers in fleet.peers.values():
+        peers.drop_claim("dead", "a")
+    fleet.wait(10 * GRACE)
+    assert fleet.adopters("dead") == []
+    fleet.hear(status("dead"))
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(2 * GRACE)
+    assert fleet.adopters("dead")  # it was there once more
+
+
 def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
     fleet = Fleet("a")
     fleet.hear(status("dead", instance="first life"))
