@@ -78,7 +78,7 @@ def test_a_frame_of_any_bytes_is_refused_within_a_multiple_of_its_length(tmp_pat
 LONG_TEXT = "x" * 5000
 TOO_LONG: Dict[Any, Dict[str, Any]] = {
     WorkerStatus: {
-        **dict.fromkeys(("worker", "group", "adopter", "model", "weights", "engine", "device"), LONG_TEXT),
+        **dict.fromkeys(("worker", "group", "instance", "model", "weights", "engine", "device"), LONG_TEXT),
         **dict.fromkeys(("engine_why", "metrics", "version"), LONG_TEXT),
         "inputs": ["a/{camera}"] * 100,
         "assumed": ["?"] * 100,

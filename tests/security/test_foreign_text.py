@@ -64,7 +64,7 @@ def fleet(mosquitto: Callable[..., Mosquitto], root: str, listen: Callable[..., 
     broker = mosquitto("allow_anonymous true")
     listener = listen(broker.url, "x")
     texts = dict.fromkeys(("group", "model", "weights", "engine", "engine_why", "device"), FOREIGN)
-    facts = {**texts, "version": FOREIGN, "metrics": FOREIGN, "assumed": (FOREIGN,), "adopter": FOREIGN}
+    facts = {**texts, "version": FOREIGN, "metrics": FOREIGN, "assumed": (FOREIGN,)}
     followed = change(FOREIGN, "failed", topic=FOREIGN, model=FOREIGN, instead_of=FOREIGN, detail=FOREIGN)
     for name, more in (
         ("liar", {"change": followed}),
