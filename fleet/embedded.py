@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Iterator, Tuple, TypeVar
 from urllib.parse import urlsplit
 
+from fleet.probe import Probe
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.install import how_to_install
@@ -117,7 +118,11 @@ def _deaf_to_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def with_broker(settings: B, default_port: int = 1883) -> Iterator[B]:
-    """Settings that name a real broker: `embedded` or `embedded://HOST[:PORT]` starts one for the block."""
+    """Settings that name a real broker: `embedded` or `embedded://HOST[:PORT]` starts one for the block.
+
+    Raises:
+        NanofleetError: it cannot be started; or, at the end of the block, it has stopped letting members in.
+    """
     if settings.broker != "embedded" and not settings.broker.startswith("embedded://"):
         yield settings
         return
@@ -130,7 +135,9 @@ def with_broker(settings: B, default_port: int = 1883) -> Iterator[B]:
                 "anyone who reaches %s can publish and listen: the embedded broker has no passwords", host
             )
         reachable = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-        yield settings.model_copy(update={"broker": reachable})
+        ready = settings.model_copy(update={"broker": reachable})
+        with Probe(ready.open_broker()):
+            yield ready
 
 
 def _address(broker: str, default_port: int) -> Tuple[str, int]:

@@ -24,11 +24,10 @@ def forget(settings: ForgetSettings) -> int:
     with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout) as fleet:
         chosen, kept = _by_name(fleet, settings) if settings.names else _gone(fleet, settings)
         for entry in chosen:
-            fleet.retain(settings.topics.worker(entry.name), b"")
-            fleet.retain(settings.topics.beacon(entry.name), b"")
-            for dead, worker in list(fleet.claims):
-                if dead == entry.name:
-                    fleet.retain(settings.topics.adoption(dead, worker), b"")
+            claimed = [pair for pair in list(fleet.claimed) if entry.name in pair]
+            fleet.take_back([settings.topics.adoption(dead, worker) for dead, worker in claimed])
+            # The status comes last: by it a run that was cut off is found to be not done.
+            fleet.take_back([settings.topics.worker(entry.name), settings.topics.beacon(entry.name)])
             console.print(f"{entry.name}: forgotten; {_last_words(entry)}")
     for sentence in kept:
         console.print(sentence)

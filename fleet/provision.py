@@ -293,6 +293,6 @@ def _tell(folder: Path, done: Sequence[Done]) -> None:
     if names:
         print(
             f"  members   bring {here}/members/NAME to the machine of {names}; there, in that folder:\n"
-            f"            set -a; . ./member.env; nanofleet worker      (a camera: nanofleet publish photos/)"
+            f"            (set -a; . ./member.env; nanofleet worker)    # a camera: nanofleet publish photos/"
         )
     print(f"  you       keep {here}/ca to yourself: whoever has the keys in it can make members")

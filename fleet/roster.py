@@ -63,6 +63,11 @@ def roster(fleet: Fleet) -> List[Entry]:
     return [_entry(fleet, name, online, now) for name in sorted(names, key=_by_number)]
 
 
+def online(fleet: Fleet) -> List[str]:
+    """The workers that are there, by name."""
+    return [entry.name for entry in roster(fleet) if entry.state == "online"]
+
+
 def listen_for_silent(fleet: Fleet, seconds: float) -> None:
     """Give those that seem to be silent the time to speak, if their clock is all that is wrong.
 

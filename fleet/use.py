@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet.console import open_console, plain
+from fleet.roster import listen_for_silent, online, roster
 from fleet.use_settings import ResetSettings, UseSettings
 from fleet.watch import Fleet
 from wire.errors import DecodeError, NanofleetError
@@ -38,15 +39,16 @@ def use(settings: UseSettings) -> int:
     console = open_console()
     canary = settings.canary > 0
     with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout, answers=canary) as fleet:
+        _leave_out_silent(fleet, settings.timeout, console)
         if settings.canary and not settings.worker:
             return _use_with_canary(fleet, settings, console)
-        if settings.worker and settings.worker not in fleet.online():
-            known = ", ".join(fleet.online()) or "no worker at all"
+        if settings.worker and settings.worker not in online(fleet):
+            known = ", ".join(online(fleet)) or "no worker at all"
             raise NanofleetError(f"worker {settings.worker!r} is not online; online is {known}")
         topic = settings.topics.model_command(settings.worker)
         former = fleet.commands.get(topic, b"")
         command = _retain(fleet, settings)
-        workers = [settings.worker] if settings.worker else fleet.online()
+        workers = [settings.worker] if settings.worker else online(fleet)
         if not workers:
             raise NanofleetError("no worker is online; the command waits with the broker for those that come")
         alone = settings.worker is not None
@@ -73,13 +75,24 @@ def reset(settings: ResetSettings) -> int:
     with Fleet(settings.open_broker(), settings.topics, timeout=settings.timeout) as fleet:
         topic = settings.topics.model_command(settings.worker)
         if topic not in fleet.commands:
+            # Mosquitto shows none to a user that its ACL keeps from them; it refuses that user here.
+            fleet.retain(topic, b"")
             console.print(f"There is no command on {topic}.")
             return 0
-        workers = [settings.worker] if settings.worker else fleet.online()
+        _leave_out_silent(fleet, settings.timeout, console)
+        workers = [settings.worker] if settings.worker else online(fleet)
         return 0 if _take_back(fleet, {topic: workers}, settings.timeout, console) else 1
 
 
 # --- one command ---------------------------------------------------------------------------------------
+
+
+def _leave_out_silent(fleet: Fleet, timeout: float, console: Console) -> None:
+    """Say of whom nothing is heard although its status says online: it died with its broker, or hangs."""
+    listen_for_silent(fleet, timeout)
+    for entry in roster(fleet):
+        if entry.state == "silent":
+            console.print(f"{entry.name} is silent: this does not wait for it")
 
 
 def _retain(fleet: Fleet, settings: UseSettings) -> ModelCommand:
@@ -233,13 +246,13 @@ class Bound(NamedTuple):
 def _use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> int:
     free = [
         name
-        for name in fleet.online()
+        for name in online(fleet)
         if fleet.statuses[name].accepts_control and fleet.topics.model_command(name) not in fleet.commands
     ]
     if len(free) < settings.canary:
-        others = len(fleet.online()) - len(free)
+        others = len(online(fleet)) - len(free)
         raise NanofleetError(
-            f"--canary {settings.canary}: {len(fleet.online())} workers are online"
+            f"--canary {settings.canary}: {len(online(fleet))} workers are online"
             + (f", and {others} of them have --ignore-control or a command of their own" if others else "")
         )
     canaries = free[: settings.canary]
@@ -266,7 +279,7 @@ def _use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> i
             console.print("the canaries could not change: rolling back")
     if command is None:
         return 1
-    return 0 if _await(fleet, fleet.online(), command, settings.timeout, console, alone=False) else 1
+    return 0 if _await(fleet, online(fleet), command, settings.timeout, console, alone=False) else 1
 
 
 @contextmanager

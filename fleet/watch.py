@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import time
 import uuid
 from datetime import datetime
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from wire.broker import Broker
 from wire.connection import Connection
@@ -71,6 +72,8 @@ class Fleet:
         self.removed: Set[str] = set()
         #: By dead worker and adopter, the latest claim, and when it came.
         self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Heard]] = {}
+        #: The same of all that stand there, also where what stands there cannot be read.
+        self.claimed: Set[Tuple[str, str]] = set()
         #: The retained payload on each control topic.
         self.commands: Dict[str, bytes] = {}
         self._answers: Deque[Outcome] = collections.deque(maxlen=MAX_OUTCOMES)
@@ -101,10 +104,6 @@ class Fleet:
     def __exit__(self, *exception: object) -> None:
         self.connection.close()
 
-    def online(self) -> List[str]:
-        """The workers that are there, by name."""
-        return sorted(name for name, status in self.statuses.items() if status.state == "online")
-
     def take_answers(self) -> List[Outcome]:
         """The live answers since the last call, or the last of them."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
@@ -113,18 +112,34 @@ class Fleet:
         """Publish a retained message, and wait until the broker has it; an empty one takes it back.
 
         Raises:
+            NanofleetError: as `take_back` does.
+        """
+        self._retain([topic], payload)
+
+    def take_back(self, topics: Sequence[str]) -> None:
+        """Take retained messages back, and wait until the broker has heard of all.
+
+        Raises:
             ConnectionRefused: the broker does not let this user write there.
             NanofleetError: the connection has ended, or the broker did not say in time that it has it.
         """
-        codes: List[int] = []
-        self.connection.publish(Publication(topic, payload, retain=True, on_puback=codes.append))
-        if not self.wait_for(lambda: bool(codes), self._timeout):
-            within = f"within {self._timeout:g} s{because(self.connection)}"
-            raise NanofleetError(f"{self.connection.broker} did not confirm {topic} {within}")
-        if codes[0] >= 0x80:
-            raise ConnectionRefused(
-                f"{self.connection.broker} refuses {topic} (0x{codes[0]:02x}): check its ACL for this user"
-            )
+        self._retain(topics, b"")
+
+    def _retain(self, topics: Sequence[str], payload: bytes) -> None:
+        codes: Dict[str, int] = {}
+        for topic in topics:
+            confirmed = functools.partial(codes.__setitem__, topic)
+            self.connection.publish(Publication(topic, payload, retain=True, on_puback=confirmed))
+        self.wait_for(lambda: len(codes) == len(topics), self._timeout)
+        for topic in topics:
+            if topic not in codes:
+                within = f"within {self._timeout:g} s{because(self.connection)}"
+                raise NanofleetError(f"{self.connection.broker} did not confirm {topic} {within}")
+            if codes[topic] >= 0x80:
+                raise ConnectionRefused(
+                    f"{self.connection.broker} refuses {topic} (0x{codes[topic]:02x}): "
+                    "check its ACL for this user"
+                )
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until something is true; False if it did not become so in time.
@@ -172,6 +187,7 @@ class Fleet:
 
     def _receive_claim(self, dead: str, worker: str, delivery: Delivery) -> None:
         self.claims.pop((dead, worker), None)
+        (self.claimed.add if delivery.payload else self.claimed.discard)((dead, worker))
         # What cannot be read claims nothing.
         with contextlib.suppress(DecodeError):
             claim = AdoptionClaim.decode(delivery.payload)

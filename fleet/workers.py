@@ -85,6 +85,7 @@ def _watch(fleet: Fleet, settings: WorkersSettings, console: Console) -> None:
                 table.caption = None if connected else f"no connection to {fleet.connection.broker}"
                 live.update(table, refresh=True)
                 _wait(fleet)
+    listen_for_silent(fleet, settings.timeout)  # a line, once printed, is not taken back
     known: Dict[str, Entry] = {}
     while has_reader():
         found = {entry.name: entry for entry in roster(fleet)}

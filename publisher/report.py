@@ -104,7 +104,9 @@ class Report:
     def done(self, sent: Sent) -> None:
         """A frame is done."""
         self._progress.advance(self._task)
-        self._milliseconds.append(sent.milliseconds)
+        # How soon the broker refuses, or the disk drops, says nothing of how soon answers come.
+        if sent.answer is not None or not (sent.dropped or sent.unreadable or sent.refused):
+            self._milliseconds.append(sent.milliseconds)
         if isinstance(sent.answer, Result):
             self._answered += 1
             label = f"{sent.answer.label} {sent.answer.confidence:.2f}"

@@ -127,6 +127,8 @@ class Listener:
 class WorkerProcess:
     """A worker as a user starts it: a process of its own, with its log in a file."""
 
+    _start_new_session = False
+
     def __init__(
         self, folder: Path, url: str, root: str, worker_id: str, *flags: str, start_new_session: bool = False
     ) -> None:

@@ -18,7 +18,7 @@ from tests.harness import Listener, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 FOLDERS = {".ci", "bench", "deploy", "docs", "fleet", "labels", "publisher", "tests", "wire", "worker"}
-FILES = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml"}
+FILES = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "pyproject.toml"}
 DOTTED = {".dockerignore", ".gitignore", ".pre-commit-config.yaml"}
 
 
@@ -52,7 +52,8 @@ def test_wheel_and_sdist_hold_what_they_should(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert {"pyproject.toml", "README.md", "LICENSE", "tests/conftest.py", "labels/imagenet-1k.txt"} <= inside
+    assert {"pyproject.toml", "README.md", "SECURITY.md", "LICENSE", "tests/conftest.py"} <= inside
+    assert "labels/imagenet-1k.txt" in inside
 
 
 def test_the_wheel_classifies_outside_the_repository(dist: Path, tmp_path: Path, photos: Path) -> None:

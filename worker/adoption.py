@@ -53,6 +53,7 @@ class Adoption:
         stop: threading.Event,
         call: Callable[[Callable[[], None]], None],
         receive: Callable[[Delivery, Inbox], None],
+        is_frame: Callable[[str], bool],
         metrics: Metrics,
     ) -> None:
         """Prepare an adoption.
@@ -69,6 +70,7 @@ class Adoption:
             stop: set when this worker leaves; the session is then somebody else's to adopt.
             call: runs a function in the thread that `receive` belongs to.
             receive: takes a frame from the session into the pipeline.
+            is_frame: whether it is one, by its topic.
             metrics: counts the frames, and how it ends.
         """
         self.worker = dead.worker
@@ -80,9 +82,7 @@ class Adoption:
         self._by = by
         #: Where this worker's claims stand, and where they come back as the drain's marker.
         self._topic = topics.adoption(dead.worker, by)
-        #: What the session reads besides frames: this worker hears what holds of it itself, and not late.
-        commands = (topics.model_command(dead.worker), topics.model_command())
-        self._no_frames = (topics.worker(""), topics.beacon(""), *commands)
+        self._is_frame = is_frame
         self._subscriptions = subscriptions
         self._claim_interval = claim_interval
         self._stop = stop
@@ -191,12 +191,15 @@ class Adoption:
         self._session_present = session_present
 
     def _deliver(self, delivery: Delivery) -> None:
-        if delivery.topic.startswith(self._no_frames):
+        if not self._is_frame(delivery.topic):
+            # Its own status, say; or a command, which may have been taken back since it was put there.
             self._connection.ack(delivery)
             if self._drain and delivery.topic == self._topic:
                 self._drain.hear_marker(delivery.payload)
             return
         if self._drain:
+            if self._drain.late:
+                return  # it goes with the session, and whoever takes frames has got it as well
             self._drain.hear_frame()
         self._delivered += 1
         # The pipeline belongs to the worker's own network thread.

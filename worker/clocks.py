@@ -4,10 +4,9 @@
     └──────── the sender's clock ────────┘└──── both clocks ─────────┘└── this machine's, which never jumps
 
 Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
-What tells them apart: a frame does not come before it was sent, and the broker keeps none while there is room
-for it (`Waits`). One that comes late nevertheless was kept by a sender that does not say when it sent it, if
-its times run on from those of a frame that was on time; if not, the sender's clock was set back. So it was
-where a frame comes after one that was sent later, because the broker keeps the order.
+What tells them apart: a frame does not come before it was sent, nor after one that was sent later; the broker
+keeps none while there is room for it (`Waits`), and a sender falls behind its own frames by no more than the
+time that passes between two of them. What is otherwise shows a clock that was set back.
 
 Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
 `expired` wrongly is gone.
@@ -30,8 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds by which frames of one camera may be late, one more than the other, for no reason to speak of.
 JITTER = 2.0
-#: Two clocks drift apart by so much, at most.
-DRIFT = 1e-3
+#: Of the time that passes, how much a camera that stays late is forgiven: two clocks drift apart.
+FORGIVEN = 0.01
 #: Seconds without a frame after which nothing tells what a camera, or its clock, has done meanwhile.
 SILENCE = 60.0
 #: Seconds by which two clocks may differ without a word about it; and until the next word, for each camera.
@@ -47,18 +46,18 @@ class _Camera:
 
     Attributes:
         behind: seconds that it is behind this worker's.
+        late: seconds by which the last frame came late that nothing had kept but its sender.
+        received: when that came, by this worker's ticks.
         sent: what it showed when the last frame was sent, in seconds since 1970.
-        received: when that came, by this worker's ticks; long ago where an earlier run of it was told.
-        sure: whether that one was on time, or late after others that ran on from one that was.
         noted: the value of `behind` that the note on disk has.
         heard: when a frame came last, from whatever session.
         told: when the log spoke of it.
     """
 
     behind: float
-    sent: float = 0.0
+    late: float = 0.0
     received: float = float("-inf")
-    sure: bool = False
+    sent: float = float("-inf")
     noted: Optional[float] = None
     heard: float = float("-inf")
     told: float = float("-inf")
@@ -105,25 +104,24 @@ class Clocks:
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG:
-            frame.notes += (f"the camera's clock seems to be {_shown(wrong)}; its times are as it sent them",)
             self._tell(frame.camera, camera, wrong)
 
     def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
         excess = offset - camera.behind
         elapsed = frame.received - camera.received
-        in_order = frame.longest_wait is not None  # not so what another's session has kept
-        longest = self._longest_wait
-        if frame.longest_wait is not None:
-            longest = min(longest, frame.longest_wait)
-        runs_on = elapsed <= SILENCE and sent >= camera.sent
-        sure = excess <= JITTER or (runs_on and camera.sure)
+        waited = self._longest_wait if frame.longest_wait is None else frame.longest_wait
+        late = camera.late + elapsed if elapsed <= SILENCE else 0.0
+        # Not so what another's session has kept: it comes between the frames of this worker's own.
+        in_order = frame.longest_wait is not None
         set_back = in_order and sent < camera.sent - JITTER
-        if excess < 0 or set_back or (excess > longest + JITTER and not sure):
-            camera.behind, sure = offset, True
-        elif longest == 0:
-            camera.behind += min(excess, DRIFT * elapsed)
+        if excess < 0 or set_back or excess > min(waited, self._longest_wait) + late + JITTER:
+            camera.behind = offset
+        elif waited == 0:
+            camera.behind += min(excess, FORGIVEN * elapsed)
+        if waited == 0:
+            camera.late, camera.received = offset - camera.behind, frame.received
         if in_order:
-            camera.sent, camera.received, camera.sure = sent, frame.received, sure
+            camera.sent = sent
 
     def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
         if self._ticks() - camera.told < TELL_AGAIN:

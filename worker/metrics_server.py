@@ -1,17 +1,19 @@
 """Where a worker is asked from outside: /metrics for Prometheus, /healthz and /readyz for supervisors.
 
-It may listen on a network where anybody connects: each connection has a time limit, and their number one.
+It may listen on a network where anybody connects: each connection has time limits, and their number one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
+import logging
 import socket
 import socketserver
 import sys
 import threading
-from contextlib import contextmanager
+import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,15 +23,19 @@ from prometheus_client import make_wsgi_app
 from wire.errors import failure_of
 from worker.metrics import Metrics
 
+log = logging.getLogger(__name__)
+
 #: Workers beside each other on one machine each take the next port.
 _PORTS_TO_TRY = 100
 #: Connections at the same time. More are closed at once: each costs a thread and a file descriptor.
 _MAX_CONNECTIONS = 32
-#: Seconds of silence on a connection after which it is closed.
+#: Seconds of silence on a connection after which it is closed; and seconds after which it is, whatever comes:
+#: a request that arrives byte by byte would have one of the few connections for itself.
 _SILENCE = 5.0
+_LONGEST = 10.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def serve_metrics(
     metrics: Metrics,
     host: str,
@@ -63,7 +69,11 @@ def serve_metrics(
             return _text(start_response, "403 Forbidden", f"only for {host} and localhost\n")
         path = environ["PATH_INFO"]
         if path == "/metrics":
-            return exposition(environ, start_response)  # type: ignore[no-any-return]
+            try:
+                return exposition(environ, start_response)  # type: ignore[no-any-return]
+            except Exception as error:  # noqa: BLE001 - a header that it stumbles over
+                log.warning("metrics: a request cannot be answered: %s: %s", type(error).__name__, error)
+                return _text(start_response, "500 Internal Server Error", "see the worker's log\n")
         probe = {"/healthz": healthy, "/readyz": ready}.get(path)
         if probe is None:
             return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
@@ -120,20 +130,25 @@ def _text(start_response: Callable[..., Any], status: str, text: str) -> List[by
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    #: What the kernel holds until it is accepted: with 5, a few connections at once make others wait seconds.
+    request_queue_size = 128
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._free = threading.Semaphore(_MAX_CONNECTIONS)
+        #: When each connection that is open was opened.
+        self._since: Dict[socket.socket, float] = {}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread, or close it where too many are open."""
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._since[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._end(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -141,7 +156,18 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._end(request)
+
+    def _end(self, request: socket.socket) -> None:
+        del self._since[request]
+        self._free.release()
+
+    def service_actions(self) -> None:
+        """Close what is open for too long: its thread then finds the end. Called twice a second."""
+        for request, since in list(self._since.items()):
+            if time.monotonic() - since > _LONGEST:
+                with contextlib.suppress(OSError):  # it has just ended by itself
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """One that hangs up in the middle, or says nothing, is no news."""

@@ -17,10 +17,13 @@ from wire.messages import AdoptionClaim, WorkerStatus
 
 log = logging.getLogger(__name__)
 
-#: More than any fleet has. Anyone may write statuses, and each of them is kept.
+#: More than any fleet has. On an open broker anyone may write statuses, and of each something is kept.
 MAX_PEERS = 2000
-#: The claims on one worker's session that are heeded.
-MAX_CLAIMS = 64
+#: What may be long in a status, and nobody here asks for.
+_UNASKED = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
+#: The claims on one worker's session that are heeded; and those of one adopter, the last ones: a stolen
+#: worker could fill the table with names that it makes up, and none would know what the others adopt.
+MAX_CLAIMS, MAX_CLAIMS_OF_ONE = 64, 250
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class _Claim:
     claim: AdoptionClaim
     #: By this machine's clock.
     heard: float
-    #: The process that it means has been heard since: it had lost its connection, and not its life.
-    spent: bool = False
+    #: The process that it means was heard of after it, so that nobody has to adopt it: anybody may claim.
+    void: bool = False
 
 
 class Peers:
@@ -67,17 +70,35 @@ class Peers:
         self._here: Dict[str, str] = {}
         #: By the dead worker, and then by its adopter.
         self._claims: Dict[str, Dict[str, _Claim]] = {}
+        #: By the adopter, the dead workers on whose sessions it has claims, the last claimed last.
+        self._claimed: Dict[str, List[str]] = {}
 
     def hear(self, status: WorkerStatus, *, retained: bool = False) -> None:
-        """Take note of a status; one that is retained may be older than the claims on its worker."""
+        """Take note of a status.
+
+        Args:
+            status: it.
+            retained: whether it is from before this worker asked, and does not show that its sender lives.
+        """
         if status.worker == self._own:
             return
-        if not retained and status.state in ("online", "draining"):
-            self._spend_claims(status)
         if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
-            self._peers[status.worker] = _Peer(status, self._clock())
+            self._peers[status.worker] = _Peer(self._kept(status), self._clock())
+        if status.state != "lost" and not retained:
+            self._void_claims(status)
+
+    def _kept(self, status: WorkerStatus) -> WorkerStatus:
+        own_inputs = self._reads[1]
+        inputs = own_inputs if status.inputs == own_inputs else ()
+        return status.model_copy(update={**_UNASKED, "inputs": inputs})
+
+    def _void_claims(self, alive: WorkerStatus) -> None:
+        claims = self._claims.get(alive.worker, {})
+        for adopter, each in claims.items():
+            if each.claim.instance == alive.instance:
+                claims[adopter] = replace(each, void=True)
 
     def hear_beacon(self, worker: str, instance: str) -> None:
         """Take note of which process of a worker is at this broker."""
@@ -91,16 +112,32 @@ class Peers:
         claims = self._claims.setdefault(claim.dead, {})
         if claim.worker in claims or len(claims) < MAX_CLAIMS:
             claims[claim.worker] = _Claim(claim, self._clock())
-
-    def _spend_claims(self, status: WorkerStatus) -> None:
-        claims = self._claims.get(status.worker, {})
-        for worker, each in claims.items():
-            if each.claim.instance == status.instance:
-                claims[worker] = replace(each, spent=True)
+            claimed = self._claimed.setdefault(claim.worker, [])
+            if claim.dead in claimed:
+                claimed.remove(claim.dead)
+            claimed.append(claim.dead)
+            if len(claimed) > MAX_CLAIMS_OF_ONE:
+                self._remove_claim(claimed[0], claim.worker)
 
     def drop_claim(self, dead: str, worker: str) -> None:
-        """A claim was taken back."""
-        self._claims.get(dead, {}).pop(worker, None)
+        """A claim was taken back, by its worker or, with the dead one's status, by `workers forget`."""
+        dropped, peer = self._remove_claim(dead, worker), self._peers.get(dead)
+        if not dropped or dropped.void or not peer:
+            return
+        if (dropped.claim.state, dropped.claim.instance) == ("ended", peer.status.instance):
+            self.dismiss(dead)  # what has been drained once has no session left
+
+    def _remove_claim(self, dead: str, worker: str) -> Optional[_Claim]:
+        claims = self._claims.get(dead, {})
+        removed = claims.pop(worker, None)
+        if removed is None:
+            return None
+        self._claimed[worker].remove(dead)
+        if not claims:
+            del self._claims[dead]
+        if not self._claimed[worker]:
+            del self._claimed[worker]
+        return removed
 
     def spent_claims(self) -> List[str]:
         """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
@@ -111,7 +148,7 @@ class Peers:
             and dead in self._peers
             and self._peers[dead].status.state == "online"
             and (
-                claims[self._own].spent
+                claims[self._own].void
                 or self._peers[dead].status.instance != claims[self._own].claim.instance
             )
         ]
@@ -125,6 +162,7 @@ class Peers:
         """The connection was lost: that nothing is heard means nothing now."""
         self._peers.clear()
         self._claims.clear()
+        self._claimed.clear()
         self._here.clear()
 
     def orphan(self) -> Optional[WorkerStatus]:
@@ -145,9 +183,9 @@ class Peers:
         return any(each.claim.state == "ended" or self._clock() - each.heard < due for each in claims)
 
     def _claims_on(self, peer: _Peer) -> List[_Claim]:
-        """The claims on the session of this very process that mean something."""
+        """The claims on the session of this very process."""
         claims = self._claims.get(peer.status.worker, {}).values()
-        return [c for c in claims if c.claim.instance == peer.status.instance and not c.spent]
+        return [each for each in claims if each.claim.instance == peer.status.instance and not each.void]
 
     def __len__(self) -> int:
         return len(self._peers)

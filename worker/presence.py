@@ -18,6 +18,7 @@ from wire.lengths import MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
 from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.printable import cut
+from wire.pubacks import REFUSED
 from worker.control import Control
 from worker.lineup import Lineup
 from worker.peers import Peers
@@ -168,7 +169,18 @@ class Presence:
     def beacon(self) -> Publication:
         """What says that this process is at this broker; to be published at each connection."""
         beacon = Beacon(worker=self.worker_id, instance=self._instance)
-        return Publication(self._settings.topics.beacon(self.worker_id), beacon.encode(), retain=True)
+        topic = self._settings.topics.beacon(self.worker_id)
+
+        def hear(reason_code: int) -> None:
+            if reason_code >= REFUSED:
+                log.warning(
+                    "the broker refuses %s (0x%02x): the others take this worker for one of another broker, "
+                    "and never step aside for it. Its ACL must let workers write there, and read beacons/+",
+                    topic,
+                    reason_code,
+                )
+
+        return Publication(topic, beacon.encode(), retain=True, on_puback=hear)
 
     def taken_back(self) -> List[Publication]:
         """Empty messages in the place of this worker's claims on those that are back."""

@@ -388,6 +388,7 @@ class Worker:
             stop=self._stop,
             call=self._call,
             receive=self.reception.receive,
+            is_frame=lambda topic: self.reception.camera(topic) is not None,
             metrics=self.metrics,
         )
         adoption.start()

@@ -59,7 +59,7 @@ def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
     start_worker: Callable[..., WorkerProcess],
     listen: Callable[..., Listener],
 ) -> None:
-    worker = start_worker(mosquitto_url, "--max-age", "30")
+    worker = start_worker(mosquitto_url, "--max-age", "600")
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
     image = (photos / "rocket.jpg").read_bytes()
     for _ in range(5):
@@ -67,9 +67,6 @@ def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
         listener.publish(f"{root}/frames/hall", image, **captured(0))
     wait_for(lambda: len(listener.messages) == 10, 30, "ten answers")
     assert outcomes(listener, root) == ["door result"] * 5 + ["hall result"] * 5
-    results = [Result.decode(message.payload) for message in listener.messages]
-    assert {bool(result.notes) for result in results if result.camera == "door"} == {True}
-    assert {result.notes for result in results if result.camera == "hall"} == {()}
     said = "the clock of camera door seems to be 60.0 min behind this worker's"
     assert worker.log.read_text().count(said) == 1
     assert 3590 < metric(worker, "nanofleet_camera_clock_skew_seconds") < 3610
@@ -84,7 +81,7 @@ def test_what_has_waited_is_told_from_a_wrong_clock(
     listen: Callable[..., Listener],
 ) -> None:
     """A worker that comes back to what the broker has kept for it knows the clocks from its life before."""
-    worker = start_worker(mosquitto_url, "--max-age", "30", "--status-interval", "0.5")
+    worker = start_worker(mosquitto_url, "--max-age", "600", "--status-interval", "0.5")
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
     image = (photos / "rocket.jpg").read_bytes()
     for camera, wrong in (("right", 0.0), ("wrong", HOUR)):
@@ -94,7 +91,7 @@ def test_what_has_waited_is_told_from_a_wrong_clock(
     wait_for(lambda: note.exists() and len(json.loads(note.read_bytes())) == 2, what="a note of two cameras")
     worker.stop(signal.SIGKILL)
     listener.messages.clear()
-    for camera, ago in (("right", 100.0), ("wrong", HOUR + 100), ("wrong", HOUR), ("right", 0.0)):
+    for camera, ago in (("right", 1000.0), ("wrong", HOUR + 1000), ("wrong", HOUR), ("right", 0.0)):
         listener.publish(f"{root}/frames/{camera}", image, **captured(ago))
     worker.start()
     wait_for(lambda: len(listener.messages) == 4, 60, "four answers")
@@ -133,7 +130,7 @@ def test_a_machine_without_a_battery_hears_of_the_time(
     broker: GuardedBroker, start: Callable[..., Member], tmp_path: Path, photos: Path
 ) -> None:
     """It starts in 1970, where no certificate is valid yet; then its clock jumps, and later jumps back."""
-    quick = ("--status-interval", "0.5", "--adopt-after", "1", "--max-age", "30")
+    quick = ("--status-interval", "0.5", "--adopt-after", "1", "--max-age", "600")
     image = (photos / "rocket.jpg").read_bytes()
     clock = WrongClock(tmp_path, -DECADES)
     right = start("nano-2", *quick)

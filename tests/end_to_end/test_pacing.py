@@ -69,7 +69,6 @@ def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
     assert False in told
     assert share[slow.id] < 100, "dealt in turn it would be 150"
     assert metric(slow, "nanofleet_step_asides_total") >= 1
-    assert metric(fast, "nanofleet_step_asides_total") == metric(fast, "nanofleet_stepped_aside") == 0
     wait_for(
         lambda: [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
         30,

@@ -114,9 +114,10 @@ def test_what_is_not_a_members_part_ends_in_one_message(broker: GuardedBroker, p
     as_another = command(broker.home("door"), "publish", image, "--camera", "garden", "--no-spool")
     assert as_another.returncode == 1
     assert "refused by the broker 1" in as_another.stdout
-    commanding = command(broker.home("door"), "models", "use", MODEL)
-    assert commanding.returncode == 3
-    assert "refuses nanofleet/control/model (0x87): check its ACL for this user" in commanding.stderr
+    for part in (("use", MODEL), ("reset",)):
+        commanding = command(broker.home("door"), "models", *part)
+        assert commanding.returncode == 3
+        assert "refuses nanofleet/control/model (0x87): check its ACL for this user" in commanding.stderr
     home = broker.home("door")
     (home / "password").write_text("wrong")
     wrong = command(home, "publish", image)

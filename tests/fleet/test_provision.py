@@ -178,6 +178,19 @@ def test_nothing_secret_is_printed(tmp_path: Path) -> None:
         assert not any(secret in printed for secret in secrets), file
 
 
+def test_its_next_step_leaves_no_variables_in_the_shell(tmp_path: Path) -> None:
+    printed = provision(tmp_path, "--host", "broker.local", "--worker", "nano-1")
+    step = next(line for line in printed.splitlines() if "member.env" in line).replace(
+        "nanofleet worker", "env"
+    )
+    home = tmp_path / "members" / "nano-1"
+    command = ["sh", "-c", f"{step}\necho\nenv"]
+    shell = subprocess.run(command, cwd=home, env={}, capture_output=True, text=True, check=True)
+    inside, _, after = shell.stdout.partition("\n\n")
+    assert "NANOFLEET_WORKER_ID=nano-1" in inside
+    assert "NANOFLEET_WORKER_ID" not in after
+
+
 def test_a_host_may_be_an_address(tmp_path: Path) -> None:
     printed = provision(tmp_path, "--host", "fe80::1,192.168.1.2,Broker.Local", "--camera", "door")
     assert "broker    fe80::1, 192.168.1.2, broker.local: made" in printed

@@ -108,3 +108,22 @@ def test_a_canary_that_another_has_commanded_meanwhile_follows_that(
     assert process.returncode == 1, shown
     assert "rolling back" in shown
     assert ModelCommand.decode(listener.messages[-1].payload) == other
+
+
+def test_a_silent_worker_is_not_waited_for(
+    mosquitto_url: str, root: str, listen: Callable[..., Listener]
+) -> None:
+    """It died with its broker, so that its last word still says online."""
+    listener = listen(mosquitto_url, f"{root}/control/model")
+    publish_status(listener, root, "dead", age=3600, lease_seconds=1)
+    publish_status(listener, root, "nano-1")
+    arguments = ["models", "use", "resnet50", "--timeout", "60", "--broker", mosquitto_url, "--root", root]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleet", *arguments], stdout=subprocess.PIPE, text=True
+    ) as use:
+        command = wait_for(lambda: listener.on(f"{root}/control/model"), what="the command")[0]
+        done = change(ModelCommand.decode(command.payload).id)
+        publish_status(listener, root, "nano-1", change=done)
+        shown, _ = use.communicate(timeout=60)
+    assert use.returncode == 0, shown
+    assert "dead is silent: this does not wait for it" in shown

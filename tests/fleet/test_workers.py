@@ -160,13 +160,14 @@ def test_a_wrong_clock_makes_nobody_silent(
 class speaking:
     """A worker that goes on publishing its status while the block lasts."""
 
-    def __init__(self, listener: Listener, root: str, name: str, **facts: Any) -> None:
+    def __init__(self, listener: Listener, root: str, name: str, every: float = 0.5, **facts: Any) -> None:
+        self._every = every
         self._publish = lambda: publish_status(listener, root, name, **facts)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(self._every):
             self._publish()
 
     def __enter__(self) -> None:
@@ -305,6 +306,16 @@ def test_each_change_as_json(tell: Tell, watch: Any, listener: Listener, root: s
     assert process.wait(10) == 0
     found = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["state"] for line in found][-2:] == ["offline", "forgotten"]
+
+
+def test_no_line_calls_a_worker_with_a_wrong_clock_silent(
+    tell: Tell, watch: Any, listener: Listener, root: str
+) -> None:
+    tell("nano-1", age=3600, lease_seconds=30)
+    with speaking(listener, root, "nano-1", every=4, age=3600, lease_seconds=30):
+        _, out = watch()
+        wait_for(lambda: "online" in out.read_text(), what="online")
+    assert "silent" not in out.read_text()
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tell: Tell, mosquitto_url: str, root: str) -> None:

@@ -66,6 +66,7 @@ def test_one_that_the_acl_forbids_fails_no_later_run_and_goes_out_once_it_may(
     assert run.returncode == 1
     assert "sent 2, answered 1, rejected 0, missing 0, refused by the broker 1" in run.stdout
     assert "set aside: see nanofleet spool list" in run.stdout
+    assert "p50" not in run.stdout  # of a single answer
     assert run.stderr.count("one.jpg, camera bad: refused by the broker: not authorised") == 1
     assert len(refused(tmp_path)) == 1
 

@@ -34,7 +34,7 @@ def run(*arguments: str, terminal: bool = False, **options: Any) -> Tuple[int, s
         return done.returncode, (done.stdout + done.stderr).decode()
     master, slave = pty.openpty()
     # A dumb terminal: rich sends it nothing but the text.
-    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "400", "NO_COLOR": "1"}
+    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "400", "LINES": "50", "NO_COLOR": "1"}
     with subprocess.Popen(command, stdout=slave, stderr=slave, env=environment, **options) as process:
         os.close(slave)
         shown = bytearray()

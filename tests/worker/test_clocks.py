@@ -49,7 +49,6 @@ class Machine:
         frame.captured_at = now - timedelta(seconds=captured)
         frame.sent_at = None if sent is None else now - timedelta(seconds=sent)
         self.clocks.judge(frame)
-        self.notes = frame.notes
         return frame.age_received
 
 
@@ -65,7 +64,6 @@ def test_a_clock_that_is_wrong_makes_no_frame_old(
     for _ in range(20):
         machine.seconds += 1
         assert machine.age(wrong + 0.1) < 0.2
-        assert any("clock seems to be" in note for note in machine.notes)
     assert machine.clocks.widest() == pytest.approx(abs(wrong + 0.1), abs=0.01)
     assert [record.message.split(";")[0].split(" seems")[0] for record in caplog.records] == [
         "the clock of camera door"
@@ -81,7 +79,7 @@ def test_a_clock_that_is_right_is_nothing_to_speak_of(
     for late in (0.1, 1.5, 0.3):
         machine.seconds += 1
         assert machine.age(late) <= late
-    assert (machine.notes, caplog.records) == ((), [])
+    assert caplog.records == []
     assert machine.clocks.widest() < 2
 
 
@@ -110,7 +108,9 @@ def test_a_line_that_falls_behind_makes_frames_old(machine: Machine) -> None:
     for late in range(1, 60):
         machine.seconds += 2
         age = machine.age(float(late))
-    assert age == pytest.approx(59, abs=1)
+    assert age == pytest.approx(59, abs=2)
+    machine.seconds += 0.1
+    assert machine.age(0) == 0, "and those that come in time are fresh"
 
 
 @pytest.mark.parametrize("silence", [0.2, 2 * HOUR])
@@ -122,6 +122,15 @@ def test_a_clock_that_is_set_back_makes_no_frame_old(machine: Machine, silence: 
     assert machine.age(HOUR) == pytest.approx(0)
     machine.seconds += 0.2
     assert machine.age(0) == 0, "and is set right again"
+
+
+def test_a_camera_that_stays_late_is_forgiven_in_time(machine: Machine) -> None:
+    """Its clock may have been set back by no more than the time between two of its frames."""
+    machine.age(0)
+    for _ in range(120):
+        machine.seconds += 30
+        age = machine.age(25)
+    assert age < 1
 
 
 def test_a_clock_that_is_set_back_while_much_waits_makes_no_frame_old(machine: Machine) -> None:
@@ -166,7 +175,7 @@ def test_the_workers_own_clock_jumps_by_decades(machine: Machine, caplog: pytest
     machine.seconds += 1
     machine.ahead = 0.0
     assert machine.age(0.1) < 0.2
-    assert machine.notes == ()
+    assert len(caplog.records) == 1
     assert machine.clocks.widest() < 1
     machine.seconds += 60
     assert machine.age(50, longest_wait=60.0) == pytest.approx(50, abs=1)

@@ -181,8 +181,9 @@ def reply(reason: bytes = b"", detail: bytes = b"", size: int = 0, milliseconds:
         reply(size=1 << 30),
         reply(milliseconds=float("nan")),
         reply(milliseconds=-1.0),
+        reply(milliseconds=1e300),
     ],
-    ids=["noise", "reason", "start", "not ASCII", "lines", "size", "not a number", "negative"],
+    ids=["noise", "reason", "start", "not ASCII", "lines", "size", "not a number", "negative", "long ago"],
 )
 def test_a_reply_that_cannot_be_read_costs_one_frame(
     attacked: Callable[..., Attacked], photo: bytes, said: bytes

@@ -92,6 +92,42 @@ def test_idle_connections_cost_few_files_and_are_closed(monkeypatch: pytest.Monk
         wait_for(lambda: ask_or_closed(port) == 200, what="an answer once they are gone")
 
 
+def test_a_request_that_comes_byte_by_byte_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never silent; so many of them would keep everybody else out for as long as they like."""
+    monkeypatch.setattr(metrics_server, "_LONGEST", 1.0, raising=False)
+    monkeypatch.setattr(metrics_server, "_MAX_CONNECTIONS", 2)
+    with serve("127.0.0.1", free_port(), or_next=True) as url, contextlib.ExitStack() as held:
+        port = int(url.split(":")[2].split("/")[0])
+        slow = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(2)]
+
+        def answered() -> bool:
+            for connection in slow:
+                with contextlib.suppress(OSError):
+                    connection.send(b"G")
+            return ask_or_closed(port) == 200
+
+        wait_for(answered, what="an answer once they are ended")
+
+
+@pytest.mark.parametrize(
+    "header", ["Accept: application/openmetrics-text; version=\xff", "Accept-Encoding: gzip;q=,,", "\x00: :;"]
+)
+def test_a_strange_request_costs_one_line_of_the_log_at_most(
+    header: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve("127.0.0.1", free_port(), or_next=True) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(
+                f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode("latin-1")
+            )
+            connection.settimeout(30)
+            assert connection.recv(16).startswith(b"HTTP/1.")
+        assert ask(port, "localhost") == 200
+    assert capfd.readouterr().err == ""
+    assert len(caplog.messages) <= 1
+
+
 def ask_or_closed(port: int) -> int:
     try:
         return ask(port, "localhost")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Dict, List
 
 import pytest
 
 from tests.worker.fleet import INPUTS, LEASE, claim, status
 from wire.messages import WorkerStatus
-from worker.peers import Peers
+from worker.peers import MAX_PEERS, Peers
 
 GRACE = 60.0
 
@@ -109,6 +110,21 @@ def test_one_that_comes_back_after_its_adoption_is_adopted_when_it_dies() -> Non
     assert fleet.adopters("away") == []
 
 
+def test_one_that_was_adopted_and_then_forgotten_is_not_adopted_again() -> None:
+    fleet = Fleet("a", "b")
+    fleet.wait(10)
+    fleet.hear(status("dead", "lost"))
+    fleet.claim("dead", "a", "ended")
+    for peers in fleet.peers.values():
+        peers.drop_claim("dead", "a")
+    fleet.wait(10 * GRACE)
+    assert fleet.adopters("dead") == []
+    fleet.hear(status("dead"))
+    fleet.hear(status("dead", "lost"))
+    fleet.wait(2 * GRACE)
+    assert fleet.adopters("dead")  # it was there once more
+
+
 def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
     fleet = Fleet("a")
     fleet.hear(status("dead", instance="first life"))
@@ -117,6 +133,60 @@ def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
     assert fleet.peers["a"].takers() == []
     fleet.hear(status("dead", instance="second life"))
     assert [peer.worker for peer in fleet.peers["a"].takers()] == ["dead"]
+
+
+@pytest.mark.parametrize("state", ["draining", "ended"])
+def test_a_claim_on_a_worker_that_lives_means_nothing_once_it_dies(state: str) -> None:
+    """It may have been drained while it was cut off; and a worker that was stolen claims what it likes."""
+    fleet = Fleet("a")
+    fleet.hear(status("back", instance="only life"))
+    fleet.claim("back", "a", state, instance="only life")
+    fleet.peers["a"].hear(status("back", instance="only life"), retained=True)  # that is from before
+    fleet.claim("back", "thief", "ended", instance="only life")
+    assert fleet.peers["a"].takers() == []
+    fleet.hear(status("back", instance="only life"))
+    assert [peer.worker for peer in fleet.peers["a"].takers()] == ["back"]
+    assert fleet.peers["a"].spent_claims() == ["back"]
+    fleet.hear(status("back", "lost", instance="only life"))
+    fleet.wait(GRACE)
+    assert fleet.adopters("back") == ["a"]
+
+
+def test_little_is_kept_of_each_status() -> None:
+    """2,000 of the longest took 140 MB of a worker."""
+    peers = Fleet("a").peers["a"]
+    long = status("long", assumed=["x" * 1024] * 30, inputs=["y" * 500] * 60, model="z" * 256).encode()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(200):
+            peers.hear(WorkerStatus.decode(long.replace(b'"long"', b'"long-%d"' % number)))
+        assert len(peers) == 200
+        assert tracemalloc.get_traced_memory()[0] - before < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_made_up_claims_leave_room_for_those_of_others() -> None:
+    """A worker that was stolen may write any number of claims, and the broker keeps them."""
+    fleet = Fleet("a")
+    for number in range(MAX_PEERS + 1):
+        fleet.claim(f"made up {number}", "thief", "ended")
+    fleet.claim("dead", "b", "ended", instance="first life")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == []
+
+
+def test_claims_that_are_taken_back_leave_room_for_others() -> None:
+    fleet = Fleet("a")
+    for number in range(MAX_PEERS):
+        fleet.claim(f"made up {number}", "thief", "ended")
+        fleet.peers["a"].drop_claim(f"made up {number}", "thief")
+    fleet.claim("dead", "b", "ended", instance="first life")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == []
 
 
 def test_a_claim_on_an_earlier_life_holds_no_adoption_up() -> None:
