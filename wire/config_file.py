@@ -68,7 +68,7 @@ def read_config(path: Path, command: str, layout: Layout, named_by: str) -> Dict
         raise SettingsError(f"{named_by} {path}: {error}") from None
     found: Dict[str, Given] = {}
     faults: List[str] = []
-    for section, table in sorted(_sections("", content)):  # the top first
+    for section, table in _sections("", content):  # the top first
         if section and section not in layout.commands:
             if table:
                 faults.append(f"{_bracketed(section)} in {path}: no such command{_close(section, layout)}")

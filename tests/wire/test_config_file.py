@@ -105,3 +105,8 @@ def test_worker_and_publish_by_the_command(tmp_path: Path) -> None:
         run = nanofleet(*command, "--config", str(path))
         assert run.returncode == 2
         assert f"nanofleet {command[0]}: broker in {path}: htp://x: write mqtt://HOST" in run.stderr
+
+
+def test_a_section_may_be_written_in_both_ways_at_once(tmp_path: Path) -> None:
+    use = read(tmp_path, "models use", '["models use"]\ncanary = 1\n[models.use]\ntimeout = 7\n', "resnet18")
+    assert (use["canary"], use["timeout"]) == (1, 7)
