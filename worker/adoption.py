@@ -24,6 +24,7 @@ from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.packets import Delivery, Publication
 from wire.topics import Topics, client_id
 from worker.drain import Drain
+from worker.frame import Frame
 from worker.inbox import Inbox
 from worker.metrics import Metrics
 
@@ -82,6 +83,7 @@ class Adoption:
         self._by = by
         #: Where this worker's claims stand, and where they come back as the drain's marker.
         self._topic = topics.adoption(dead.worker, by)
+        self._statuses = topics.worker("")
         self._is_frame = is_frame
         self._subscriptions = subscriptions
         self._claim_interval = claim_interval
@@ -191,8 +193,7 @@ class Adoption:
         self._session_present = session_present
 
     def _deliver(self, delivery: Delivery) -> None:
-        if not self._is_frame(delivery.topic):
-            # Its own status, say; or a command, which may have been taken back since it was put there.
+        if delivery.topic.startswith(self._statuses):
             self._connection.ack(delivery)
             if self._drain and delivery.topic == self._topic:
                 self._drain.hear_marker(delivery.payload)
@@ -206,9 +207,15 @@ class Adoption:
         self._call(lambda: self._take(delivery))
 
     def _take(self, delivery: Delivery) -> None:
-        self._receive(delivery, self.inbox)
+        if self._is_frame(delivery.topic):
+            self._receive(delivery, self.inbox)
+            self._metrics.adopted_frames.inc()
+        elif delivery.qos:
+            # A command, which may have been taken back since; its ack, too, has to wait for those before it.
+            passed_over = Frame.receive(delivery, "")
+            if self.inbox.admit(passed_over):
+                self.inbox.settle(passed_over)
         self._taken += 1
-        self._metrics.adopted_frames.inc()
 
     def _ack(self, delivery: Delivery) -> bool:
         def ack() -> None:
