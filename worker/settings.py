@@ -42,6 +42,13 @@ class EngineSettings(ModelChoice):
     engine: Literal["auto", "torch", "onnxruntime"] = Field(
         "auto", description="What runs the model; auto takes the fastest that is installed for the device"
     )
+    trial_timeout: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        description="Seconds of a processor's time that an ONNX file may take to be opened and run on a few "
+        "images, in a process of its own, before it is used",
+    )
     decode: Literal["fast", "exact"] = Field(
         "fast", description="fast lets libjpeg shrink large JPEGs while decoding; exact never does"
     )
