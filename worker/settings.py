@@ -43,11 +43,7 @@ class EngineSettings(ModelChoice):
         "auto", description="What runs the model; auto takes the fastest that is installed for the device"
     )
     trial_timeout: float = Field(
-        120.0,
-        gt=0,
-        le=86_400,
-        description="Seconds of a processor's time that an ONNX file may take to be opened and run on a few "
-        "images, in a process of its own, before it is used",
+        120.0, gt=0, le=86_400, description="Seconds of CPU time in which an ONNX file must pass its trial"
     )
     decode: Literal["fast", "exact"] = Field(
         "fast", description="fast lets libjpeg shrink large JPEGs while decoding; exact never does"
@@ -120,10 +116,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         default_factory=default_state_dir, description="Where the worker keeps its id and its notes"
     )
     session_expiry: int = Field(
-        86_400,
-        ge=1,
-        le=0xFFFFFFFE,
-        description="Seconds that the broker keeps frames for a worker that is gone",
+        86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"
     )
     ignore_control: bool = Field(
         False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"

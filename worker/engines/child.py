@@ -46,7 +46,7 @@ def run_child(
         environment: its variables beside this process's.
 
     Raises:
-        NanofleetError: `stop` was set.
+        NanofleetError: `stop` was set, or the system lets no process start.
         TimeoutError: it took longer, and is ended.
     """
     command = [sys.executable, "-m", module, *arguments]
@@ -60,8 +60,10 @@ def run_child(
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-    except BaseException:
+    except BaseException as error:
         os.close(holds_it)
+        if isinstance(error, OSError):
+            raise NanofleetError(f"a process for the model cannot start: {error}") from None
         raise
     finally:
         os.close(stdin)

@@ -66,8 +66,7 @@ def _limit_time(seconds: float) -> None:
     """Let the kernel end this process after so much time on a processor: by then it may hear no other."""
     _let_the_kernel_take_this_first()
     keep_memory_private()  # without a core dump
-    most = math.ceil(seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
+    _limit(resource.RLIMIT_CPU, math.ceil(seconds))
 
 
 def _let_the_kernel_take_this_first() -> None:
@@ -80,7 +79,12 @@ def _limit_memory(files: Sequence[Path]) -> None:
     # Not the address space, of which each thread takes much that it does not use.
     size = sum(file.stat().st_size for file in files if file.is_file())
     most = min(BASE, machine_memory() // 2) + PER_BYTE * size
-    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_DATA, most)
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)  # the machine's owner may have set a lower one
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
