@@ -56,6 +56,26 @@ def _open_privately(path: str, flags: int) -> int:
     return fd
 
 
+def writers(path: Path) -> str:
+    """Who else may write a file or folder, or put another in its place, in a few words; empty for nobody.
+
+    Raises:
+        OSError: there is none.
+    """
+    path = path.resolve()
+    for each in (path, *path.parents):
+        state = each.stat()
+        if state.st_uid not in (0, os.geteuid()):
+            return f"{each} is another user's"
+        # In a folder such as /tmp nobody removes what is another's.
+        is_sticky = each != path and state.st_mode & stat.S_ISVTX
+        if state.st_mode & stat.S_IWOTH and not is_sticky:
+            return f"every user of this machine may write {each} (chmod o-w)"
+        if state.st_mode & stat.S_IWGRP and not is_sticky:
+            return f"its group may write {each} (chmod g-w)"
+    return ""
+
+
 def readers(file: Path) -> str:
     """Who else may read a file, in a word; empty for nobody.
 

@@ -17,6 +17,7 @@ from worker.decode.decoder import decoder_for
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
+from worker.engines.trial import tried
 from worker.errors import NotANumber
 from worker.models.info import Model
 from worker.settings import ClassifySettings
@@ -37,13 +38,15 @@ def classify(settings: ClassifySettings) -> int:
     Raises:
         NanofleetError: the model, its labels, the engine, the device or a process is not to be had.
     """
-    model, engine = open_model(
-        settings.choice,
-        engine=settings.engine,
-        device=settings.device,
-        max_batch=1,
-        weights_dir=settings.weights_dir,
-    )
+    how: Dict[str, Any] = {
+        "engine": settings.engine,
+        "device": settings.device,
+        "max_batch": 1,
+        "weights_dir": settings.weights_dir,
+    }
+    trial = tried(settings.choice, trusted=settings.sha256 is not None, seconds=settings.trial_timeout, **how)
+    with trial as choice:
+        model, engine = open_model(choice, **how)
     engine.warm_up()
     if not settings.json_:
         _print_settings(model, engine)

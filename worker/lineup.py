@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional, Sequence
 
@@ -17,6 +18,10 @@ from worker.frame import Frame
 from worker.serving import Comparison, Serving
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which a load beside a model that serves is left behind: a download over a slow line and
+#: TensorRT's building take a long while, and what takes longer hangs.
+LOAD_TIMEOUT = 3600.0
 
 
 class Lineup:
@@ -31,15 +36,18 @@ class Lineup:
         *,
         call: Callable[[Callable[[], None]], None],
         stop: threading.Event,
+        load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
         """Args:
         load: opens a model, its engine and its decoders.
         call: runs a function in the thread that `submit` is called in, later.
         stop: set when the worker leaves, and nothing is to be waited for any more.
+        load_timeout: seconds that a load may take while another model serves.
         """
         self._load = load
         self._call = call
         self._stop = stop
+        self._load_timeout = load_timeout
         self._open: List[Serving] = []
 
     @contextmanager
@@ -81,13 +89,13 @@ class Lineup:
 
         Raises:
             SettingsError: it serves already, alone, and was to be compared with the former one.
-            NanofleetError: it cannot be loaded; or the worker leaves.
+            NanofleetError: it cannot be loaded, or not in time; or the worker leaves.
         """
         if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
         # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
         ready = [serving for serving in self._in_service() if serving.is_of(choice)]
-        serving = ready[0] if ready else self._open_one(choice)
+        serving = ready[0] if ready else self._start(self._loaded_in_time(choice))
         comparison = None
         if compare:
             comparison = self.comparison if serving is self.serving else Comparison(self.serving)
@@ -109,16 +117,40 @@ class Lineup:
     def _open_first(self, choices: Sequence[ModelChoice]) -> Serving:
         for choice in choices[:-1]:
             try:
-                return self._open_one(choice)
+                return self._start(self._load(choice))
             except NanofleetError as error:
                 log.error("%s: %s", choice.model, error)
             # An operator that the engine lacks, say: it fails as it would while another model serves.
             except Exception:
                 log.exception("%s cannot be loaded", choice.model)
-        return self._open_one(choices[-1])
+        return self._start(self._load(choices[-1]))
 
-    def _open_one(self, choice: ModelChoice) -> Serving:
-        serving = self._load(choice)
+    def _loaded_in_time(self, choice: ModelChoice) -> Serving:
+        """Load a model in a thread of its own, so that one that hangs there holds up no other command."""
+        loaded: List[Serving] = []
+        failures: List[BaseException] = []
+
+        def load() -> None:
+            try:
+                loaded.append(self._load(choice))
+            except BaseException as error:  # noqa: BLE001 - carried to the caller
+                failures.append(error)
+
+        thread = threading.Thread(target=load, name="load", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + self._load_timeout
+        while thread.is_alive():
+            if time.monotonic() > deadline:
+                raise NanofleetError(
+                    f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
+                    "behind, and may keep a core busy until the worker is started again"
+                )
+            thread.join(0.1)
+        if failures:
+            raise failures[0]
+        return loaded[0]
+
+    def _start(self, serving: Serving) -> Serving:
         serving.decoders.__enter__()
         self._open.append(serving)
         return serving

@@ -7,19 +7,19 @@ one at a time └> Serving (former) ─> decoders, engine ──> its label, cou
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from wire.choice import ModelChoice
 from worker.decode.pool import DecoderPool, Pixels
 from worker.engines.base import Engine
 from worker.engines.onnx_files import files_of_onnx, is_onnx
 from worker.engines.select import open_model
+from worker.engines.trial import tried
 from worker.errors import FrameError
 from worker.frame import Frame
 from worker.models.info import Model
@@ -28,21 +28,24 @@ from worker.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 
-#: Of each file: its number, its size in bytes, and when it was written.
-Files = List[Tuple[int, int, int]]
+#: Of a file: its number, its size in bytes, and when it was written; None where there is none.
+Version = Optional[Tuple[int, int, int]]
 
 
-def files_of(choice: ModelChoice) -> Files:
-    """The files that a choice names, and those that these name; what is not there left out."""
+def files_of(choice: ModelChoice) -> Dict[Path, Version]:
+    """The files that a choice names, and those that these name."""
     named: List[Path] = []
     for path in choice.files:
         named += files_of_onnx(path) if is_onnx(path.name) else [path]
-    found: Files = []
-    for path in named:
-        with contextlib.suppress(OSError, ValueError):  # not there, or of a name that no file can have
-            stat = path.stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return found
+    return {path: _version(path) for path in named}
+
+
+def _version(path: Path) -> Version:
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # not there, or of a name that no file can have
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 class Serving:
@@ -55,7 +58,7 @@ class Serving:
     def __init__(
         self,
         choice: ModelChoice,
-        files: Files,
+        files: Dict[Path, Version],
         model: Model,
         engine: Engine,
         decoders: DecoderPool[Work],
@@ -84,7 +87,9 @@ class Serving:
 
     def is_of(self, choice: ModelChoice) -> bool:
         """Whether this is what a choice asks for, with files that have not been replaced since."""
-        return self.choice == choice and self._files == files_of(choice)
+        return self.choice == choice and all(
+            _version(path) == version for path, version in self._files.items()
+        )
 
     def submit(self, job: Job, image: bytes) -> None:
         """Have an image decoded and classified; `done` must follow."""
@@ -189,22 +194,25 @@ def open_serving(
     Args:
         choice: which model.
         settings: how it is to be served.
-        stop: set to give up waiting for an export.
+        stop: set to give up waiting for a trial or an export.
         on_done: gets what comes out of the decoders, in one of their threads.
         on_failure: gets what ended such a thread.
 
     Raises:
-        NanofleetError: as `worker.engines.select.open_model` raises it.
+        NanofleetError: as `worker.engines.trial.tried` and `worker.engines.select.open_model` raise it.
     """
-    files = files_of(choice)
-    model, engine = open_model(
-        choice,
-        engine=settings.engine,
-        device=settings.device,
-        max_batch=settings.max_batch,
-        weights_dir=settings.weights_dir,
-        stop=stop,
-    )
+    how: Dict[str, Any] = {
+        "engine": settings.engine,
+        "device": settings.device,
+        "max_batch": settings.max_batch,
+        "weights_dir": settings.weights_dir,
+        "stop": stop,
+    }
+    # A pin of a command may be that of whoever has put the file there.
+    trusted = choice.sha256 is not None and choice == settings.choice
+    with tried(choice, trusted=trusted, seconds=settings.trial_timeout, **how) as pinned:
+        files = files_of(choice)
+        model, engine = open_model(pinned, **how)
     engine.warm_up()
     log.info(
         "%s (%s), %d classes, by %s on %s: %s",

@@ -42,6 +42,9 @@ class EngineSettings(ModelChoice):
     engine: Literal["auto", "torch", "onnxruntime"] = Field(
         "auto", description="What runs the model; auto takes the fastest that is installed for the device"
     )
+    trial_timeout: float = Field(
+        120.0, gt=0, le=86_400, description="Seconds of CPU time in which an ONNX file must pass its trial"
+    )
     decode: Literal["fast", "exact"] = Field(
         "fast", description="fast lets libjpeg shrink large JPEGs while decoding; exact never does"
     )
@@ -113,10 +116,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         default_factory=default_state_dir, description="Where the worker keeps its id and its notes"
     )
     session_expiry: int = Field(
-        86_400,
-        ge=1,
-        le=0xFFFFFFFE,
-        description="Seconds that the broker keeps frames for a worker that is gone",
+        86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"
     )
     ignore_control: bool = Field(
         False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"

@@ -140,3 +140,26 @@ def test_a_secret_that_root_gives_to_a_service_by_its_group_is_right(tmp_path: P
     secret.chmod(0o440)
     os.chown(secret, 65534, 65534)
     assert private.readers(secret) == ""
+
+
+def test_who_else_may_write_a_file_or_put_another_in_its_place(tmp_path: Path) -> None:
+    above, folder = tmp_path / "above", tmp_path / "above" / "folder"
+    folder.mkdir(parents=True)
+    for each in (above, folder):
+        each.chmod(0o755)
+    file = folder / "file"
+    file.touch(0o644)
+    file.chmod(0o644)
+    assert private.writers(file) == ""
+    file.chmod(0o664)
+    assert private.writers(file) == f"its group may write {file} (chmod g-w)"
+    file.chmod(0o644)
+    above.chmod(0o757)
+    assert private.writers(file) == f"every user of this machine may write {above} (chmod o-w)"
+    above.chmod(0o1777)  # as /tmp
+    assert private.writers(file) == ""
+    assert private.writers(above) == f"every user of this machine may write {above} (chmod o-w)"
+    (tmp_path / "link").symlink_to(file)
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+        assert private.writers(tmp_path / "link") == f"{folder} is another user's"

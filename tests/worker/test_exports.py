@@ -113,6 +113,27 @@ def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path, weights_dir: 
         exported(ModelChoice(model="efficientnet_lite0", sha256="0" * 64), weights_dir)
 
 
+def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands beside it would say that it is of the right weights."""
+    model, path = exported(choice_in(folder), folder)
+    path.write_bytes(b"planted")
+    path.parent.chmod(0o777)
+    export_cache._made_temporary_folder.cache_clear()
+    pinned = choice_in(folder, sha256=model.sha256)
+    again, elsewhere = exported(pinned, folder)
+    assert again == model
+    assert elsewhere.name == path.name
+    assert elsewhere.read_bytes() != b"planted"
+    assert elsewhere.parent.stat().st_mode & 0o777 == 0o700
+    assert f"may write {path.parent} (chmod o-w): under --sha256 no export is taken from there" in caplog.text
+    assert exported(pinned, folder)[1] == elsewhere
+    assert exported(choice_in(folder), folder)[1] == path
+    shutil.rmtree(elsewhere.parent)
+    export_cache._made_temporary_folder.cache_clear()
+
+
 def test_the_childs_errors_are_the_workers(folder: Path) -> None:
     with pytest.raises(SettingsError, match="did you mean squeezenet1_1"):
         exported(ModelChoice(model="squeezenet11"), folder)

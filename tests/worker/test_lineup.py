@@ -38,10 +38,15 @@ class Loading:
         self.loaded: List[str] = []
         self.decoders: Part = Part()
         self.errors: Dict[str, Exception] = {}
-        self.lineup = Lineup(self._load, call=lambda function: function(), stop=threading.Event())
+        #: By model: what its load waits for.
+        self.gates: Dict[str, threading.Event] = {}
+        stop = threading.Event()
+        self.lineup = Lineup(self._load, call=lambda function: function(), stop=stop, load_timeout=0.5)
 
     def _load(self, choice: ModelChoice) -> Serving:
         self.loaded.append(choice.model)
+        if choice.model in self.gates:
+            self.gates[choice.model].wait(60)
         if choice.model in self.errors:
             raise self.errors[choice.model]
         parts: Any = (None, Part(), self.decoders)
@@ -78,6 +83,23 @@ def test_what_cannot_serve_is_not_kept() -> None:
         for _ in range(3):
             with pytest.raises(NanofleetError, match="cannot start"):
                 loading.lineup.change_to(ModelChoice(model="other"), compare=False)
+        assert len(loading.lineup._open) == 1
+
+
+def test_a_load_that_hangs_holds_up_no_other_command() -> None:
+    loading = Loading()
+    own, hangs, next_one = (ModelChoice(model=model) for model in ("own", "hangs", "next"))
+    loading.gates["hangs"] = threading.Event()
+    with loading.lineup.opened(own):
+        with pytest.raises(NanofleetError, match=r"hangs was not loaded within 0\.5 s"):
+            loading.lineup.change_to(hangs, compare=False)
+        assert loading.lineup.serving.is_of(own)
+        loading.lineup.change_to(next_one, compare=False)
+        loading.gates["hangs"].set()
+        for thread in threading.enumerate():
+            if thread.name == "load":
+                thread.join(60)
+        assert loading.lineup.serving.is_of(next_one)
         assert len(loading.lineup._open) == 1
 
 

@@ -30,7 +30,8 @@ from pydantic import ValidationError
 from wire.choice import ModelChoice, is_checkpoint
 from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
-from worker.engines.export_child import cleaning_up_first, run_export
+from wire.private import writers
+from worker.engines.child import cleaning_up_first, run_child
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
 from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
@@ -67,6 +68,8 @@ def exported(
     folder = _folder(weights_dir)
     remove_stale_parts(folder)
     path = folder / f"{_key(bare)}.onnx"
+    if choice.sha256 is not None:
+        path = _out_of_reach(path)
     model = _read(path)
     if model is None:
         try:
@@ -82,6 +85,19 @@ def exported(
             f"and not {choice.sha256} as --sha256 demands"
         )
     return model, path
+
+
+def _out_of_reach(path: Path) -> Path:
+    """Where an export lies, or shall lie, that nobody else can have made: it says itself of what it is."""
+    path = path.parent.resolve() / path.name  # a link that leads there may lead elsewhere soon
+    existing = [each for each in (path.parent, path, path.with_suffix(".json")) if each.exists()]
+    reason = next(filter(None, map(writers, existing)), "")
+    if not reason:
+        return path
+    log.warning(
+        "%s: under --sha256 no export is taken from there, and it is made again at each start", reason
+    )
+    return _made_temporary_folder() / path.name
 
 
 def forget(path: Path) -> None:
@@ -149,7 +165,9 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
             part.mkdir(mode=0o700)
             graph = part / "model.onnx"
             arguments = [bare.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
-            reply = run_export(arguments, part, stop)
+            reply = run_child(
+                "worker.engines.export_process", arguments, stop=stop, environment={"TMPDIR": str(part)}
+            )
             if "model" in reply:
                 graph.replace(path)
                 # Last, because an entry counts from here on; whole, as it is small enough for one write.

@@ -78,7 +78,8 @@ def open_session(
         )
     # Its exceptions have no common class but Exception.
     except Exception as error:
-        kind = Damaged if type(error).__name__ in _DAMAGED and "alloc" not in str(error) else NanofleetError
+        damaged = type(error).__name__ in _DAMAGED and not out_of_memory(error)
+        kind = Damaged if damaged else NanofleetError
         raise kind(f"{path}: onnxruntime cannot load it: {_why(error)}") from error
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise DeviceUnusable(
@@ -86,6 +87,11 @@ def open_session(
             "Or take --engine torch or --device cpu"
         )
     return session
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of onnxruntime's, or of Python's, says that there is no more memory."""
+    return isinstance(error, MemoryError) or "alloc" in str(error)
 
 
 def _why(error: Exception) -> str:

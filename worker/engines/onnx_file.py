@@ -22,7 +22,7 @@ from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, TwoClasses
-from worker.engines.onnx_engine import batches_at_once, open_session
+from worker.engines.onnx_engine import batches_at_once, open_session, out_of_memory
 from worker.engines.onnx_files import load_onnx
 from worker.engines.onnx_graph import Graph
 from worker.engines.onnx_input import Input, input_of, noise_images
@@ -235,7 +235,9 @@ class OnnxFileEngine:
         """Whether a batch of two gives what each of them gives alone: some files are fixed to 1 inside."""
         try:
             raw = self._run(images, 2)[self._output]
-        except Exception:  # noqa: BLE001 - onnxruntime says no in many ways, and one at a time it has worked
+        except Exception as error:  # onnxruntime says no in many ways, and one at a time it has worked
+            if out_of_memory(error):
+                raise NanofleetError(f"{self._path}: there is too little memory for two images") from error
             return False
         together = rows(raw, 2, self._keys)
         if together is None or together.shape != alone.shape:

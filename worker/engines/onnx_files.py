@@ -7,7 +7,6 @@ FILE.onnx ── names ──> weights.data ...     all of them are the model: f
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -80,6 +79,10 @@ def external_files(path: Path, model: Any) -> List[Path]:
     return found
 
 
+class OtherBytes(SettingsError):
+    """A file's SHA-256 is another than the one that was asked for."""
+
+
 class Loaded(NamedTuple):
     """A model whose files need not be there any more."""
 
@@ -105,7 +108,8 @@ def load_onnx(path: Path, expected: Optional[str]) -> Loaded:
         expected: its SHA-256, if that is pinned.
 
     Raises:
-        SettingsError: a file cannot be read, is too large, or is no model; or the hash is another one.
+        SettingsError: a file cannot be read, is too large, or is no model.
+        OtherBytes: the hash is another one.
     """
     proto, content = _read(path)
     external = external_files(path, proto)
@@ -127,7 +131,7 @@ def load_onnx(path: Path, expected: Optional[str]) -> Loaded:
     if expected is not None and found != expected:
         names = " ".join(str(file) for file in [path, *external])
         how = f" (sha256sum {names} | cut -c1-64 | sha256sum)" if external else ""
-        raise SettingsError(f"{path} has the SHA-256 {found}{how}, and not {expected} as --sha256 demands")
+        raise OtherBytes(f"{path} has the SHA-256 {found}{how}, and not {expected} as --sha256 demands")
     return Loaded(proto, content, found)
 
 
@@ -145,22 +149,12 @@ def _take_in(model: Any, folder: Path, file: Path) -> str:
 
 def files_of_onnx(path: Path) -> List[Path]:
     """The file and those that its weights lie in; where that cannot be told, the file alone."""
-    try:
-        stat = path.stat()
-        external = _external(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    except OSError:
-        return [path]  # opening it says so
-    return [path, *external]
-
-
-@lru_cache(maxsize=8)
-def _external(path: Path, *_version: int) -> Tuple[Path, ...]:
     # Without a check whether they are there: one that comes later is a change.
     try:
         model, _ = _read(path)
     except SettingsError:  # opening it says so
-        return ()
-    return tuple(path.parent / location for location in sorted(_locations(model)))
+        return [path]
+    return [path, *(path.parent / location for location in sorted(_locations(model)))]
 
 
 def _is_below(folder: Path, location: str) -> bool:

@@ -36,7 +36,16 @@ def best_batch(choice: ModelChoice, engine: EngineName, device: str) -> int:
     Raises:
         SettingsError: no such engine or device here.
     """
-    return 4 if _pick(engine, device, is_onnx(choice.model)).device == "cpu" else 16
+    return 4 if runs_on_cpu(choice, engine, device) else 16
+
+
+def runs_on_cpu(choice: ModelChoice, engine: EngineName, device: str) -> bool:
+    """Whether `open_model` would run this model on the CPU.
+
+    Raises:
+        SettingsError: no such engine or device here.
+    """
+    return _pick(engine, device, is_onnx(choice.model)).device == "cpu"
 
 
 def open_model(

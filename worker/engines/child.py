@@ -1,7 +1,8 @@
-"""The process that exports, as its user has it: started, listened to, and told to leave.
+"""A process that exports or tries a model, as its user has it: started, listened to, and told to leave.
 
 It has a session of its own, so that Ctrl-C is this process's, which then takes it along. It holds the end of
-a pipe, and leaves when the other end is closed, however this process ends.
+a pipe, and leaves when the other end is closed, however this process ends. `worker.engines.child_process` is
+its own end.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from wire.errors import NanofleetError
 from wire.settings import child_environment
@@ -26,32 +28,49 @@ _ROOT = Path(__file__).resolve().parents[2]
 LEAVE_TIMEOUT = 2.0
 
 
-def run_export(arguments: Sequence[str], temporary: Path, stop: Optional[threading.Event]) -> Dict[str, Any]:
-    """Run the process to its end, and return its last word; empty if it ended without one.
+def run_child(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    stop: Optional[threading.Event],
+    seconds: float = float("inf"),
+    environment: Mapping[str, str] = {},
+) -> Dict[str, Any]:
+    """Run a process to its end, and return its last word and its `exit_code`; without a word, that alone.
 
     Args:
-        arguments: as `worker.engines.export_process` takes them.
-        temporary: folder for its temporary files.
+        module: its main, which calls `worker.engines.child_process.answer`.
+        arguments: as that takes them.
         stop: set to end it early.
+        seconds: how long it may take.
+        environment: its variables beside this process's.
 
     Raises:
-        NanofleetError: `stop` was set.
+        NanofleetError: `stop` was set, or the system lets no process start.
+        TimeoutError: it took longer, and is ended.
     """
-    command = [sys.executable, "-m", "worker.engines.export_process", *arguments]
-    environment = {**child_environment(), "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", module, *arguments]
     stdin, holds_it = os.pipe()
     try:
         child = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
+            command,
+            cwd=_ROOT,
+            env={**child_environment(), **environment},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
-    except BaseException:
+    except BaseException as error:
         os.close(holds_it)
+        if isinstance(error, OSError):
+            raise NanofleetError(f"a process for the model cannot start: {error}") from None
         raise
     finally:
         os.close(stdin)
     with child:
         try:
-            return {**_hear(child, stop), "exit_code": child.wait()}
+            reply = _hear(child, stop, time.monotonic() + seconds)
+            return {**reply, "exit_code": child.wait()}
         finally:
             os.close(holds_it)
             try:
@@ -60,7 +79,7 @@ def run_export(arguments: Sequence[str], temporary: Path, stop: Optional[threadi
                 child.kill()
 
 
-def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -> Dict[str, Any]:
+def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadline: float) -> Dict[str, Any]:
     """Log what the process logs until it ends; returns the last line that is no log's."""
     assert child.stdout
     reply: Dict[str, Any] = {}
@@ -69,7 +88,9 @@ def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event]) -> Di
         selector.register(child.stdout, selectors.EVENT_READ)
         while True:
             if stop is not None and stop.is_set():
-                raise NanofleetError("told to stop while the model was exported")
+                raise NanofleetError("told to stop while the model was loaded")
+            if time.monotonic() > deadline:
+                raise TimeoutError
             if not selector.select(0.2):
                 continue
             data = os.read(child.stdout.fileno(), 1 << 16)

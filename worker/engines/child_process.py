@@ -1,0 +1,80 @@
+"""The child's end of `worker.engines.child`: one piece of work, and its answer.
+
+stdout  a JSON object a line: what it logs, and at last the answer, or the error and its kind
+stdin   says nothing, and ends when the process shall leave: at its parent's word or death
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, TextIO
+
+from wire.errors import NanofleetError, SettingsError
+
+#: Seconds in which it must have left: code of PyTorch's may not let it go.
+LEAVE_TIMEOUT = 1.0
+
+
+def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
+    """Do the work, and tell the parent what came of it.
+
+    Args:
+        folder: where its user is: what is said of a file goes by names from there.
+        level: the least urgent that the parent logs.
+        work: it; its NanofleetError is an answer as well.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _leave)
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
+    os.chdir(folder)  # its modules were found from where it was started
+    # What PyTorch prints must not end up in the answer.
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    os.nice(10)  # a worker may be serving meanwhile
+    with pipe:
+        logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(pipe)])
+        try:
+            reply = work()
+        except NanofleetError as error:
+            kind = "settings" if isinstance(error, SettingsError) else "other"
+            reply = {"kind": kind, "error": str(error)}
+        _write(pipe, reply)
+
+
+def _write(pipe: TextIO, line: Dict[str, Any]) -> None:
+    pipe.write(json.dumps(line) + "\n")
+    pipe.flush()
+
+
+class _ToParent(logging.Handler):
+    """Has the parent log what this process logs, in the form that it logs in."""
+
+    def __init__(self, pipe: TextIO) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        line = {"logger": record.name, "level": record.levelno, "message": self.format(record)}
+        _write(self._pipe, line)
+
+
+def _leave(signum: int, frame: object) -> None:
+    """Leave without a word, but let a download remove what it has so far."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.exit(1)
+
+
+def _leave_with_the_parent() -> None:
+    os.read(0, 1)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(LEAVE_TIMEOUT)
+    os._exit(1)
