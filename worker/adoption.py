@@ -95,6 +95,7 @@ class Adoption:
         self._session_present = False
         self._delivered = 0
         self._taken = 0
+        self._passed_over = 0
         self._connection = Connection(
             broker,
             client_id(dead.worker),
@@ -148,7 +149,7 @@ class Adoption:
     def _empty(self, connection: Connection) -> None:
         self._drain = Drain(connection, self.inbox, self._subscriptions, lambda: self._claim("draining"))
         claimed = time.monotonic()
-        while self._taken != self._delivered or not self._drain.finished():
+        while self._taken + self._passed_over != self._delivered or not self._drain.finished():
             self._check()
             if time.monotonic() - claimed > self._claim_interval:
                 connection.publish(self._claim("draining"))
@@ -210,12 +211,14 @@ class Adoption:
         if self._is_frame(delivery.topic):
             self._receive(delivery, self.inbox)
             self._metrics.adopted_frames.inc()
-        elif delivery.qos:
+            self._taken += 1
+            return
+        if delivery.qos:
             # A command, which may have been taken back since; its ack, too, has to wait for those before it.
             passed_over = Frame.receive(delivery, "")
             if self.inbox.admit(passed_over):
                 self.inbox.settle(passed_over)
-        self._taken += 1
+        self._passed_over += 1
 
     def _ack(self, delivery: Delivery) -> bool:
         def ack() -> None:
