@@ -20,9 +20,11 @@ import wire
 from wire.broker import Broker
 from wire.choice import ModelChoice
 from wire.connection import Connection
+from wire.errors import ConnectionRefused
 from wire.messages import WorkerStatus
 from wire.packets import Delivery
 from wire.private import keep_memory_private
+from wire.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
 from worker.admission import Admission
 from worker.adoption import Adoption
@@ -464,11 +466,16 @@ class Worker:
             self._publish_status()
         else:
             # By its PUBACK the broker has read the SUBSCRIBE before it: from then on no frame finds nobody.
-            self._publish_status(then=self._say_connected)
+            self.connection.publish(self.presence.publication(on_puback=self._first_status_taken))
         # rumqttd stalls a shared group that a member has left and joined again.
         self.pacing.connected(may_step_aside=self.connection.names_receive_maximum)
 
-    def _say_connected(self) -> None:
+    def _first_status_taken(self, reason_code: int) -> None:
+        if reason_code == NOT_AUTHORIZED:
+            raise ConnectionRefused(
+                f"{self.connection.broker} refuses {self.presence.topic} (0x87): its ACL must let this user "
+                "write there. Is it a worker's, and this worker's?"
+            )
         log.info("connected to %s, reading %s", self.connection.broker, ", ".join(self.subscriptions))
 
     def _lost(self) -> None:

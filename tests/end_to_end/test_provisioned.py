@@ -129,6 +129,15 @@ def test_what_is_not_a_members_part_ends_in_one_message(broker: GuardedBroker, p
     assert "its certificate was not accepted" in untrusted.stderr
 
 
+def test_a_worker_in_a_listeners_folder_ends_in_one_message(broker: GuardedBroker, tmp_path: Path) -> None:
+    """Mosquitto lets it subscribe to frames, and then delivers none."""
+    flags = ("--model", MODEL, "--worker-id", "nano-1", "--metrics-port", "0", "--state-dir", str(tmp_path))
+    worker = command(broker.home("home"), "worker", *flags)
+    assert worker.returncode == 3
+    assert "refuses nanofleet/workers/nano-1 (0x87): its ACL must let this user write there" in worker.stderr
+    assert "connected to" not in worker.stderr
+
+
 def test_only_an_operator_forgets_workers(broker: GuardedBroker) -> None:
     # As they stood before the members were called otherwise; a worker may write its own alone.
     with Client(broker, "admin") as operator:
