@@ -162,7 +162,9 @@ def test_a_pace_and_ctrl_c(answerer: Answerer, address: List[str], image: Callab
         output, _ = publisher.communicate(timeout=10)
     assert publisher.returncode in (0, 1), "a loop has no other end than Ctrl-C"
     assert 10 <= len(answerer.messages) <= 40
-    assert f"sent {len(answerer.messages)}, " in output
+    sent = re.search(r"sent (\d+), ", output)
+    assert sent
+    assert abs(int(sent.group(1)) - len(answerer.messages)) <= 1, "one may have been on its way"
 
 
 def test_too_large_for_the_broker(

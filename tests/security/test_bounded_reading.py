@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -26,7 +27,8 @@ USUAL: Dict[str, bytes] = {
 LONGEST = {"WorkerStatus": 1 << 16, "ModelCommand": 1 << 16, "Result": 1 << 20, "Rejection": 1 << 20}
 BROKERS_LONGEST = 15_500_000
 #: Megabytes for a message, and for the JSON around a picture.
-FOR_A_MESSAGE, FOR_A_FRAME = 32, 250
+# Python 3.8's pydantic takes more.
+FOR_A_MESSAGE, FOR_A_FRAME = 32 if sys.version_info >= (3, 9) else 64, 250
 
 
 def repeated(unit: str, length: int, before: str = '{"x":[', after: str = "]}") -> bytes:
