@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
-import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from fleet.probe import Probe
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.install import how_to_install
+from wire.signals import blocked_in_children
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         logging.getLogger("iotcore").setLevel(logging.WARNING)  # it tells both ports, and not which is which
         try:
             broker = Broker(config_path=str(config))
-            with _deaf_to_signals():
+            with blocked_in_children():
                 broker.start()
         except (OSError, RuntimeError, ValueError) as error:
             raise NanofleetError(
@@ -99,21 +99,6 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         finally:
             with contextlib.suppress(subprocess.TimeoutExpired):  # the end of this process ends it, too
                 broker.stop(timeout=STOP_TIMEOUT)
-
-
-@contextlib.contextmanager
-def _deaf_to_signals() -> Iterator[None]:
-    """Let a child that is started in the block heed no signal that tells to leave.
-
-    Ctrl-C, the end of a terminal and a stop of the whole process group reach the broker as well, and the
-    worker could not answer what it has in hand. The broker ends with the process that started it, however
-    that ends.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

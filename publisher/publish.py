@@ -9,8 +9,7 @@ import threading
 import time
 from typing import Callable, Iterable, Iterator, Optional, Sequence
 
-from publisher.ending import Stopped, exit_code, stop_signals
-from publisher.publisher import NoAnswers, Publisher
+from publisher.publisher import NoAnswers, Publisher, Stopped
 from publisher.report import Report
 from publisher.sent import Sent
 from publisher.settings import PublishSettings
@@ -20,6 +19,7 @@ from publisher.spool import Spool, SpoolFull
 from wire.errors import NanofleetError, ReadingRefused
 from wire.private import keep_memory_private
 from wire.reach import NotReached, wait_for
+from wire.signals import stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def publish(settings: PublishSettings) -> int:
     if report.failure:
         raise report.failure
     if report.interrupted and not settings.loop:
-        return exit_code(signals[0])
+        return 128 + signals[0]  # as a shell tells of a process that a signal has ended
     return 0 if report.complete else 1
 
 

@@ -16,7 +16,6 @@ import time
 import uuid
 from typing import Callable, Collection, Dict, Optional, Sequence
 
-from publisher.ending import Stopped
 from publisher.patience import Patience
 from publisher.refused import is_final
 from publisher.resend import Feeder
@@ -40,6 +39,10 @@ SPOOL_SESSION_EXPIRY = 86_400
 #: Seconds after which a frame goes out again that nobody was there to take: at first, and at most. While
 #: those that are out wait, nothing else goes out: a fleet that returns must not wait long for them.
 NOBODY_THERE, NOBODY_THERE_AT_MOST = 1.0, 15.0
+
+
+class Stopped(Exception):
+    """The run is to end before all is done."""
 
 
 class NoAnswers(NanofleetError):

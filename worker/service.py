@@ -14,7 +14,7 @@ import resource
 import signal
 import threading
 import time
-from typing import Callable, Dict, Iterator, Optional, Union
+from typing import Callable, Dict, Optional, Union
 
 import wire
 from wire.broker import Broker
@@ -25,6 +25,7 @@ from wire.messages import WorkerStatus
 from wire.packets import Delivery
 from wire.private import keep_memory_private
 from wire.pubacks import NOT_AUTHORIZED
+from wire.signals import stop_signals
 from wire.topics import client_id
 from worker.admission import Admission
 from worker.adoption import Adoption
@@ -56,6 +57,8 @@ log = logging.getLogger(__name__)
 
 #: Files that a worker may have open at once, where the machine lets it.
 MOST_OPEN_FILES = 65_536
+#: Also for a worker in a shell's background, which has it ignore Ctrl-C.
+HEEDED = (signal.SIGTERM, signal.SIGINT)
 #: Seconds between two looks at whether to stop.
 _STEP = 0.1
 #: Seconds that the broker waits before it calls a vanished worker lost.
@@ -91,14 +94,14 @@ def run(settings: WorkerSettings) -> int:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             worker.presence.metrics_url = metrics_url
-            with _stop_signals(stop):
+            with stop_signals(stop, always=HEEDED):
                 commands = worker.read_commands(broker, BROKER_PATIENCE)
             if stop.is_set():
                 return 0
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
             choices = worker.control.first_choices(commands)
             log.info("worker %s: loading %s", worker_id, choices[0].model)
-            with worker.lineup.opened(*choices), _stop_signals(stop), worker.engine_threads():
+            with worker.lineup.opened(*choices), stop_signals(stop, always=HEEDED), worker.engine_threads():
                 if commands is None:
                     worker.await_commands(broker)
                 if stop.is_set():
@@ -116,26 +119,6 @@ def _allow_open_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-@contextlib.contextmanager
-def _stop_signals(stop: threading.Event) -> Iterator[None]:
-    """The first SIGTERM, Ctrl-C or end of the terminal sets an event; the second raises KeyboardInterrupt."""
-
-    def handle(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    heeded = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
-        heeded.append(signal.SIGHUP)
-    previous = [(signum, signal.signal(signum, handle)) for signum in heeded]
-    try:
-        yield
-    finally:
-        for signum, handler in previous:
-            signal.signal(signum, handler)
 
 
 def _stopped_within(seconds: float, stop: threading.Event) -> bool:

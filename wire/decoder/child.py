@@ -21,6 +21,7 @@ from wire.decoder.process import CANNOT_START, JOB, REPLY
 from wire.errors import NanofleetError
 from wire.picture.errors import REASONS, Undecodable
 from wire.settings import child_environment
+from wire.signals import blocked_in_children
 
 log = logging.getLogger(__name__)
 
@@ -196,23 +197,20 @@ def _warn_once(unfenced: str) -> None:
 
 
 def _start(command: Sequence[str], memory_fd: int) -> subprocess.Popen[bytes]:
-    # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for
-    # that. A process begins with its parent's mask, so that there is no moment in which it can be hit.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    # Ctrl-C and systemd's SIGTERM reach the whole group: the parent drains, and needs its decoders for that.
     try:
-        return subprocess.Popen(
-            command,
-            bufsize=0,
-            cwd=_ROOT,
-            env={**child_environment(), **_MALLOC},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[memory_fd],
-        )
+        with blocked_in_children():
+            return subprocess.Popen(
+                command,
+                bufsize=0,
+                cwd=_ROOT,
+                env={**child_environment(), **_MALLOC},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[memory_fd],
+            )
     except OSError as error:
         raise NanofleetError(f"a decoder process cannot start: {error}") from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _read(data: bytes) -> _Reply:
