@@ -153,11 +153,9 @@ class Clocks:
             return
         for name, camera in self._cameras.items():
             camera.noted = known[name]
-        new = self._note.with_name(f"{self._note.name}.new")
         try:
-            with private.open_file(new, "w") as opened:
-                json.dump({name: round(behind, 3) for name, behind in known.items()}, opened)
-            new.replace(self._note)
+            text = json.dumps({name: round(behind, 3) for name, behind in known.items()})
+            private.replace_text(self._note, text)
         except OSError as error:
             log.warning("%s: the cameras' clocks are not noted for the next start: %s", self._note, error)
 

@@ -32,11 +32,8 @@ class LastServed:
 
     def keep(self, choice: ModelChoice) -> None:
         """Note a choice in the place of the former one."""
-        new = self._path.with_name(f"{self._path.name}.new")
         try:
-            with private.open_file(new, "w", encoding="utf-8") as opened:
-                opened.write(choice.model_dump_json())
-            new.replace(self._path)
+            private.replace_text(self._path, choice.model_dump_json())
         except OSError as error:
             log.warning("%s is not noted in %s, for the next start: %s", choice.model, self._path, error)
 
