@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import List, Sequence, Tuple
 
 from rich.table import Table
-from rich.text import Text
 
-from fleet.console import open_console
+from fleet.console import open_console, plain
 from fleet.spool_settings import SpoolDropSettings, SpoolListSettings, SpoolRetrySettings
 from publisher.contents import Entry, InUse, contents, drop
 from publisher.refused import reason
@@ -36,9 +35,9 @@ def list_frames(settings: SpoolListSettings) -> int:
     if found:
         console.print(_table(found))
     else:
-        console.print(f"No frame is in {settings.spool_folder}", markup=False)
+        console.print(f"No frame is in {settings.spool_folder}")
         for folder in _others(settings):
-            console.print(f"There are frames for another broker or root: {folder}", markup=False)
+            console.print(f"There are frames for another broker or root: {folder}")
     return 0
 
 
@@ -165,9 +164,7 @@ def _table(entries: Sequence[Entry]) -> Table:
         kept = entry.kept
         cells = [kept.frame_id[:_SHORT], kept.camera, kept.source, f"{kept.size:,}", _since(kept.captured_at)]
         style = "" if entry.reason_code is None else "red"
-        table.add_row(
-            *(Text(printable(cell)) for cell in cells), Text(_state(entry), style), Text(_why(entry))
-        )
+        table.add_row(*cells, plain(_state(entry), style), _why(entry))
     return table
 
 
