@@ -126,7 +126,7 @@ class Presence:
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
 
     def hear(self, delivery: Delivery) -> None:
-        """Take note of a status, or of a claim.
+        """Take note of a status, a claim or a beacon.
 
         Args:
             delivery: it, or an empty payload where somebody has tidied up.
@@ -134,37 +134,32 @@ class Presence:
         Raises:
             DuplicateMember: another worker has started under this id, later.
         """
-        topics = self._settings.topics
-        if delivery.topic.startswith(topics.beacon("")):
-            self._hear_beacon(delivery)
-            return
-        about = delivery.topic[len(topics.worker("")) :].split("/")
         try:
-            if len(about) == 1 and delivery.payload:
-                status = WorkerStatus.decode(delivery.payload)
-                if delivery.topic == self.topic:
-                    self._look_for_twin(status, delivery)
-                elif delivery.topic == topics.worker(status.worker):
-                    self.peers.hear(status, retained=delivery.retain)
-            elif len(about) == 3 and delivery.payload:
-                claim = AdoptionClaim.decode(delivery.payload)
-                if delivery.topic == topics.adoption(claim.dead, claim.worker):
-                    self.peers.hear_claim(claim)
-            elif len(about) == 3:
-                self.peers.drop_claim(about[0], about[2])
+            self._hear(delivery)
         except DecodeError as error:
             log.warning("%s: %s", delivery.topic, error)
 
-    def _hear_beacon(self, delivery: Delivery) -> None:
-        if not delivery.payload:
+    def _hear(self, delivery: Delivery) -> None:
+        topics, topic, payload = self._settings.topics, delivery.topic, delivery.payload
+        if topic.startswith(topics.beacon("")):
+            if payload:
+                beacon = Beacon.decode(payload)
+                if topic == topics.beacon(beacon.worker):
+                    self.peers.hear_beacon(beacon.worker, beacon.instance)
             return
-        try:
-            beacon = Beacon.decode(delivery.payload)
-        except DecodeError as error:
-            log.warning("%s: %s", delivery.topic, error)
-            return
-        if delivery.topic == self._settings.topics.beacon(beacon.worker):
-            self.peers.hear_beacon(beacon.worker, beacon.instance)
+        about = topic[len(topics.worker("")) :].split("/")
+        if len(about) == 1 and payload:
+            status = WorkerStatus.decode(payload)
+            if topic == self.topic:
+                self._look_for_twin(status, delivery)
+            elif topic == topics.worker(status.worker):
+                self.peers.hear(status, retained=delivery.retain)
+        elif len(about) == 3 and payload:
+            claim = AdoptionClaim.decode(payload)
+            if topic == topics.adoption(claim.dead, claim.worker):
+                self.peers.hear_claim(claim)
+        elif len(about) == 3:
+            self.peers.drop_claim(about[0], about[2])
 
     def beacon(self) -> Publication:
         """What says that this process is at this broker; to be published at each connection."""
@@ -192,10 +187,10 @@ class Presence:
 
         Two processes with one id take each other's session over, again and again. What a broker tells the
         one that loses it, if anything, does not say whether a twin has it now or an adopter; but when it
-        comes back it finds the twin's status. Which of them started
-        later the broker tells, not their clocks: what stood there, or was queued, before this process heard
-        its own first status is from before it. That has to be the copy at QoS 1, which comes behind all that
-        was queued; one at QoS 0 does not wait for its turn.
+        comes back it finds the twin's status. Which of them started later the broker tells, not their clocks:
+        what stood there, or was queued, before this process heard its own first status is from before it.
+        That has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not wait
+        for its turn.
         """
         before = not self._echoed or (delivery.retain and delivery.epoch == 1)
         if status.instance == self._instance:
