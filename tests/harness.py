@@ -172,6 +172,19 @@ class WorkerProcess:
         return self.process.wait(timeout)
 
 
+def processes_of(module: str, folder: Path) -> List[int]:
+    """The processes whose main is a module, and that are told something of a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if f"{module}\0".encode() in command and str(folder).encode() in command:
+            found.append(int(entry.parent.name))
+    return found
+
+
 def statuses(messages: List[mqtt.MQTTMessage]) -> List[WorkerStatus]:
     """Decode the statuses among some messages."""
     topics = [m for m in messages if "/workers/" in m.topic and "/adoption/" not in m.topic]

@@ -22,7 +22,7 @@ import pytest
 import torch
 import torchvision.models as zoo
 
-from tests.harness import wait_for
+from tests.harness import processes_of, wait_for
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from worker.engines import export_cache
@@ -198,15 +198,7 @@ def test_two_workers_at_once_export_once(folder: Path) -> None:
 
 def exporters(folder: Path) -> List[int]:
     """The processes that export below a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if b"worker.engines.export_process\0" in command and str(folder).encode() in command:
-            found.append(int(entry.parent.name))
-    return found
+    return processes_of("worker.engines.export_process", folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

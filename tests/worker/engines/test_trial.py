@@ -11,7 +11,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from tests.harness import Listener, WorkerProcess, nanofleet, statuses, wait_for
+from tests.harness import Listener, WorkerProcess, nanofleet, processes_of, statuses, wait_for
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import GREEDY, endless, expanded
 from tests.worker.engines.test_onnx_served import answer_to, png
@@ -48,17 +48,9 @@ def open_it(choice: ModelChoice) -> Any:
     return open_model(choice, engine="auto", device="cpu", max_batch=2, weights_dir=Path("/nowhere"))
 
 
-def trials(folder: Path) -> List[str]:
+def trials(folder: Path) -> List[int]:
     """The processes that try a file of a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if b"worker.engines.trial_process\0" in command and str(folder).encode() in command:
-            found.append(entry.parent.name)
-    return found
+    return processes_of("worker.engines.trial_process", folder)
 
 
 @pytest.mark.parametrize(("write", "says"), [(endless, ENDLESS), (expanded, GREEDY_SAYS)])
