@@ -65,9 +65,14 @@ class Fleet:
             assert not worker.said("Traceback"), worker.log.read_text()
 
     def last_status(self, name: str) -> WorkerStatus:
-        """What a worker has said last."""
-        heard = [m.payload for m in list(self.admin.messages) if m.topic == f"{WORKERS}/{name}" and m.payload]
-        return WorkerStatus.decode(heard[-1])
+        """What a worker has said last; waits for its first, which comes after a subscription is granted."""
+
+        def heard() -> List[bytes]:
+            return [
+                m.payload for m in list(self.admin.messages) if m.topic == f"{WORKERS}/{name}" and m.payload
+            ]
+
+        return WorkerStatus.decode(wait_for(heard, what=f"a status of {name}'s")[-1])
 
     def restart(self, name: str) -> None:
         """Start a worker that has been ended, and wait until it serves."""
