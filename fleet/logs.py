@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
-from wire.printable import cut, printable, printable_lines
+from wire.printable import cut, plain, printable, printable_lines
 
 #: Lines of one kind in a minute; a flood of bad frames must fill no disk.
 BURST = 20
@@ -94,7 +94,7 @@ class PrintableFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        record.message = printable(cut(record.message, LONGEST))
+        record.message = printable(cut(_message(record), LONGEST))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:
@@ -123,7 +123,7 @@ class JsonFormatter(logging.Formatter):
             "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": cut(record.getMessage(), LONGEST),
+            "message": cut(_message(record), LONGEST),
         }
         if record.exc_info:
             line["exception"] = cut(self.formatException(record.exc_info), LONGEST_TRACEBACK)
@@ -162,6 +162,11 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] in _OURS
 
 
+def _message(record: logging.LogRecord) -> str:
+    """What a line says: a library's without its colours, ours with all that it quotes of strangers."""
+    return record.getMessage() if _is_ours(record) else plain(record.getMessage())
+
+
 def _utc(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -183,7 +188,7 @@ def _log_warning(
     file: object = None,
     line: object = None,
 ) -> None:
-    log.warning("%s:%d: %s: %s", filename, lineno, category.__name__, message)
+    log.warning("%s:%d: %s: %s", filename, lineno, category.__name__, plain(str(message)))
 
 
 def _log_uncaught(

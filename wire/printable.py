@@ -5,8 +5,14 @@ All that shows what others wrote goes through here: labels and file names as wel
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Optional, TextIO
+
+#: What a terminal obeys instead of showing it: colours, moves of the cursor, titles and links.
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]"
+)
 
 
 def printable(text: str) -> str:
@@ -19,6 +25,17 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same of a text that has several lines by right."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def plain(text: str) -> str:
+    """A library's text without control sequences: they are for a terminal, not for a log or a status."""
+    return _SEQUENCE.sub("", text)
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, in one line without control sequences; empty if it says nothing."""
+    lines = plain(str(error)).strip().splitlines() or [""]
+    return printable(lines[0])
 
 
 def show(line: str, file: Optional[TextIO] = None) -> None:

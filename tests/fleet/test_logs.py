@@ -33,7 +33,7 @@ def log() -> Tuple[logging.Logger, io.StringIO, Clock]:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     handler.addFilter(RateLimit(clock))
-    logger = logging.Logger("test")
+    logger = logging.Logger("worker.test")
     logger.addHandler(handler)
     return logger, stream, clock
 
@@ -44,6 +44,14 @@ def test_a_strangers_text_moves_no_cursor_and_starts_no_line(
     logger, stream, _ = log
     logger.warning("ignored %s", "door\x1b[2J\r\nERROR all is lost\x07\u202e\x9b")
     assert stream.getvalue() == ("WARNING ignored door\\x1b[2J\\r\\nERROR all is lost\\x07\\u202e\\x9b\n")
+
+
+@pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
+def test_a_library_logs_without_its_colours(form: Any) -> None:
+    coloured = "\x1b[1;31mcannot\x1b[0m export \x1b]8;;https://pytorch.org\x1b\\this\x1b]8;;\x07\x9b0m"
+    line = form().format(logging.LogRecord("torch.onnx", logging.ERROR, "", 0, coloured, (), None))
+    assert "cannot export this" in line
+    assert "[" not in line
 
 
 @pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])

@@ -16,6 +16,7 @@ import time
 from typing import Any, Callable, Dict, TextIO
 
 from wire.errors import NanofleetError, SettingsError
+from wire.printable import plain
 
 #: Seconds in which it must have left: code of PyTorch's may not let it go.
 LEAVE_TIMEOUT = 1.0
@@ -61,7 +62,7 @@ class _ToParent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
-        line = {"logger": record.name, "level": record.levelno, "message": self.format(record)}
+        line = {"logger": record.name, "level": record.levelno, "message": plain(self.format(record))}
         _write(self._pipe, line)
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wire.printable import first_line
+
 #: uint8 [N, H, W, C] on the device -> float32 [N, classes] on the device.
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -158,7 +160,7 @@ def reason(error: BaseException) -> str:
     """What went wrong first: the end of a capture that has failed fails as well."""
     while error.__context__ is not None:
         error = error.__context__
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def agree(found: torch.Tensor, expected: torch.Tensor) -> bool:

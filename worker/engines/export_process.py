@@ -12,6 +12,7 @@ from typing import Any, Dict, Sequence
 
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError
+from wire.printable import first_line
 from worker.engines.child_process import answer
 
 
@@ -26,15 +27,25 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, Any]:
+    from worker.engines.onnx_engine import out_of_memory  # this takes a second, and may be told to leave
+
     try:
-        from worker.engines.onnx_export import export  # PyTorch takes seconds, and may be told to leave
+        from worker.engines.onnx_export import export  # as PyTorch does
 
         return {"model": export(choice, weights_dir, target).model_dump(mode="json")}
     except NanofleetError:
         raise
     except Exception as error:  # noqa: BLE001 - PyTorch names no errors that its exporter raises
-        lines = str(error).strip().splitlines() or [""]
-        return {"kind": "export", "error": f"it cannot be exported: {type(error).__name__}: {lines[0]}"}
+        if out_of_memory(error) or "failed to map segment" in str(error):  # as the dynamic linker says it
+            return {"kind": "memory"}
+        return {"kind": "export", "error": f"it cannot be exported: {_why(error)}"}
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong first: that step 1 of 3 has failed, as the exporter's own error says, helps nobody."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from wire.errors import NanofleetError, SettingsError
+from wire.printable import first_line, plain
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -96,7 +97,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def _why(error: Exception) -> str:
     """What stands in the way, and the next step where one is known."""
-    text = str(error)
+    text = plain(str(error))
     installed = f"onnxruntime {onnxruntime.__version__}"
     found = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
     if found:
@@ -125,7 +126,7 @@ def _why(error: Exception) -> str:
             f"{installed} has no operator {found.group(1)} for it. Upgrade onnxruntime, or export it without "
             "that operator (TensorRT's and other plug-ins' run only there)"
         )
-    return (text.splitlines() or [type(error).__name__])[0]
+    return first_line(error) or type(error).__name__
 
 
 def _providers(device: str, weights_dir: Path) -> List[Provider]:

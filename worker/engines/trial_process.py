@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, Sequence, cast
 
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.printable import first_line
 from wire.private import keep_memory_private
 from worker import memory
 from worker.engines.base import EngineName
@@ -57,8 +58,7 @@ def _try(choice: ModelChoice, engine: EngineName, max_batch: int, weights_dir: P
         if isinstance(error, NanofleetError):
             raise
         # Whatever onnxruntime raises for a batch, say: the worker would fare no better.
-        lines = str(error).splitlines() or [""]
-        raise SettingsError(f"{path} cannot be run: {type(error).__name__}: {lines[0]}") from error
+        raise SettingsError(f"{path} cannot be run: {type(error).__name__}: {first_line(error)}") from error
     return {"sha256": model.sha256}
 
 

@@ -9,6 +9,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 import torch
 
 from wire.errors import SettingsError
+from wire.printable import plain
 from worker.models import catalog
 from worker.models.checkpoint import advice
 from worker.models.checkpoint.beside import makers
@@ -158,7 +159,7 @@ def fill(module: torch.nn.Module, state: State, path: Path) -> torch.nn.Module:
     try:
         module.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
-        lines = str(error).splitlines()
+        lines = plain(str(error)).splitlines()
         raise SettingsError(
             f"{path} does not hold the weights of {type(module).__name__}: {' '.join(lines[:3])}"
         ) from error
