@@ -26,6 +26,11 @@ from wire.settings import child_environment
 _ROOT = Path(__file__).resolve().parents[2]
 #: Seconds in which it leaves by itself.
 LEAVE_TIMEOUT = 2.0
+#: Signals by which a process ends itself, because of what it does.
+CRASHES = {
+    *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS),
+    signal.SIGTRAP,
+}
 
 
 def run_child(
@@ -77,6 +82,15 @@ def run_child(
                 child.wait(LEAVE_TIMEOUT)
             except subprocess.TimeoutExpired:
                 child.kill()
+
+
+def how_it_ended(exit_code: int) -> str:
+    """What to say of a process: it `crashed (SIGSEGV)`, `was killed (SIGKILL)`, `ended with exit code 1`."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    names = {each.value: each.name for each in signal.Signals}
+    name = names.get(-exit_code, f"signal {-exit_code}")
+    return f"crashed ({name})" if -exit_code in CRASHES else f"was killed ({name})"
 
 
 def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadline: float) -> Dict[str, Any]:

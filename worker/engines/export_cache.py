@@ -31,7 +31,8 @@ from wire.choice import ModelChoice, is_checkpoint
 from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.private import writers
-from worker.engines.child import cleaning_up_first, run_child
+from worker.engines import export_end
+from worker.engines.child import cleaning_up_first, how_it_ended, run_child
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
 from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
@@ -157,6 +158,7 @@ def _export_once(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optiona
 
 def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
     part = part_of(path)
+    free = export_end.warn_of_little_memory(bare.model)
     level = logging.getLevelName(log.getEffectiveLevel())
     with cleaning_up_first():
         try:
@@ -175,8 +177,13 @@ def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[thr
                 return Model.model_validate(reply["model"])
         finally:
             remove_part(part)
+    if reply.get("kind") == "memory":
+        raise export_end.out_of_memory(bare.model, free)
     if "error" not in reply:
-        raise ExportError(f"the export ended with exit code {reply['exit_code']}, without a word")
+        code = reply["exit_code"]
+        raise export_end.error_of(bare.model, code, free) or ExportError(
+            f"the export {how_it_ended(code)}, without a word"
+        )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
     raise errors[reply["kind"]](reply["error"])
 

@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, Optional
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from worker.engines.base import EngineName
-from worker.engines.child import run_child
+from worker.engines.child import how_it_ended, run_child
 from worker.engines.onnx_files import OtherBytes, is_onnx
 from worker.engines.select import runs_on_cpu
 
@@ -91,10 +91,9 @@ def _check(path: str, reply: Dict[str, Any], seconds: float, on_cpu: bool) -> No
         raise SettingsError(_endless(path, seconds))
     if code == -signal.SIGKILL:
         raise NanofleetError(
-            f"the process that tried {path} was killed (SIGKILL), as the system does when memory runs out"
+            f"the process that tried {path} {how_it_ended(code)}, as the system does when memory runs out"
         )
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    raise SettingsError(f"{path} has ended the process that tried it ({how}): it is damaged, or an attack")
+    raise SettingsError(f"the process that tried {path} {how_it_ended(code)}: it is damaged, or an attack")
 
 
 _PIN = "--sha256 pins a file that you trust, which a worker then takes untried"
