@@ -6,6 +6,7 @@ stdin   says nothing, and ends when the process shall leave: at its parent's wor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, TextIO
 
 from wire.errors import NanofleetError, SettingsError
@@ -38,6 +40,7 @@ def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)  # a worker may be serving meanwhile
+    _let_the_kernel_take_this_first()
     with pipe:
         logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(pipe)])
         try:
@@ -46,6 +49,12 @@ def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
             kind = "settings" if isinstance(error, SettingsError) else "other"
             reply = {"kind": kind, "error": str(error)}
         _write(pipe, reply)
+
+
+def _let_the_kernel_take_this_first() -> None:
+    """Where memory runs out, the worker beside it must not be what is ended, nor anything else."""
+    with contextlib.suppress(OSError):  # no Linux
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _write(pipe: TextIO, line: Dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ python -m worker.engines.trial_process CHOICE ENGINE MAX_BATCH WEIGHTS_DIR SECON
 
 from __future__ import annotations
 
-import contextlib
 import math
 import resource
 import sys
@@ -64,15 +63,8 @@ def _try(choice: ModelChoice, engine: EngineName, max_batch: int, weights_dir: P
 
 def _limit_time(seconds: float) -> None:
     """Let the kernel end this process after so much time on a processor: by then it may hear no other."""
-    _let_the_kernel_take_this_first()
     keep_memory_private()  # without a core dump
     _limit(resource.RLIMIT_CPU, math.ceil(seconds))
-
-
-def _let_the_kernel_take_this_first() -> None:
-    """Where memory runs out, the worker beside it must not be what is ended."""
-    with contextlib.suppress(OSError):  # no Linux
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _limit_memory(files: Sequence[Path]) -> None:

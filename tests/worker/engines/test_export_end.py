@@ -138,6 +138,24 @@ def test_one_that_is_refused_memory_is_no_reason_for_pytorch_either(checkpoint: 
     assert ELSEWHERE.format(checkpoint) in done.stdout
 
 
+def test_the_kernel_takes_an_export_before_the_worker_beside_it(checkpoint: Path) -> None:
+    stop = threading.Event()
+    seen: List[bool] = []
+
+    def watch() -> None:
+        (exporter,) = wait_for(lambda: exporters(checkpoint.parent), what="a child")
+        score = Path(f"/proc/{exporter}/oom_score_adj")
+        seen.append(wait_for(lambda: score.read_text() == "1000\n", what="the export's place"))
+        stop.set()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    with pytest.raises(NanofleetError, match="told to stop"):
+        exported(choice_of(checkpoint), checkpoint.parent, stop)
+    thread.join()
+    assert seen == [True]
+
+
 def test_little_memory_is_said_before(
     checkpoint: Path,
     struck: Callable[[signal.Signals], None],
