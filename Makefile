@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test most lint check faults bench clean
+.PHONY: demo test most lint check faults releases bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
 	@echo "  make faults  what is lost when workers, brokers, networks and disks fail (LONG=1: more)"
+	@echo "  make releases   exports with releases of PyTorch between the oldest and the newest"
 	@echo "  make bench   speed, latency and memory, beside others: 30 minutes (QUICK=1: 5)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
@@ -41,6 +42,10 @@ check: lint test
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults $(if $(LONG),--long)
+
+# What the two ends that CI tests do not show: each release in between exports in a way of its own.
+releases: $(VENV)/.dev
+	.ci/releases $(BIN)/python
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) $(if $(PLOTS),--plots "$(PLOTS)")
