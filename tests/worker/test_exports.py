@@ -258,13 +258,16 @@ def test_what_a_killed_one_leaves_is_gone_with_the_next_start(folder: Path) -> N
     assert set(entries(folder)) == kept - {".other-0123.onnx.part"}
 
 
-def test_only_what_exists_is_said_to_be_exported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_what_exists_is_said_to_be_exported_and_by_nobody_else(
+    folder: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     caplog.set_level(logging.INFO)
     with pytest.raises(SettingsError, match="did you mean squeezenet1_1"):
         exported(ModelChoice(model="squeezenet11"), folder)
     assert "exporting" not in caplog.text
     exported(choice_in(folder, crop=66), folder)
     assert "exporting squeezenet1_1@" in caplog.text
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -19,9 +19,6 @@ from worker.engines.child_process import answer
 def main(arguments: Sequence[str]) -> None:
     """Export one model."""
     choice, weights_dir, target, level, folder = arguments
-    # The exporter and what it is built on tell every step.
-    for name in ("torch", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     exported = ModelChoice.model_validate_json(choice)
     answer(folder, level, lambda: _export(exported, Path(weights_dir), Path(target)))
 
@@ -32,6 +29,9 @@ def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, A
     try:
         from worker.engines.onnx_export import export  # as PyTorch does
 
+        # The exporter and what it is built on tell every step, and of a failure more than its exception says.
+        for name in ("torch", "onnxscript", "onnx_ir"):  # not before: PyTorch sets its own level, and writes
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # to stderr itself
         return {"model": export(choice, weights_dir, target).model_dump(mode="json")}
     except NanofleetError:
         raise
