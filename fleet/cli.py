@@ -90,6 +90,10 @@ COMMANDS: Dict[str, Command] = {
         "fetch weights ahead",
         *("fleet.models_settings:DownloadSettings", "fleet.models:download", "worker", True),
     ),
+    "models export": Command(
+        "write a model as an ONNX file, for machines without PyTorch",
+        *("fleet.models_settings:ExportSettings", "fleet.export:export", "worker", True),
+    ),
     "models use": Command(
         "change the model of a running fleet",
         *("fleet.use_settings:UseSettings", "fleet.use:use", "", True),

@@ -114,8 +114,7 @@ def _bare(choice: ModelChoice) -> ModelChoice:
     if is_checkpoint(weights):
         weights = str(Path(weights).resolve())
         check_sha256(Path(weights), choice.sha256)
-    threshold = ModelChoice.model_fields["threshold"].default
-    others = {"labels": None, "sha256": None, "threshold": threshold}
+    others = dict.fromkeys(("labels", "sha256", "threshold"))
     return choice.model_copy(update={"model": f"{name}{at}{weights}", **others})
 
 

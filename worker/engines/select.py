@@ -97,7 +97,9 @@ def open_model(
             slower = pick._replace(why=f"onnxruntime is faster, but {error}")
             opened = _open_torch(choice, slower, max_batch, weights_dir)
     found, runner = opened
-    model = relabelled(found, choice.labels).model_copy(update={"threshold": choice.threshold})
+    model = relabelled(found, choice.labels)
+    if choice.threshold is not None:
+        model = model.model_copy(update={"threshold": choice.threshold})
     if len(model.classes) == 2 and len(found.classes) == 1:
         runner = TwoClasses(runner)
     for sentence in model.assumed:
