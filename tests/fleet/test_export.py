@@ -99,6 +99,7 @@ def made(folder: Path) -> Tuple[Path, str]:
     file.parent.mkdir()
     done = export(folder, "three", file)
     assert done.returncode == 0, done.stderr
+    assert "scaling by ImageNet's mean and deviation is assumed" in done.stderr
     return file, done.stdout
 
 
