@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -128,10 +129,18 @@ def test_a_worker_serves_exports_changes_them_and_drains(
 
 
 def test_an_export_of_another_machine_is_served_by_its_name(
-    box: Box, exports: Path, weights_dir: Path, photos: Path
+    box: Box, exports: Path, weights_dir: Path, photos: Path, tmp_path: Path
 ) -> None:
-    given = [str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(weights_dir)]
-    assert classified(box.nanofleet, *given)["label"] == "espresso"
+    given = [str(photos / "coffee.png"), "--model", MODEL, "--weights-dir"]
+    assert classified(box.nanofleet, *given, str(weights_dir))["label"] == "espresso"
+    shutil.copytree(weights_dir / "nanofleet", tmp_path / "nanofleet")
+    copies = list((tmp_path / "nanofleet").glob("*.onnx"))
+    for copy in copies:
+        copy.write_bytes(copy.read_bytes()[:1000])
+    done = box.nanofleet("classify", *given, str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "onnxruntime cannot load it" in done.stderr
+    assert all(copy.with_suffix(".json").exists() for copy in copies)  # nothing here could make it anew
 
 
 def test_what_needs_pytorch_says_so(box: Box, photos: Path, tmp_path: Path, exports: Path) -> None:

@@ -62,15 +62,18 @@ def noise(count: int = 3) -> Any:
     return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
 
 
+OTHER_PIXELS = ["--mean", "0.4,0.5,0.6", "--channels", "bgr", "--fit", "pad", "--interpolation", "bicubic"]
 PASSED: List[Tuple[str, List[str], Any]] = [
-    ("three", ["--mean", "0.4,0.5,0.6", "--channels", "bgr", "--fit", "pad", "--interpolation", "bicubic"],
-     {"mean": (0.4, 0.5, 0.6), "channels": "bgr", "fit": "pad", "interpolation": "bicubic"}),
-    ("three", ["--activation", "sigmoid", "--threshold", "0.3"], {"activation": "sigmoid", "threshold": 0.3}),
+    ("three", [*OTHER_PIXELS, "--activation", "sigmoid", "--threshold", "0.3"],
+     {"mean": (0.4, 0.5, 0.6), "channels": "bgr", "fit": "pad", "interpolation": "bicubic",
+      "activation": "sigmoid", "threshold": 0.3}),
     ("one", ["--scaling", "symmetric"], {"scaling": "symmetric"}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "flags", "fields"), PASSED, ids=["pixels", "several", "one output"])
+@pytest.mark.parametrize(
+    ("name", "flags", "fields"), PASSED, ids=["several labels, other pixels", "one output"]
+)
 def test_the_file_alone_is_served_as_the_model_with_its_flags(
     name: str, flags: List[str], fields: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +102,7 @@ def made(folder: Path) -> Tuple[Path, str]:
     file.parent.mkdir()
     done = export(folder, "three", file)
     assert done.returncode == 0, done.stderr
+    assert "scaling by ImageNet's mean and deviation is assumed" in done.stderr
     return file, done.stdout
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -33,7 +32,7 @@ from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.private import writers
 from worker.engines.child import cleaning_up_first, run_child
-from worker.engines.picking import needs_torch
+from worker.engines.picking import has_torch, needs_torch
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
 from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
@@ -73,7 +72,7 @@ def exported(
         path = _out_of_reach(path)
     model = _read(path)
     if model is None:
-        if importlib.util.find_spec("torch") is None:
+        if not has_torch():
             raise needs_torch(choice.model, "is not installed")
         try:
             model = _export_once(bare, weights_dir, path, stop)

@@ -53,7 +53,7 @@ class Description(BaseModel):
 
     format: Literal[1]
     #: The model that it was exported from, as everything else names it, and the SHA-256 of its weights.
-    name: Annotated[Name, Field(min_length=1)]
+    name: Name = Field(min_length=1)
     weights: Name
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     classes: Tuple[Name, ...] = Field(min_length=1, max_length=MAX_CLASSES)

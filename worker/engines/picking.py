@@ -92,6 +92,11 @@ def torch_engine() -> Tuple[Any, str]:
     return module, ""
 
 
+def has_torch() -> bool:
+    """Whether PyTorch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def needs_torch(model: str, reason: str) -> SettingsError:
     """The error of a model that only PyTorch can load, where there is none."""
     return SettingsError(

@@ -16,7 +16,7 @@ from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.engines.base import Engine, EngineName, Pick, TwoClasses
 from worker.engines.onnx_files import is_onnx
-from worker.engines.picking import needs_torch, pick_engine, torch_device, torch_engine
+from worker.engines.picking import has_torch, needs_torch, pick_engine, torch_device, torch_engine
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
@@ -116,6 +116,8 @@ def _open_export(
     try:
         return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
     except Damaged as error:
+        if not has_torch():  # it may be of another machine, whose onnxruntime is newer
+            raise
         log.warning("%s; exporting it anew", error)
         forget(path)
     model, path = exported(choice, weights_dir, stop)
