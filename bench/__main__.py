@@ -18,6 +18,7 @@ from bench.engines import engines
 from bench.growth import growth
 from bench.latency import latency
 from bench.measure import Row, Say, quick
+from bench.memory import sizes_and_memory
 from bench.processes import ENDS, adopt_orphans
 from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
@@ -37,6 +38,7 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iter
     "unequal": unequal,
     "engines": engines,
     "cuda": cuda,
+    "memory": sizes_and_memory,
     "soak": soak,
 }
 _PACKAGES = (

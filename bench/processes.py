@@ -114,24 +114,36 @@ def _stat(pid: int) -> Optional[Stat]:
     return Stat(int(fields[1]), sum(map(int, fields[11:15])) / _TICKS)
 
 
+def all_memory() -> int:
+    """Bytes of memory of all measured descendants together."""
+    return sum(memory().values())
+
+
 class PeakMemory:
-    """The most memory that all descendants had at once while the block lasted, seen once a second."""
+    """The most memory that all descendants, or some, had at once while the block lasted."""
+
+    def __init__(self, of: Callable[[], int] = all_memory, every: float = 1.0) -> None:
+        """Args:
+        of: bytes of those that count.
+        every: seconds between two looks.
+        """
+        self._of, self._every = of, every
 
     def __enter__(self) -> PeakMemory:
-        self.bytes = sum(memory().values())
+        self.bytes = self._of()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def _watch(self) -> None:
-        while not self._ended.wait(1.0):
-            self.bytes = max(self.bytes, sum(memory().values()))
+        while not self._ended.wait(self._every):
+            self.bytes = max(self.bytes, self._of())
 
     def __exit__(self, *exception: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.bytes = max(self.bytes, sum(memory().values()))
+        self.bytes = max(self.bytes, self._of())
 
 
 class Process:

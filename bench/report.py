@@ -12,11 +12,13 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.growth import AXES
 from bench.latency import LOADS
 from bench.measure import FPS, Row, Spread, rows_of, spread
+from bench.memory import ARRANGEMENTS as MEMORY_ARRANGEMENTS
 from bench.paper import FLEETS, GIGABIT, NANO_TENSORRT, NANO_TORCH, need
 from bench.sharing import ARRANGEMENTS, FAST, FLOODS, QUIET_RATE, SLOW
 from bench.transport import PAYLOADS, READERS
@@ -152,6 +154,7 @@ def tables(results: Dict[str, Any]) -> Iterator[Table]:
     yield from _paper(rows)
     yield from _engines(rows)
     yield from _cuda(rows)
+    yield from _memory(rows)
     yield from _soak(rows)
 
 
@@ -376,6 +379,28 @@ def _rate_and_use(rows: Sequence[Row]) -> str:
     if rate is None:
         return ""
     return f"{rate.median:,.0f} ({gpu.median:.0%})" if gpu else f"{rate.median:,.0f}"
+
+
+def _memory(rows: Sequence[Row]) -> Iterator[Table]:
+    rows = rows_of(rows, experiment="memory")
+    table = _table("Installed, MB on disk", "pip install")
+    table.add_column("MB", justify="right")
+    for row in rows:
+        if "bytes" in row:
+            table.add_row(escape(f"'.[{row['extra']}]'"), f"{row['bytes'] / 1e6:.0f}")
+    if table.row_count:
+        yield table
+    columns = ("start, peak MB", "start, CPU s", "rest, MB", "load, MB")
+    table = _table("A worker with its decoders, 1080p (PSS)", "the model", *columns)
+    for name in MEMORY_ARRANGEMENTS:
+        mine = rows_of(rows, arrangement=name)
+        cpu = spread(mine, "start_cpu_seconds")
+        peaks = [spread(mine, figure) for figure in ("start_bytes", "rest_bytes", "load_bytes")]
+        if cpu and all(peaks):
+            start, *others = [f"{peak.median / 1e6:.0f}" for peak in peaks if peak]
+            table.add_row(name, start, f"{cpu.median:.1f}", *others)
+    if table.row_count:
+        yield table
 
 
 def _soak(rows: Sequence[Row]) -> Iterator[Table]:

@@ -21,6 +21,7 @@ Experiment = Literal[
     "unequal",
     "engines",
     "cuda",
+    "memory",
     "soak",
     "report",
 ]
@@ -29,11 +30,12 @@ Experiment = Literal[
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          all but engines, cuda and soak: about 30 minutes
+    python -m bench                          all but engines, cuda, memory and soak: about 30 minutes
     python -m bench --quick                  the same, coarsely: about 5 minutes
     python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
     python -m bench engines                  images a second by batch size, of each engine that is installed
     python -m bench cuda                     what each step takes on a CUDA device, alone: about 5 minutes
+    python -m bench memory                   what a worker takes on disk and of memory: about 2 minutes
     python -m bench soak --minutes 10        whether memory stays flat
     python -m bench report --plots docs      the last run's tables again, and its plots
 
@@ -50,7 +52,7 @@ class BenchSettings(Settings):
 
     what: List[Experiment] = Field(
         [],
-        description="Experiments (default: all but engines, cuda and soak)",
+        description="Experiments (default: all but engines, cuda, memory and soak)",
         json_schema_extra=POSITIONAL,
     )
     quick: bool = Field(False, description="Fewer rounds and frames: to see that all runs, not to quote")

@@ -32,9 +32,9 @@ def plain(text: str) -> str:
     return _SEQUENCE.sub("", text)
 
 
-def first_line(error: BaseException) -> str:
-    """What a library's exception says, in one line without control sequences; empty if it says nothing."""
-    lines = plain(str(error)).strip().splitlines() or [""]
+def first_line(said: object) -> str:
+    """What a library's exception or warning says, in one line without control sequences; it may be empty."""
+    lines = plain(str(said)).strip().splitlines() or [""]
     return printable(lines[0])
 
 

@@ -15,6 +15,7 @@ from bench.latency import capacity_of
 from bench.measure import frames_for, shuffled_rounds
 from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
 from bench.sharing import ARRANGEMENTS
+from bench.sizes import installed_bytes
 from wire.errors import NanofleetError
 
 
@@ -121,6 +122,36 @@ def test_two_workers_are_held_against_the_sum_of_both() -> None:
     ]
     shares = {name: cells[-1] for name, cells in cells_of(rows).items() if name in rates}
     assert list(shares.values()) == ["", "", "0.40", "0.90"]
+
+
+def test_what_a_worker_takes_is_told_by_its_extra_and_its_engine() -> None:
+    bytes_of = {"start_bytes": 200_000_000, "rest_bytes": 100_000_000, "load_bytes": 150_000_000}
+    taken = {"experiment": "memory", "arrangement": "PyTorch", "start_cpu_seconds": 1.25, **bytes_of}
+    found = cells_of([taken, {"experiment": "memory", "extra": "onnx", "bytes": 232_400_000}])
+    assert found["PyTorch"] == ["200", "1.2", "100", "150"]
+    assert found["'.[onnx]'"] == ["232"]
+
+
+def a_package(folder: Path, name: str, size: int, *requires: str) -> None:
+    """Installed, as pip leaves it."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (folder / f"{name}.py").write_bytes(b"#" * size)
+    (info / "RECORD").write_text(f"{name}.py,,{size}\n", encoding="utf-8")
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+
+
+def test_a_size_is_that_of_all_that_an_extra_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ("nanofleet[small]; extra == 'large'", "b_two[more]; extra == 'large'")
+    a_package(tmp_path, "nanofleet", 1, "a_one", "c_three; extra == 'small'", *both)
+    a_package(tmp_path, "a_one", 10, "d_four; python_version < '3'")
+    a_package(tmp_path, "b_two", 100, "a_one", "e_five; extra == 'more'")
+    a_package(tmp_path, "c_three", 1000, "a_one")
+    a_package(tmp_path, "e_five", 10_000)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert installed_bytes("small") == 1011
+    assert installed_bytes("large") == 11_111
 
 
 def test_a_page_gets_new_tables_and_keeps_the_rest(tmp_path: Path) -> None:
