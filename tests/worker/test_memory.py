@@ -1,0 +1,78 @@
+"""What memory a process may use, and can still have: on a machine, in a container, as a service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from worker import memory
+
+MIB = 1 << 20
+CONTAINER = {"max": 400 * MIB, "current": 300 * MIB, "stat": f"anon 1\ninactive_file {50 * MIB}"}
+Group = Callable[..., None]
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Group:
+    """A machine with 3 GiB available and 1 GiB of swap; writes the files of its control groups of v2."""
+    machine, own = tmp_path / "meminfo", tmp_path / "own"
+    machine.write_text(f"MemTotal: {4 << 20} kB\nMemAvailable: {3 << 20} kB\nSwapFree: {1 << 20} kB\n")
+    own.write_text("4:memory:/v1\n0::/system.slice/nanofleet.service\n")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "OWN_GROUPS", own)
+    monkeypatch.setattr(memory, "MACHINE", machine)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1 << 20, "SC_PAGE_SIZE": 4096}.__getitem__)
+
+    def write(path: str, **files: object) -> None:
+        folder = tmp_path / "cgroup" / path
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / f"memory.{name.replace('_', '.')}").write_text(f"{content}\n")
+
+    return write
+
+
+def test_a_machine_without_limits(group: Group) -> None:
+    assert (memory.total(), memory.free()) == (4096 * MIB, 4096 * MIB)
+    group("system.slice/nanofleet.service", max="max", current=9, stat="anon 9")
+    assert (memory.total(), memory.free()) == (4096 * MIB, 4096 * MIB)
+
+
+def test_a_container_sees_itself_at_the_root(group: Group) -> None:
+    group("", **CONTAINER)
+    assert (memory.total(), memory.free()) == (400 * MIB, (150 + 1024) * MIB)
+
+
+def test_a_container_may_have_little_swap_or_none(group: Group) -> None:
+    group("", **CONTAINER, swap_max=30 * MIB, swap_current=10 * MIB)
+    assert memory.free() == 170 * MIB
+    group("", swap_max=0, swap_current=0)
+    assert memory.free() == 150 * MIB
+
+
+def test_the_narrowest_of_a_services_groups_counts(group: Group) -> None:
+    group("system.slice/nanofleet.service", **{**CONTAINER, "max": 700 * MIB}, swap_max=0, swap_current=0)
+    group("system.slice", **CONTAINER, swap_max=0, swap_current=0)
+    assert (memory.total(), memory.free()) == (400 * MIB, 150 * MIB)
+
+
+def test_a_group_that_has_more_than_its_limit_has_nothing_left(group: Group) -> None:
+    group("", **{**CONTAINER, "max": MIB}, swap_max=0, swap_current=0)
+    assert memory.free() == 0
+
+
+def test_where_nobody_tells_what_is_free_it_is_unknown(
+    group: Group, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "none")
+    monkeypatch.setattr(memory, "MACHINE", tmp_path / "none")
+    assert (memory.total(), memory.free()) == (4096 * MIB, None)
+
+
+def test_this_machine_tells(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert memory.free()
+    assert memory.total() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
