@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test most lint check faults bench clean
+.PHONY: demo test most lint check faults arm bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "  make lint    ruff and mypy"
 	@echo "  make check   lint, then test"
 	@echo "  make faults  what is lost when workers, brokers, networks and disks fail (LONG=1: more)"
+	@echo "  make arm     a worker without PyTorch on an emulated Jetson Nano and Raspberry Pi 5: as root, 10 minutes"
 	@echo "  make bench   speed, latency and memory, beside others: 30 minutes (QUICK=1: 5)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
@@ -30,7 +31,7 @@ test: most $(if $(TESTS),,faults)
 
 # Two at a time, because most of a test is waiting.
 most: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(or $(TESTS),tests --ignore=tests/faults)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(or $(TESTS),tests --ignore=tests/faults --ignore=tests/arm)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -41,6 +42,11 @@ check: lint test
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults $(if $(LONG),--long)
+
+# What is emulated, and what that does not show: docs/arm.md
+arm: $(VENV)/.arm
+	@$(BIN)/python -m tests.arm.build build/arm
+	ARM_SYSTEM=build/arm $(BIN)/python -m pytest --verbose -rP tests/arm
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) $(if $(PLOTS),--plots "$(PLOTS)")

@@ -90,6 +90,10 @@ COMMANDS: Dict[str, Command] = {
         "fetch weights ahead",
         *("fleet.models_settings:DownloadSettings", "fleet.models:download", "worker", True),
     ),
+    "models export": Command(
+        "write a model as an ONNX file, for machines without PyTorch",
+        *("fleet.models_settings:ExportSettings", "fleet.export:export", "worker", True),
+    ),
     "models use": Command(
         "change the model of a running fleet",
         *("fleet.use_settings:UseSettings", "fleet.use:use", "", True),
@@ -167,7 +171,7 @@ def end_at_once(code: int) -> NoReturn:
 
 def _run(command: Command, settings: Settings) -> int:
     try:
-        run = command.run
+        run = _imported(command)
         if command.cleans_up and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return run(settings)
@@ -175,6 +179,15 @@ def _run(command: Command, settings: Settings) -> int:
         if not command.extra or (error.name or "").split(".")[0] in ("wire", "publisher", "worker", "fleet"):
             raise
         raise SettingsError(f"{error.name} is not installed: {how_to_install(command.extra)}") from None
+
+
+def _imported(command: Command) -> Callable[[Any], int]:
+    try:
+        return command.run
+    except ModuleNotFoundError:
+        raise
+    except (ImportError, OSError) as error:  # as PyTorch's is where the libraries of its build are not there
+        raise SettingsError(f"a package that it needs cannot be imported: {error}") from error
 
 
 def _named(name: str) -> Any:

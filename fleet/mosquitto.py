@@ -51,6 +51,8 @@ _CONFIG = f"""\
 # more here locks no worker out. For a larger fleet raise LimitNOFILE of the broker's unit, and these.
 listener {OUTER_PORT}
 max_connections 700
+# At QoS 2 a camera could have the broker keep 64 packets with all their properties, whoever reads them.
+max_qos 1
 use_username_as_clientid true
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
@@ -61,6 +63,7 @@ require_certificate true
 # Workers and operators. No camera's certificate is good here: another CA has signed theirs.
 listener {INNER_PORT}
 max_connections 250
+max_qos 1
 certfile /etc/mosquitto/server.crt
 keyfile /etc/mosquitto/server.key
 cafile /etc/mosquitto/inner-ca.crt

@@ -1,10 +1,16 @@
-"""Whether the embedded broker still lets newcomers in: it can stop doing so while its connections go on."""
+"""Whether the embedded broker still lets newcomers in: it can stop doing so while its connections go on.
+
+Two CONNECTs with a client id that rumqttd 0.20 refuses, such as `/`, are enough: at the second one it panics
+with a lock in its hands, and at that lock every newcomer to the same port panics from then on. Each of its
+two ports has a lock of its own.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import socket
 import threading
 import uuid
 from typing import Optional
@@ -18,10 +24,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two tries to connect, seconds that each may take, and tries in a row that have to fail.
 INTERVAL, PATIENCE, TRIES = 10.0, 10.0, 3
+#: Of MQTT 3.1.1, which our own connections do not speak: without a client id, and the first byte in reply.
+_CONNECT, _CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20"
 
 
 class Probe:
-    """Connects now and then, as a newcomer would. A context manager.
+    """Connects now and then, as a newcomer would, to both ports. A context manager.
 
     If nobody is let in any more, this process is told to leave, as by a supervisor: it answers what it has in
     hand, and the end of the block raises.
@@ -29,7 +37,7 @@ class Probe:
 
     def __init__(self, broker: Broker) -> None:
         """Args:
-        broker: whom to try.
+        broker: whom to try: its port for MQTT 5; the next one is for MQTT 3.1.1.
         """
         self._broker = broker
         self._ended = threading.Event()
@@ -60,6 +68,9 @@ class Probe:
                 return
 
     def _try(self) -> Optional[NanofleetError]:
+        return self._connect() or self._connect_311()
+
+    def _connect(self) -> Optional[NanofleetError]:
         connection = Connection(
             self._broker, f"nanofleet-probe-{uuid.uuid4().hex[:12]}", on_delivery=lambda delivery: None
         )
@@ -70,3 +81,13 @@ class Probe:
             except NanofleetError as fault:
                 return fault
             return NotReached(connection, PATIENCE)
+
+    def _connect_311(self) -> Optional[NanofleetError]:
+        port = self._broker.port + 1
+        name = f"MQTT 3.1.1, port {port}"
+        try:
+            with socket.create_connection((self._broker.host, port), PATIENCE) as line:
+                line.sendall(_CONNECT)
+                return None if line.recv(1) == _CONNACK else NanofleetError(f"{name}: no CONNACK")
+        except OSError as error:
+            return NanofleetError(f"{name}: {error}")

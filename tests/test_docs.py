@@ -80,6 +80,7 @@ OTHERS = [
     *("IP address mismatch, certificate is not valid for", "Connection refused", "Hostname mismatch"),
     *("Name or service not known", "Address already in use", "No such file or directory"),
     *("Unspecified error", "The connection was lost.", "disconnected due to oversize packet"),
+    "Too high QoS in PUBLISH",
     *("Input should be 1", "URLError: <urlopen error", "received PUBACK (Mid:"),
 ]
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (?:INFO|WARNING|ERROR) +(.*)")

@@ -101,8 +101,12 @@ class ModelChoice(BaseModel):
         description="What makes probabilities of the outputs: softmax (one class of several), sigmoid (each "
         "class by itself), none (they are probabilities) (default: what the file says)",
     )
-    threshold: float = Field(
-        0.5, ge=0, le=1, description="Confidence from which on a class counts as seen, where several may be"
+    threshold: Optional[float] = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Confidence from which on a class counts as seen, where several may be (default: what "
+        "the file says, else 0.5)",
     )
     state_key: Optional[str] = Field(
         None, description="Which of a checkpoint's state dicts, as model_ema (default: the one that fits)"

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 #: More than any fleet has. On an open broker anyone may write statuses, and of each something is kept.
 MAX_PEERS = 2000
+#: Seconds of silence after which nobody counts as one that takes frames, whatever lease it gave itself: the
+#: last status of a stolen worker stays retained after its end, and others would step aside for it for ever.
+MOST_SILENCE = 60.0
 #: What may be long in a status, and nobody here asks for.
 _UNASKED = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
 #: The claims on one worker's session that are heeded; and those of one adopter, the last ones: a stolen
@@ -192,15 +195,20 @@ class Peers:
 
     def takers(self) -> List[WorkerStatus]:
         """The others that take frames from the same shared subscriptions now."""
-        return [status for status in self._living() if status.takes_frames]
+        now = self._clock()
+        return [
+            peer.status
+            for peer in self._living()
+            if peer.status.takes_frames and now - peer.heard < MOST_SILENCE
+        ]
 
     def aside(self) -> List[WorkerStatus]:
         """The others that have stepped aside from them."""
-        return [status for status in self._living() if not status.takes_frames]
+        return [peer.status for peer in self._living() if not peer.status.takes_frames]
 
-    def _living(self) -> List[WorkerStatus]:
+    def _living(self) -> List[_Peer]:
         return [
-            peer.status
+            peer
             for peer in list(self._peers.values())  # the main thread asks as well, at the end
             if self._reads_the_same(peer)
             and peer.status.state == "online"
@@ -224,7 +232,7 @@ class Peers:
         """How many of the living come before this worker."""
         name = dead.status.worker
         own = _weight(self._own, name)
-        return sum(_weight(other.worker, name) > own for other in self._living())
+        return sum(_weight(other.status.worker, name) > own for other in self._living())
 
 
 def _weight(worker: str, dead: str) -> bytes:

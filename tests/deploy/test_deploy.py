@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".whl")
 CONFIGS = [DEPLOY / "mosquitto" / "mosquitto.conf", DEPLOY / "compose" / "mosquitto.conf"]
+MEMORY = DEPLOY / "mosquitto" / "mosquitto.service.d" / "memory.conf"
 DOCKERFILES = sorted(DEPLOY.rglob("Dockerfile"))
 
 
@@ -127,6 +128,26 @@ def test_limits_fit_the_worker() -> None:
     assert int(conf["max_packet_size"]) >= defaults["max_payload"] + PACKET_OVERHEAD
     assert int(conf["max_inflight_messages"]) > defaults["window"]
     assert int(conf["max_queued_bytes"]) >= int(conf["max_packet_size"])
+
+
+def test_the_broker_may_take_what_its_limits_add_up_to() -> None:
+    """Three workers away, twenty there, and a packet of nothing but properties, 19 times its length."""
+    conf = {name: int(value) for name, value in options(CONFIGS[0]).items() if value.isdigit()}
+    there = 2 * conf["max_inflight_messages"] * 100_000
+    needed = 3 * conf["max_queued_bytes"] + 20 * there + 20 * conf["max_packet_size"]
+    (limit,) = re.findall(r"(?m)^MemoryMax=(\d+)G$", MEMORY.read_text())
+    assert needed < int(limit) << 30
+    broker = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]["broker"]
+    assert broker["mem_limit"] == broker["memswap_limit"] == f"{limit}g"
+
+
+def test_systemd_accepts_the_limit_of_the_brokers_memory(tmp_path: Path) -> None:
+    unit = tmp_path / "mosquitto.service"
+    unit.write_text(f"[Service]\nExecStart={shlex.quote(sys.executable)}\n")
+    (tmp_path / MEMORY.parent.name).mkdir()
+    (tmp_path / MEMORY.parent.name / MEMORY.name).write_text(MEMORY.read_text())
+    verified = run(need("systemd-analyze"), "verify", "--man=no", str(unit))
+    assert (verified.returncode, verified.stderr) == (0, "")
 
 
 def test_compose_differs_from_the_other_only_where_a_container_must() -> None:

@@ -15,7 +15,7 @@ from tests.harness import nanofleet
 CASES = [
     (["wor"], {"worker", "workers"}),
     (["models", "u"], {"use"}),
-    (["models", ""], {"list", "show", "download", "use", "reset"}),
+    (["models", ""], {"list", "show", "download", "export", "use", "reset"}),
     (["workers", "--wa"], {"--watch"}),
     (["workers", "forget", "--g"], {"--gone"}),
     (["worker", "--engine", ""], {"auto", "torch", "onnxruntime"}),

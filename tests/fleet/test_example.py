@@ -20,6 +20,7 @@ LINES = {
     "workers forget": ["nano-1"],
     "models show": ["resnet50"],
     "models download": ["resnet50"],
+    "models export": ["resnet50", "resnet50.onnx"],
     "models use": ["resnet50"],
     "provision": ["fleet"],
     "settings": ["worker"],

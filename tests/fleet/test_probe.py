@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import socket
 import sys
 import threading
-from pathlib import Path
 from typing import Iterator, List, Optional
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -31,19 +31,23 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     signal.signal(signal.SIGTERM, before)
 
 
-def children() -> List[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+#: A CONNECT with a client id that the broker refuses, by how much its port is above the one for MQTT 5.
+REFUSED = {0: b"\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1/", 1: b"\x10\x0d\0\4MQTT\4\2\0\x3c\0\1/"}
 
 
-def test_a_deaf_broker_ends_its_process(told: threading.Event) -> None:
-    """It is stopped, which to a newcomer is the same: a connection, and no CONNACK."""
-    before = set(children())
+@pytest.mark.parametrize("port", REFUSED, ids=["MQTT 5", "MQTT 3.1.1"])
+def test_a_deaf_broker_ends_its_process(told: threading.Event, port: int) -> None:
+    """Two packets of a stranger make it so, for newcomers to that port alone."""
+
+    def knock(url: SplitResult) -> None:
+        with socket.create_connection((url.hostname, (url.port or 0) + port), 10) as line:
+            line.sendall(REFUSED[port])
+            assert line.recv(1) == b"", "closed without a CONNACK"
 
     def run() -> None:
-        with with_broker(BrokerSettings(broker="embedded"), default_port=0):
-            (broker,) = set(children()) - before
-            os.kill(broker, signal.SIGSTOP)
+        with with_broker(BrokerSettings(broker="embedded"), default_port=0) as settings:
+            for _ in range(2):
+                knock(urlsplit(settings.broker))
             wait_for(told.is_set, what="the signal to leave")
 
     with pytest.raises(NanofleetError, match="lets nobody in any more") as raised:

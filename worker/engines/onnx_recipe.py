@@ -19,6 +19,8 @@ from worker.engines.onnx_metadata import Told
 from worker.engines.onnx_pixels import pixels_of
 from worker.models.overrides import overridden, squeezes
 
+#: Said where pixels go in as they are, and a flag speaks of something else.
+BYTES_TAKEN = "the file takes pixels as bytes: --scaling, --mean and --std are left aside"
 _DEFAULT_CROP = 224
 _MEANS = {
     "imagenet": "normalised by ImageNet's mean and deviation",
@@ -93,7 +95,7 @@ def _pixels(
         order = ""
     if wanted.takes_bytes:
         if given:
-            assumed.append("the file takes pixels as bytes: --scaling, --mean and --std are left aside")
+            assumed.append(BYTES_TAKEN)
         return {"mean": SCALINGS["bytes"][0], "std": SCALINGS["bytes"][1], "channels": channels}
     if told.scale:
         scale = told.scale

@@ -1,30 +1,27 @@
-"""Which engine runs a model.
+"""Opens a model with the engine that `worker.engines.picking` picks, or with the next best.
 
-FILE.onnx ─────────────────────────────────────> ONNX Runtime
-CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ──> PyTorch, half precision
-CPU:   ONNX Runtime, if installed ─────────────> ONNX Runtime      else ──> PyTorch
+ONNX Runtime cannot use CUDA, which nobody has demanded ──> PyTorch, if that can      else ──> the CPU
+an export is needed, and cannot be made ──────────────────> PyTorch
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import threading
+from functools import partial
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from worker.engines.base import Engine, EngineName, Pick, TwoClasses
 from worker.engines.onnx_files import is_onnx
+from worker.engines.picking import needs_torch, pick_engine, torch_device, torch_engine
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
 
 log = logging.getLogger(__name__)
-
-# Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
-_CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
 
 
 def best_batch(choice: ModelChoice, engine: EngineName, device: str) -> int:
@@ -45,7 +42,7 @@ def runs_on_cpu(choice: ModelChoice, engine: EngineName, device: str) -> bool:
     Raises:
         SettingsError: no such engine or device here.
     """
-    return _pick(engine, device, is_onnx(choice.model)).device == "cpu"
+    return pick_engine(engine, device, is_onnx(choice.model)).device == "cpu"
 
 
 def open_model(
@@ -75,13 +72,14 @@ def open_model(
     foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
-    pick = _pick(engine, device, own_onnx)
+    pick = pick_engine(engine, device, own_onnx)
     # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
     opened: Tuple[Model, Engine]
     if own_onnx:
         from worker.engines.onnx_file import open_onnx
 
-        opened = open_onnx(choice, pick, max_batch, weights_dir)
+        open_file = partial(open_onnx, choice, max_batch=max_batch, weights_dir=weights_dir)
+        opened = _or_on_cpu(open_file, pick, device)
     elif pick.engine == "torch":
         opened = _open_torch(choice, pick, max_batch, weights_dir)
     else:
@@ -89,7 +87,8 @@ def open_model(
         from worker.engines.onnx_engine import DeviceUnusable
 
         try:
-            opened = _open_export(choice, pick, max_batch, weights_dir, stop)
+            open_it = partial(_open_export, choice, max_batch=max_batch, weights_dir=weights_dir, stop=stop)
+            opened = _or_on_cpu(open_it, pick, device, or_torch=engine == "auto")
         except (ExportError, DeviceUnusable) as error:
             if engine == "onnxruntime":
                 raise
@@ -97,7 +96,9 @@ def open_model(
             slower = pick._replace(why=f"onnxruntime is faster, but {error}")
             opened = _open_torch(choice, slower, max_batch, weights_dir)
     found, runner = opened
-    model = relabelled(found, choice.labels).model_copy(update={"threshold": choice.threshold})
+    model = relabelled(found, choice.labels)
+    if choice.threshold is not None:
+        model = model.model_copy(update={"threshold": choice.threshold})
     if len(model.classes) == 2 and len(found.classes) == 1:
         runner = TwoClasses(runner)
     for sentence in model.assumed:
@@ -121,60 +122,33 @@ def _open_export(
     return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
 
 
+def _or_on_cpu(
+    open_it: Callable[[Pick], Tuple[Model, Engine]], pick: Pick, device: str, *, or_torch: bool = False
+) -> Tuple[Model, Engine]:
+    """Open with ONNX Runtime where that was picked, or on the CPU if its CUDA libraries are not there.
+
+    Raises:
+        DeviceUnusable: they are not, and PyTorch may take over, or CUDA was asked for.
+        SettingsError: CUDA was asked for, and there is no PyTorch that could take over.
+    """
+    from worker.engines.onnx_engine import DeviceUnusable
+
+    try:
+        return open_it(pick)
+    except DeviceUnusable as error:
+        if device == "auto" and not (or_torch and torch_device(device)[0] != "cpu"):
+            log.warning("%s; running it on the CPU", error)
+            return open_it(Pick("onnxruntime", "cpu", f"{pick.why}; cpu: {error}"))
+        if or_torch and torch_engine()[0] is None:
+            raise SettingsError(str(error)) from error
+        raise
+
+
 def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
-    from worker.engines.torch_engine import TorchEngine
+    engine, reason = torch_engine()
+    if engine is None:
+        raise needs_torch(choice.model, reason)
     from worker.models.loader import load_model
 
     model, module = load_model(choice, weights_dir)
-    return model, TorchEngine(model, module, pick.device, pick.why, max_batch)
-
-
-def _pick(engine: EngineName, device: str, own_onnx: bool) -> Pick:
-    if engine not in ("auto", "torch", "onnxruntime"):
-        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch, onnxruntime")
-    installed = importlib.util.find_spec("onnxruntime") is not None
-    if own_onnx and engine == "torch":
-        raise SettingsError("--engine torch: an ONNX file is run by onnxruntime")
-    if not installed and (own_onnx or engine == "onnxruntime"):
-        raise SettingsError("onnxruntime is not installed: pip install onnxruntime")
-
-    device, whether = _device(device)
-    providers = _providers() if installed else []
-    if own_onnx:
-        wanted, why = "onnxruntime", "an ONNX file"
-    elif engine != "auto":
-        wanted, why = engine, "asked for"
-    elif device == "cpu":
-        wanted = "onnxruntime" if installed else "torch"
-        why = "the fastest on a CPU" if installed else "onnxruntime, which is faster, is not installed"
-    elif "TensorrtExecutionProvider" in providers:
-        wanted, why = "onnxruntime", "with TensorRT the fastest on CUDA"
-    else:
-        wanted, why = "torch", "half precision; onnxruntime is not built with TensorRT"
-    if wanted == "onnxruntime" and device != "cpu" and "CUDAExecutionProvider" not in providers:
-        if whether == "asked for" and engine == "onnxruntime":
-            raise SettingsError(
-                f"device {device}: this onnxruntime is built without CUDA. Install onnxruntime-gpu, or take "
-                "--device cpu or --engine torch"
-            )
-        device, whether = "cpu", "this onnxruntime is built without CUDA"
-    return Pick("torch" if wanted == "torch" else "onnxruntime", device, f"{why}; {device}: {whether}")
-
-
-def _providers() -> List[str]:
-    import onnxruntime
-
-    providers: List[str] = onnxruntime.get_available_providers()
-    return providers
-
-
-def _device(name: str) -> Tuple[str, str]:
-    """A device that is there, and why it."""
-    if name in ("cpu", "cpu:0"):
-        return "cpu", "asked for"
-    if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
-        return "cpu", "no CUDA device"
-
-    from worker.engines.torch_engine import cuda_device
-
-    return cuda_device(name)
+    return model, engine.TorchEngine(model, module, pick.device, pick.why, max_batch)

@@ -5,6 +5,7 @@ uint8 [N, H, W, 3] -> device -> normalised, channels last -> module -> softmax -
 
 from __future__ import annotations
 
+import warnings
 from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from wire.errors import SettingsError
+from wire.printable import cut
 from worker.engines.cuda_slots import Slots
 from worker.engines.folding import folded
 from worker.models.info import Model
@@ -86,25 +88,34 @@ class TorchEngine:
 
 
 def cuda_device(name: str) -> Tuple[str, str]:
-    """A device by its name, and why it; `auto` is CUDA where PyTorch finds it, else the CPU.
+    """`cuda`, `cuda:N` or `auto`, and why it; `auto` is CUDA where PyTorch can use it, else the CPU.
 
     Raises:
         SettingsError: there is no such device here.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda", torch.cuda.get_device_name()
-        return "cpu", "PyTorch finds no CUDA device"
-    known = "known are auto, cpu, cuda, cuda:N"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"unknown device {name!r}: {known}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise SettingsError(f"unknown device {name!r}: {known}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return _cuda_or_cpu()
+    if (torch.device(name).index or 0) >= torch.cuda.device_count():
         raise SettingsError(_no_cuda(name))
-    return str(device), "asked for"
+    return name, "asked for"
+
+
+def _cuda_or_cpu() -> Tuple[str, str]:
+    with warnings.catch_warnings(record=True) as remarks:  # of a driver that is too old, say
+        warnings.simplefilter("always")
+        if not torch.cuda.is_available():
+            said = [f": {_first_line(remark.message)}" for remark in remarks]
+            return "cpu", "PyTorch finds no CUDA device" + "".join(said[:1])
+    try:
+        torch.ones(1, device="cuda").sum().item()
+        return "cuda", torch.cuda.get_device_name()
+    # A build that is not for this card, a driver that is not for this build.
+    except (RuntimeError, AssertionError) as error:
+        return "cpu", f"PyTorch finds CUDA and cannot use it: {_first_line(error)}"
+
+
+def _first_line(said: object) -> str:
+    return cut((str(said).strip().splitlines() or [""])[0], 300)
 
 
 def _no_cuda(name: str) -> str:

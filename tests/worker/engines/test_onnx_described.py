@@ -1,0 +1,107 @@
+"""What an ONNX file says of itself under `nanofleet.model` may be by anyone: bounded, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from tests.worker.engines.graphs import SIDE, Net, opened
+from wire.errors import NanofleetError, SettingsError
+from worker.engines.onnx_described import KEY, MAX_CLASSES, MAX_TEXT
+
+PREPROCESSING = {
+    **{"resize": 20, "crop": SIDE, "interpolation": "bilinear", "fit": "crop", "channels": "rgb"},
+    **{"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "width": None},
+}
+SAYS: Dict[str, Any] = {
+    **{"format": 1, "name": "net", "weights": "net.pth", "sha256": "0" * 64, "classes": ["a", "b", "c"]},
+    **{"preprocessing": PREPROCESSING, "activation": "softmax", "multi_label": False, "threshold": 0.5},
+    "origin": "made by a test",
+}
+
+
+def net(says: object, shape: Tuple[Any, ...] = ("N", SIDE, SIDE, 3), dtype: int = TensorProto.UINT8) -> Net:
+    """Bytes of pixels -> shares of red, green and blue."""
+    net = Net(shape, dtype)
+    floats = net.add("Cast", "x", to=TensorProto.FLOAT)
+    net.give(net.add("Softmax", net.means(floats, channels_first=shape[-1] != 3), axis=1))
+    net.metadata = {KEY: says if isinstance(says, str) else json.dumps(says)}
+    return net
+
+
+def test_what_it_says_is_what_is_served(tmp_path: Path) -> None:
+    model, engine = opened(net(SAYS).save(tmp_path / "other.onnx"))
+    assert (model.name, model.weights, model.classes) == ("net", "net.pth", ("a", "b", "c"))
+    assert model.preprocessing.resize == 20
+    assert model.assumed == ()
+    assert engine.infer(np.zeros((2, SIDE, SIDE, 3), np.uint8)).shape == (2, 3)
+
+
+def without(name: str) -> Dict[str, Any]:
+    return {key: value for key, value in SAYS.items() if key != name}
+
+
+def recipe(**fields: object) -> Dict[str, Any]:
+    return {**SAYS, "preprocessing": {**PREPROCESSING, **fields}}
+
+
+DAMAGE: Dict[str, object] = {
+    "empty": "",
+    "no JSON": "{",
+    "no object": "[]",
+    "deep": "[" * 100_000,
+    "long": json.dumps(SAYS) + " " * MAX_TEXT,
+    "later": {**SAYS, "format": 2},
+    "no name": {**SAYS, "name": ""},
+    "a long name": {**SAYS, "name": "x" * 257},
+    "a long class": {**SAYS, "classes": ["a", "b", "c" * 257]},
+    "no classes": {**SAYS, "classes": []},
+    "many classes": {**SAYS, "classes": [""] * (MAX_CLASSES + 1)},
+    "a hash of anything": {**SAYS, "sha256": "../../etc/passwd"},
+    "a long origin": {**SAYS, "origin": "x" * 2000},
+    "another activation": {**SAYS, "activation": "exp"},
+    "a threshold of 2": {**SAYS, "threshold": 2},
+    "nothing of pixels": without("preprocessing"),
+    "a crop of -1": recipe(crop=-1),
+    "a huge crop": recipe(crop=10**6, resize=10**6),
+    "a huge number": recipe(resize=10**400),
+    "a resize of 0": recipe(resize=0, fit="pad"),
+    "a crop of more": recipe(resize=SIDE - 1),
+    "no deviation": recipe(std=[0.0, 1.0, 1.0]),
+    "a tiny deviation": recipe(std=[1e-320, 1.0, 1.0]),
+    "NaN": recipe(mean=[float("nan"), 0.0, 0.0]),
+    "infinity": recipe(std=[float("inf"), 1.0, 1.0]),
+    "two channels": recipe(mean=[0.0, 0.0]),
+    "a fit of one's own": recipe(fit="stretch"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_it_may_not_say_is_refused(damage: str, tmp_path: Path) -> None:
+    path = net(DAMAGE[damage]).save(tmp_path / "net.onnx")
+    with pytest.raises(SettingsError, match=rf"{KEY} in its metadata .*nanofleet models export") as raised:
+        opened(path)
+    assert len(str(raised.value)) < 1500
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        net(SAYS, shape=("N", 8, 8, 3)),
+        net(SAYS, shape=("N", 3, SIDE, SIDE)),
+        net(SAYS, dtype=TensorProto.FLOAT),
+        net(SAYS, shape=("N", "H", "W", 3)),
+        net(recipe(channels="gray")),
+        net({**SAYS, "classes": ["a", "b"]}),
+        net({**SAYS, "classes": ["a", "b", "c", "d"]}),
+    ],
+    ids=["size", "layout", "type", "open", "gray", "fewer classes", "more classes"],
+)
+def test_a_graph_that_is_another_is_refused(other: Net, tmp_path: Path) -> None:
+    with pytest.raises(NanofleetError, match=r"net\.onnx (says that it takes|names \d classes)"):
+        opened(other.save(tmp_path / "net.onnx"))

@@ -1,0 +1,121 @@
+"""A PyTorch that cannot be imported, as on a Jetson whose container was given no CUDA libraries."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+import pytest
+
+from tests.harness import MODEL, Listener, nanofleet, statuses, wait_for
+from tests.worker.engines.graphs import SIDE, Net
+
+ROOT = Path(__file__).resolve().parents[2]
+MISSING = "libcudart.so.10.2: cannot open shared object file: No such file or directory"
+#: The nanofleet command on a machine with the device files of a CUDA device.
+COMMAND = """
+import sys
+from fleet.cli import main
+from worker.engines import picking
+
+picking._CUDA_NODES = ("/dev/null",)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Dict[str, str]:
+    """With a torch that ends as the real one does where a library is not there, and leaves a mark before."""
+    package = tmp_path / "broken" / "torch"
+    package.mkdir(parents=True)
+    mark = tmp_path / "imported"
+    lines = ["from pathlib import Path", f"Path({str(mark)!r}).touch()", f"raise OSError({MISSING!r})"]
+    (package / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture
+def run(environment: Dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", COMMAND, *arguments]
+        done = subprocess.run(
+            command, env=environment, cwd=str(tmp_path), capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+def has_export(weights_dir: Path, photos: Path) -> None:
+    """Another test may have made it."""
+    done = nanofleet(
+        "classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(weights_dir)
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_serves_an_export_on_the_cpu_and_says_why(
+    environment: Dict[str, str], weights_dir: Path, photos: Path, tmp_path: Path, mosquitto_url: str,
+    root: str, listen: Callable[..., Listener],
+) -> None:  # fmt: skip
+    has_export(weights_dir, photos)
+    listener = listen(mosquitto_url, f"{root}/#")
+    flags = ["--model", MODEL, "--weights-dir", str(weights_dir), "--state-dir", str(tmp_path)]
+    flags += ["--broker", mosquitto_url, "--root", root, "--worker-id", f"{root}-w1", "--metrics-port", "0"]
+    command = [sys.executable, "-c", COMMAND, "worker", *flags]
+    with subprocess.Popen(command, env=environment, cwd=str(tmp_path)) as worker:
+        try:
+            wait_for(lambda: worker.poll() is not None or statuses(listener.messages), 90, "a status")
+            (status, *_) = statuses(listener.messages)
+            assert (status.engine, status.device) == ("onnxruntime", "cpu")
+            why = f"the fastest on a CPU; cpu: PyTorch cannot be imported: OSError: {MISSING}"
+            assert status.engine_why == why
+            listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
+            wait_for(lambda: listener.on(f"{root}/results/"), what="the answer")
+        finally:
+            worker.terminate()
+    assert worker.returncode == 0
+
+
+def test_what_needs_it_says_so(
+    run: Callable[..., subprocess.CompletedProcess[str]], weights_dir: Path, photos: Path, tmp_path: Path
+) -> None:
+    has_export(weights_dir, photos)
+    classify = ["classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir"]
+    for arguments, says in (
+        (
+            [*classify, str(weights_dir), "--device", "cuda"],
+            "device cuda: PyTorch cannot be imported: OSError",
+        ),
+        ([*classify, str(weights_dir), "--engine", "torch"], "needs PyTorch, unless its export is at hand"),
+        (
+            [*classify, str(tmp_path)],
+            "models export efficientnet_lite0 FILE.onnx` writes a file that needs none",
+        ),
+        (["models", "list"], "a package that it needs cannot be imported"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert says in done.stderr
+        assert MISSING in done.stderr
+
+
+def test_an_onnx_file_does_without(
+    run: Callable[..., subprocess.CompletedProcess[str]], photos: Path, tmp_path: Path
+) -> None:
+    net = Net()
+    net.give(net.add("Softmax", net.means(), axis=1)).save(tmp_path / "net.onnx")
+    (tmp_path / "names.txt").write_text("r\ng\nb\n", encoding="utf-8")
+    picture = str(photos / "coffee.png")
+    classify = ["classify", picture, "--model", "net.onnx", "--labels", "names.txt", "--resize", str(SIDE)]
+    done = run(*classify)
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime on cpu (an ONNX file; cpu: this onnxruntime is built without CUDA)" in done.stdout
+    done = run(*classify, "--device", "cuda")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "device cuda: this onnxruntime is built without CUDA" in done.stderr
+    assert not (tmp_path / "imported").exists()

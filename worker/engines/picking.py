@@ -1,0 +1,153 @@
+"""Which engine runs a model, and where.
+
+FILE.onnx ─────────────────────────────────────> ONNX Runtime
+CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ──> PyTorch, half precision
+       no PyTorch that can use CUDA ───────────> ONNX Runtime, on CUDA if it is built so
+CPU:   ONNX Runtime, if installed ─────────────> ONNX Runtime      else ──> PyTorch
+
+PyTorch takes seconds and hundreds of megabytes to import, and may not be there, or not start: it is asked for
+CUDA only where it would run the model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, List, Tuple
+
+from wire.errors import SettingsError
+from wire.install import how_to_install
+from wire.printable import cut
+from worker.engines.base import EngineName, Pick
+
+# Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
+_CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
+_DEVICE = re.compile(r"auto|cpu(:0)?|cuda(:(0|[1-9]\d{0,2}))?")
+_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+def pick_engine(engine: EngineName, device: str, own_onnx: bool) -> Pick:
+    """The engine and the device that run a model here, and why these.
+
+    Args:
+        engine: `auto` for the fastest that is installed for the device.
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        own_onnx: whether the model is an ONNX file.
+
+    Raises:
+        SettingsError: no such engine or device here.
+    """
+    if engine not in ("auto", "torch", "onnxruntime"):
+        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch, onnxruntime")
+    if not _DEVICE.fullmatch(device):
+        raise SettingsError(f"unknown device {device!r}: known are auto, cpu, cuda, cuda:N")
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    if own_onnx and engine == "torch":
+        raise SettingsError("--engine torch: an ONNX file is run by onnxruntime")
+    if not installed and (own_onnx or engine == "onnxruntime"):
+        raise SettingsError("onnxruntime is not installed: pip install onnxruntime")
+    if own_onnx or engine == "onnxruntime":
+        return _onnxruntime(device, "an ONNX file" if own_onnx else "asked for")
+    if engine == "auto" and installed:
+        return _fastest(device)
+    place, whether = torch_device(device)
+    why = "asked for"
+    if engine == "auto":
+        why = "onnxruntime, which is faster, is not installed" if place == "cpu" else "half precision"
+    return Pick("torch", place, f"{why}; {place}: {whether}")
+
+
+def torch_device(name: str) -> Tuple[str, str]:
+    """A device that PyTorch can use, by its name, and why it; with `auto` CUDA, or else the CPU.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
+    place, whether = _without_asking(name)
+    if place is not None:
+        return place, whether
+    module, reason = torch_engine()
+    if module is not None:
+        found: Tuple[str, str] = module.cuda_device(name)
+        return found
+    if name == "auto":
+        return "cpu", f"PyTorch {reason}"
+    raise SettingsError(f"device {name}: PyTorch {reason}. Or take --device cpu")
+
+
+@lru_cache(maxsize=None)
+def torch_engine() -> Tuple[Any, str]:
+    """The module of the engine that is PyTorch; None, and why, where that cannot be imported."""
+    try:
+        from worker.engines import torch_engine as module
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            return None, "is not installed"
+        return None, f"cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 - a library that is not there is an OSError, another build anything
+        lines = str(error).strip().splitlines() or [""]
+        return None, f"cannot be imported: {type(error).__name__}: {cut(lines[0], 300)}"
+    return module, ""
+
+
+def needs_torch(model: str, reason: str) -> SettingsError:
+    """The error of a model that only PyTorch can load, where there is none."""
+    return SettingsError(
+        f"{model} needs PyTorch, unless its export is at hand, and PyTorch {reason}. Where PyTorch is, "
+        f"`nanofleet models export {model} FILE.onnx` writes a file that needs none: give that as --model "
+        f"here. To have PyTorch here: {how_to_install('worker')}"
+    )
+
+
+def _fastest(device: str) -> Pick:
+    if _without_asking(device)[0] is not None:
+        return _onnxruntime(device, "the fastest on a CPU")
+    providers = _providers()
+    if _TENSORRT in providers:
+        return _onnxruntime(device, "with TensorRT the fastest on CUDA")
+    try:
+        place, whether = torch_device(device)
+    except SettingsError:
+        if _CUDA not in providers:
+            raise
+        return _onnxruntime(device, "PyTorch cannot use it")
+    if place != "cpu":
+        why = "half precision; onnxruntime is not built with TensorRT"
+        return Pick("torch", place, f"{why}; {place}: {whether}")
+    if _CUDA in providers:
+        return _onnxruntime(device, whether)
+    return Pick("onnxruntime", "cpu", f"the fastest on a CPU; cpu: {whether}")
+
+
+def _onnxruntime(name: str, why: str) -> Pick:
+    place, whether = _without_asking(name)
+    if place is None:
+        if _CUDA in _providers():
+            place = "cuda" if name == "auto" else name
+            whether = "this onnxruntime is built for it" if name == "auto" else "asked for"
+        elif name == "auto":
+            place, whether = "cpu", "this onnxruntime is built without CUDA"
+        else:
+            raise SettingsError(
+                f"device {name}: this onnxruntime is built without CUDA. Install onnxruntime-gpu, or take "
+                "--device cpu (or, of a model by its name, --engine torch)"
+            )
+    return Pick("onnxruntime", place, f"{why}; {place}: {whether}")
+
+
+def _without_asking(name: str) -> Tuple[Any, str]:
+    """The CPU, where no library has to be asked; else None."""
+    if name in ("cpu", "cpu:0"):
+        return "cpu", "asked for"
+    if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
+        return "cpu", "no CUDA device"
+    return None, ""
+
+
+def _providers() -> List[str]:
+    import onnxruntime
+
+    providers: List[str] = onnxruntime.get_available_providers()
+    return providers
