@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +16,10 @@ from wire.lengths import MAX_INPUTS, MAX_TOPIC, MAX_WORD
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template
+from worker import memory
 
 #: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
 LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, MEMORY
-#: What a container of cgroup v2 may use; "max" where it may use all.
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def default_weights_dir() -> Path:
@@ -198,21 +196,13 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         """Bytes of address space that a decoder process may use."""
         if self.decoder_memory:
             return self.decoder_memory * 1_000_000
-        share = machine_memory() // 2 // self.decoder_count
+        share = memory.total() // 2 // self.decoder_count
         return max(LEAST_DECODER_MEMORY, min(share, MOST_DECODER_MEMORY))
 
     @property
     def at_work(self) -> int:
         """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
         return min(self.window, 3 * self.max_batch + self.decoder_count)
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this machine has, or this container may use."""
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # not in a container, or "max"
-        return min(physical, int(CGROUP_LIMIT.read_text(encoding="ascii")))
-    return physical
 
 
 def _max_ages(texts: List[str]) -> Dict[str, float]:

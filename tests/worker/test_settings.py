@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Dict, List
+from typing import List
 
 import pytest
 
 from wire.errors import SettingsError
-from worker import settings as module
+from worker import memory
 from worker.settings import WorkerSettings
 
 
@@ -44,22 +43,10 @@ def test_work_is_what_keeps_the_engine_busy_and_never_more_than_the_window() -> 
     assert settings("--max-batch", "64", "--window", "32").at_work == 32
 
 
-@pytest.mark.parametrize(
-    ("gibibytes", "container", "bytes_each"),
-    [(64, "max", 1 << 30), (4, "max", 512 << 20), (64, str(2 << 30), 256 << 20), (1, "max", 192 << 20)],
-)
+@pytest.mark.parametrize(("gibibytes", "mebibytes_each"), [(64, 1024), (4, 512), (2, 256), (1, 192)])
 def test_decoders_leave_half_of_the_memory_to_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gibibytes: int, container: str, bytes_each: int
+    monkeypatch: pytest.MonkeyPatch, gibibytes: int, mebibytes_each: int
 ) -> None:
-    values: Dict[str, int] = {"SC_PHYS_PAGES": gibibytes << 18, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(os, "sysconf", values.__getitem__)
-    limit = tmp_path / "memory.max"
-    limit.write_text(f"{container}\n")
-    monkeypatch.setattr(module, "CGROUP_LIMIT", limit)
-    assert settings("--decoders", "4").decoder_bytes == bytes_each
+    monkeypatch.setattr(memory, "total", lambda: gibibytes << 30)
+    assert settings("--decoders", "4").decoder_bytes == mebibytes_each << 20
     assert settings("--decoders", "4", "--decoder-memory", "300").decoder_bytes == 300_000_000
-
-
-def test_the_memory_of_a_machine_without_containers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "CGROUP_LIMIT", tmp_path / "none")
-    assert module.machine_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -15,12 +15,12 @@ from typing import Any, Dict, Iterator, Sequence, cast
 from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
 from wire.private import keep_memory_private
+from worker import memory
 from worker.engines.base import EngineName
 from worker.engines.child_process import answer
 from worker.engines.onnx_engine import out_of_memory
 from worker.engines.onnx_files import files_of_onnx
 from worker.engines.select import open_model
-from worker.settings import machine_memory
 
 #: Bytes of memory that any file may take, for what its layers hand on: less than half of a Jetson Nano's.
 BASE = 2 << 30
@@ -78,7 +78,7 @@ def _let_the_kernel_take_this_first() -> None:
 def _limit_memory(files: Sequence[Path]) -> None:
     # Not the address space, of which each thread takes much that it does not use.
     size = sum(file.stat().st_size for file in files if file.is_file())
-    most = min(BASE, machine_memory() // 2) + PER_BYTE * size
+    most = min(BASE, memory.total() // 2) + PER_BYTE * size
     _limit(resource.RLIMIT_DATA, most)
 
 

@@ -1,0 +1,139 @@
+"""How much memory this process may use: the machine's, and no more than its control groups let it.
+
+/proc/meminfo, /proc/self/cgroup ── each group from this process's own to the root ──> total(), free()
+
+A container is a control group, and so is a systemd service (`MemoryMax=`). There are two versions of them. A
+machine may have both at once, with the limits in the first, as a Jetson Nano's Ubuntu 18.04 does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Dict, Iterator, NamedTuple, Optional
+
+#: Where control groups are mounted (those of version 1 below it), what says in which of them this process is,
+#: and what the machine has.
+GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+MACHINE = Path("/proc/meminfo")
+
+
+class _Group(NamedTuple):
+    """Bytes that the processes of a control group may use together, and what of it they can still have."""
+
+    limit: int
+    free: int
+
+
+class _Version(NamedTuple):
+    """Of control groups: where they are, and what their files are called."""
+
+    #: Below GROUPS.
+    mount: str
+    #: As OWN_GROUPS has it; version 2 has one tree for all controllers.
+    controller: str
+    limit: str
+    used: str
+    #: In `memory.stat`, before the names of what counts a group and those below it.
+    prefix: str
+    swap_limit: str
+    swap_used: str
+    #: Whether the last two count the memory as well.
+    together: bool
+
+
+_VERSIONS = (
+    _Version(
+        mount="",
+        controller="",
+        limit="memory.max",
+        used="memory.current",
+        prefix="",
+        swap_limit="memory.swap.max",
+        swap_used="memory.swap.current",
+        together=False,
+    ),
+    _Version(
+        mount="memory",
+        controller="memory",
+        limit="memory.limit_in_bytes",
+        used="memory.usage_in_bytes",
+        prefix="total_",
+        swap_limit="memory.memsw.limit_in_bytes",
+        swap_used="memory.memsw.usage_in_bytes",
+        together=True,
+    ),
+)
+
+
+def total() -> int:
+    """Bytes of memory that this machine has, or that this container may use."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([physical, *(group.limit for group in _groups())])
+
+
+def free() -> Optional[int]:
+    """Bytes of memory and swap that can be had before the kernel ends a process; None where nobody knows."""
+    try:
+        machine = _numbers(MACHINE)
+        available = (machine["MemAvailable:"] + machine["SwapFree:"]) << 10
+    except (OSError, KeyError):  # no Linux, or one of before 2014
+        return None
+    return min([available, *(group.free for group in _groups(machine["SwapFree:"] << 10))])
+
+
+def _groups(swap: int = 0) -> Iterator[_Group]:
+    """The groups with a limit that this process is in."""
+    for version in _VERSIONS:
+        for folder in _folders(GROUPS / version.mount, version.controller):
+            with contextlib.suppress(OSError, ValueError):  # the root of version 2, or "max"
+                limit, used = _number(folder / version.limit), _number(folder / version.used)
+                statistics = _numbers(folder / "memory.stat")
+                kinds = ("active_file", "inactive_file")  # which can be read again
+                cached = sum(statistics.get(version.prefix + kind, 0) for kind in kinds)
+                left = max(0, limit - used + cached) + _swap(folder, version, swap, limit - used)
+                yield _Group(limit, left)
+
+
+def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
+    """Bytes of the machine's free swap that a group can have.
+
+    Args:
+        folder, version: the group.
+        free: what the machine has.
+        beside: bytes that the group could have without swap, for a version that counts both together.
+    """
+    try:
+        left = _number(folder / version.swap_limit) - _number(folder / version.swap_used)
+    except (OSError, ValueError):  # a kernel that counts no swap, or "max"
+        return free
+    return max(0, min(free, left - beside if version.together else left))
+
+
+def _folders(mount: Path, controller: str) -> Iterator[Path]:
+    """The folder of this process's group below a mount, and all above it: each of them may have a limit.
+
+    Args:
+        mount: where the controller's groups are mounted.
+        controller: as OWN_GROUPS has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                own = mount / path.lstrip("/")
+                yield own
+                # A container may know its path on the host, and see only itself: at the root.
+                yield from (above for above in own.parents if above == mount or mount in above.parents)
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
+
+
+def _numbers(path: Path) -> Dict[str, int]:
+    """A file of lines with a name and a number each."""
+    words = (line.split() for line in path.read_text(encoding="ascii").splitlines())
+    return {word[0]: int(word[1]) for word in words}
