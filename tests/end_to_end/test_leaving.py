@@ -46,9 +46,14 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     wait_for(lambda: listener.messages, what="the answer")
     assert listener.messages[0].topic == f"{root}/results/door"
     # The will would say so as well, but later than the worker is back.
-    states = [status.state for status in statuses(watcher.messages)]
-    changes = [state for before, state in zip(["", *states], states) if state != before]
-    assert changes == [*["online", "draining", "lost"] * 3, "online"]
+    lives = [*["online", "draining", "lost"] * 3, "online"]
+
+    def changes() -> List[str]:
+        states = [status.state for status in statuses(watcher.messages)]
+        return [state for before, state in zip(["", *states], states) if state != before]
+
+    wait_for(lambda: len(changes()) >= len(lives), what="the watcher hears the last status as well")
+    assert changes() == lives
 
 
 def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
@@ -70,9 +75,10 @@ def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
         worker.wait_said("waiting for the broker, 60 s at most")
         line.heal()
         assert worker.process.wait(30) == 0
-    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
     # A session that was still subscribed would have its frames.
+    wait_for(lambda: "offline" in [s.state for s in statuses(listener.messages)], what="its last status")
     assert statuses(listener.messages)[-1].state == "offline"
+    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
 
 
 def test_with_nothing_in_hand_it_leaves_at_once_and_says_what_remains(
@@ -177,4 +183,5 @@ def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answe
         assert worker.process.wait(30) == 0, worker.log.read_text()
     finally:
         worker.process.kill()
+    wait_for(lambda: listener.messages, what="the answer")
     assert len(listener.messages) == 1
