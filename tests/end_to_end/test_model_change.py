@@ -19,7 +19,17 @@ import torchvision.models as zoo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import MODEL, Listener, Mosquitto, WorkerProcess, free_port, nanofleet, statuses, wait_for
+from tests.harness import (
+    MODEL,
+    Listener,
+    Mosquitto,
+    WorkerProcess,
+    failures,
+    free_port,
+    nanofleet,
+    statuses,
+    wait_for,
+)
 from wire.messages import ModelCommand, Rejection, Result, WorkerStatus
 
 #: The worker's own model at another size: its pixels differ, and its answers hardly do.
@@ -167,14 +177,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
         assert refused.returncode == 1, refused.stdout
         assert "failed" in refused.stdout
         assert "No worker can run it: the command is taken back" in refused.stdout
-        failed = wait_for(
-            lambda model=model: [  # type: ignore[misc]
-                change
-                for change in (status.change for status in statuses(listener.messages))
-                if change and (change.state, change.model) == ("failed", model)
-            ],
-            what="the listener hears of the failure as well",
-        )
+        failed = wait_for(lambda m=model: failures(listener.messages, m), what="the listener hears it too")  # type: ignore[misc]
         assert failed[-1].instead_of == MODEL
         assert says in failed[-1].detail
         wait_for(lambda: latest(listener, worker).change is None, what="no command is left")
