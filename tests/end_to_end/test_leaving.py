@@ -28,6 +28,11 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     worker = start_worker(mosquitto_url, "--max-delay", "4", "--max-batch", "64", *flags)
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
     watcher = listen(mosquitto_url, f"{root}/workers/+")
+
+    def changes() -> List[str]:
+        states = [status.state for status in statuses(watcher.messages)]
+        return [state for before, state in zip(["", *states], states) if state != before]
+
     listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
     for life in range(1, 4):
         wait_for(lambda life=life: worker.log.read_text().count("connected to") == life, what="connected")  # type: ignore[misc]
@@ -38,6 +43,8 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
                 lambda life=life: worker.log.read_text().count("interrupt again") == life,  # type: ignore[misc]
                 what="draining",
             )
+            # It says so to the user before it says so to the others.
+            wait_for(lambda life=life: changes().count("draining") == life, what="its status")  # type: ignore[misc]
             worker.process.send_signal(signal.SIGINT)
         assert worker.process.wait(3) != 0
         assert not listener.messages
@@ -47,11 +54,6 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     assert listener.messages[0].topic == f"{root}/results/door"
     # The will would say so as well, but later than the worker is back.
     lives = [*["online", "draining", "lost"] * 3, "online"]
-
-    def changes() -> List[str]:
-        states = [status.state for status in statuses(watcher.messages)]
-        return [state for before, state in zip(["", *states], states) if state != before]
-
     wait_for(lambda: len(changes()) >= len(lives), what="the watcher hears the last status as well")
     assert changes() == lives
 
