@@ -30,9 +30,9 @@ demo: $(VENV)/.demo
 # The faults come alone, because they strike at moments that a busy machine moves. A single test: .venv/bin/pytest tests/…
 test: most $(if $(TESTS),,faults)
 
-# Two at a time, because most of a test is waiting.
+# Three at a time, because most of a test is waiting: two keep two processors half busy.
 most: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(or $(TESTS),tests --ignore=tests/faults --ignore=tests/arm)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(or $(TESTS),tests --ignore=tests/faults --ignore=tests/arm)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

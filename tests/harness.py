@@ -19,7 +19,7 @@ from typing import Any, Callable, List, Optional
 import paho.mqtt.client as mqtt
 import pytest
 
-from wire.messages import AdoptionClaim, WorkerStatus
+from wire.messages import AdoptionClaim, Change, WorkerStatus
 
 MODEL = "efficientnet_lite0"
 #: A worker's memory, and its decoders', are closed to all others (`wire.private`), also to tests.
@@ -189,6 +189,12 @@ def statuses(messages: List[mqtt.MQTTMessage]) -> List[WorkerStatus]:
     """Decode the statuses among some messages."""
     topics = [m for m in messages if "/workers/" in m.topic and "/adoption/" not in m.topic]
     return [WorkerStatus.decode(m.payload) for m in topics]
+
+
+def failures(messages: List[mqtt.MQTTMessage], model: str) -> List[Change]:
+    """What workers have said of a change to a model that failed, by the statuses among some messages."""
+    changes = [status.change for status in statuses(messages) if status.change]
+    return [change for change in changes if (change.state, change.model) == ("failed", model)]
 
 
 def adopter(messages: List[mqtt.MQTTMessage], dead: str) -> str:

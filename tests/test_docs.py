@@ -15,7 +15,10 @@ from fleet.cli import COMMANDS
 from wire.settings import flag_of, is_positional
 
 REPOSITORY = Path(__file__).parent.parent
-DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "labels/README.md", *(REPOSITORY / "docs").glob("*.md")]
+DOCUMENTS = [
+    *(REPOSITORY / "README.md", REPOSITORY / "labels/README.md", *(REPOSITORY / "docs").glob("*.md")),
+    *(REPOSITORY / "deploy").rglob("*.md"),
+]
 _ROW = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`(?: `\[([^\]]+)\]`)?")
 
 
@@ -154,7 +157,7 @@ def test_extras_that_are_named_exist() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
     there = set(re.findall(r"(?m)^([a-z-]+) = \[", section))
-    pages = [*DOCUMENTS, *(REPOSITORY / "deploy").rglob("*.md"), *(REPOSITORY / "deploy").rglob("Dockerfile")]
+    pages = [*DOCUMENTS, *(REPOSITORY / "deploy").rglob("Dockerfile")]
     named = {
         extra
         for page in pages

@@ -2,7 +2,8 @@
 
 /proc/meminfo, /proc/self/cgroup ── each group from this process's own to the root ──> total(), free()
 
-A container is a control group, and so is a systemd service (`MemoryMax=`).
+A container is a control group, and so is a systemd service (`MemoryMax=`). There are two versions of them. A
+machine may have both at once, with the limits in the first, as a Jetson Nano's Ubuntu 18.04 does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
-#: Where control groups are mounted, what says in which of them this process is, and what the machine has.
+#: Where control groups are mounted (those of version 1 below it), what says in which of them this process is,
+#: and what the machine has.
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 MACHINE = Path("/proc/meminfo")
@@ -23,6 +25,47 @@ class _Group(NamedTuple):
 
     limit: int
     free: int
+
+
+class _Version(NamedTuple):
+    """Of control groups: where they are, and what their files are called."""
+
+    #: Below GROUPS.
+    mount: str
+    #: As OWN_GROUPS has it; version 2 has one tree for all controllers.
+    controller: str
+    limit: str
+    used: str
+    #: In `memory.stat`, before the names of what counts a group and those below it.
+    prefix: str
+    swap_limit: str
+    swap_used: str
+    #: Whether the last two count the memory as well.
+    together: bool
+
+
+_VERSIONS = (
+    _Version(
+        mount="",
+        controller="",
+        limit="memory.max",
+        used="memory.current",
+        prefix="",
+        swap_limit="memory.swap.max",
+        swap_used="memory.swap.current",
+        together=False,
+    ),
+    _Version(
+        mount="memory",
+        controller="memory",
+        limit="memory.limit_in_bytes",
+        used="memory.usage_in_bytes",
+        prefix="total_",
+        swap_limit="memory.memsw.limit_in_bytes",
+        swap_used="memory.memsw.usage_in_bytes",
+        together=True,
+    ),
+)
 
 
 def total() -> int:
@@ -42,23 +85,31 @@ def free() -> Optional[int]:
 
 
 def _groups(swap: int = 0) -> Iterator[_Group]:
-    """The groups with a limit that this process is in. What is swapped out does not count in v2."""
-    for folder in _folders(GROUPS, ""):
-        with contextlib.suppress(OSError, ValueError):  # the root, or "max"
-            limit = int((folder / "memory.max").read_text(encoding="ascii"))
-            cached = _numbers(folder / "memory.stat")
-            used = int((folder / "memory.current").read_text(encoding="ascii"))
-            used -= cached.get("inactive_file", 0) + cached.get("active_file", 0)
-            yield _Group(limit, max(0, limit - used) + _swap(folder, swap))
+    """The groups with a limit that this process is in."""
+    for version in _VERSIONS:
+        for folder in _folders(GROUPS / version.mount, version.controller):
+            with contextlib.suppress(OSError, ValueError):  # the root of version 2, or "max"
+                limit, used = _number(folder / version.limit), _number(folder / version.used)
+                statistics = _numbers(folder / "memory.stat")
+                kinds = ("active_file", "inactive_file")  # which can be read again
+                cached = sum(statistics.get(version.prefix + kind, 0) for kind in kinds)
+                left = max(0, limit - used + cached) + _swap(folder, version, swap, limit - used)
+                yield _Group(limit, left)
 
 
-def _swap(folder: Path, free: int) -> int:
-    """Bytes of the machine's free swap that a group can have."""
+def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
+    """Bytes of the machine's free swap that a group can have.
+
+    Args:
+        folder, version: the group.
+        free: what the machine has.
+        beside: bytes that the group could have without swap, for a version that counts both together.
+    """
     try:
-        most = int((folder / "memory.swap.max").read_text(encoding="ascii"))
-        return max(0, min(free, most - int((folder / "memory.swap.current").read_text(encoding="ascii"))))
+        left = _number(folder / version.swap_limit) - _number(folder / version.swap_used)
     except (OSError, ValueError):  # a kernel that counts no swap, or "max"
         return free
+    return max(0, min(free, left - beside if version.together else left))
 
 
 def _folders(mount: Path, controller: str) -> Iterator[Path]:
@@ -66,7 +117,7 @@ def _folders(mount: Path, controller: str) -> Iterator[Path]:
 
     Args:
         mount: where the controller's groups are mounted.
-        controller: `memory` in v1; empty in v2, which has one tree for all.
+        controller: as OWN_GROUPS has it.
     """
     with contextlib.suppress(OSError, ValueError):
         for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
@@ -76,6 +127,10 @@ def _folders(mount: Path, controller: str) -> Iterator[Path]:
                 yield own
                 # A container may know its path on the host, and see only itself: at the root.
                 yield from (above for above in own.parents if above == mount or mount in above.parents)
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
 
 
 def _numbers(path: Path) -> Dict[str, int]:

@@ -29,7 +29,9 @@ ADOPTIONS = ("adopted", "no_session", "cut_short")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
-_THERMAL = Path("/sys/class/thermal")
+THERMAL = Path("/sys/class/thermal")
+#: Zones of Jetsons that measure nothing: the power management chip's says 100 °C whatever it has.
+_DUMMY_ZONES = {"PMIC-Die"}
 
 
 class Metrics:
@@ -147,7 +149,7 @@ class Metrics:
         self.registry.register(_Certificate(lambda: self.certificate_ends()))
         #: What the model runs on.
         self.device = "cpu"
-        self.registry.register(_Machine(lambda: self.device))
+        self.registry.register(Machine(lambda: self.device))
 
 
 class _Certificate(Collector):
@@ -166,20 +168,22 @@ class _Certificate(Collector):
             )
 
 
-class _Machine(Collector):
+class Machine(Collector):
     """Temperature and GPU memory, read when Prometheus asks, on machines that tell them."""
 
-    def __init__(self, device: Callable[[], str]) -> None:
+    def __init__(self, device: Callable[[], str], thermal: Path = THERMAL) -> None:
         """Args:
         device: tells what the model runs on.
+        thermal: where Linux has the thermal zones.
         """
         self._device = device
+        self._thermal = thermal
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         temperature = GaugeMetricFamily(
             "nanofleet_temperature_celsius", "Temperature by thermal zone", labels=["zone"]
         )
-        for zone, celsius in sorted(_temperatures().items()):
+        for zone, celsius in sorted(_temperatures(self._thermal).items()):
             temperature.add_metric([zone], celsius)
         if temperature.samples:
             yield temperature
@@ -192,14 +196,16 @@ class _Machine(Collector):
             )
 
 
-def _temperatures() -> Dict[str, float]:
+def _temperatures(thermal: Path) -> Dict[str, float]:
     found: Dict[str, float] = {}
-    for zone in sorted(_THERMAL.glob("thermal_zone*")):
+    for zone in sorted(thermal.glob("thermal_zone*")):
         try:
             name = (zone / "type").read_text(encoding="ascii").strip()
-            found.setdefault(name, int((zone / "temp").read_text(encoding="ascii")) / 1000)
+            celsius = int((zone / "temp").read_text(encoding="ascii")) / 1000
         except (OSError, ValueError):
             continue  # a sensor that is switched off does not answer
+        if name not in _DUMMY_ZONES:
+            found.setdefault(name, celsius)
     return found
 
 

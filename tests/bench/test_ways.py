@@ -69,7 +69,7 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
 
 def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
-    flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "mobilenet_v2")
+    flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "squeezenet1_1")
     # Variables that set the bench are none of its workers'.
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "2"}
     done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
@@ -95,7 +95,7 @@ from bench import sharing, transport
 from bench.drive import Order
 from bench.site import started
 from bench.weights import find_weights
-with started({start}, find_weights("mobilenet_v2")) as driver:
+with started({start}, find_weights("squeezenet1_1")) as driver:
     driver.run(Order(8, "thumbnail"))
     print(json.dumps(dataclasses.asdict(driver.run(Order({frames}, "thumbnail")))))
 """
@@ -122,7 +122,8 @@ def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
 def test_what_was_started_ends_with_the_bench(mosquitto: str, tmp_path: Path, signum: int) -> None:
-    command = [sys.executable, "-m", "bench", "soak", "--quick", "--out", str(tmp_path / "results.json")]
+    flags = ("--quick", "--models", "squeezenet1_1", "--out", str(tmp_path / "results.json"))
+    command = [sys.executable, "-m", "bench", "soak", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     started = wait_for(lambda: _below(process.pid, "worker.decode.process"), 120, "the soak's worker")
     process.send_signal(signum)

@@ -37,6 +37,12 @@ def last_status(listener: Listener, worker: WorkerProcess) -> Any:
     return next((s for s in reversed(statuses(listener.messages)) if s.worker == worker.id), None)
 
 
+def wait_taken_back(listener: Listener, root: str, dead: WorkerProcess, heir: WorkerProcess) -> None:
+    """Wait until an heir's claim is no longer retained."""
+    topic = f"{root}/workers/{dead.id}/adoption/{heir.id}"
+    wait_for(lambda: [m.payload for m in listener.on(topic)][-1:] == [b""], what="the claim to be taken back")
+
+
 @pytest.fixture
 def send(photos: Path) -> Callable[[Listener, str, range], None]:
     image = (photos / "rocket.jpg").read_bytes()
@@ -95,18 +101,17 @@ def test_a_worker_that_returns_takes_its_session_back(
     slow = ("--max-delay", "2", "--max-batch", "256", "--window", "2")
     heir = start_worker(mosquitto_url, *QUICK, *slow, worker_id="w2")
     heir.wait_said("adopting its frames")
-    assert metric(heir, "nanofleet_adopting") == 1
+    wait_for(lambda: metric(heir, "nanofleet_adopting") == 1, what="the adoption's beginning")
     dead.start()
     heir.wait_said("has the worker returned?")
     assert metric(heir, ADOPTIONS, outcome="cut_short") == 1
     wait_for(lambda: metric(heir, "nanofleet_adopting") == 0, what="the end of the adoption")
     wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 40, 60, "40 answers")
-    assert last_status(listener, dead).state == "online"
+    wait_for(lambda: last_status(listener, dead).state == "online", what="its status")
     # Only what its heir had in hand may come twice.
     twice = [i for i, n in Counter(ids(listener.on(f"{root}/results/"))).items() if n > 1]
     assert len(twice) <= 2
-    taken_back = f"{root}/workers/{dead.id}/adoption/{heir.id}"
-    wait_for(lambda: listener.on(taken_back)[-1].payload == b"", what="the claim to be taken back")
+    wait_taken_back(listener, root, dead, heir)
     assert dead.stop() == 0
     assert heir.stop() == 0
 
@@ -149,8 +154,7 @@ def test_a_worker_that_was_only_away_is_adopted_again_when_it_dies(
         wait_for(lambda: adopter(listener.messages, away.id), 60, "adopted")
         line.heal()
         away.wait_said("connected again")
-        taken_back = f"{root}/workers/{away.id}/adoption/{heir.id}"
-        wait_for(lambda: listener.on(taken_back)[-1].payload == b"", what="the claim to be taken back")
+        wait_taken_back(listener, root, away, heir)
         away.stop(signal.SIGKILL)
         send(listener, root, range(20))
         wait_for(lambda: len(set(ids(listener.on(f"{root}/results/")))) == 20, 30, "20 answers")
@@ -168,7 +172,7 @@ def test_a_worker_that_left_in_good_order_is_not_adopted(
     assert first.stop() == 0
     since = len(statuses(listener.messages))
     wait_for(lambda: len(statuses(listener.messages)) > since + 10, 30, "five seconds of statuses")
-    assert last_status(listener, first).state == "offline"
+    wait_for(lambda: last_status(listener, first).state == "offline", what="its last status")
     assert not second.said("adopting")
 
 

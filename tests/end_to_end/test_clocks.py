@@ -153,7 +153,7 @@ def test_a_machine_without_a_battery_hears_of_the_time(
         clock.set(0)
         wrong.wait_ready()
         assert publisher.wait(60) == 0, (tmp_path / "publisher.log").read_text()
-        (kept,) = results(home)
+        (kept,) = wait_for(lambda: results(home), what="the listener has the answer as well")
         assert kept.captured_at is not None
         assert utc_now() - kept.captured_at < timedelta(hours=1), "by the clock as it was set"
         for ahead in (0.0, -HOUR, -DECADES, 0.0):

@@ -111,6 +111,8 @@ def test_bad_payloads_are_rejected_once_and_good_ones_answered(
             lambda: len(listener.on(f"{root}/results/")) == number,  # noqa: B023
             what=f"an answer after {reason}",
         )
+    # One may come later than the answer to the frame after it.
+    wait_for(lambda: len(listener.on(f"{root}/rejects/")) >= len(bad), what="all rejections")
     rejections = [Rejection.decode(m.payload) for m in listener.on(f"{root}/rejects/")]
     assert {r.camera: r.reason.value for r in rejections} == {reason: reason for reason in bad}
     assert len(rejections) == len(bad)
@@ -215,6 +217,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(
     for n in range(60):
         listener.publish(f"{root}/frames/door", image, **with_id(str(n)))
     assert worker.stop(signal.SIGTERM) == 0
+    wait_for(lambda: "offline" in [s.state for s in statuses(listener.messages)], what="its last status")
     answers = results(listener.on(f"{root}/results/"))
     assert Counter(a.frame_id for a in answers) == Counter(str(n) for n in range(60))
     assert [s.state for s in statuses(listener.messages)][-2:] == ["draining", "offline"]
@@ -241,7 +244,7 @@ def test_killed_worker_gets_its_frames_back(
     for n in range(80):
         listener.publish(f"{root}/frames/door", image, **with_id(str(n)))
     worker.stop(signal.SIGKILL)
-    wait_for(lambda: statuses(listener.messages)[-1].state == "lost", what="the will")
+    wait_for(lambda: [s.state for s in statuses(listener.messages)][-1:] == ["lost"], what="the will")
     before = {r.frame_id for r in results(listener.on(f"{root}/results/"))}
     assert len(before) < 80, "the kill came too late to show anything"
     worker.start()
@@ -305,10 +308,11 @@ def test_a_status_that_others_have_forged_ends_no_later_start(
     listener.publish(f"{root}/workers/{worker.id}", forged.encode(), retain=True)
     assert worker.process.wait(60) == 4
     assert worker.said(f"another worker started as {worker.id!r}, later than this one")
-    for number in range(3):
-        again = forged.model_copy(update={"instance": f"another, {number}"})
+    others = [f"another, {number}" for number in range(3)]
+    for instance in others:
+        again = forged.model_copy(update={"instance": instance})
         listener.publish(f"{root}/workers/{worker.id}", again.encode(), retain=True)
-    known = {own.instance} | {status.instance for status in statuses(listener.messages)}
+    known = {own.instance, forged.instance, *others}
     worker.start()
     wait_for(
         lambda: [s.instance in known for s in statuses(listener.messages)].count(False) >= 4,

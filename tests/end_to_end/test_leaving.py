@@ -28,6 +28,11 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     worker = start_worker(mosquitto_url, "--max-delay", "4", "--max-batch", "64", *flags)
     listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
     watcher = listen(mosquitto_url, f"{root}/workers/+")
+
+    def changes() -> List[str]:
+        states = [status.state for status in statuses(watcher.messages)]
+        return [state for before, state in zip(["", *states], states) if state != before]
+
     listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
     for life in range(1, 4):
         wait_for(lambda life=life: worker.log.read_text().count("connected to") == life, what="connected")  # type: ignore[misc]
@@ -38,6 +43,8 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
                 lambda life=life: worker.log.read_text().count("interrupt again") == life,  # type: ignore[misc]
                 what="draining",
             )
+            # It says so to the user before it says so to the others.
+            wait_for(lambda life=life: changes().count("draining") == life, what="its status")  # type: ignore[misc]
             worker.process.send_signal(signal.SIGINT)
         assert worker.process.wait(3) != 0
         assert not listener.messages
@@ -46,9 +53,9 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
     wait_for(lambda: listener.messages, what="the answer")
     assert listener.messages[0].topic == f"{root}/results/door"
     # The will would say so as well, but later than the worker is back.
-    states = [status.state for status in statuses(watcher.messages)]
-    changes = [state for before, state in zip(["", *states], states) if state != before]
-    assert changes == [*["online", "draining", "lost"] * 3, "online"]
+    lives = [*["online", "draining", "lost"] * 3, "online"]
+    wait_for(lambda: len(changes()) >= len(lives), what="the watcher hears the last status as well")
+    assert changes() == lives
 
 
 def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
@@ -70,9 +77,10 @@ def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
         worker.wait_said("waiting for the broker, 60 s at most")
         line.heal()
         assert worker.process.wait(30) == 0
-    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
     # A session that was still subscribed would have its frames.
+    wait_for(lambda: "offline" in [s.state for s in statuses(listener.messages)], what="its last status")
     assert statuses(listener.messages)[-1].state == "offline"
+    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
 
 
 def test_with_nothing_in_hand_it_leaves_at_once_and_says_what_remains(
@@ -177,4 +185,5 @@ def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answe
         assert worker.process.wait(30) == 0, worker.log.read_text()
     finally:
         worker.process.kill()
+    wait_for(lambda: listener.messages, what="the answer")
     assert len(listener.messages) == 1

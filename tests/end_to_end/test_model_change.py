@@ -19,7 +19,17 @@ import torchvision.models as zoo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import MODEL, Listener, Mosquitto, WorkerProcess, free_port, nanofleet, statuses, wait_for
+from tests.harness import (
+    MODEL,
+    Listener,
+    Mosquitto,
+    WorkerProcess,
+    failures,
+    free_port,
+    nanofleet,
+    statuses,
+    wait_for,
+)
 from wire.messages import ModelCommand, Rejection, Result, WorkerStatus
 
 #: The worker's own model at another size: its pixels differ, and its answers hardly do.
@@ -82,7 +92,23 @@ def camera(listener: Listener, root: str, image: bytes, interval: float) -> Iter
 
 
 def latest(listener: Listener, worker: WorkerProcess) -> WorkerStatus:
-    return [status for status in statuses(listener.messages) if status.worker == worker.id][-1]
+    """What a worker has said last, as far as the listener has heard; its first status is waited for."""
+
+    def heard() -> List[WorkerStatus]:
+        return [status for status in statuses(listener.messages) if status.worker == worker.id]
+
+    status: WorkerStatus = wait_for(heard, what=f"a status of {worker.id}'s")[-1]
+    return status
+
+
+def wait_change(listener: Listener, worker: WorkerProcess, topic: str) -> None:
+    """Wait until the listener has heard as well that a worker serves what a topic commands."""
+
+    def serving() -> bool:
+        change = latest(listener, worker).change
+        return change is not None and (change.state, change.topic) == ("serving", topic)
+
+    wait_for(serving, what=f"{worker.id} serves what {topic} commands")
 
 
 def answers(listener: Listener, root: str) -> List[Result]:
@@ -151,8 +177,8 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
         assert refused.returncode == 1, refused.stdout
         assert "failed" in refused.stdout
         assert "No worker can run it: the command is taken back" in refused.stdout
-        failed = [s.change for s in statuses(listener.messages) if s.change and s.change.state == "failed"]
-        assert (failed[-1].model, failed[-1].instead_of) == (model, MODEL)
+        failed = wait_for(lambda m=model: failures(listener.messages, m), what="the listener hears it too")  # type: ignore[misc]
+        assert failed[-1].instead_of == MODEL
         assert says in failed[-1].detail
         wait_for(lambda: latest(listener, worker).change is None, what="no command is left")
     listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
@@ -176,21 +202,24 @@ def test_one_worker_the_fleet_and_back(
         worker.wait_ready()
     listener = listen(mosquitto_url, f"{root}/workers/+")
 
-    def running() -> Dict[str, str]:
-        return {name: latest(listener, worker).weights for name, worker in workers.items()}
+    def wait_running(**expected: str) -> None:
+        """The command has ended with a status that the listener may hear a moment later."""
+
+        def running() -> Dict[str, str]:
+            return {name: latest(listener, worker).weights for name, worker in workers.items()}
+
+        wait_for(lambda: running() == expected, what=str(expected))
 
     own, other = "IMAGENET1K_V1", "untrained.pth"
     one = models("use", "resnet18@untrained.pth", "--worker", workers["one"].id)
     assert one.returncode == 0, one.stdout + one.stderr
-    assert running() == {"one": other, "two": own, "deaf": own}
+    wait_running(one=other, two=own, deaf=own)
 
     fleet = models("use", *SMALLER)
     assert fleet.returncode == 1, "two of three do not follow"
     assert "--ignore-control" in fleet.stdout
     assert f"reset --worker {workers['one'].id}" in fleet.stdout
-    status = latest(listener, workers["two"])
-    assert status.change is not None
-    assert (status.change.state, status.change.topic) == ("serving", f"{root}/control/model")
+    wait_change(listener, workers["two"], f"{root}/control/model")
     assert latest(listener, workers["deaf"]).accepts_control is False
 
     many = models("use", MODEL, "--canary", "2")
@@ -199,10 +228,8 @@ def test_one_worker_the_fleet_and_back(
 
     back = models("reset", "--worker", workers["one"].id)
     assert back.returncode == 0, back.stdout + back.stderr
-    change = latest(listener, workers["one"]).change
-    assert change is not None
-    assert (change.state, change.topic) == ("serving", f"{root}/control/model")
-    assert running() == {"one": own, "two": own, "deaf": own}
+    wait_change(listener, workers["one"], f"{root}/control/model")
+    wait_running(one=own, two=own, deaf=own)
     assert models("reset").returncode == 0
     wait_for(lambda: all(latest(listener, w).change is None for w in workers.values()), what="no change left")
     assert "no command" in models("reset").stdout
@@ -237,8 +264,12 @@ def test_a_command_that_is_taken_back_while_a_worker_loads_it_is_not_followed(
     worker.wait_said("loading resnet18@")
     listener.publish(f"{root}/control/model", b"", retain=True)
     worker.wait_ready()
-    wait_for(lambda: latest(listener, worker).weights == "IMAGENET1K_V1", 60, "its own model")
-    assert latest(listener, worker).change is None
+    # A status may come between the swap and the end of the change.
+    wait_for(
+        lambda: (told := latest(listener, worker)).weights == "IMAGENET1K_V1" and told.change is None,
+        60,
+        "its own model, and no change",
+    )
 
 
 def test_a_broker_that_comes_later_is_asked_before_there_are_frames(
@@ -329,26 +360,29 @@ def test_canaries_go_first_and_decide(
     with camera(listener, root, (photos / "coffee.png").read_bytes(), 0.15) as sent:
         # The machine may be busy with other things than this fleet: only agreement is to decide.
         canary = models("use", *model, "--canary", "1", "--canary-frames", "15", "--max-slowdown", "1000")
-    changes = [s for s in statuses(listener.messages) if s.change]
-    assert {s.change.topic for s in changes if s.worker == first.id and s.change} >= {
+
+    def changes() -> List[WorkerStatus]:
+        return [status for status in statuses(listener.messages) if status.change]
+
+    comparing = wait_for(
+        lambda: [s.change for s in changes() if s.change and s.change.compared >= 15],
+        what="the listener hears of the comparison as well",
+    )
+    assert {s.change.topic for s in changes() if s.worker == first.id and s.change} >= {
         f"{root}/control/{first.id}/model"
     }
-    comparing = [s.change for s in changes if s.change and s.change.compared]
-    assert comparing[-1].compared >= 15
     assert (comparing[-1].agreed / comparing[-1].compared > 0.9) is agrees
     if agrees:
         assert canary.returncode == 0, canary.stdout + canary.stderr
         assert "on to the whole fleet" in canary.stdout
         for worker in (first, second):
-            change = latest(listener, worker).change
-            assert change is not None
-            assert (change.topic, change.state) == (f"{root}/control/model", "serving")
+            wait_change(listener, worker, f"{root}/control/model")
     else:
         assert canary.returncode == 1
         assert "rolling back" in canary.stdout
         wait_for(lambda: latest(listener, first).change is None, what="the roll-back")
         assert all(latest(listener, worker).model == MODEL for worker in (first, second))
-        assert not any(s.change for s in changes if s.worker == second.id)
+        assert not any(status.worker == second.id for status in changes())
     wait_for(lambda: len(answers(listener, root)) >= len(sent), 60, what="all answers")
     assert Counter(a.frame_id for a in answers(listener, root)) == Counter(sent)
     assert [Rejection.decode(m.payload) for m in listener.on(f"{root}/rejects/")] == []

@@ -29,6 +29,11 @@ def publish(url: str, root: str, image: bytes, frames: int, window: int = 32) ->
     return sent
 
 
+def takes_frames(listener: Listener, worker: WorkerProcess) -> List[bool]:
+    """What each of a worker's statuses so far says of it."""
+    return [status.takes_frames for status in statuses(listener.messages) if status.worker == worker.id]
+
+
 @pytest.fixture
 def image(photos: Path) -> bytes:
     return (photos / "rocket.jpg").read_bytes()
@@ -65,12 +70,11 @@ def test_a_slow_worker_leaves_new_frames_to_a_fast_one(
     assert sum(share.values()) == 300
     wait_for(lambda: len(listener.on(f"{root}/results/")) >= 300, 30, "the listener hears the last as well")
     assert len(listener.on(f"{root}/results/")) == 300, "each once"
-    told = [status.takes_frames for status in statuses(listener.messages) if status.worker == slow.id]
-    assert False in told
+    wait_for(lambda: False in takes_frames(listener, slow), what="the status that says so")
     assert share[slow.id] < 100, "dealt in turn it would be 150"
     assert metric(slow, "nanofleet_step_asides_total") >= 1
     wait_for(
-        lambda: [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
+        lambda: takes_frames(listener, slow)[-1:] == [True],
         30,
         "back when there is nothing to do",
     )
@@ -91,7 +95,7 @@ def test_the_fast_one_leaves_while_the_slow_one_is_aside(
     camera = threading.Thread(target=publish, args=(mosquitto_url, root, image, 200, 64))
     camera.start()
     wait_for(
-        lambda: [not s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1],
+        lambda: takes_frames(listener, slow)[-1:] == [False],
         30,
         "the slow one is aside",
     )
@@ -102,5 +106,5 @@ def test_the_fast_one_leaves_while_the_slow_one_is_aside(
     assert fast.process.wait(60) == 0
     camera.join(120)
     wait_for(lambda: len(listener.on(f"{root}/results/plain-")) == 100, 60, "the plain camera's answers")
-    assert [s.takes_frames for s in statuses(listener.messages) if s.worker == slow.id][-1]
+    wait_for(lambda: takes_frames(listener, slow)[-1:] == [True], what="the status that says so")
     assert slow.stop() == 0

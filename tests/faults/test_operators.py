@@ -127,7 +127,7 @@ def test_whatever_lets_members_in_is_rotated(guarded: Guarded, case: Callable[..
     assert f"answered {count}, rejected 0, missing 0" in fleet.said()
     for worker, process in zip(fleet.workers, processes):
         assert (worker.process, process.poll()) == (process, None)
-        assert worker.said("connected again")
+        worker.wait_said("connected again")
 
 
 def test_a_worker_is_killed_under_commands_that_failed(

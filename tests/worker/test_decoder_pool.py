@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Tuple, Type, Union
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from PIL import Image
 
 from tests.harness import needs_root
 from wire.decoder.process import JOB, REPLY
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, SettingsError
+from wire.picture.pillow import OLDEST
 from worker.decode.image import decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
@@ -374,6 +375,47 @@ def test_a_process_that_cannot_start(outcomes: Outcomes) -> None:
         pass
     assert not decoders()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("package", "error", "told"),
+    [
+        (
+            "__version__ = '9.0.1'",
+            SettingsError,
+            r"Pillow 9\.0\.1 in \S+/PIL is too old: pip install 'pillow>=10\.4'",
+        ),
+        (
+            "raise ImportError('built for another version')",
+            NanofleetError,
+            "ImportError: built for another version",
+        ),
+        ("raise AttributeError('a half of it')", NanofleetError, "AttributeError: a half of it"),
+    ],
+    ids=["old", "of another version", "broken"],
+)
+def test_a_pillow_that_does_not_do_is_named(
+    outcomes: Outcomes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    error: Type[NanofleetError],
+    told: str,
+) -> None:
+    """As the system's own, in an environment that sees the system's packages."""
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL" / "__init__.py").write_text(package)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    expected = pytest.raises(NanofleetError, match=f"a decoder process cannot start: {told}")
+    with expected as raised, open_pool(outcomes, processes=1):
+        pass
+    assert type(raised.value) is error
+
+
+def test_the_oldest_pillow_is_what_is_asked_for() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    bounds = set(re.findall(r'"pillow>=([\d.]+)"', project))
+    assert bounds == {".".join(map(str, OLDEST))}
 
 
 def test_a_callback_that_raises_is_told(photo: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Callable
 import pytest
 
 from worker import memory
+from worker.settings import WorkerSettings
 
 MIB = 1 << 20
 CONTAINER = {"max": 400 * MIB, "current": 300 * MIB, "stat": f"anon 1\ninactive_file {50 * MIB}"}
@@ -62,6 +63,67 @@ def test_the_narrowest_of_a_services_groups_counts(group: Group) -> None:
 def test_a_group_that_has_more_than_its_limit_has_nothing_left(group: Group) -> None:
     group("", **{**CONTAINER, "max": MIB}, swap_max=0, swap_current=0)
     assert memory.free() == 0
+
+
+# --- version 1, as Ubuntu 18.04 of a Jetson Nano has it -------------------------------------------------
+
+UNLIMITED = (1 << 63) - 4096
+#: What a process of a container sees in /proc/self/cgroup, where the host has both versions mounted.
+HYBRID = "12:cpu,cpuacct:/docker/8f2\n9:memory:/docker/8f2\n0::/system.slice/docker.service\n"
+SMALL = {
+    "limit_in_bytes": 300 * MIB,
+    "usage_in_bytes": 250 * MIB,
+    "stat": f"active_file {1 * MIB}\ntotal_inactive_file {30 * MIB}\ntotal_active_file {20 * MIB}",
+}
+
+
+@pytest.fixture
+def group_1(group: Group, tmp_path: Path) -> Group:
+    """Writes the files of its control groups of version 1 instead; the names keep their underscores."""
+    memory.OWN_GROUPS.write_text(HYBRID)
+
+    def write(path: str, **files: object) -> None:
+        folder = tmp_path / "cgroup" / "memory" / path
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / f"memory.{name}").write_text(f"{content}\n")
+
+    group("unified/system.slice/docker.service")  # version 2, without a controller
+    return write
+
+
+@pytest.mark.parametrize("path", ["", "docker/8f2"], ids=["in the container", "from the host"])
+def test_a_container_of_version_1(group_1: Group, path: str) -> None:
+    group_1("", limit_in_bytes=UNLIMITED, usage_in_bytes=MIB, stat="total_active_file 1")
+    group_1(path, **SMALL)
+    assert (memory.total(), memory.free()) == (300 * MIB, (100 + 1024) * MIB), "this kernel counts no swap"
+
+
+def test_version_1_counts_memory_and_swap_together(group_1: Group) -> None:
+    """Docker lets a container have as much swap as memory, unless it is told otherwise."""
+    files = {"memsw.limit_in_bytes": 600 * MIB, "memsw.usage_in_bytes": 260 * MIB}
+    group_1("docker/8f2", **SMALL, **files)
+    assert memory.free() == (100 + 290) * MIB
+    group_1("docker/8f2", **{"memsw.limit_in_bytes": 300 * MIB})
+    assert memory.free() == 100 * MIB
+
+
+def test_a_machine_of_version_1_without_limits(group_1: Group) -> None:
+    files = {"memsw.limit_in_bytes": UNLIMITED, "memsw.usage_in_bytes": 2 * MIB}
+    group_1("", limit_in_bytes=UNLIMITED, usage_in_bytes=MIB, stat="total_active_file 1", **files)
+    assert (memory.total(), memory.free()) == (4096 * MIB, 4096 * MIB)
+
+
+def test_the_narrowest_of_both_versions_counts(group: Group, group_1: Group) -> None:
+    group("system.slice/docker.service", **{**CONTAINER, "max": 200 * MIB, "current": 150 * MIB})
+    group_1("docker/8f2", **SMALL)
+    assert memory.total() == 200 * MIB
+
+
+def test_a_container_of_version_1_gives_its_decoders_what_it_has(group_1: Group) -> None:
+    group_1("", **{**SMALL, "limit_in_bytes": 2048 * MIB})
+    settings = WorkerSettings.from_command_line("nanofleet worker", ["--decoders", "4"])
+    assert settings.decoder_bytes == 256 * MIB
 
 
 def test_where_nobody_tells_what_is_free_it_is_unknown(

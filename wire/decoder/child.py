@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import AbstractSet, NamedTuple, Sequence
 
 from wire.decoder.memory import shared_memory
-from wire.decoder.process import CANNOT_START, JOB, REPLY
-from wire.errors import NanofleetError
+from wire.decoder.process import CANNOT_START, JOB, REPLY, UNFIT
+from wire.errors import NanofleetError, SettingsError
 from wire.picture.errors import REASONS, Undecodable
 from wire.settings import child_environment
 from wire.signals import blocked_in_children
@@ -98,18 +98,20 @@ class Child:
         """Wait for the process's hello.
 
         Raises:
+            SettingsError: it says that it cannot work with what is installed.
             NanofleetError: it says that it cannot work, or says nothing.
         """
         try:
-            hello = self._receive(time.monotonic() + START_TIMEOUT, {CANNOT_START})
+            hello = self._receive(time.monotonic() + START_TIMEOUT, {CANNOT_START, UNFIT})
         except EOFError:
             raise NanofleetError(f"a decoder process {self._fate()} before it was ready") from None
         except TimeoutError:
             raise NanofleetError(f"a decoder process was not ready within {START_TIMEOUT:g} s") from None
         except Unreadable:
             raise NanofleetError("a decoder process began with a reply that cannot be read") from None
-        if hello.reason == CANNOT_START:
-            raise NanofleetError(f"a decoder process cannot start: {hello.detail}")
+        if hello.reason:
+            kind = SettingsError if hello.reason == UNFIT else NanofleetError
+            raise kind(f"a decoder process cannot start: {hello.detail}")
         if hello.detail:
             _warn_once(hello.detail)
 

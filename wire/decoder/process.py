@@ -17,6 +17,7 @@ from typing import Callable, NamedTuple
 
 from wire.decoder.fence import raise_fence
 from wire.picture.errors import Undecodable
+from wire.picture.pillow import UnfitPillow, check_pillow
 from wire.private import keep_memory_private
 
 #: Bytes of the picture that follows.
@@ -24,8 +25,9 @@ JOB = struct.Struct("<Q")
 #: Reason (empty: decoded) and detail in ASCII; bytes in the memory; width and height in pixels, milliseconds
 #: it took, whether all of the picture was there.
 REPLY = struct.Struct("<24s232sIIId?")
-#: The reason in the first reply of a process that cannot work.
-CANNOT_START = "cannot_start"
+#: The reason in the first reply of a process that cannot work: a later one may, or none will until another
+#: Pillow is installed.
+CANNOT_START, UNFIT = "cannot_start", "unfit"
 
 
 class Output(NamedTuple):
@@ -63,12 +65,16 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
         _limit(address_space)
         # Pillow 10 imports numpy for its type hints: 0.1 s, 20 MB, and 100 MB of address space.
         sys.modules["numpy"] = None  # type: ignore[assignment]
+        check_pillow()
         decode = prepare()
         memory = mmap.mmap(memory_fd, 0)
         os.close(memory_fd)
         free = address_space - _address_space_used()
         unfenced = raise_fence(sys.stdin.fileno(), replies)
-    except (ImportError, MemoryError, OSError, ValueError) as error:
+    except UnfitPillow as error:
+        _reply(replies, UNFIT, str(error))
+        return
+    except Exception as error:  # noqa: BLE001 - what a broken installation raises is anybody's guess
         _reply(replies, CANNOT_START, f"{type(error).__name__}: {error}")
         return
     _reply(replies, detail=unfenced)

@@ -3,8 +3,8 @@
 kinds       what the bytes are, without Pillow    limits      what decoding may cost
 decoding    bytes -> Picture: limits, repairs          upright     the right way up, in RGB or grey
 jpeg        the segments and scans of a JPEG          jpeg_end    how much of a JPEG is missing
-png, webp   rewritten without what nobody needs
+png, webp   rewritten without what nobody needs       pillow      whether it is new enough
 
-Only decoding, upright and jpeg_end import Pillow. Nothing here imports pydantic: decoder processes start
-anew for hostile frames.
+Only decoding, upright and jpeg_end import Pillow; pillow looks at it. Nothing here imports pydantic: decoder
+processes start anew for hostile frames.
 """

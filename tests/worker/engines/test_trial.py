@@ -11,7 +11,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from tests.harness import Listener, WorkerProcess, nanofleet, processes_of, statuses, wait_for
+from tests.harness import Listener, WorkerProcess, failures, nanofleet, processes_of, wait_for
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import GREEDY, endless, expanded
 from tests.worker.engines.test_onnx_served import answer_to, png
@@ -94,8 +94,8 @@ def test_a_worker_that_is_told_to_use_one_serves_meanwhile_and_afterwards(
                 answer_to(answers, root, png((230, 26, 26)))
             said = use.communicate(timeout=60)[0]
         assert use.returncode == 1, said
-        failed = [s.change for s in statuses(changes.messages) if s.change and s.change.state == "failed"]
-        assert failed[-1].model == command[0]
+        name = command[0]
+        failed = wait_for(lambda n=name: failures(changes.messages, n), what="the listener hears it too")  # type: ignore[misc]
         assert says in failed[-1].detail
     assert b'"red"' in answer_to(answers, root, png((230, 26, 26)))
     assert len(answers.messages) > 2
