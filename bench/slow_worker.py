@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.cli import main
-from worker.engines.onnx_file_engine import OnnxFileEngine
+from worker.engines.onnx.file_engine import OnnxFileEngine
 
 
 def slow_down(seconds: float) -> None:

@@ -52,7 +52,7 @@ class Command(NamedTuple):
 COMMANDS: Dict[str, Command] = {
     "demo": Command(
         "show the whole fleet at work, on this machine",
-        *("fleet.demo_settings:DemoSettings", "fleet.demo:demo", "demo", True),
+        *("fleet.demo.settings:DemoSettings", "fleet.demo.run:demo", "demo", True),
     ),
     "worker": Command(
         "classify frames from a broker",
@@ -64,15 +64,15 @@ COMMANDS: Dict[str, Command] = {
     ),
     "classify": Command(
         "classify images here, without a broker",
-        *("worker.settings:ClassifySettings", "worker.classify:classify", "worker"),
+        *("worker.settings:ClassifySettings", "fleet.classify:classify", "worker"),
     ),
     "workers": Command(
         "who is there, and how each is",
-        *("fleet.workers_settings:WorkersSettings", "fleet.workers:workers", "", True),
+        *("fleet.workers.settings:WorkersSettings", "fleet.workers.list:workers", "", True),
     ),
     "workers forget": Command(
         "remove what is kept of workers that are gone",
-        *("fleet.workers_settings:ForgetSettings", "fleet.forget:forget", "", True),
+        *("fleet.workers.settings:ForgetSettings", "fleet.workers.forget:forget", "", True),
     ),
     "results": Command(
         "show what is answered, live",
@@ -80,27 +80,27 @@ COMMANDS: Dict[str, Command] = {
     ),
     "models list": Command(
         "the models that can be run",
-        *("fleet.models_settings:ListSettings", "fleet.models:list_models", "worker"),
+        *("fleet.models.settings:ListSettings", "fleet.models.list:list_models", "worker"),
     ),
     "models show": Command(
         "one model and its weights",
-        *("fleet.models_settings:ShowSettings", "fleet.models:show", "worker"),
+        *("fleet.models.settings:ShowSettings", "fleet.models.list:show", "worker"),
     ),
     "models download": Command(
         "fetch weights ahead",
-        *("fleet.models_settings:DownloadSettings", "fleet.models:download", "worker", True),
+        *("fleet.models.settings:DownloadSettings", "fleet.models.list:download", "worker", True),
     ),
     "models export": Command(
         "write a model as an ONNX file, for machines without PyTorch",
-        *("fleet.models_settings:ExportSettings", "fleet.export:export", "worker", True),
+        *("fleet.models.settings:ExportSettings", "fleet.models.export:export", "worker", True),
     ),
     "models use": Command(
         "change the model of a running fleet",
-        *("fleet.use_settings:UseSettings", "fleet.use:use", "", True),
+        *("fleet.models.use_settings:UseSettings", "fleet.models.use:use", "", True),
     ),
     "models reset": Command(
         "let workers go back to their own model",
-        *("fleet.use_settings:ResetSettings", "fleet.use:reset", "", True),
+        *("fleet.models.use_settings:ResetSettings", "fleet.models.use:reset", "", True),
     ),
     "spool list": Command(
         "frames of publish that have no answer",
@@ -116,7 +116,7 @@ COMMANDS: Dict[str, Command] = {
     ),
     "provision": Command(
         "create certificates, passwords and an ACL for Mosquitto",
-        *("fleet.provision_settings:ProvisionSettings", "fleet.provision:provision", "provision"),
+        *("fleet.provision.settings:ProvisionSettings", "fleet.provision.run:provision", "provision"),
     ),
     "settings": Command(
         "print a command's settings as a file to begin with",

@@ -30,7 +30,7 @@ STOP_TIMEOUT = 0.5
 
 # rumqttd speaks each MQTT version on a port of its own. It keeps what is undelivered in memory, by topic
 # filter, in segments: 8 of 64 MiB. It looks at no Receive Maximum: a worker has 100 frames
-# in hand at most, whatever its window, and until it acks one hears nothing at all (see worker.outbox).
+# in hand at most, whatever its window, and until it acks one hears nothing (see worker.delivery.outbox).
 _CONFIG = """
 id = 0
 [router]

@@ -1,7 +1,7 @@
 """The log on stderr: one line for each event, safe to look at, and not to be flooded.
 
 text    2026-11-26T12:54:40.123Z WARNING lost mqtt://localhost:1883: …
-json    {"time": "2026-11-26T12:54:40.123Z", "level": "warning", "logger": "wire.connection", "message": …}
+json    {"time": "2026-11-26T12:54:40.123Z", "level": "warning", "logger": "worker.service", "message": …}
 
 Where stderr is systemd's journal, each line begins with its priority, as <4> for a warning; the journal takes
 that off and keeps it as the line's PRIORITY (see sd-daemon(3)).

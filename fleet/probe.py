@@ -16,9 +16,9 @@ import uuid
 from typing import Optional
 
 from wire.broker import Broker
-from wire.connection import Connection
 from wire.errors import NanofleetError
-from wire.reach import NotReached
+from wire.mqtt.connection import Connection
+from wire.mqtt.reach import NotReached
 
 log = logging.getLogger(__name__)
 

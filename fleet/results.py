@@ -18,13 +18,13 @@ from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from fleet.console import has_reader, leave_reader
 from fleet.results_settings import ResultsSettings
-from wire.connection import Connection
 from wire.errors import DecodeError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
-from wire.packets import Delivery
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Delivery
+from wire.mqtt.reach import connect_within
 from wire.printable import printable, show
-from wire.reach import connect_within
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from pydantic import Field, model_validator
 
-from fleet.workers_settings import Span
+from fleet.workers.settings import Span
 from publisher.settings import SpoolSettings
 from wire.settings import POSITIONAL
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Optional
 
-from wire.connection import Connection
-from wire.reach import NotReached
+from wire.mqtt.connection import Connection
+from wire.mqtt.reach import NotReached
 
 
 class Patience:

@@ -17,8 +17,8 @@ from publisher.shrinker import Shrinker
 from publisher.sources import Image, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
 from wire.errors import NanofleetError, ReadingRefused
+from wire.mqtt.reach import NotReached, wait_for
 from wire.private import keep_memory_private
-from wire.reach import NotReached, wait_for
 from wire.signals import stop_signals
 
 log = logging.getLogger(__name__)

@@ -22,12 +22,12 @@ from publisher.resend import Feeder
 from publisher.sent import Sent, clock_since_boot
 from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from wire.broker import Broker
-from wire.connection import Connection
 from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import FRAME_ID_PROPERTY, Rejection, Result
-from wire.packets import PACKET_OVERHEAD, Delivery, Publication
-from wire.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED, PASSING
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import PACKET_OVERHEAD, Delivery, Publication
+from wire.mqtt.pubacks import NO_SUBSCRIBERS, NOT_AUTHORIZED, PASSING
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Iterator, List, Tuple
 
 from publisher.frame_files import Kept, read_header
-from wire import pubacks
 from wire.errors import SettingsError
+from wire.mqtt import pubacks
 
 #: Refusals that stay until somebody changes something.
 _REASONS = {

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import List, Optional, Tuple, Union
 
 from wire.messages import CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY, Rejection, Result, utc_now
-from wire.pubacks import REFUSED
+from wire.mqtt.pubacks import REFUSED
 
 #: Seconds by which the clock is set, at most, while a frame's time of capture stays as it was noted.
 SET_AT_MOST = 1.0

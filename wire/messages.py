@@ -23,9 +23,9 @@ from typing import ClassVar, Dict, Literal, Optional, Tuple, Type, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated
 
-from wire.choice import ModelChoice
 from wire.errors import DecodeError
 from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, MAX_WORD, Name, Sentence, Topic, Word
+from wire.model_choice import ModelChoice
 from wire.printable import cut
 
 M = TypeVar("M", bound="Message")

@@ -12,14 +12,14 @@ from typing import Callable, List, Tuple
 from wire.lengths import MAX_SENTENCE
 from wire.messages import Rejection, Result
 from wire.printable import cut
-from worker.admission import Admission
+from worker.delivery.outbox import Answer, Outbox
+from worker.delivery.scheduler import Admission
 from worker.errors import FrameError
 from worker.frame import Frame
+from worker.membership.status import Presence
+from worker.membership.step_aside import Pacing
 from worker.metrics import Metrics
-from worker.outbox import Answer, Outbox
-from worker.pacing import Pacing
-from worker.presence import Presence
-from worker.serving import Shadow, Work
+from worker.serving.loaded import Shadow, Work
 
 
 class Answers:

@@ -22,15 +22,15 @@ from wire.messages import (
     UtcTime,
     utc_now,
 )
-from wire.packets import Delivery
+from wire.mqtt.packets import Delivery
 from worker.errors import EmptyPayload, Expired, PayloadTooLarge
 from worker.payload.contents import PICTURES
 from worker.payload.metadata import read_metadata
 from worker.payload.reader import open_payload
 
 if TYPE_CHECKING:
-    from worker.inbox import Inbox
-    from worker.serving import Shadow
+    from worker.delivery.unacked import Inbox
+    from worker.serving.loaded import Shadow
 
 _read_time = TypeAdapter(UtcTime).validator.validate_strings
 

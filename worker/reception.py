@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 from typing import Callable, Optional, Tuple
 
-from wire.packets import Delivery
+from wire.mqtt.packets import Delivery
 from wire.topics import is_id
-from worker.admission import Admission
-from worker.control import Control
+from worker.delivery.scheduler import Admission
+from worker.delivery.unacked import Inbox
 from worker.errors import FrameError
 from worker.frame import Frame
-from worker.inbox import Inbox
+from worker.membership.status import Presence
+from worker.membership.step_aside import Pacing
 from worker.metrics import Metrics
-from worker.pacing import Pacing
-from worker.presence import Presence
+from worker.serving.commands import Control
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

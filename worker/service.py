@@ -18,38 +18,38 @@ from typing import Callable, Dict, Optional, Union
 
 import wire
 from wire.broker import Broker
-from wire.choice import ModelChoice
-from wire.connection import Connection
 from wire.errors import ConnectionRefused
 from wire.messages import WorkerStatus
-from wire.packets import Delivery
+from wire.model_choice import ModelChoice
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Delivery
+from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.private import keep_memory_private
-from wire.pubacks import NOT_AUTHORIZED
 from wire.signals import stop_signals
 from wire.topics import client_id
-from worker.admission import Admission
-from worker.adoption import Adoption
 from worker.answers import Answers
-from worker.attempts import Attempts
-from worker.clocks import Clocks
-from worker.control import Control
 from worker.decode.pool import Pixels
+from worker.delivery.clocks import Clocks
+from worker.delivery.crash_journal import Attempts
+from worker.delivery.outbox import Outbox
+from worker.delivery.scheduler import Admission
+from worker.delivery.unacked import Inbox
 from worker.engines.select import best_batch
 from worker.errors import FrameError
-from worker.first_command import read_commands
 from worker.frame import Frame
-from worker.identity import claim_worker_id
-from worker.inbox import Inbox
-from worker.inference import Inference
-from worker.leave import Leaving
-from worker.lineup import Lineup
+from worker.membership.adoption import Adoption
+from worker.membership.identity import claim_worker_id
+from worker.membership.leave import Leaving
+from worker.membership.status import Presence
+from worker.membership.step_aside import Pacing
 from worker.metrics import Metrics
 from worker.metrics_server import serve_metrics
-from worker.outbox import Outbox
-from worker.pacing import Pacing
-from worker.presence import Presence
 from worker.reception import Reception
-from worker.serving import Serving, Work, open_serving
+from worker.serving.commands import Control
+from worker.serving.first_command import read_commands
+from worker.serving.inference import Inference
+from worker.serving.loaded import Serving, Work, open_serving
+from worker.serving.switch import Lineup
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
@@ -511,7 +511,7 @@ class Worker:
         """Take nothing new, answer what is in hand and what the broker still hands over, leave for good.
 
         Returns:
-            The exit code, as `worker.leave` says.
+            The exit code, as `worker.membership.leave` says.
         """
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator
 from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
-from wire.choice import ModelChoice
 from wire.lengths import MAX_INPUTS, MAX_TOPIC, MAX_WORD
+from wire.model_choice import ModelChoice
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.drive import Order, Outcome, serve
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName
 from worker.engines.select import open_model
 

@@ -26,7 +26,7 @@ class Client:
         subscribed = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(1000)  # what bounds them is the order's window
-        # Else part of a latency would be this client's: see `wire.tcp`.
+        # Else part of a latency would be this client's: see `wire.mqtt.tcp`.
         self._client.on_socket_open = lambda client, userdata, sock: sock.setsockopt(  # type: ignore[union-attr]
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.drive import Load, Order, Outcome, serve
-from wire.choice import ModelChoice
-from worker.batcher import Batcher
+from wire.model_choice import ModelChoice
 from worker.decode.image import decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine
 from worker.engines.select import best_batch, open_model
 from worker.errors import FrameError
+from worker.serving.batcher import Batcher
 from worker.settings import WorkerSettings
 
 SETTINGS = WorkerSettings()

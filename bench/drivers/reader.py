@@ -15,7 +15,7 @@ from bench.drive import WINDOW, Load, Order, Outcome, serve
 from bench.processes import die_with_parent
 from publisher.publisher import Publisher
 from wire.broker import BrokerSettings
-from wire.pubacks import NO_SUBSCRIBERS
+from wire.mqtt.pubacks import NO_SUBSCRIBERS
 
 #: Seconds in which a reader must have subscribed.
 START_TIMEOUT = 30.0

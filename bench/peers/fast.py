@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import worker.engines.onnx_engine
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.decode.image import decode as decode_to
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine

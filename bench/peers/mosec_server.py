@@ -16,7 +16,7 @@ from mosec import Server, Worker
 from numpy.typing import NDArray
 
 from bench.peers.fast import MAX_BATCH, decode, open_engine
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.export_cache import exported
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.models.info import Model
 from worker.models.loader import load_model

@@ -18,17 +18,17 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from wire.messages import Candidate, Result, utc_now
-from wire.packets import Delivery, Publication
-from wire.properties import PublishProperties
+from wire.mqtt.packets import Delivery, Publication
+from wire.mqtt.publish_properties import PublishProperties
 from wire.topics import Topics
-from worker.admission import Admission
-from worker.attempts import Attempts
-from worker.batcher import Batcher
+from worker.delivery.crash_journal import Attempts
+from worker.delivery.outbox import Outbox
+from worker.delivery.scheduler import Admission
+from worker.delivery.unacked import Inbox
 from worker.frame import Frame
-from worker.inbox import Inbox
-from worker.outbox import Outbox
-from worker.pacing import Pacing
-from worker.peers import Peers
+from worker.membership.peers import Peers
+from worker.membership.step_aside import Pacing
+from worker.serving.batcher import Batcher
 
 #: Times that each part is run: enough to drown what surrounds it.
 TIMES = 200

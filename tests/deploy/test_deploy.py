@@ -25,11 +25,11 @@ from paho.mqtt.properties import Properties
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleet.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
-from fleet.provision_settings import ProvisionSettings
+from fleet.provision.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
+from fleet.provision.settings import ProvisionSettings
 from tests.fleet.provisioned import GuardedBroker, provision
 from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
-from wire.packets import PACKET_OVERHEAD
+from wire.mqtt.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
 from worker.metrics import Metrics
 from worker.metrics_server import serve_metrics

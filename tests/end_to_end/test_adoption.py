@@ -16,8 +16,8 @@ from paho.mqtt.properties import Properties
 from tests.faults.proxy import Proxy
 from tests.harness import Listener, WorkerProcess, adopter, statuses, wait_for
 from tests.metrics import metric
-from wire.choice import ModelChoice
 from wire.messages import ModelCommand, Result
+from wire.model_choice import ModelChoice
 
 ADOPTIONS = "nanofleet_adoptions_total"
 QUICK = ("--status-interval", "0.5", "--adopt-after", "1")

@@ -27,8 +27,8 @@ from tests.faults.hostile.messages import unanswered
 from tests.faults.hostile.mutations import mutate
 from tests.harness import Listener, WorkerProcess, wait_for
 from tests.metrics import metric
-from wire.packets import Delivery
-from wire.properties import MOST_OF_CORRELATION
+from wire.mqtt.packets import Delivery
+from wire.mqtt.publish_properties import MOST_OF_CORRELATION
 from worker.frame import Frame
 
 SEED = 20

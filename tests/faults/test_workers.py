@@ -11,7 +11,7 @@ from tests.faults import memory
 from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
 from tests.harness import WorkerProcess, needs_root, wait_for
-from worker.admission import SPARE
+from worker.delivery.scheduler import SPARE
 
 FRAMES = 1000
 FLOOD_BYTES = 200_000

@@ -19,10 +19,10 @@ import torchvision.models as zoo
 
 from tests.harness import nanofleet, processes_of, wait_for
 from tests.worker.seeded import spread_out
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
-from worker.engines.onnx_described import KEY
+from worker.engines.onnx.described import KEY
 from worker.engines.select import open_model
 from worker.models.info import Model
 

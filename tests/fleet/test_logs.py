@@ -133,7 +133,7 @@ def said(level: str, form: str, **options: Any) -> str:
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
-    made = logging.LogRecord("wire.connection", logging.WARNING, "", 0, message, arguments, None)
+    made = logging.LogRecord("wire.mqtt.connection", logging.WARNING, "", 0, message, arguments, None)
     made.created = 1_795_697_680.1234
     return made
 
@@ -147,7 +147,7 @@ def test_json_is_one_object_a_line_in_ascii() -> None:
     assert json.loads(line) == {
         "time": "2026-11-26T12:54:40.123Z",
         "level": "warning",
-        "logger": "wire.connection",
+        "logger": "wire.mqtt.connection",
         "message": "caf\u00e9 \x1b[2J\n\u202e",
     }
     assert line.isascii()

@@ -15,8 +15,8 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from fleet import certificates
 from fleet.cli import main
+from fleet.provision import certificates
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
 from tests.harness import nanofleet, need
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from fleet.watch import QUIET, Fleet
+from fleet.workers.watch import QUIET, Fleet
 from tests.faults.proxy import Proxy
 from tests.harness import Listener
 from wire.broker import BrokerSettings

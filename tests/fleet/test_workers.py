@@ -15,14 +15,14 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 from rich.console import Console
 
-from fleet.roster import Entry, shown_age
-from fleet.workers import _table
-from fleet.workers_settings import ForgetSettings
+from fleet.workers.list import _table
+from fleet.workers.roster import Entry, shown_age
+from fleet.workers.settings import ForgetSettings
 from tests.fleet.members import change, publish_claim, publish_status, status
 from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from wire.messages import ModelCommand
+from wire.model_choice import ModelChoice
 
 DAY = 86400.0
 

@@ -23,7 +23,7 @@ from tests.worker.engines.test_onnx_served import png
 from tests.worker.fleet import claim, status
 from wire.messages import Beacon, ModelCommand, WorkerStatus
 from wire.topics import client_id
-from worker.peers import MAX_PEERS
+from worker.membership.peers import MAX_PEERS
 
 MEMBERS = ("--camera", "door", "--worker", "nano-1,nano-2,nano-3", "--operator", "admin")
 QUICK = ("--status-interval", "0.5", "--adopt-after", "1")

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from labels import read_labels
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.models.info import Model
 from worker.models.loader import load_model

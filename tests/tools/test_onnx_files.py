@@ -11,10 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from fleet.classify import classify
 from tests.tools.pictures import picture
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
-from worker.classify import classify
+from wire.model_choice import ModelChoice
 from worker.engines.select import open_model
 from worker.settings import ClassifySettings
 

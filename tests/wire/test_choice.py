@@ -8,8 +8,8 @@ from typing import Any, Dict
 import pytest
 from pydantic import ValidationError
 
-from wire.choice import ModelChoice, is_checkpoint
 from wire.messages import ModelCommand
+from wire.model_choice import ModelChoice, is_checkpoint
 
 
 @pytest.mark.parametrize(

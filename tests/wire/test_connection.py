@@ -23,10 +23,10 @@ import pytest
 from tests.harness import Listener, Mosquitto, free_port, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
-from wire.connection import Connection
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
-from wire.outgoing import HandlerFailed
-from wire.packets import PACKET_OVERHEAD, Delivery, Publication
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import PACKET_OVERHEAD, Delivery, Publication
+from wire.mqtt.publish_queue import HandlerFailed
 
 NEVER = threading.Event()
 

@@ -11,14 +11,14 @@ import pytest
 
 from publisher.spool import Spool
 from wire import private
-from wire.choice import ModelChoice
 from wire.credentials import Credentials
-from wire.packets import Delivery
-from worker.admission import Admission
-from worker.attempts import Attempts
+from wire.model_choice import ModelChoice
+from wire.mqtt.packets import Delivery
+from worker.delivery.crash_journal import Attempts
+from worker.delivery.scheduler import Admission
 from worker.frame import Frame
-from worker.identity import claim_worker_id
-from worker.last_served import LastServed
+from worker.membership.identity import claim_worker_id
+from worker.serving.last_served import LastServed
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -88,7 +88,9 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_what_a_worker_keeps_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.admission.SPARE", 0)  # beyond the window every payload goes to the disk
+    monkeypatch.setattr(
+        "worker.delivery.scheduler.SPARE", 0
+    )  # beyond the window every payload goes to the disk
     state = tmp_path / "state"
     with claim_worker_id(state, "w1"):
         attempts = Attempts(state / "w1.attempts", 16)

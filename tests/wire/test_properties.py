@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import MalformedPacket, Properties
 
-from wire import properties
-from wire.properties import PublishProperties
+from wire.mqtt import publish_properties as properties
+from wire.mqtt.publish_properties import PublishProperties
 
 PAYLOAD = b"\xff\xd8 and so on"
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\ufeff"), max_size=40)

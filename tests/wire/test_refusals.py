@@ -9,9 +9,9 @@ import pytest
 
 from tests.harness import MODEL, Mosquitto, nanofleet, wait_for
 from wire.broker import BrokerSettings
-from wire.connection import Connection
 from wire.errors import SettingsError
-from wire.packets import Publication
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Publication
 
 QOS_0 = ("allow_anonymous true", "max_qos 0")
 

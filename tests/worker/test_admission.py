@@ -8,9 +8,9 @@ from typing import List, Optional
 import pytest
 
 from wire.errors import DuplicateMember, NanofleetError, SettingsError
-from wire.packets import Delivery
-from worker.admission import Admission
-from worker.attempts import Attempts
+from wire.mqtt.packets import Delivery
+from worker.delivery.crash_journal import Attempts
+from worker.delivery.scheduler import Admission
 from worker.errors import Poison
 from worker.frame import Frame
 from worker.watchdog import Stalled
@@ -54,7 +54,7 @@ class Life:
 @pytest.fixture
 def nothing_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the window every payload goes to the disk, however small."""
-    monkeypatch.setattr("worker.admission.SPARE", 0)
+    monkeypatch.setattr("worker.delivery.scheduler.SPARE", 0)
 
 
 def names(frames: List[Frame]) -> List[str]:
@@ -224,7 +224,7 @@ def test_any_number_that_is_done_at_once(tmp_path: Path) -> None:
 
 
 def test_small_frames_beyond_the_window_need_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.admission.SPARE", 10)
+    monkeypatch.setattr("worker.delivery.scheduler.SPARE", 10)
     life = Life(tmp_path, window=1)
     frames = life.take("a", "12345", "67890", "1", "2")
     assert [bool(f.delivery.payload) for f in frames] == [True, True, True, False, False]

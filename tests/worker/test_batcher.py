@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from worker.batcher import Batcher
+from worker.serving.batcher import Batcher
 
 
 def test_takes_what_is_ready_up_to_the_limit() -> None:

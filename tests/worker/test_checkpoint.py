@@ -14,8 +14,8 @@ import torchvision.models as zoo
 from safetensors.torch import save_file, save_model
 from skimage.transform import resize
 
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.models.loader import load_model
 from worker.models.overrides import relabelled

@@ -8,8 +8,8 @@ from typing import Any, Dict, List
 
 import pytest
 
+from fleet.classify import classify
 from wire.errors import SettingsError
-from worker.classify import classify
 from worker.settings import ClassifySettings
 
 

@@ -9,10 +9,10 @@ from typing import List, Optional
 
 import pytest
 
-from wire.packets import Delivery
-from worker.clocks import MOST_CAMERAS, Clocks
+from wire.mqtt.packets import Delivery
+from worker.delivery.clocks import MOST_CAMERAS, Clocks
+from worker.delivery.unacked import EMPTY_AFTER, Inbox
 from worker.frame import Frame
-from worker.inbox import EMPTY_AFTER, Inbox
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = 86_400.0

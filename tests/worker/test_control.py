@@ -10,10 +10,10 @@ from typing import Callable, List, Optional, Tuple
 import pytest
 
 from tests.harness import wait_for
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from wire.messages import Change, ModelCommand
-from worker.control import Control
+from wire.model_choice import ModelChoice
+from worker.serving.commands import Control
 
 FLEET, MINE = "nanofleet/control/model", "nanofleet/control/w1/model"
 OWN = ModelChoice(model="own")

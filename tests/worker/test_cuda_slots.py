@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.worker.photos import FOLDER, PHOTOS
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.decode.image import decode
 from worker.engines.cuda_slots import agree, reason, sizes
 from worker.engines.torch_engine import TorchEngine

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.worker.photos import FOLDER
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.decode.image import decode
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine

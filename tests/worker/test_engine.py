@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from tests.worker.photos import PHOTOS, crops
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick, top_k
 from worker.engines.onnx_engine import DeviceUnusable
 from worker.engines.select import open_model
@@ -137,7 +137,7 @@ def test_with_an_export_at_hand_torch_stays_out_of_the_process(weights_dir: Path
         import sys
         from pathlib import Path
         import worker.service
-        from wire.choice import ModelChoice
+        from wire.model_choice import ModelChoice
         from worker.engines.select import open_model
 
         choice = ModelChoice(model="efficientnet_lite0")

@@ -23,8 +23,8 @@ import torch
 import torchvision.models as zoo
 
 from tests.harness import processes_of, wait_for
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines import export_cache
 from worker.engines.export_cache import KEPT, ExportError, exported
 from worker.engines.select import open_model
@@ -170,7 +170,7 @@ def start_exporting(folder: Path) -> subprocess.Popen[str]:
     script = """
         import logging, sys
         from pathlib import Path
-        from wire.choice import ModelChoice
+        from wire.model_choice import ModelChoice
         from worker.engines.export_cache import exported
 
         logging.basicConfig(level="INFO")
@@ -349,7 +349,7 @@ def test_too_little_memory_costs_no_export(folder: Path) -> None:
     script = """
         import resource, sys
         from pathlib import Path
-        from wire.choice import ModelChoice
+        from wire.model_choice import ModelChoice
         from wire.errors import NanofleetError, SettingsError
         from worker.engines.select import open_model
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision.models as zoo
 
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.folding import folded
 from worker.models.loader import load_model
 

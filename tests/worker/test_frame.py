@@ -9,7 +9,7 @@ from typing import Any, Dict, Tuple, Type
 
 import pytest
 
-from wire.packets import Delivery
+from wire.mqtt.packets import Delivery
 from worker.errors import EmptyPayload, Expired, FrameError, InvalidEnvelope, PayloadTooLarge
 from worker.frame import Frame
 

@@ -11,7 +11,7 @@ import pytest
 
 from wire.errors import DuplicateMember, SettingsError
 from wire.topics import is_id
-from worker.identity import claim_worker_id
+from worker.membership.identity import claim_worker_id
 
 
 def test_the_host_names_the_first_and_numbers_the_next(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_an_id_that_is_taken_names_its_holder(tmp_path: Path) -> None:
 
 def test_the_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, signal, sys; from worker.identity import claim_worker_id\n"
+        "import os, pathlib, signal, sys; from worker.membership.identity import claim_worker_id\n"
         "with claim_worker_id(pathlib.Path(sys.argv[1]), 'w1'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.packets import Delivery
+from wire.mqtt.packets import Delivery
+from worker.delivery.unacked import Inbox
 from worker.frame import Frame
-from worker.inbox import Inbox
 
 
 class Broker:

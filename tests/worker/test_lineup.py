@@ -8,10 +8,10 @@ from typing import Any, Dict, List
 
 import pytest
 
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError
-from worker.lineup import Lineup
-from worker.serving import Serving, files_of
+from wire.model_choice import ModelChoice
+from worker.serving.loaded import Serving, files_of
+from worker.serving.switch import Lineup
 
 
 class Part:

@@ -12,8 +12,8 @@ import torchvision.models as zoo
 
 from labels import IMAGENET_1K, read_labels
 from tests.worker.seeded import file_name, seed_weights
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.models import catalog
 from worker.models.info import ALIASES, Model

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fleet.classify import classify
 from tests.harness import Listener, WorkerProcess, wait_for
 from tests.worker.photos import crops
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
 from wire.messages import Reason, Rejection
-from worker.classify import classify
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine
 from worker.engines.select import open_model

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.worker.photos import crops
 from tests.worker.seeded import seed_weights
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.select import open_model
 from worker.models.info import ALIASES, Model
 from worker.models.loader import load_model

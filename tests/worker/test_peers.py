@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.fleet import INPUTS, LEASE, claim, status
 from wire.messages import WorkerStatus
-from worker.peers import MAX_PEERS, Peers
+from worker.membership.peers import MAX_PEERS, Peers
 
 GRACE = 60.0
 

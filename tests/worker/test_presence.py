@@ -11,8 +11,8 @@ import pytest
 from tests.worker.fleet import status
 from wire.errors import DuplicateMember
 from wire.messages import Beacon, utc_now
-from wire.packets import Delivery
-from worker.presence import Presence
+from wire.mqtt.packets import Delivery
+from worker.membership.status import Presence
 from worker.settings import WorkerSettings
 
 NOT_ASKED = cast(Any, None)

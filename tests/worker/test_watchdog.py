@@ -18,8 +18,8 @@ from PIL import Image
 
 from tests.harness import Listener, WorkerProcess, free_port, wait_for
 from wire.broker import BrokerSettings
-from wire.connection import Connection
 from wire.messages import Rejection, Result
+from wire.mqtt.connection import Connection
 from worker.watchdog import Stalled, Watchdog, do_alive, notify
 
 needs_onnx = pytest.mark.skipif(sys.version_info < (3, 9), reason="onnx has no wheel for this Python")

@@ -27,9 +27,9 @@ from typing import Any, Dict, Optional, Tuple
 
 from pydantic import ValidationError
 
-from wire.choice import ModelChoice, is_checkpoint
 from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice, is_checkpoint
 from wire.private import writers
 from worker.engines import export_end
 from worker.engines.child import cleaning_up_first, how_it_ended, run_child

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError
+from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.child_process import answer
 

@@ -10,7 +10,7 @@ from typing import Any, Dict
 import numpy as np
 import torch
 
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.torch_engine import ACTIVATIONS
 from worker.models.info import Model
 from worker.models.loader import load_model

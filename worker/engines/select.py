@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, Pick, TwoClasses
-from worker.engines.onnx_files import is_onnx
+from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import has_torch, needs_torch, pick_engine, torch_device, torch_engine
 from worker.models.foreign import by_name
 from worker.models.info import Model
@@ -76,7 +76,7 @@ def open_model(
     # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
     opened: Tuple[Model, Engine]
     if own_onnx:
-        from worker.engines.onnx_file import open_onnx
+        from worker.engines.onnx.file import open_onnx
 
         open_file = partial(open_onnx, choice, max_batch=max_batch, weights_dir=weights_dir)
         opened = _or_on_cpu(open_file, pick, device)

@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, Sequence, cast
 
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from wire.private import keep_memory_private
 from worker import memory
 from worker.engines.base import EngineName
 from worker.engines.child_process import answer
+from worker.engines.onnx.files import files_of_onnx
 from worker.engines.onnx_engine import out_of_memory
-from worker.engines.onnx_files import files_of_onnx
 from worker.engines.select import open_model
 
 #: Bytes of memory that any file may take, for what its layers hand on: less than half of a Jetson Nano's.

@@ -14,8 +14,8 @@ from typing import Tuple
 import torch
 
 from labels import IMAGENET_1K, read_labels
-from wire.choice import ModelChoice, is_checkpoint
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice, is_checkpoint
 from worker.models import catalog
 from worker.models.checkpoint.beside import class_names, hints
 from worker.models.checkpoint.files import open_checkpoint

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from labels import read_labels
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import SCALINGS, Preprocessing
 from worker.models.info import Model
 from worker.models.weights import sha256_of

@@ -7,7 +7,7 @@ import json
 from typing import Callable, Dict, Iterator, Tuple
 
 from tests.faults.hostile.kind import RESULT, Kind, Properties, with_id, without_id
-from wire.properties import MOST_OF_CORRELATION
+from wire.mqtt.publish_properties import MOST_OF_CORRELATION
 
 
 def beside(good: bytes, replies: str) -> Iterator[Kind]:

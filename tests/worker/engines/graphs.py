@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from wire.choice import ModelChoice
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.select import open_model
 from worker.models.info import Model

@@ -17,8 +17,8 @@ import torch
 import torchvision.models as zoo
 
 from tests.harness import processes_of, wait_for
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError
+from wire.model_choice import ModelChoice
 from worker import memory
 from worker.engines.child import how_it_ended
 from worker.engines.export_cache import ExportError, exported
@@ -116,7 +116,7 @@ def test_one_that_is_refused_memory_is_no_reason_for_pytorch_either(checkpoint: 
     script = """
         import resource, sys
         from pathlib import Path
-        from wire.choice import ModelChoice
+        from wire.model_choice import ModelChoice
         from wire.errors import NanofleetError
         from worker.engines.select import open_model
         import worker.engines.export_cache, worker.engines.onnx_engine

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from tests.worker.engines.graphs import SIDE, Net, opened
 from wire.errors import NanofleetError, SettingsError
-from worker.engines.onnx_described import KEY, MAX_CLASSES, MAX_TEXT
+from worker.engines.onnx.described import KEY, MAX_CLASSES, MAX_TEXT
 
 PREPROCESSING = {
     **{"resize": 20, "crop": SIDE, "interpolation": "bilinear", "fit": "crop", "channels": "rgb"},

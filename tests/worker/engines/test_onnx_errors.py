@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from tests.worker.engines.graphs import Net, opened
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.select import open_model
 
 CONTENTS: Dict[str, Any] = {

@@ -14,10 +14,10 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from tests.worker.engines.graphs import SIDE, Net, opened, pictures, softmax
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.select import open_model
-from worker.serving import files_of
+from worker.serving.loaded import files_of
 
 NAMES = ("a", "b", "c")
 PIXELS: Dict[str, Any] = {"scaling": "unit", "fit": "squeeze"}
@@ -179,7 +179,7 @@ def test_a_file_that_is_written_into_does_not_change_what_is_served(pinned: bool
 
 def test_what_cannot_be_held_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path)
-    monkeypatch.setattr("worker.engines.onnx_files.LARGEST", 100)
+    monkeypatch.setattr("worker.engines.onnx.files.LARGEST", 100)
     with pytest.raises(SettingsError, match="half precision"):
         opened(path, NAMES, **PIXELS)
 

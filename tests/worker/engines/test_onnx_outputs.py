@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
+from fleet.classify import classify
 from tests.worker.engines.graphs import FLOAT, SIDE, Net, opened, pictures, sigmoid, softmax
 from wire.errors import SettingsError
-from worker.classify import classify
 from worker.engines.base import top_k
 from worker.errors import NotANumber
 from worker.settings import ClassifySettings

@@ -15,8 +15,8 @@ from tests.harness import Listener, WorkerProcess, failures, nanofleet, processe
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import GREEDY, endless, expanded
 from tests.worker.engines.test_onnx_served import answer_to, png
-from wire.choice import ModelChoice
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
 from worker.engines.select import open_model
 from worker.engines.trial import tried
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from tests.worker.models.test_pickled import Hostile, programs
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.models import catalog
 from worker.models.checkpoint.advice import EXPORT
 from worker.models.loader import load_model

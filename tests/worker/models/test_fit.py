@@ -16,8 +16,8 @@ import torch
 import torchvision.models as zoo
 from safetensors.torch import save_file
 
-from wire.choice import ModelChoice
 from wire.errors import SettingsError
+from wire.model_choice import ModelChoice
 from worker.models.info import Model
 from worker.models.loader import load_model
 from worker.models.overrides import relabelled

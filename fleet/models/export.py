@@ -1,0 +1,55 @@
+"""`nanofleet models export`: a model as one ONNX file, which a worker without PyTorch serves."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shlex
+
+from fleet.files import put
+from fleet.models.settings import ExportSettings
+from wire.errors import SettingsError, failure_of
+from wire.printable import show
+from worker.engines.child import cleaning_up_first
+from worker.engines.export_cache import exported
+from worker.engines.onnx.described import described
+from worker.engines.onnx.files import is_onnx
+from worker.models.foreign import by_name
+from worker.models.overrides import relabelled
+
+log = logging.getLogger(__name__)
+
+
+def export(settings: ExportSettings) -> int:
+    """Write the file, or leave what was there; returns the exit code.
+
+    Raises:
+        SettingsError: there is no such model, or it has no names for its classes; the file cannot be there.
+        NanofleetError: the weights are not to be had, or cannot be exported; or the disk is full.
+    """
+    choice, file = settings.choice, settings.file
+    if is_onnx(choice.model):
+        raise SettingsError(f"{choice.model} is an ONNX file already: give it as --model where it shall run")
+    about = None if "@" in choice.model else by_name(choice.model)
+    if about:
+        raise SettingsError(about)
+    if not file.parent.is_dir():  # before the minute that an export may take
+        raise SettingsError(f"{file}: there is no folder {file.parent}")
+    found, graph = exported(choice, settings.weights_dir)
+    model = relabelled(found, choice.labels)
+    if choice.threshold is not None:
+        model = model.model_copy(update={"threshold": choice.threshold})
+    for sentence in model.assumed:
+        log.warning("%s: %s", choice.model, sentence)
+    content = described(graph, model)
+    try:
+        with cleaning_up_first():
+            put(file, content)
+    except OSError as error:
+        raise failure_of(f"{file} cannot be written", error) from error
+    digest = hashlib.sha256(content).hexdigest()
+    show(f"{file}  {len(content) / 1e6:.1f} MB  {model.name}@{model.weights}, {len(model.classes)} classes")
+    show(f"SHA-256  {digest}")
+    show("On a machine without PyTorch (pip install '.[onnx]'), once the file is there:")
+    show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {digest}")
+    return 0

@@ -1,0 +1,61 @@
+"""Messages: one to be published, and one as it came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Optional, Sequence, Tuple
+
+from paho.mqtt.properties import Properties
+
+from wire.mqtt.publish_properties import PublishProperties
+
+#: Room for the topic's length, packet id and properties that travel beside topic and payload.
+PACKET_OVERHEAD = 1024
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A message to publish at QoS 1.
+
+    Attributes:
+        stamps: makes further user properties each time the message goes out: now, and after a reconnect.
+        on_puback: hears the reason code, in the network thread.
+    """
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    user_properties: Sequence[Tuple[str, str]] = ()
+    correlation_data: Optional[bytes] = None
+    response_topic: Optional[str] = None
+    stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None
+    on_puback: Optional[Callable[[int], None]] = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packet, at most."""
+        return len(self.payload) + len(self.topic.encode()) + PACKET_OVERHEAD
+
+    def properties(self) -> Optional[Properties]:
+        """What paho wants to be told besides topic and payload."""
+        given = self.user_properties or self.stamps or self.response_topic is not None
+        if given or self.correlation_data is not None:
+            return PublishProperties(
+                self.user_properties, self.correlation_data, self.response_topic, self.stamps
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message as it came. `epoch` counts connections: an ack is only good on the one that delivered."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    mid: int
+    epoch: int
+    user_properties: Dict[str, str] = field(default_factory=dict)
+    response_topic: Optional[str] = None
+    correlation_data: Optional[bytes] = None

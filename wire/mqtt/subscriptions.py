@@ -1,0 +1,94 @@
+"""What a member reads: subscribed to on each connection, left and taken up again in between."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from wire.broker import Broker
+from wire.errors import ReadingRefused
+from wire.mqtt.pubacks import PASSING
+
+
+class Subscriptions:
+    """The subscriptions of one client. All calls come from the network thread.
+
+    Attributes:
+        confirmed: set once the broker has confirmed what this connection has subscribed to.
+        left: set once it has confirmed what was left.
+    """
+
+    def __init__(self, client: mqtt.Client, broker: Broker, wanted: Mapping[str, int], *, anew: bool) -> None:
+        """Args:
+        client: paho's.
+        broker: named in errors.
+        wanted: topic filters with their QoS, 0 or 1.
+        anew: whether to subscribe where the broker has no session of this client, too.
+        """
+        self.confirmed = threading.Event()
+        self.left = threading.Event()
+        self._client = client
+        self._broker = broker
+        self._wanted = dict(wanted)
+        self._anew = anew
+        #: Those that were left; the broker's session may still have them after a reconnect.
+        self._unwanted: Dict[str, int] = {}
+        self._unconfirmed: Dict[int, List[str]] = {}
+        client.on_subscribe = self._handle_suback
+        client.on_unsubscribe = self._handle_unsuback
+
+    def connected(self, session_present: bool) -> None:
+        """Have the session hold what is wanted, and nothing else."""
+        self._unconfirmed.clear()
+        self.confirmed.clear()
+        if session_present or self._anew:
+            self._subscribe(self._wanted)
+        if self._unwanted:
+            self._client.unsubscribe(list(self._unwanted))
+
+    def leave(self, topics: Sequence[str], connected: bool) -> None:
+        """Leave some, which may be an earlier connection's: at once, or as soon as there is a connection."""
+        self._unwanted.update({topic: self._wanted.pop(topic, 1) for topic in topics})
+        if connected:
+            self._client.unsubscribe(list(self._unwanted))
+
+    def take_up(self, topics: Sequence[str], connected: bool) -> None:
+        """Take some up again that were left."""
+        again = {topic: self._unwanted.pop(topic) for topic in topics if topic in self._unwanted}
+        self._wanted.update(again)
+        if connected:
+            self._subscribe(again)
+
+    def _subscribe(self, subscriptions: Mapping[str, int]) -> None:
+        if subscriptions:
+            wanted = [(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()]
+            _, mid = self._client.subscribe(wanted)
+            assert mid is not None
+            self._unconfirmed[mid] = list(subscriptions)
+
+    def _handle_suback(
+        self,
+        client: mqtt.Client,
+        userdata: Any,
+        mid: int,
+        reasons: List[ReasonCode],
+        properties: Optional[Properties],
+    ) -> None:
+        found = zip(self._unconfirmed.pop(mid, []), reasons)
+        refused = {topic: reason for topic, reason in found if reason.is_failure}
+        if refused:
+            shown = ", ".join(f"{topic} ({reason})" for topic, reason in refused.items())
+            raise ReadingRefused(
+                f"{self._broker} does not let this member read {shown}: check the broker's ACL",
+                [topic for topic, reason in refused.items() if reason.value not in PASSING],
+            )
+        if not self._unconfirmed:
+            self.confirmed.set()
+
+    def _handle_unsuback(self, *_: Any) -> None:
+        self.left.set()

@@ -1,0 +1,115 @@
+"""Answers on their way out. A frame may be acked once the broker has taken its answer, and not before."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Callable, List, Tuple, Union
+
+from wire.errors import ConnectionRefused
+from wire.messages import Rejection, Result
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Publication
+from wire.mqtt.pubacks import PACKET_TOO_LARGE
+from wire.topics import Topics, answers_client_id
+from worker.frame import Frame
+
+log = logging.getLogger(__name__)
+
+#: Success; and success without a subscriber: nobody listens just now.
+PUBLISHED = {0x00, 0x10}
+#: What the broker will say on every other try, too.
+FINAL = {
+    0x87: "its ACL does not let this worker write there",
+    PACKET_TOO_LARGE: "the answer is larger than the packets it takes; lower --top-k",
+}
+
+Answer = Union[Result, Rejection]
+
+
+class Outbox:
+    """Publishes answers until the broker takes them. All calls come from the connection's network thread.
+
+    rumqttd sends nothing more to a client with 100 frames to ack, not even the PUBACKs of their answers,
+    without which there is no ack. There, and wherever else a broker names no Receive Maximum, the answers go
+    out over a connection of their own.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Topics,
+        worker_id: str,
+        *,
+        on_published: Callable[[Frame, Answer, float], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Args:
+        connection: where the frames come from, and where their answers go to on every other broker.
+        topics: the fleet's.
+        worker_id: whose they are.
+        on_published: hears which answer is with the broker, and how many seconds that took.
+        on_failure: hears what ended the other connection, in its network thread.
+        """
+        self._connection = connection
+        self._line = connection
+        self._topics = topics
+        self._worker_id = worker_id
+        self._on_published = on_published
+        self._on_failure = on_failure
+        self._refused: List[Tuple[Frame, Answer]] = []
+
+    def connected(self) -> None:
+        """The connection is there, and it shows what kind of broker it leads to."""
+        if self._line is self._connection and not self._connection.names_receive_maximum:
+            log.info(
+                "%s names no Receive Maximum: answers go over a second connection", self._connection.broker
+            )
+            self._line = Connection(
+                self._connection.broker,
+                answers_client_id(self._worker_id),
+                on_delivery=lambda delivery: None,
+                on_failure=self._on_failure,
+            )
+            self._line.__enter__()
+
+    def close(self) -> None:
+        """Give up the other connection, if there is one; called when nothing is to be published any more."""
+        if self._line is not self._connection:
+            self._line.close()
+
+    def put(self, frame: Frame, answer: Answer) -> None:
+        """Publish an answer."""
+        began = time.perf_counter()
+        of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
+        topic = of(frame.camera)
+
+        def hear(reason_code: int) -> None:
+            if reason_code in FINAL:
+                raise ConnectionRefused(
+                    f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
+                    "without its answer the frame cannot be acked, and stays with the broker"
+                )
+            if reason_code in PUBLISHED:
+                self._on_published(frame, answer, time.perf_counter() - began)
+            else:
+                log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
+                self._refused.append((frame, answer))
+
+        def hear_in_its_thread(reason_code: int) -> None:
+            self._connection.call(lambda: hear(reason_code))
+
+        on_puback = hear if self._line is self._connection else hear_in_its_thread
+        payload = answer.encode()
+        reply_to = frame.delivery.response_topic
+        if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
+            # Before the other: when that one's PUBACK settles the frame, this one is out as well.
+            correlation = frame.delivery.correlation_data
+            self._line.publish(Publication(reply_to, payload, correlation_data=correlation))
+        self._line.publish(Publication(topic, payload, on_puback=on_puback))
+
+    def retry(self) -> None:
+        """Publish again what was refused, by a broker whose quota was used up, say."""
+        refused, self._refused = self._refused, []
+        for frame, answer in refused:
+            self.put(frame, answer)

@@ -1,0 +1,153 @@
+"""ONNX files that say themselves how they are served: what `nanofleet models export` writes into one.
+
+metadata_props["nanofleet.model"] = {"format": 1, "name": ..., "classes": [...], "preprocessing": {...}, ...}
+
+Such a file may be by anyone, as any other: what it says has bounds, and its graph must take what it says.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Dict, List, Literal, Optional, Tuple
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Annotated
+
+from wire import __version__
+from wire.errors import SettingsError
+from wire.lengths import MAX_NAME, Name, Sentence
+from wire.messages import explain
+from wire.model_choice import ModelChoice
+from wire.printable import cut
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.onnx.files import load_onnx
+from worker.engines.onnx.input import Input
+from worker.engines.onnx.recipe import BYTES_TAKEN
+from worker.models.info import Model
+from worker.models.overrides import overridden
+
+KEY = "nanofleet.model"
+#: Of what stands there: a new number where an older release would misread it.
+FORMAT = 1
+#: Characters of it, classes, and pixels of a side, at most.
+MAX_TEXT, MAX_CLASSES, MAX_SIDE = 8 << 20, 100_000, 4096
+
+
+def _bounded(recipe: Preprocessing) -> Preprocessing:
+    if not 1 <= recipe.resize <= MAX_SIDE or max(recipe.shape) > MAX_SIDE:
+        raise ValueError(f"sides of 1 to {MAX_SIDE} pixels")
+    # Finite, and neither an overflow nor a division by 0 when pixels are normalised.
+    if not all(math.isfinite(each) and abs(each) < 1e6 for each in recipe.mean):
+        raise ValueError("means below 1000000")
+    if not all(1e-6 < each < 1e6 for each in recipe.std):
+        raise ValueError("deviations above 0.000001 and below 1000000")
+    return recipe
+
+
+class Description(BaseModel):
+    """What such a file says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1]
+    #: The model that it was exported from, as everything else names it, and the SHA-256 of its weights.
+    name: Name = Field(min_length=1)
+    weights: Name
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    classes: Tuple[Name, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    preprocessing: Annotated[Preprocessing, AfterValidator(_bounded)]
+    #: What the graph has done already to make probabilities of its outputs.
+    activation: Literal["softmax", "sigmoid", "none"]
+    multi_label: bool
+    threshold: float = Field(ge=0, le=1)
+    #: What has made it, a sentence for people.
+    origin: Sentence
+
+    def recipe(self, path: Path, wanted: Input, choice: ModelChoice) -> Tuple[Preprocessing, Tuple[str, ...]]:
+        """The recipe, with what the flags say instead, and what there is to say of them.
+
+        Raises:
+            SettingsError: the graph takes something else; or the flags ask for what it does not take.
+        """
+        recipe = self.preprocessing
+        sides = (wanted.height, wanted.width, wanted.channels)
+        if wanted.dtype != np.uint8 or wanted.channels_first or sides != recipe.shape:
+            raise SettingsError(
+                f"{path} says that it takes {recipe.shape[1]} x {recipe.shape[0]} pixels of "
+                f"{recipe.shape[2]} channels, a byte each, and its graph takes something else: {_ANEW}"
+            )
+        if choice.crop not in (None, recipe.crop):
+            raise SettingsError(
+                f"--crop {choice.crop}: {path} takes images of {recipe.shape[1]} x {recipe.shape[0]} pixels"
+            )
+        normalised = choice.scaling or choice.mean or choice.std
+        fitting = choice.model_copy(update={"scaling": None, "mean": None, "std": None})
+        recipe = overridden(recipe, fitting)
+        if recipe.shape[2] != wanted.channels:
+            raise SettingsError(f"--channels {recipe.channels}: {path} takes {wanted.channels}")
+        return recipe, (BYTES_TAKEN,) if normalised else ()
+
+    def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
+        """The model: called as the one that it was exported from, and with the file's own hash."""
+        return Model(
+            name=self.name,
+            weights=self.weights,
+            sha256=sha256,
+            classes=self.classes,
+            own_names=self.classes,
+            preprocessing=recipe,
+            activation=self.activation,
+            multi_label=self.multi_label,
+            threshold=self.threshold,
+            assumed=assumed,
+        )
+
+
+_ANEW = "write it anew with `nanofleet models export`"
+
+
+def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description]:
+    """What a file says of itself, if `nanofleet models export` has written it.
+
+    Raises:
+        SettingsError: it is damaged, or of a later release.
+    """
+    text = metadata.get(KEY)
+    if text is None:
+        return None
+    if len(text) > MAX_TEXT:
+        raise SettingsError(f"{path}: {KEY} in its metadata has more than {MAX_TEXT} characters: {_ANEW}")
+    try:
+        return Description.model_validate_json(text)
+    except ValidationError as error:
+        raise SettingsError(
+            f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_ANEW}, by a release of "
+            "nanofleet that is not newer than this one"
+        ) from None
+
+
+def described(graph: Path, model: Model) -> bytes:
+    """An export, as the content of a file that says itself how it is served.
+
+    Args:
+        graph: what `worker.engines.export_cache` has made.
+        model: what it is.
+    """
+    proto = load_onnx(graph, None).proto
+    says = Description(
+        format=FORMAT,
+        classes=tuple(cut(name, MAX_NAME) for name in model.classes),
+        origin=f"exported by nanofleet {__version__} with {proto.producer_name} {proto.producer_version}",
+        **{name: getattr(model, name) for name in _TAKEN},
+    )
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = KEY, says.model_dump_json()
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+_TAKEN: List[str] = [
+    *("name", "weights", "sha256", "preprocessing", "activation", "multi_label", "threshold"),
+]

@@ -1,0 +1,81 @@
+"""Emptying a session: nothing new, and then all that the broker still holds for it.
+
+unsubscribe ── UNSUBACK ──> marker, published to a topic that the session reads ──> the marker comes back:
+                            the broker has queued it behind the last frame          the session is empty
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, List, Optional, Sequence
+
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Publication
+from worker.delivery.unacked import Inbox
+
+#: rumqttd does not keep the order between subscriptions, but is silent once it has nothing left. In seconds.
+QUIET = 0.5
+#: A marker may be lost with a broker that loses its state. In seconds.
+MARK_AGAIN = 5.0
+#: Frames that still come so long after the marker, from brokers that do keep the order, come by another
+#: subscription than those that were left: a stolen worker's session may have any. In seconds.
+LATE = 5.0
+
+
+class Drain:
+    """One emptying of one session."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        inbox: Inbox,
+        subscriptions: Sequence[str],
+        marker: Callable[[], Publication],
+    ) -> None:
+        """Begin by leaving the subscriptions.
+
+        Args:
+            connection: holds the session, which must stay subscribed to the marker's topic at QoS 1.
+            inbox: its frames in hand.
+            subscriptions: where the session's frames come from.
+            marker: makes a message, each time with another payload.
+        """
+        self._connection = connection
+        self._inbox = inbox
+        self._marker = marker
+        self._sent: List[bytes] = []
+        self._sent_at = 0.0
+        self._echoed_at: Optional[float] = None
+        self._last_frame = time.monotonic()
+        connection.unsubscribe(subscriptions)
+
+    def hear_frame(self) -> None:
+        """The session has delivered a frame."""
+        self._last_frame = time.monotonic()
+
+    def hear_marker(self, payload: bytes) -> None:
+        """The session has delivered a message on the marker's topic."""
+        if self._echoed_at is None and payload in self._sent:
+            self._echoed_at = time.monotonic()
+
+    @property
+    def late(self) -> bool:
+        """Whether a frame that comes now is none that the session held."""
+        echoed_at = self._echoed_at
+        # rumqttd names none.
+        ordered = self._connection.names_receive_maximum
+        return ordered and echoed_at is not None and time.monotonic() - echoed_at > LATE
+
+    def finished(self) -> bool:
+        """Whether nothing is left, neither with the broker nor in hand. Ask again and again."""
+        if not self._connection.unsubscribed.is_set():
+            return False
+        now = time.monotonic()
+        if self._echoed_at is None and now - self._sent_at > MARK_AGAIN:
+            publication = self._marker()
+            self._sent.append(publication.payload)
+            self._sent_at = now
+            self._connection.publish(publication)
+        if self._echoed_at is None or len(self._inbox):
+            return False
+        return self.late or now - self._last_frame > QUIET

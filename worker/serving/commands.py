@@ -1,0 +1,198 @@
+"""Follows the commands that name a model: loads it beside the one that serves, then swaps.
+
+first_choices ── at the start: the command in force, the last one that was served, the settings' own
+
+network thread                          control thread
+receive ── the command in force ──────> load (download, export, warm up)
+                                        swap ── frames go to the new one from here on
+                                        wait until the old one has answered its frames, then close it
+
+The command for this worker goes before the fleet's; without either, the worker's own settings hold. A
+model that fails to load changes nothing but the status, also over a restart: the last one that was served is
+noted on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from wire.errors import DecodeError, NanofleetError, SettingsError
+from wire.lengths import MAX_NAME, MAX_SENTENCE
+from wire.messages import Change, ModelCommand
+from wire.model_choice import ModelChoice
+from wire.printable import cut
+from worker.serving.last_served import LastServed
+
+log = logging.getLogger(__name__)
+
+
+class InForce(NamedTuple):
+    """A command as it stands on its topic; `fault` says why it cannot be followed."""
+
+    topic: str
+    command: ModelCommand
+    fault: str = ""
+
+
+class Control:
+    """The model commands of one worker, and how it stands with them."""
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        own: ModelChoice,
+        folder: Path,
+        note: Path,
+        *,
+        change_to: Callable[[ModelChoice, bool], None],
+        report: Callable[[], None],
+    ) -> None:
+        """Args:
+        topics: the control topics to follow; the first that holds a command is in force.
+        own: the choice of the worker's settings.
+        folder: where the files that a command names are looked for.
+        note: the file that keeps the last command's choice that was served.
+        change_to: loads a choice and swaps to it, if it is not the one that serves; told whether to compare
+            with the former one. In the control thread; raises what keeps it from that.
+        report: something that the status tells has changed.
+        """
+        self.topics = topics
+        self.change: Optional[Change] = None
+        self._own = own
+        self._folder = folder
+        self._last = LastServed(note)
+        self._change_to = change_to
+        self._report = report
+        self._commands: Dict[str, InForce] = {}
+        #: Topics whose command was read before there was a session that hears when it is taken back.
+        self._read_ahead: Set[str] = set()
+        # None tells the thread to end; (None,), that no command is in force.
+        self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
+
+    def first_choices(self, commands: Optional[Mapping[str, bytes]]) -> List[ModelChoice]:
+        """What to serve at the start, best first: where one cannot be loaded, the next is tried.
+
+        Args:
+            commands: the retained payloads by topic; None if there is no broker to read them from yet, and
+                the last command is likely to hold still.
+        """
+        for topic, payload in (commands or {}).items():
+            self.receive(topic, payload)
+        self._read_ahead = set(commands or {})
+        wanted = self._in_force()
+        if commands is not None and wanted is None:
+            self._last.forget()
+        choices = []
+        # One to be compared with the former model is loaded beside it.
+        if wanted is not None and not wanted.fault and not wanted.command.compare:
+            with contextlib.suppress(SettingsError):  # reported when it is followed
+                choices.append(self._confined(wanted.command.choice))
+        # What cannot be removed must not come back.
+        last = None if commands is not None and wanted is None else self._last.read()
+        return list(dict.fromkeys([*choices, *([last] if last else []), self._own]))
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        """A command has come, come again, or been taken back."""
+        self._read_ahead.discard(topic)
+        before = self._in_force()
+        if not payload:
+            self._commands.pop(topic, None)
+        else:
+            self._commands[topic] = _read(topic, payload)
+        now = self._in_force()
+        if now != before:
+            self._wanted.put((now,))
+
+    def all_heard(self) -> None:
+        """A new session has been told what is retained: what did not come again was taken back meanwhile."""
+        for topic in list(self._read_ahead):
+            self.receive(topic, b"")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the command in force could not be followed, so that another model serves."""
+        return self.change is not None and self.change.state == "failed"
+
+    def _in_force(self) -> Optional[InForce]:
+        return next((self._commands[topic] for topic in self.topics if topic in self._commands), None)
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[None]:
+        """Follow the commands while the block lasts."""
+        thread = threading.Thread(target=self._follow_until_closed, name="control", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._wanted.put(None)
+            thread.join(timeout=5)
+
+    def _follow_until_closed(self) -> None:
+        while True:
+            wanted = self._wanted.get()
+            while wanted is not None and not self._wanted.empty():  # of several, only the last matters
+                wanted = self._wanted.get()
+            if wanted is None:
+                return
+            self._follow(wanted[0])
+
+    def _follow(self, wanted: Optional[InForce]) -> None:
+        if wanted is None:
+            log.info("no model command any more: back to %s, as set", self._own.model)
+        else:
+            log.info("%s: run %s instead of %s", wanted.topic, wanted.command.choice.model, self._own.model)
+        self._tell(wanted, "loading")
+        try:
+            if wanted is None:
+                self._change_to(self._own, False)
+                self._last.forget()
+            elif wanted.fault:
+                raise SettingsError(wanted.fault)
+            else:
+                choice = self._confined(wanted.command.choice)
+                self._change_to(choice, wanted.command.compare)
+                if not wanted.command.compare:
+                    self._last.keep(choice)
+        except NanofleetError as error:
+            why = " ".join(str(error).split())  # for a line of the log, and of a table
+            log.error("the model stays as it is: %s", why)
+            self._tell(wanted, "failed", why)
+        # Out of memory, an operator that the engine lacks: whatever it is, the old model serves on.
+        except Exception as error:
+            log.exception("the model stays as it is")
+            self._tell(wanted, "failed", f"{type(error).__name__}: {error}")
+        else:
+            self._tell(wanted, "serving")
+
+    def _confined(self, choice: ModelChoice) -> ModelChoice:
+        """Whoever may publish on the control topic must not read files all over this machine."""
+        try:
+            return choice.below(self._folder)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    def _tell(self, wanted: Optional[InForce], state: str, detail: str = "") -> None:
+        if wanted is None and state == "loading":
+            return  # the status speaks of the command that was taken back until its model is gone
+        self.change = wanted and Change(
+            command=wanted.command.id,
+            topic=wanted.topic,
+            model=cut(wanted.command.choice.model, MAX_NAME),
+            instead_of=cut(self._own.model, MAX_NAME),
+            state=state,
+            detail=cut(detail, MAX_SENTENCE),
+        )
+        self._report()
+
+
+def _read(topic: str, payload: bytes) -> InForce:
+    try:
+        return InForce(topic, ModelCommand.decode(payload))
+    except DecodeError as error:
+        unreadable = ModelCommand(id="", choice=ModelChoice(model="?"))
+        return InForce(topic, unreadable, str(error))

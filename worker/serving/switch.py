@@ -1,0 +1,168 @@
+"""The models of a worker: the one that serves, the former one while they are compared, those that leave.
+
+change_to(choice) ── load ──> swap, between two frames ──> the former answers what it has ──> close it
+   control thread              network thread               decoders, engine                   control thread
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, List, Optional, Sequence
+
+from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
+from worker.frame import Frame
+from worker.serving.loaded import Comparison, Serving
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a load beside a model that serves is left behind: a download over a slow line and
+#: TensorRT's building take a long while, and what takes longer hangs.
+LOAD_TIMEOUT = 3600.0
+
+
+class Lineup:
+    """Loads models, and says which one a frame goes to."""
+
+    serving: Serving
+    comparison: Optional[Comparison] = None
+
+    def __init__(
+        self,
+        load: Callable[[ModelChoice], Serving],
+        *,
+        call: Callable[[Callable[[], None]], None],
+        stop: threading.Event,
+        load_timeout: float = LOAD_TIMEOUT,
+    ) -> None:
+        """Args:
+        load: opens a model, its engine and its decoders.
+        call: runs a function in the thread that `submit` is called in, later.
+        stop: set when the worker leaves, and nothing is to be waited for any more.
+        load_timeout: seconds that a load may take while another model serves.
+        """
+        self._load = load
+        self._call = call
+        self._stop = stop
+        self._load_timeout = load_timeout
+        self._open: List[Serving] = []
+
+    @contextmanager
+    def opened(self, *choices: ModelChoice) -> Iterator[None]:
+        """Serve by the first of some models that can be loaded while the block lasts; then close all.
+
+        Raises:
+            Exception: what keeps the last of them from being loaded.
+        """
+        try:
+            self.serving = self._open_first(choices)
+            yield
+        finally:
+            for serving in self._open:
+                serving.decoders.close()
+
+    def replace(self, *choices: ModelChoice) -> None:
+        """Serve by the first of some models that can be loaded, before there is any frame.
+
+        Raises:
+            Exception: what keeps the last of them from being loaded.
+        """
+        former, self.serving = self.serving, self._open_first(choices)
+        former.decoders.close()
+        self._open.remove(former)
+
+    def waiting(self) -> float:
+        """Seconds for which one of the models has had work, and done none of it."""
+        return max(serving.waiting() for serving in list(self._open))
+
+    def submit(self, frame: Frame) -> None:
+        """Send a frame on its way through the model that serves now."""
+        if self.comparison is not None:
+            frame.shadow = self.comparison.take(frame)
+        self.serving.submit(frame, frame.image)
+
+    def change_to(self, choice: ModelChoice, compare: bool) -> None:
+        """Serve by another model; return once the former one is closed, or is there to be compared with.
+
+        Raises:
+            SettingsError: it serves already, alone, and was to be compared with the former one.
+            NanofleetError: it cannot be loaded, or not in time; or the worker leaves.
+        """
+        if compare and self.serving.is_of(choice) and self.comparison is None:
+            raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
+        # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
+        ready = [serving for serving in self._in_service() if serving.is_of(choice)]
+        serving = ready[0] if ready else self._start(self._loaded_in_time(choice))
+        comparison = None
+        if compare:
+            comparison = self.comparison if serving is self.serving else Comparison(self.serving)
+        swapped = threading.Event()
+
+        def swap() -> None:
+            self.serving, self.comparison = serving, comparison
+            for former in self._former():
+                former.retire()
+            swapped.set()
+
+        self._call(swap)
+        self._wait(swapped)
+        for former in self._former():
+            self._wait(former.idle)
+            former.decoders.close()
+            self._open.remove(former)
+
+    def _open_first(self, choices: Sequence[ModelChoice]) -> Serving:
+        for choice in choices[:-1]:
+            try:
+                return self._start(self._load(choice))
+            except NanofleetError as error:
+                log.error("%s: %s", choice.model, error)
+            # An operator that the engine lacks, say: it fails as it would while another model serves.
+            except Exception:
+                log.exception("%s cannot be loaded", choice.model)
+        return self._start(self._load(choices[-1]))
+
+    def _loaded_in_time(self, choice: ModelChoice) -> Serving:
+        """Load a model in a thread of its own, so that one that hangs there holds up no other command."""
+        loaded: List[Serving] = []
+        failures: List[BaseException] = []
+
+        def load() -> None:
+            try:
+                loaded.append(self._load(choice))
+            except BaseException as error:  # noqa: BLE001 - carried to the caller
+                failures.append(error)
+
+        thread = threading.Thread(target=load, name="load", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + self._load_timeout
+        while thread.is_alive():
+            if time.monotonic() > deadline:
+                raise NanofleetError(
+                    f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
+                    "behind, and may keep a core busy until the worker is started again"
+                )
+            thread.join(0.1)
+        if failures:
+            raise failures[0]
+        return loaded[0]
+
+    def _start(self, serving: Serving) -> Serving:
+        serving.decoders.__enter__()
+        self._open.append(serving)
+        return serving
+
+    def _in_service(self) -> List[Serving]:
+        return [self.serving, self.comparison.former] if self.comparison else [self.serving]
+
+    def _former(self) -> List[Serving]:
+        in_service = self._in_service()
+        return [serving for serving in self._open if serving not in in_service]
+
+    def _wait(self, event: threading.Event) -> None:
+        while not event.wait(0.1):
+            if self._stop.is_set():
+                raise NanofleetError("the worker is leaving")
