@@ -1,110 +1,65 @@
-"""What becomes of a frame's answer: published, counted, and the frame acked once the broker has it.
-
-Result or FrameError ── network thread ──> Outbox ── PUBACK ──> published ──> Inbox.settle (ack, in order)
-                                     └───> Admission.done: the next frame's turn
-"""
+"""A frame's answer: the Result that a model's words make, or the Rejection that an error makes."""
 
 from __future__ import annotations
 
 import time
-from typing import Callable, List, Tuple
+from typing import Dict
 
-from wire.lengths import MAX_SENTENCE
-from wire.messages import Rejection, Result
+from wire.lengths import MAX_LABELS, MAX_NAME, MAX_SENTENCE, MAX_SENTENCES
+from wire.messages import Candidate, Rejection, Result, utc_now
 from wire.printable import cut
-from worker.delivery.outbox import Answer, Outbox
-from worker.delivery.scheduler import Admission
+from worker.delivery.frame import Frame
 from worker.errors import FrameError
-from worker.frame import Frame
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
-from worker.metrics import Metrics
-from worker.serving.loaded import Shadow, Work
+from worker.serving.job import Classified
 
 
-class Answers:
-    """The answers of one worker.
+def timings_of(frame: Frame, classified: Classified) -> Dict[str, float]:
+    """Seconds that a frame has spent in each stage of its classification, by the stage."""
+    return {
+        "queue": classified.began - frame.received - classified.decode_seconds,
+        "decode": classified.decode_seconds,
+        "inference": classified.inference_seconds,
+    }
 
-    Attributes:
-        outbox: publishes them; there once the worker has a connection.
-    """
 
-    outbox: Outbox
+def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], worker_id: str) -> Result:
+    """The Result of a frame that a model has classified."""
+    model, labels = classified.model, classified.seen
+    timings = {**timings, "total": time.perf_counter() - frame.received}
+    top = tuple(
+        Candidate(label=model.classes[index][:MAX_NAME], index=index, confidence=confidence)
+        for index, confidence in classified.best
+    )
+    return Result(
+        frame_id=frame.frame_id,
+        camera=frame.camera,
+        worker=worker_id,
+        model=model.name,
+        weights=model.weights,
+        label=top[0].label,
+        index=top[0].index,
+        confidence=top[0].confidence,
+        top=top,
+        labels=labels and tuple(label[:MAX_NAME] for label in labels[:MAX_LABELS]),
+        width=classified.width,
+        height=classified.height,
+        captured_at=frame.captured_at,
+        received_at=frame.received_at,
+        answered_at=utc_now(),
+        timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
+        batch_size=classified.batch_size,
+        notes=frame.notes[:MAX_SENTENCES],
+        complete=classified.complete,
+    )
 
-    def __init__(
-        self,
-        worker_id: str,
-        *,
-        admission: Admission,
-        pacing: Pacing,
-        presence: Presence,
-        metrics: Metrics,
-        call: Callable[[Callable[[], None]], None],
-    ) -> None:
-        """Args:
-        worker_id: stands in each Rejection.
-        admission: hears which frames are done.
-        pacing: hears how many, and so how fast.
-        presence: counts those that the broker has.
-        metrics: the same, and how long they took.
-        call: runs a function in the network thread.
-        """
-        self._worker_id = worker_id
-        self._admission = admission
-        self._pacing = pacing
-        self._presence = presence
-        self._metrics = metrics
-        self._call = call
 
-    def classified(self, results: List[Tuple[Frame, Result]]) -> None:
-        """A batch has its Results; from any thread."""
-
-        def put() -> None:
-            for frame, result in results:
-                self.outbox.put(frame, result)
-                self._admission.done(frame)
-            self._pacing.answered(len(results))
-
-        if results:  # not so where all was for a comparison alone
-            self._call(put)
-
-    def failed(self, work: Work, error: FrameError) -> None:
-        """A frame, or its second way, came to nothing in decoders or engine; from any thread."""
-        work.serving.done()
-        job = work.job
-        if isinstance(job, Shadow):
-            job.comparison.drop()
-            return
-        if job.shadow is not None:
-            job.shadow.comparison.drop()
-        self._call(lambda: self.reject(job, error))
-
-    # --- in the network thread ----------------------------------------------------------------------
-
-    def reject(self, frame: Frame, error: FrameError) -> None:
-        """Answer a frame that cannot be classified."""
-        rejection = Rejection(
-            frame_id=frame.frame_id,
-            camera=frame.camera,
-            worker=self._worker_id,
-            reason=error.reason,
-            detail=cut(str(error), MAX_SENTENCE),
-            received_at=frame.received_at,
-        )
-        self.outbox.put(frame, rejection)
-        self._admission.done(frame)
-        self._pacing.answered(1)
-
-    def published(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        """An answer is with the broker, after so many seconds."""
-        assert frame.inbox is not None
-        frame.inbox.settle(frame)
-        self._presence.answered += 1
-        if isinstance(answer, Rejection):
-            self._metrics.frames.labels("rejected", answer.reason.value).inc()
-        else:
-            self._metrics.frames.labels("answered", "").inc()
-        self._metrics.stages["publish"].observe(publishing)
-        self._metrics.stages["total"].observe(time.perf_counter() - frame.received)
-        if frame.captured_at is not None:
-            self._metrics.age.observe(max(0.0, frame.age()))
+def rejection_of(frame: Frame, error: FrameError, worker_id: str) -> Rejection:
+    """The Rejection of a frame that cannot be classified."""
+    return Rejection(
+        frame_id=frame.frame_id,
+        camera=frame.camera,
+        worker=worker_id,
+        reason=error.reason,
+        detail=cut(str(error), MAX_SENTENCE),
+        received_at=frame.received_at,
+    )

@@ -37,10 +37,7 @@ _DUMMY_ZONES = {"PMIC-Die"}
 class Metrics:
     """A worker's metrics, in a registry of their own."""
 
-    def __init__(self, in_hand: Callable[[], int]) -> None:
-        """Args:
-        in_hand: counts the frames received and not yet acked.
-        """
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.frames = Counter(
             "nanofleet_frames",
@@ -94,9 +91,9 @@ class Metrics:
             "How far the clock of a camera is from this worker's, of those heard within an hour the farthest",
             registry=self.registry,
         )
-        Gauge(
+        self.in_hand = Gauge(
             "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
-        ).set_function(in_hand)
+        )
         self.connected = Gauge(
             "nanofleet_broker_connected", "1 while connected to the broker", registry=self.registry
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from pydantic import Field, field_validator
 from typing_extensions import Literal
@@ -15,7 +15,7 @@ from wire.lengths import MAX_INPUTS, MAX_TOPIC, MAX_WORD
 from wire.model_choice import ModelChoice
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
-from wire.topics import ID, Template
+from wire.topics import ID, Template, is_id
 from worker import memory
 
 #: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
@@ -180,10 +180,26 @@ class WorkerSettings(BrokerSettings, EngineSettings):
         """Seconds after which a camera's frame is too old to classify; None for never."""
         return self._limits.get(camera, self._limits.get(""))
 
-    @property
+    @cached_property
     def templates(self) -> List[Template]:
         """Where frames come from."""
         return [Template(text) for text in self.input or [self.topics.frames("{camera}")]]
+
+    def camera_of(self, topic: str) -> Optional[str]:
+        """Whose frames come on a topic; None if it is no frames topic, or names no valid camera."""
+        matches = (template.match(topic) for template in self.templates)
+        cameras = [match["camera"] for match in matches if match]
+        return cameras[0] if cameras and is_id(cameras[0]) else None
+
+    @property
+    def inputs(self) -> Tuple[str, ...]:
+        """The same, as texts."""
+        return tuple(template.text for template in self.templates)
+
+    @property
+    def subscriptions(self) -> List[str]:
+        """Filters of the topics that the group shares."""
+        return [f"$share/{self.group}/{template.filter}" for template in self.templates]
 
     @property
     def decoder_count(self) -> int:

@@ -22,10 +22,10 @@ from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.publish_properties import PublishProperties
 from wire.topics import Topics
 from worker.delivery.crash_journal import Attempts
+from worker.delivery.frame import Frame
 from worker.delivery.outbox import Outbox
 from worker.delivery.scheduler import Admission
 from worker.delivery.unacked import Inbox
-from worker.frame import Frame
 from worker.membership.peers import Peers
 from worker.membership.step_aside import Pacing
 from worker.serving.batcher import Batcher

@@ -214,7 +214,7 @@ def test_promtool(arguments: Tuple[str, ...]) -> None:
 
 
 def test_alerts_use_the_metrics_of_a_worker() -> None:
-    metrics = Metrics(in_hand=lambda: 0)
+    metrics = Metrics()
     metrics.certificate_ends = lambda: datetime.now(timezone.utc)
     exposition = generate_latest(metrics.registry).decode()
     families = list(text_string_to_metric_families(exposition))
@@ -378,7 +378,7 @@ def test_healthcheck(dockerfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command[0] = sys.executable
     port, health = free_port(), [True]
     monkeypatch.setenv("NANOFLEET_METRICS_PORT", str(port))
-    metrics = Metrics(in_hand=lambda: 0)
+    metrics = Metrics()
     up = {"healthy": lambda: health[0], "ready": lambda: True}
     with serve_metrics(metrics, "127.0.0.1", port, or_next=False, **up):
         assert run(*command).returncode == 0

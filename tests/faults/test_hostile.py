@@ -29,7 +29,7 @@ from tests.harness import Listener, WorkerProcess, wait_for
 from tests.metrics import metric
 from wire.mqtt.packets import Delivery
 from wire.mqtt.publish_properties import MOST_OF_CORRELATION
-from worker.frame import Frame
+from worker.delivery.frame import Frame
 
 SEED = 20
 ROUNDS = 5

@@ -15,8 +15,8 @@ from wire.credentials import Credentials
 from wire.model_choice import ModelChoice
 from wire.mqtt.packets import Delivery
 from worker.delivery.crash_journal import Attempts
+from worker.delivery.frame import Frame
 from worker.delivery.scheduler import Admission
-from worker.frame import Frame
 from worker.membership.identity import claim_worker_id
 from worker.serving.last_served import LastServed
 
@@ -88,9 +88,8 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_what_a_worker_keeps_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "worker.delivery.scheduler.SPARE", 0
-    )  # beyond the window every payload goes to the disk
+    # Beyond the window every payload goes to the disk.
+    monkeypatch.setattr("worker.delivery.scheduler.SPARE", 0)
     state = tmp_path / "state"
     with claim_worker_id(state, "w1"):
         attempts = Attempts(state / "w1.attempts", 16)

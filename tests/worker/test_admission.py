@@ -10,9 +10,9 @@ import pytest
 from wire.errors import DuplicateMember, NanofleetError, SettingsError
 from wire.mqtt.packets import Delivery
 from worker.delivery.crash_journal import Attempts
+from worker.delivery.frame import Frame
 from worker.delivery.scheduler import Admission
 from worker.errors import Poison
-from worker.frame import Frame
 from worker.watchdog import Stalled
 
 

@@ -34,13 +34,15 @@ def test_with_a_delay_it_waits_for_more_but_not_once_it_is_full() -> None:
 
 
 def test_it_waits_for_what_is_queued_before_it() -> None:
-    batcher: Batcher[int] = Batcher(max_batch=3, max_delay=0, more_to_come=lambda: batcher.put(2) or True)
+    batcher: Batcher[int] = Batcher(
+        max_batch=3, max_delay=0, more_to_come=lambda first: batcher.put(2) or True
+    )
     batcher.put(1)
     assert batcher.take() == [1, 2, 2]
 
 
 def test_it_does_not_wait_for_ever_for_what_takes_long() -> None:
-    batcher: Batcher[int] = Batcher(max_batch=3, max_delay=0, more_to_come=lambda: True)
+    batcher: Batcher[int] = Batcher(max_batch=3, max_delay=0, more_to_come=lambda first: True)
     batcher.put(1)
     assert batcher.take() == [1]
 

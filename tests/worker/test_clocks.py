@@ -11,8 +11,8 @@ import pytest
 
 from wire.mqtt.packets import Delivery
 from worker.delivery.clocks import MOST_CAMERAS, Clocks
+from worker.delivery.frame import Frame
 from worker.delivery.unacked import EMPTY_AFTER, Inbox
-from worker.frame import Frame
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = 86_400.0

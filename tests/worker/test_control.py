@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import queue
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, ContextManager, List, Optional, Tuple
 
 import pytest
 
@@ -31,9 +31,7 @@ class Following:
         self.reports: List[Optional[Change]] = []
         self.before: Callable[[str], None] = lambda model: None
         note = folder / "w1.model"
-        self.control = Control(
-            [MINE, FLEET], OWN, folder, note, change_to=self._change_to, report=self._report
-        )
+        self.control = Control([MINE, FLEET], OWN, folder, note, change_to=self._change_to)
 
     def _change_to(self, choice: ModelChoice, compare: bool) -> None:
         self.before(choice.model)
@@ -41,6 +39,9 @@ class Following:
 
     def _report(self) -> None:
         self.reports.append(self.control.change)
+
+    def begun(self) -> ContextManager[None]:
+        return self.control.following(self._report)
 
     def next(self) -> Tuple[str, bool]:
         return self.changes.get(timeout=10)
@@ -54,7 +55,7 @@ class Following:
 def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> None:
     following = Following(tmp_path)
     receive = following.control.receive
-    with following.control.following():
+    with following.begun():
         receive(FLEET, command("a"))
         assert following.next() == ("a", False)
         receive(MINE, command("b", compare=True))
@@ -78,7 +79,7 @@ def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> No
 
 def test_a_command_that_comes_again_changes_nothing(tmp_path: Path) -> None:
     following = Following(tmp_path)
-    with following.control.following():
+    with following.begun():
         for _ in range(3):
             following.control.receive(FLEET, command("a"))
         assert following.next() == ("a", False)
@@ -91,7 +92,7 @@ def test_of_several_while_one_loads_the_last_is_followed(tmp_path: Path) -> None
     following = Following(tmp_path)
     gate: queue.Queue[None] = queue.Queue()
     following.before = lambda model: gate.get(timeout=10)
-    with following.control.following():
+    with following.begun():
         following.control.receive(FLEET, command("a"))
         following.wait_state("loading")
         for model in "bcd":
@@ -109,7 +110,7 @@ def test_a_failure_is_reported_and_the_next_command_followed(error: Exception, t
 
     following = Following(tmp_path)
     following.before = fail
-    with following.control.following():
+    with following.begun():
         following.control.receive(FLEET, command("bad"))
         change = following.wait_state("failed")
         assert str(error) in change.detail
@@ -129,7 +130,7 @@ def test_a_failure_is_reported_and_the_next_command_followed(error: Exception, t
 )
 def test_what_cannot_be_followed_is_reported(payload: bytes, says: str, tmp_path: Path) -> None:
     following = Following(tmp_path)
-    with following.control.following():
+    with following.begun():
         following.control.receive(MINE, payload)
         assert says in following.wait_state("failed").detail
     assert following.changes.empty()
@@ -139,7 +140,7 @@ def test_a_served_command_that_cannot_be_noted_is_no_failure(tmp_path: Path) -> 
     """A folder in the note's place stands for a disk that is full or read-only."""
     (tmp_path / "w1.model").mkdir()
     following = Following(tmp_path)
-    with following.control.following():
+    with following.begun():
         following.control.receive(FLEET, command("a"))
         assert following.wait_state("serving").model == "a"
         following.control.receive(FLEET, b"")
@@ -151,7 +152,7 @@ def test_a_note_that_cannot_be_removed_does_not_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     following = Following(tmp_path)
-    with following.control.following():
+    with following.begun():
         following.control.receive(FLEET, command("a"))
         following.wait_state("serving")
 
@@ -170,7 +171,7 @@ def test_a_command_that_is_taken_back_before_the_session_begins_is_not_followed_
     following = Following(tmp_path)
     control = following.control
     assert [c.model for c in control.first_choices({MINE: command("a"), FLEET: command("b")})] == ["a", "own"]
-    with control.following():
+    with following.begun():
         assert following.next() == ("a", False)
         control.receive(FLEET, command("b"))  # this one still stands
         control.all_heard()

@@ -10,8 +10,8 @@ from typing import Any, Dict, Tuple, Type
 import pytest
 
 from wire.mqtt.packets import Delivery
+from worker.delivery.frame import Frame
 from worker.errors import EmptyPayload, Expired, FrameError, InvalidEnvelope, PayloadTooLarge
-from worker.frame import Frame
 
 LIMIT = 1000
 

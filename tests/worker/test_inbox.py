@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.mqtt.packets import Delivery
+from worker.delivery.frame import Frame
 from worker.delivery.unacked import Inbox
-from worker.frame import Frame
 
 
 class Broker:

@@ -41,7 +41,7 @@ class Loading:
         #: By model: what its load waits for.
         self.gates: Dict[str, threading.Event] = {}
         stop = threading.Event()
-        self.lineup = Lineup(self._load, call=lambda function: function(), stop=stop, load_timeout=0.5)
+        self.lineup = Lineup(self._load, stop, load_timeout=0.5)
 
     def _load(self, choice: ModelChoice) -> Serving:
         self.loaded.append(choice.model)

@@ -18,7 +18,7 @@ from worker.metrics_server import serve_metrics
 
 
 def serve(host: str, port: int, or_next: bool) -> contextlib.AbstractContextManager[str]:
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics()
     return serve_metrics(metrics, host, port, or_next=or_next, healthy=lambda: True, ready=lambda: True)
 
 

@@ -12,6 +12,7 @@ from tests.worker.fleet import status
 from wire.errors import DuplicateMember
 from wire.messages import Beacon, utc_now
 from wire.mqtt.packets import Delivery
+from worker.membership.peers import Peers
 from worker.membership.status import Presence
 from worker.settings import WorkerSettings
 
@@ -22,9 +23,9 @@ class Heard:
     """A presence, and the statuses under its id that come to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.presence = Presence(
-            WorkerSettings(state_dir=folder), "w1", NOT_ASKED, NOT_ASKED, NOT_ASKED, NOT_ASKED
-        )
+        settings = WorkerSettings(state_dir=folder)
+        peers = Peers("w1", settings.group, settings.inputs, settings.adopt_after)
+        self.presence = Presence(settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "")
         self.own = Beacon.decode(self.presence.beacon().payload).instance
         self.epoch = 1
 

@@ -23,7 +23,7 @@ from typing import Callable, Dict, Optional
 
 from wire import private
 from wire.clock import SET_AFTER
-from worker.frame import Frame
+from worker.delivery.frame import Frame
 
 log = logging.getLogger(__name__)
 

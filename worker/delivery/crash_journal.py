@@ -23,7 +23,7 @@ from typing import Counter, Dict, List, Optional, Type
 
 from wire import private
 from wire.errors import NanofleetError, failure_of
-from worker.frame import Frame
+from worker.delivery.frame import Frame
 
 #: A frame's key, and how many times it was put to work without an end.
 _RECORD = struct.Struct("<16sB")

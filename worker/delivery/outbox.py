@@ -12,7 +12,7 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
 from wire.topics import Topics, answers_client_id
-from worker.frame import Frame
+from worker.delivery.frame import Frame
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Callable, Deque, Dict, Optional, Set, Type
 
 from worker.delivery.crash_journal import MAX_DEATHS, Attempts
+from worker.delivery.frame import Frame
 from worker.errors import Poison
-from worker.frame import Frame
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Callable, Deque, Dict, List, Optional, Tuple
 
 from wire.messages import FRAME_ID_PROPERTY
 from wire.mqtt.packets import Delivery
-from worker.frame import Frame
+from worker.delivery.frame import Frame
 
 #: Topic, whether it is a retained message's copy, the publisher's id, a hash of the payload.
 _Message = Tuple[str, bool, Optional[str], bytes]

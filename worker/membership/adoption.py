@@ -15,18 +15,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Callable, Literal, Optional, Sequence
+from typing import Callable, Literal, Optional
 
 from wire.broker import Broker
 from wire.errors import NanofleetError
 from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
-from wire.topics import Topics, client_id
+from wire.topics import client_id
+from worker.delivery.frame import Frame
 from worker.delivery.unacked import Inbox
-from worker.frame import Frame
 from worker.membership.session_drain import Drain
 from worker.metrics import Metrics
+from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -44,35 +45,25 @@ class Adoption:
         self,
         broker: Broker,
         dead: WorkerStatus,
+        settings: WorkerSettings,
+        metrics: Metrics,
         *,
         by: str,
-        topics: Topics,
-        subscriptions: Sequence[str],
-        window: int,
-        session_expiry: int,
-        claim_interval: float,
         stop: threading.Event,
         call: Callable[[Callable[[], None]], None],
         receive: Callable[[Delivery, Inbox], None],
-        is_frame: Callable[[str], bool],
-        metrics: Metrics,
     ) -> None:
         """Prepare an adoption.
 
         Args:
             broker: where the session is.
             dead: the last status of the worker that died.
+            settings: this worker's, whose shared subscriptions are the dead one's as well.
+            metrics: counts the frames, and how it ends.
             by: this worker's id.
-            topics: the fleet's.
-            subscriptions: the shared subscriptions of the dead worker, which are this one's as well.
-            window: frames that may be in hand from this session, on top of the worker's own.
-            session_expiry: seconds for which the session stays, should the adopter die as well.
-            claim_interval: seconds between two claims.
             stop: set when this worker leaves; the session is then somebody else's to adopt.
             call: runs a function in the thread that `receive` belongs to.
-            receive: takes a frame from the session into the pipeline.
-            is_frame: whether it is one, by its topic.
-            metrics: counts the frames, and how it ends.
+            receive: takes the session's frames in, as it does this worker's own.
         """
         self.worker = dead.worker
         #: Set once it turns out that this broker has no session of the dead worker.
@@ -82,14 +73,12 @@ class Adoption:
         self._dead = dead
         self._by = by
         #: Where this worker's claims stand, and where they come back as the drain's marker.
-        self._topic = topics.adoption(dead.worker, by)
-        self._statuses = topics.worker("")
-        self._is_frame = is_frame
-        self._subscriptions = subscriptions
-        self._claim_interval = claim_interval
+        self._topic = settings.topics.adoption(dead.worker, by)
+        self._statuses = settings.topics.worker("")
+        self._settings = settings
+        self._receive = receive
         self._stop = stop
         self._call = call
-        self._receive = receive
         self._metrics = metrics
         self._drain: Optional[Drain] = None
         self._session_present = False
@@ -102,11 +91,12 @@ class Adoption:
             on_delivery=self._deliver,
             on_connected=self._connected,
             # The session has them; but rumqttd confirms only the end of what this connection has begun.
-            subscriptions={**dict.fromkeys(subscriptions, 1), self._topic: 1},
+            subscriptions={**dict.fromkeys(settings.subscriptions, 1), self._topic: 1},
             # Where the session is gone there is nothing to take over, and frames dealt to a new one are lost.
             subscribe_anew=False,
-            session_expiry=session_expiry,
-            receive_maximum=window,
+            session_expiry=settings.session_expiry,
+            # On top of the worker's own.
+            receive_maximum=settings.window,
             reconnect=False,
         )
         self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
@@ -147,11 +137,13 @@ class Adoption:
             log.warning("adopted %s: %d frames", self.worker, self._taken)
 
     def _empty(self, connection: Connection) -> None:
-        self._drain = Drain(connection, self.inbox, self._subscriptions, lambda: self._claim("draining"))
+        self._drain = Drain(
+            connection, self.inbox, self._settings.subscriptions, lambda: self._claim("draining")
+        )
         claimed = time.monotonic()
         while self._taken + self._passed_over != self._delivered or not self._drain.finished():
             self._check()
-            if time.monotonic() - claimed > self._claim_interval:
+            if time.monotonic() - claimed > self._settings.status_interval:
                 connection.publish(self._claim("draining"))
                 claimed = time.monotonic()
             time.sleep(_TICK)
@@ -208,7 +200,7 @@ class Adoption:
         self._call(lambda: self._take(delivery))
 
     def _take(self, delivery: Delivery) -> None:
-        if self._is_frame(delivery.topic):
+        if self._settings.camera_of(delivery.topic) is not None:
             self._receive(delivery, self.inbox)
             self._metrics.adopted_frames.inc()
             self._taken += 1

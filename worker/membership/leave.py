@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Callable, Optional, Sequence
+from typing import Callable, Optional
 
 from wire.mqtt.connection import Connection
 from worker.delivery.unacked import Inbox
@@ -37,7 +37,6 @@ class Leaving:
         self,
         settings: WorkerSettings,
         connection: Connection,
-        subscriptions: Sequence[str],
         inbox: Inbox,
         presence: Presence,
         pacing: Pacing,
@@ -45,14 +44,12 @@ class Leaving:
         """Args:
         settings: the worker's.
         connection: holds its session.
-        subscriptions: where its frames come from.
         inbox: its frames in hand.
         presence: its status, and the other workers.
         pacing: whether it takes frames.
         """
         self._settings = settings
         self._connection = connection
-        self._subscriptions = subscriptions
         self._inbox = inbox
         self._presence = presence
         self._pacing = pacing
@@ -89,7 +86,9 @@ class Leaving:
             log.info("left with nothing in hand")
             return 0
         self._announce()
-        self.drain = Drain(self._connection, self._inbox, self._subscriptions, self._presence.publication)
+        self.drain = Drain(
+            self._connection, self._inbox, self._settings.subscriptions, self._presence.publication
+        )
         self._needed = time.monotonic()
         while not self._finished():
             look_after()

@@ -20,6 +20,7 @@ from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import REFUSED
 from wire.printable import cut
 from worker.membership.peers import Peers
+from worker.membership.step_aside import Pacing
 from worker.serving.commands import Control
 from worker.serving.switch import Lineup
 from worker.settings import WorkerSettings
@@ -41,16 +42,20 @@ class Presence:
         worker_id: str,
         lineup: Lineup,
         control: Control,
+        pacing: Pacing,
+        peers: Peers,
         in_hand: Callable[[], int],
-        pace: Callable[[], Tuple[bool, float]],
+        metrics_url: str,
     ) -> None:
         """Args:
         settings: the worker's.
         worker_id: its name.
         lineup: its models.
         control: how it stands with the commands to change them.
+        pacing: whether it takes frames.
+        peers: the other workers.
         in_hand: counts the frames received and not yet acked.
-        pace: whether the worker takes frames, and how many seconds a new one would wait.
+        metrics_url: where the metrics are served; empty for nowhere.
         """
         #: `online`, until the worker drains.
         self.state = "online"
@@ -60,17 +65,14 @@ class Presence:
         #: What the others say: their statuses, whom they adopt, and that they are at this broker.
         topics = settings.topics
         self.everybodys = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
-        #: Topic templates the worker reads frames from.
-        self._inputs = tuple(template.text for template in settings.templates)
-        self.peers = Peers(worker_id, settings.group, self._inputs, settings.adopt_after)
+        self.peers = peers
         self._settings = settings
         self.worker_id = worker_id
         self._lineup = lineup
         self._control = control
         self._in_hand = in_hand
-        self._pace = pace
-        #: Where the metrics are served; empty for nowhere.
-        self.metrics_url = ""
+        self._pacing = pacing
+        self._metrics_url = metrics_url
         self._started_at = utc_now()
         self._instance = uuid.uuid4().hex
         #: Whether this process has heard its own status: what comes later was sent later.
@@ -93,13 +95,13 @@ class Presence:
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
         model, engine = self._lineup.serving.model, self._lineup.serving.engine
-        takes_frames, wait = self._pace()
+        takes_frames, wait = self._pacing.report()
         return WorkerStatus(
             worker=self.worker_id,
             state=state or self.state,
             instance=self._instance,
             group=self._settings.group,
-            inputs=self._inputs,
+            inputs=self._settings.inputs,
             lease_seconds=LEASE_STATUSES * self._settings.status_interval,
             model=model.name,
             weights=model.weights,
@@ -107,7 +109,7 @@ class Presence:
             engine_why=cut(engine.why, MAX_SENTENCE),
             device=cut(engine.device, MAX_NAME),
             assumed=tuple(cut(sentence, MAX_SENTENCE) for sentence in model.assumed[:MAX_SENTENCES]),
-            metrics=cut(self.metrics_url, MAX_TOPIC),
+            metrics=cut(self._metrics_url, MAX_TOPIC),
             version=wire.__version__,
             started_at=self._started_at,
             sent_at=utc_now(),

@@ -16,12 +16,13 @@ class Batcher(Generic[T]):
     """A queue that hands out batches. What bounds it is the window of those who fill it."""
 
     def __init__(
-        self, max_batch: int, max_delay: float, more_to_come: Callable[[], bool] = lambda: False
+        self, max_batch: int, max_delay: float, more_to_come: Callable[[T], bool] = lambda first: False
     ) -> None:
         """Args:
         max_batch: items in a batch, at most.
         max_delay: seconds to wait for more once there is one; 0 answers an idle fleet at once.
-        more_to_come: whether others are queued before this queue, so that a batch does well to wait for them.
+        more_to_come: whether others like the first of a batch are queued before this queue, so that it does
+            well to wait for them.
         """
         self._max_batch = max_batch
         self._max_delay = max_delay
@@ -46,7 +47,9 @@ class Batcher(Generic[T]):
                     item = self._ready.get()
                     began = time.monotonic()
                 else:
-                    delay = max(self._max_delay, PATIENCE) if self._more_to_come() else self._max_delay
+                    delay = (
+                        max(self._max_delay, PATIENCE) if self._more_to_come(batch[0]) else self._max_delay
+                    )
                     item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
             except queue.Empty:
                 break

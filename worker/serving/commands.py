@@ -19,7 +19,19 @@ import logging
 import queue
 import threading
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Literal,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from wire.errors import DecodeError, NanofleetError, SettingsError
 from wire.lengths import MAX_NAME, MAX_SENTENCE
@@ -50,7 +62,6 @@ class Control:
         note: Path,
         *,
         change_to: Callable[[ModelChoice, bool], None],
-        report: Callable[[], None],
     ) -> None:
         """Args:
         topics: the control topics to follow; the first that holds a command is in force.
@@ -59,7 +70,6 @@ class Control:
         note: the file that keeps the last command's choice that was served.
         change_to: loads a choice and swaps to it, if it is not the one that serves; told whether to compare
             with the former one. In the control thread; raises what keeps it from that.
-        report: something that the status tells has changed.
         """
         self.topics = topics
         self.change: Optional[Change] = None
@@ -67,7 +77,6 @@ class Control:
         self._folder = folder
         self._last = LastServed(note)
         self._change_to = change_to
-        self._report = report
         self._commands: Dict[str, InForce] = {}
         #: Topics whose command was read before there was a session that hears when it is taken back.
         self._read_ahead: Set[str] = set()
@@ -122,9 +131,15 @@ class Control:
         return next((self._commands[topic] for topic in self.topics if topic in self._commands), None)
 
     @contextlib.contextmanager
-    def following(self) -> Iterator[None]:
-        """Follow the commands while the block lasts."""
-        thread = threading.Thread(target=self._follow_until_closed, name="control", daemon=True)
+    def following(self, report: Callable[[], None]) -> Iterator[None]:
+        """Follow the commands while the block lasts.
+
+        Args:
+            report: something that the status tells has changed; called in the control thread.
+        """
+        thread = threading.Thread(
+            target=self._follow_until_closed, args=(report,), name="control", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -132,42 +147,49 @@ class Control:
             self._wanted.put(None)
             thread.join(timeout=5)
 
-    def _follow_until_closed(self) -> None:
+    def _follow_until_closed(self, report: Callable[[], None]) -> None:
         while True:
             wanted = self._wanted.get()
             while wanted is not None and not self._wanted.empty():  # of several, only the last matters
                 wanted = self._wanted.get()
             if wanted is None:
                 return
-            self._follow(wanted[0])
+            self._obey(wanted[0], report)
+
+    def _obey(self, wanted: Optional[InForce], report: Callable[[], None]) -> None:
+        if wanted is not None:  # else the status speaks of what was taken back until its model is gone
+            self._note(wanted, "loading")
+            report()
+        self._note(wanted, *self._outcome(wanted))
+        report()
+
+    def _outcome(self, wanted: Optional[InForce]) -> Tuple[Literal["serving", "failed"], str]:
+        """Follow a command, and say what came of it: the state of the Change, and why if it failed."""
+        try:
+            self._follow(wanted)
+        except NanofleetError as error:
+            why = " ".join(str(error).split())  # for a line of the log, and of a table
+            log.error("the model stays as it is: %s", why)
+            return "failed", why
+        # Out of memory, an operator that the engine lacks: whatever it is, the old model serves on.
+        except Exception as error:
+            log.exception("the model stays as it is")
+            return "failed", f"{type(error).__name__}: {error}"
+        return "serving", ""
 
     def _follow(self, wanted: Optional[InForce]) -> None:
         if wanted is None:
             log.info("no model command any more: back to %s, as set", self._own.model)
-        else:
-            log.info("%s: run %s instead of %s", wanted.topic, wanted.command.choice.model, self._own.model)
-        self._tell(wanted, "loading")
-        try:
-            if wanted is None:
-                self._change_to(self._own, False)
-                self._last.forget()
-            elif wanted.fault:
-                raise SettingsError(wanted.fault)
-            else:
-                choice = self._confined(wanted.command.choice)
-                self._change_to(choice, wanted.command.compare)
-                if not wanted.command.compare:
-                    self._last.keep(choice)
-        except NanofleetError as error:
-            why = " ".join(str(error).split())  # for a line of the log, and of a table
-            log.error("the model stays as it is: %s", why)
-            self._tell(wanted, "failed", why)
-        # Out of memory, an operator that the engine lacks: whatever it is, the old model serves on.
-        except Exception as error:
-            log.exception("the model stays as it is")
-            self._tell(wanted, "failed", f"{type(error).__name__}: {error}")
-        else:
-            self._tell(wanted, "serving")
+            self._change_to(self._own, False)
+            self._last.forget()
+            return
+        log.info("%s: run %s instead of %s", wanted.topic, wanted.command.choice.model, self._own.model)
+        if wanted.fault:
+            raise SettingsError(wanted.fault)
+        choice = self._confined(wanted.command.choice)
+        self._change_to(choice, wanted.command.compare)
+        if not wanted.command.compare:
+            self._last.keep(choice)
 
     def _confined(self, choice: ModelChoice) -> ModelChoice:
         """Whoever may publish on the control topic must not read files all over this machine."""
@@ -176,9 +198,9 @@ class Control:
         except ValueError as error:
             raise SettingsError(str(error)) from None
 
-    def _tell(self, wanted: Optional[InForce], state: str, detail: str = "") -> None:
-        if wanted is None and state == "loading":
-            return  # the status speaks of the command that was taken back until its model is gone
+    def _note(
+        self, wanted: Optional[InForce], state: Literal["loading", "serving", "failed"], detail: str = ""
+    ) -> None:
         self.change = wanted and Change(
             command=wanted.command.id,
             topic=wanted.topic,
@@ -187,7 +209,6 @@ class Control:
             state=state,
             detail=cut(detail, MAX_SENTENCE),
         )
-        self._report()
 
 
 def _read(topic: str, payload: bytes) -> InForce:

@@ -1,7 +1,7 @@
 """The models of a worker: the one that serves, the former one while they are compared, those that leave.
 
-change_to(choice) ── load ──> swap, between two frames ──> the former answers what it has ──> close it
-   control thread              network thread               decoders, engine                   control thread
+change_to(choice) ── load ──> swap, between two pictures ──> the former one finishes ──> close it
+   control thread                                              decoders, engine           control thread
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Callable, Iterator, List, Optional, Sequence
 
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
-from worker.frame import Frame
-from worker.serving.loaded import Comparison, Serving
+from worker.serving.comparison import Comparison
+from worker.serving.job import Job
+from worker.serving.loaded import Serving
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ LOAD_TIMEOUT = 3600.0
 
 
 class Lineup:
-    """Loads models, and says which one a frame goes to."""
+    """Loads models, and says which one a picture goes to."""
 
     serving: Serving
     comparison: Optional[Comparison] = None
@@ -33,22 +34,20 @@ class Lineup:
     def __init__(
         self,
         load: Callable[[ModelChoice], Serving],
-        *,
-        call: Callable[[Callable[[], None]], None],
         stop: threading.Event,
         load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
         """Args:
         load: opens a model, its engine and its decoders.
-        call: runs a function in the thread that `submit` is called in, later.
         stop: set when the worker leaves, and nothing is to be waited for any more.
         load_timeout: seconds that a load may take while another model serves.
         """
         self._load = load
-        self._call = call
         self._stop = stop
         self._load_timeout = load_timeout
         self._open: List[Serving] = []
+        #: Held while a picture is submitted, and while the models are swapped.
+        self._between_pictures = threading.Lock()
 
     @contextmanager
     def opened(self, *choices: ModelChoice) -> Iterator[None]:
@@ -78,11 +77,12 @@ class Lineup:
         """Seconds for which one of the models has had work, and done none of it."""
         return max(serving.waiting() for serving in list(self._open))
 
-    def submit(self, frame: Frame) -> None:
-        """Send a frame on its way through the model that serves now."""
-        if self.comparison is not None:
-            frame.shadow = self.comparison.take(frame)
-        self.serving.submit(frame, frame.image)
+    def submit(self, job: Job, image: bytes) -> None:
+        """Send a picture on its way through the model that serves now."""
+        with self._between_pictures:
+            if self.comparison is not None:
+                job = self.comparison.take(job, image)
+            self.serving.submit(job, image)
 
     def change_to(self, choice: ModelChoice, compare: bool) -> None:
         """Serve by another model; return once the former one is closed, or is there to be compared with.
@@ -99,17 +99,10 @@ class Lineup:
         comparison = None
         if compare:
             comparison = self.comparison if serving is self.serving else Comparison(self.serving)
-        swapped = threading.Event()
-
-        def swap() -> None:
+        with self._between_pictures:
             self.serving, self.comparison = serving, comparison
-            for former in self._former():
-                former.retire()
-            swapped.set()
-
-        self._call(swap)
-        self._wait(swapped)
         for former in self._former():
+            former.retire()
             self._wait(former.idle)
             former.decoders.close()
             self._open.remove(former)

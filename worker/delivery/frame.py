@@ -30,7 +30,6 @@ from worker.payload.reader import open_payload
 
 if TYPE_CHECKING:
     from worker.delivery.unacked import Inbox
-    from worker.serving.loaded import Shadow
 
 _read_time = TypeAdapter(UtcTime).validator.validate_strings
 
@@ -64,8 +63,6 @@ class Frame:
     inbox: Optional[Inbox] = None
     _kept_in: Optional[Path] = None
     _digest: bytes = b""
-    #: Its second way through the former model, while the two are compared.
-    shadow: Optional[Shadow] = None
     #: What tells it from others before anything in the payload is looked at, as 16 bytes.
     key: bytes = field(init=False)
 

@@ -1,0 +1,31 @@
+"""What a worker's parts agree on: whether it is to leave, what has failed, whether it has a broker."""
+
+from __future__ import annotations
+
+import threading
+from typing import Optional
+
+
+class Life:
+    """One worker's life. Any thread may look, and end it.
+
+    Attributes:
+        leaving: set by a signal, and by a failure.
+        failure: what ended a thread, so that the worker cannot go on.
+        online: whether the broker is there.
+    """
+
+    def __init__(self) -> None:
+        self.leaving = threading.Event()
+        self.failure: Optional[BaseException] = None
+        self.online = False
+
+    def fail(self, failure: BaseException) -> None:
+        """A thread has ended: let the main thread raise what ended it."""
+        self.failure = self.failure or failure
+        self.leaving.set()
+
+    def check(self) -> None:
+        """Raise what ended a thread, if anything did."""
+        if self.failure is not None:
+            raise self.failure

@@ -1,0 +1,185 @@
+"""One frame's path: five methods, in the order in which a frame passes them.
+
+receive ──> Admission ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
+network thread            network                        any      network                         network
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from typing import Callable, List, Tuple
+
+from wire.messages import Rejection
+from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Delivery
+from worker.answers import rejection_of, result_of, timings_of
+from worker.delivery.clocks import Clocks
+from worker.delivery.crash_journal import Attempts
+from worker.delivery.frame import Frame
+from worker.delivery.outbox import Answer, Outbox
+from worker.delivery.scheduler import Admission
+from worker.delivery.unacked import Inbox
+from worker.errors import FrameError
+from worker.membership.status import Presence
+from worker.membership.step_aside import Pacing
+from worker.metrics import Metrics
+from worker.serving.job import Job, Outcome
+from worker.serving.switch import Lineup
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """A context manager: entering opens the files of the frames that wait and of those at work.
+
+    Attributes:
+        outbox: publishes the answers.
+        clocks: how old frames are, although no two clocks agree.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        connection: Connection,
+        lineup: Lineup,
+        presence: Presence,
+        pacing: Pacing,
+        metrics: Metrics,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Args:
+        settings: the worker's.
+        connection: where frames come from, and whose network thread runs all but `done`.
+        lineup: classifies them.
+        presence: counts those that are answered.
+        pacing: hears how many come and go, and so how fast.
+        metrics: the same, and how long they took.
+        on_failure: hears what ended the thread of the outbox's own connection, where it has one.
+        """
+        self._settings = settings
+        self._connection = connection
+        self._lineup = lineup
+        self._presence = presence
+        self._pacing = pacing
+        self._metrics = metrics
+        folder, worker_id = settings.state_dir, presence.worker_id
+        self._scheduler = Admission(
+            Attempts(folder / f"{worker_id}.attempts", 4 * settings.window),
+            at_work=settings.at_work,
+            window=settings.window,
+            folder=folder / f"{worker_id}.waiting",
+            work=self.start,
+        )
+        self.clocks = Clocks(folder / f"{worker_id}.clocks", settings.session_expiry)
+        self.outbox = Outbox(
+            connection,
+            settings.topics,
+            worker_id,
+            on_published=self.acknowledge,
+            on_failure=on_failure,
+        )
+        #: Answers that `finish` is yet to get, and what guards them.
+        self._done: List[Tuple[Frame, Answer]] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Pipeline:
+        self._scheduler.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self.outbox.close()
+        finally:
+            self._scheduler.__exit__(*exception)  # type: ignore[arg-type]
+
+    # --- one frame's path -----------------------------------------------------------------------------
+
+    def receive(self, delivery: Delivery, camera: str, unacked: Inbox) -> None:
+        """Take in what a session has delivered. In the network thread."""
+        frame = Frame.receive(delivery, camera)
+        if not unacked.admit(frame):  # the copy of one in hand, which goes on as it was
+            return
+        self._pacing.received()
+        try:
+            self._scheduler.submit(frame)
+        except FrameError as error:
+            self._reject(frame, error)
+
+    def start(self, frame: Frame) -> None:
+        """Have a frame decoded and classified: it is its turn. In the network thread."""
+        try:
+            frame.unwrap(self._settings.max_payload)
+            self._tell_of_dropped(frame)
+            self.clocks.judge(frame)
+            self._check_age(frame)
+        except FrameError as error:
+            self._reject(frame, error)
+            return
+        image, frame.image = frame.image, b""
+        check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
+        self._lineup.submit(Job(check, done), image)
+
+    def done(self, frame: Frame, outcome: Outcome) -> None:
+        """Write the answer of a frame. In a decoder's thread, or the engine's."""
+        worker_id = self._presence.worker_id
+        answer: Answer
+        if isinstance(outcome, FrameError):
+            answer = rejection_of(frame, outcome, worker_id)
+        else:
+            timings = timings_of(frame, outcome)
+            for stage, seconds in timings.items():
+                self._metrics.stages[stage].observe(seconds)
+            answer = result_of(frame, outcome, timings, worker_id)
+        with self._lock:
+            self._done.append((frame, answer))
+            is_first = len(self._done) == 1
+        if is_first:  # one call for a batch
+            self._connection.call(self._finish_all)
+
+    def finish(self, answered: List[Tuple[Frame, Answer]]) -> None:
+        """Publish answers, and let the next frames start. In the network thread."""
+        for frame, answer in answered:
+            self.outbox.put(frame, answer)
+            self._scheduler.done(frame)
+        self._pacing.answered(len(answered))
+
+    def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
+        """Ack a frame, in order: the broker has its answer. In the network thread."""
+        assert frame.inbox is not None
+        frame.inbox.settle(frame)
+        self._presence.answered += 1
+        outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
+        self._metrics.frames.labels(*outcome).inc()
+        self._metrics.stages["publish"].observe(publishing)
+        self._metrics.stages["total"].observe(time.perf_counter() - frame.received)
+        if frame.captured_at is not None:
+            self._metrics.age.observe(max(0.0, frame.age()))
+
+    # --- what they share ------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether as many frames wait as the window has."""
+        return self._scheduler.full
+
+    def _reject(self, frame: Frame, error: FrameError) -> None:
+        self.finish([(frame, rejection_of(frame, error, self._presence.worker_id))])
+
+    def _finish_all(self) -> None:
+        with self._lock:
+            answered, self._done = self._done, []
+        self.finish(answered)
+
+    def _check_age(self, frame: Frame) -> None:
+        frame.check_age(self._settings.max_age_of(frame.camera))
+
+    def _tell_of_dropped(self, frame: Frame) -> None:
+        for field in frame.dropped:
+            self._metrics.dropped.labels(field).inc()
+        if frame.dropped:
+            notes = "; ".join(frame.notes)
+            log.warning("a frame of %s goes on without part of its metadata: %s", frame.camera, notes)

@@ -1,0 +1,80 @@
+"""The former model beside the one that serves, on live pictures: does it say the same?
+
+          picture
+            ├──> the model that serves ──> Result
+one at a time └> the former one ─────────> its label, counted as agreeing or not; nothing of it is published
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import List, Optional
+
+from worker.errors import FrameError
+from worker.serving.job import Job, Outcome
+from worker.serving.loaded import Serving
+
+
+class Comparison:
+    """How often the former model says the same, on pictures taken one at a time.
+
+    One at a time, so that comparing never costs more than one picture's work beside a batch.
+
+    Attributes:
+        former: the model.
+        compared: pictures that both have classified.
+        agreed: those of them for which both had the same label first.
+    """
+
+    def __init__(self, former: Serving) -> None:
+        self.former = former
+        self.compared = 0
+        self.agreed = 0
+        self._busy = False
+
+    def take(self, job: Job, image: bytes) -> Job:
+        """Have the former model classify a picture too, if it is not at another one.
+
+        Returns:
+            What the model that serves is to do with it.
+        """
+        if self._busy:
+            return job
+        self._busy = True
+        pair = _Pair(self)
+        self.former.submit(Job(check=_never_late, done=pair.hear), image)
+
+        def done(outcome: Outcome) -> None:
+            pair.hear(outcome)
+            job.done(outcome)
+
+        return job._replace(done=done)
+
+    def count(self, same: Optional[bool]) -> None:
+        """A picture is through both models; None: one of them had no answer to it."""
+        if same is not None:
+            self.compared += 1
+            self.agreed += same
+        self._busy = False
+
+
+class _Pair:
+    """What the two models say of one picture."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self._outcomes: List[Outcome] = []
+        self._lock = threading.Lock()
+
+    def hear(self, outcome: Outcome) -> None:
+        """One of the two is done; in a thread of its own."""
+        with self._lock:
+            self._outcomes.append(outcome)
+            if len(self._outcomes) < 2:
+                return
+        labels = [each.label for each in self._outcomes if not isinstance(each, FrameError)]
+        self._comparison.count(labels[0] == labels[1] if len(labels) == 2 else None)
+
+
+def _never_late() -> None:
+    """Nobody waits for it."""

@@ -1,0 +1,48 @@
+"""One picture's way through decoders and engine, which know nothing else of it."""
+
+from __future__ import annotations
+
+from typing import Callable, List, NamedTuple, Optional, Tuple, Union
+
+from worker.errors import FrameError
+from worker.models.info import Model
+
+
+class Classified(NamedTuple):
+    """What a model says of a picture."""
+
+    model: Model
+    #: Classes and their confidences, the best first.
+    best: List[Tuple[int, float]]
+    #: The labels of all that is seen, by a model of several labels.
+    seen: Optional[Tuple[str, ...]]
+    #: Pixels of the whole image as it was sent, upright.
+    width: int
+    height: int
+    #: False where a part of the image was missing.
+    complete: bool
+    #: When the engine began the batch, by `time.perf_counter()`.
+    began: float
+    decode_seconds: float
+    inference_seconds: float
+    batch_size: int
+
+    @property
+    def label(self) -> str:
+        """The best class by its name."""
+        return self.model.classes[self.best[0][0]]
+
+
+Outcome = Union[Classified, FrameError]
+
+
+class Job(NamedTuple):
+    """What is done with a picture.
+
+    Attributes:
+        check: raises the FrameError of a picture that is too late to be classified.
+        done: gets what came of it, once, in a thread of the decoders or of the engine.
+    """
+
+    check: Callable[[], None]
+    done: Callable[[Outcome], None]

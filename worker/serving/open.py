@@ -1,0 +1,70 @@
+"""Opening a model: tried, loaded, warm, with the decoders that it needs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict
+
+from wire.model_choice import ModelChoice
+from worker.decode.pool import DecoderPool
+from worker.engines.select import open_model
+from worker.engines.trial import tried
+from worker.life import Life
+from worker.serving.inference import Inference
+from worker.serving.loaded import Serving, Work, files_of
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+def open_serving(
+    choice: ModelChoice,
+    settings: WorkerSettings,
+    inference: Inference,
+    life: Life,
+) -> Serving:
+    """Load a model into its engine, warm, with decoders that are not started yet.
+
+    Args:
+        choice: which model.
+        settings: how it is to be served.
+        inference: gets what comes out of the decoders.
+        life: the worker's; when it is to leave, no trial and no export is waited for.
+
+    Raises:
+        NanofleetError: as `worker.engines.trial.tried` and `worker.engines.select.open_model` raise it.
+    """
+    how: Dict[str, Any] = {
+        "engine": settings.engine,
+        "device": settings.device,
+        "max_batch": settings.max_batch,
+        "weights_dir": settings.weights_dir,
+        "stop": life.leaving,
+    }
+    # A pin of a command may be that of whoever has put the file there.
+    trusted = choice.sha256 is not None and choice == settings.choice
+    with tried(choice, trusted=trusted, seconds=settings.trial_timeout, **how) as pinned:
+        files = files_of(choice)
+        model, engine = open_model(pinned, **how)
+    engine.warm_up()
+    log.info(
+        "%s (%s), %d classes, by %s on %s: %s",
+        model.name,
+        model.weights,
+        len(model.classes),
+        engine.name,
+        engine.device,
+        engine.why,
+    )
+    decoders: DecoderPool[Work] = DecoderPool(
+        model.preprocessing,
+        processes=settings.decoder_count,
+        slots=settings.at_work,
+        timeout=settings.decoder_timeout,
+        memory=settings.decoder_bytes,
+        max_pixels=settings.max_pixels,
+        exact=settings.decode == "exact",
+        on_done=inference.decoded,
+        on_failure=life.fail,
+    )
+    return Serving(choice, files, model, engine, decoders)
