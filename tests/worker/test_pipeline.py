@@ -1,0 +1,218 @@
+"""One frame's path: it leaves by one answer, and is acked once the broker has that."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, cast
+
+import pytest
+
+from tests.harness import wait_for
+from tests.worker.serving.small import model, png
+from wire.messages import Rejection, Result
+from wire.mqtt.packets import Delivery, Publication
+from worker.delivery.unacked import Inbox
+from worker.errors import CorruptImage, Expired
+from worker.membership.peers import Peers
+from worker.membership.status import Presence
+from worker.membership.step_aside import Pacing
+from worker.metrics import Metrics
+from worker.pipeline import Pipeline
+from worker.serving.job import Classified, Job
+from worker.settings import WorkerSettings
+
+NOT_ASKED = cast(Any, None)
+RED = png((255, 0, 0))
+
+
+class Line:
+    """What a pipeline sees of a connection; the test is its broker and its network thread."""
+
+    broker = "none"
+    names_receive_maximum = True
+
+    def __init__(self) -> None:
+        self.published: List[Publication] = []
+        self.calls: List[Callable[[], None]] = []
+
+    def publish(self, publication: Publication) -> None:
+        self.published.append(publication)
+
+    def call(self, function: Callable[[], None]) -> None:
+        self.calls.append(function)
+
+    def run(self) -> int:
+        """Run what was posted; returns how much that was."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+        return len(calls)
+
+
+class Models:
+    """What a pipeline sees of the models: pictures that wait for what the test says of them."""
+
+    def __init__(self) -> None:
+        self.jobs: List[Job] = []
+        self.images: List[bytes] = []
+
+    def submit(self, job: Job, image: bytes) -> None:
+        self.jobs.append(job)
+        self.images.append(image)
+
+
+class FramesPath:
+    """A pipeline, and the frames in hand."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.settings = WorkerSettings(state_dir=folder, **{"max_batch": 4, **settings})
+        self.line, self.models, self.metrics = Line(), Models(), Metrics()
+        peers = Peers("w1", self.settings.group, self.settings.inputs, self.settings.adopt_after)
+        pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, step_aside=NOT_ASKED, step_in=NOT_ASKED)
+        self.presence = Presence(self.settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "")
+        parts: Any = (self.line, self.models, self.presence, pacing, self.metrics)
+        self.pipeline = Pipeline(self.settings, *parts, on_failure=NOT_ASKED)
+        self.acked: List[int] = []
+        self.unacked = Inbox(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
+
+    def receive(self, mid: int, payload: bytes = RED, epoch: int = 1, **properties: str) -> None:
+        names = {name.replace("_", "-"): value for name, value in properties.items()}
+        topic = "nanofleet/frames/door"
+        delivery = Delivery(topic, payload, 1, False, mid, epoch, user_properties=names)
+        self.pipeline.receive(delivery, "door", self.unacked)
+
+    def answers(self) -> List[Any]:
+        """The answers that were published, read again."""
+        kinds = {"nanofleet/results/door": Result, "nanofleet/rejects/door": Rejection}
+        return [kinds[each.topic].decode(each.payload) for each in self.line.published]
+
+    def puback(self, number: int, reason_code: int = 0) -> None:
+        """Let the broker take one of the answers."""
+        on_puback = self.line.published[number].on_puback
+        assert on_puback is not None
+        on_puback(reason_code)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[FramesPath]:
+    made = FramesPath(tmp_path)
+    with made.pipeline:
+        yield made
+
+
+def classified(batch_size: int = 1) -> Classified:
+    return Classified(model(), [(1, 0.9), (0, 0.1)], None, 640, 480, True, 0.0, 0.002, 0.003, batch_size)
+
+
+def test_a_frame_is_acked_once_the_broker_has_its_result(path: FramesPath) -> None:
+    path.receive(7, frame_id="first")
+    assert path.models.images == [RED]
+    path.models.jobs[0].done(classified())
+    assert not path.line.published, "answers go out in the network thread"
+    path.line.run()
+    (result,) = path.answers()
+    assert (result.frame_id, result.label, result.worker, result.width) == ("first", "green", "w1", 640)
+    assert set(result.timings_ms) == {"queue", "decode", "inference", "total"}
+    assert path.acked == []
+    path.puback(0)
+    assert path.acked == [7]
+    assert path.presence.answered == 1
+    assert not path.unacked
+
+
+def test_frames_are_acked_in_the_order_in_which_they_came(path: FramesPath) -> None:
+    for mid in (1, 2, 3):
+        path.receive(mid, frame_id=f"frame-{mid}")
+    for job in reversed(path.models.jobs):
+        job.done(classified())
+    path.line.run()
+    path.puback(0)
+    path.puback(1)
+    assert path.acked == []
+    path.puback(2)
+    assert path.acked == [1, 2, 3]
+
+
+def test_a_batch_comes_back_in_one_call(path: FramesPath) -> None:
+    for mid in range(1, 5):
+        path.receive(mid, frame_id=f"frame-{mid}")
+    engine = threading.Thread(target=lambda: [job.done(classified(4)) for job in path.models.jobs])
+    engine.start()
+    engine.join()
+    assert path.line.run() == 1
+    assert [each.frame_id for each in path.answers()] == [f"frame-{mid}" for mid in range(1, 5)]
+    path.receive(5, frame_id="later")
+    path.models.jobs[-1].done(classified())
+    assert path.line.run() == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [(b"", "empty"), (b'{"image": 7}', "invalid_envelope"), (b"x" * 101, "payload_too_large")],
+)
+def test_what_no_model_can_take_is_rejected_at_once(payload: bytes, reason: str, tmp_path: Path) -> None:
+    path = FramesPath(tmp_path, max_payload=100)
+    with path.pipeline:
+        path.receive(1, payload)
+        assert not path.models.jobs
+        (rejection,) = path.answers()
+        assert rejection.reason.value == reason
+        path.puback(0)
+        assert path.acked == [1]
+
+
+def test_what_the_decoders_reject_is_answered_so(path: FramesPath) -> None:
+    def counted() -> Any:
+        labels = {"outcome": "rejected", "reason": "corrupt_image"}
+        return path.metrics.registry.get_sample_value("nanofleet_frames_total", labels)
+
+    path.receive(1, frame_id="broken")
+    path.models.jobs[0].done(CorruptImage("broken off"))
+    path.line.run()
+    (rejection,) = path.answers()
+    assert (rejection.frame_id, rejection.reason.value) == ("broken", "corrupt_image")
+    assert rejection.detail == "broken off"
+    assert counted() == 0
+    path.puback(0)
+    assert counted() == 1
+
+
+def test_one_that_is_delivered_again_goes_on_as_it_was(path: FramesPath) -> None:
+    path.receive(1, frame_id="same")
+    path.unacked.lost()
+    path.unacked.connected(True)
+    path.receive(9, frame_id="same", epoch=2)
+    assert len(path.models.jobs) == 1
+    path.models.jobs[0].done(classified())
+    path.line.run()
+    path.puback(0)
+    assert path.acked == [9]
+
+
+def test_a_frame_that_waits_too_long_for_the_engine_is_late(tmp_path: Path) -> None:
+    path = FramesPath(tmp_path, max_age=["door=1"])
+    with path.pipeline:
+        path.receive(1)
+        (job,) = path.models.jobs
+
+        def is_late() -> bool:
+            try:
+                job.check()
+            except Expired:
+                return True
+            return False
+
+        wait_for(is_late, what="a frame that has become too old")
+
+
+def test_the_next_frame_starts_when_one_has_its_answer(tmp_path: Path) -> None:
+    path = FramesPath(tmp_path, max_batch=1, window=8, decoders=1)
+    with path.pipeline:
+        for mid in range(1, 7):
+            path.receive(mid, frame_id=f"frame-{mid}")
+        at_work = len(path.models.jobs)
+        assert at_work == path.settings.at_work < 6
+        path.models.jobs[0].done(classified())
+        path.line.run()
+        assert len(path.models.jobs) == at_work + 1
