@@ -94,7 +94,7 @@ class Pipeline:
         try:
             self.outbox.close()
         finally:
-            self._scheduler.__exit__(*exception)  # type: ignore[arg-type]
+            self._scheduler.__exit__(*exception)
 
     # --- one frame's path -----------------------------------------------------------------------------
 

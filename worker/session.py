@@ -192,8 +192,7 @@ class Session:
         else:
             # By its PUBACK the broker has read the SUBSCRIBE before it: from then on no frame finds nobody.
             self._connection.publish(self._presence.publication(on_puback=self._first_status_taken))
-        # rumqttd stalls a shared group that a member has left and joined again.
-        self._pacing.connected(may_step_aside=self._connection.names_receive_maximum)
+        self._pacing.connected(may_step_aside=self._connection.traits.lets_members_rejoin)
 
     def _first_status_taken(self, reason_code: int) -> None:
         if reason_code == NOT_AUTHORIZED:

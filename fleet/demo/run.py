@@ -19,8 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Dict, Iterator, List, Optional, Sequence, Type
+from typing import Dict, Iterator, List, Sequence
 
 from rich import box
 from rich.console import Console
@@ -40,13 +39,15 @@ from fleet.embedded import with_broker
 from publisher.publisher import Publisher
 from publisher.sent import Sent
 from publisher.sources import Image, find_images
+from wire.broker import BrokerSettings
 from wire.errors import DecodeError, NanofleetError
+from wire.flags import flag_of
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from wire.printable import printable
-from wire.settings import PASSWORD_VARIABLE, child_environment
+from wire.settings import PASSWORD_VARIABLE, Settings, child_environment
 
 CAMERAS = ("door", "garden", "garage")
 #: scikit-image's photos, and what ImageNet calls what they show.
@@ -148,12 +149,7 @@ class Workers:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for member in self.members:
             member.process.terminate()
         for member in self.members:
@@ -168,13 +164,10 @@ class Workers:
         settings, folder = self._settings, Path(self._folder.name)
         port = _free_port()
         command = [sys.executable, "-m", "fleet", "worker"]
+        # All by which the demo finds its broker, its workers need as well.
+        shared = set(BrokerSettings.model_fields) - set(Settings.model_fields)
         flags = {
-            "--broker": settings.broker,
-            "--root": settings.root,
-            "--password-file": settings.password_file,
-            "--ca-file": settings.ca_file,
-            "--cert-file": settings.cert_file,
-            "--key-file": settings.key_file,
+            **{flag_of(name): getattr(settings, name) for name in sorted(shared)},
             "--group": "demo",
             "--worker-id": worker_id,
             "--model": settings.model,

@@ -30,7 +30,6 @@ class Line:
     """What a pipeline sees of a connection; the test is its broker and its network thread."""
 
     broker = "none"
-    names_receive_maximum = True
 
     def __init__(self) -> None:
         self.published: List[Publication] = []

@@ -21,8 +21,7 @@ import ssl
 import threading
 import time
 from datetime import datetime, timedelta, timezone
-from types import TracebackType
-from typing import Any, Callable, Deque, Mapping, Optional, Sequence, Type, cast
+from typing import Any, Callable, Deque, Mapping, Optional, Sequence, cast
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -38,6 +37,7 @@ from wire.mqtt.publish_queue import DEFAULT_RECEIVE_MAXIMUM, Outgoing, not_the_l
 from wire.mqtt.refusals import check_connack
 from wire.mqtt.subscriptions import Subscriptions
 from wire.mqtt.tcp import TcpLine
+from wire.mqtt.traits import Traits
 
 log = logging.getLogger(__name__)
 
@@ -145,13 +145,8 @@ class Connection:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close(send_will=exc_type is not None)
+    def __exit__(self, *exception: object) -> None:
+        self.close(send_will=exception[0] is not None)
 
     def wait_connected(self, stop: threading.Event, timeout: float = float("inf")) -> bool:
         """Wait until connected; False if `stop` was set first, or so many seconds have passed.
@@ -173,9 +168,9 @@ class Connection:
         return self._outgoing.maximum_packet_size
 
     @property
-    def names_receive_maximum(self) -> bool:
-        """Whether the broker has named a Receive Maximum; known once connected."""
-        return self._outgoing.names_receive_maximum
+    def traits(self) -> Traits:
+        """What the broker has shown of itself; known once connected."""
+        return self._outgoing.traits
 
     def check(self) -> None:
         """Raise what ended the network thread, if anything did."""

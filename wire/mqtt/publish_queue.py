@@ -16,6 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
+from wire.mqtt.traits import Traits
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,12 @@ class Outgoing:
 
     Attributes:
         maximum_packet_size: bytes that the broker takes.
-        names_receive_maximum: whether it has named one: Mosquitto does, rumqttd and EMQX before 5.6 do not.
+        traits: what else it has shown of itself.
     """
 
     def __init__(self, client: mqtt.Client) -> None:
         self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
-        self.names_receive_maximum = False
+        self.traits = Traits()
         self._client = client
         self._window = DEFAULT_RECEIVE_MAXIMUM
         self._queue: Deque[Publication] = collections.deque()
@@ -66,7 +67,7 @@ class Outgoing:
 
     def connected(self, properties: Optional[Properties]) -> None:
         """Keep to what the CONNACK names."""
-        self.names_receive_maximum = hasattr(properties, "ReceiveMaximum")
+        self.traits = Traits.told_by(properties)
         self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
 

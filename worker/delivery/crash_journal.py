@@ -18,8 +18,7 @@ import os
 import struct
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Counter, Dict, List, Optional, Type
+from typing import Counter, Dict, List
 
 from wire import private
 from wire.errors import NanofleetError, failure_of
@@ -70,13 +69,8 @@ class Attempts:
                 self._free.append(slot)
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        if not _is_death(exc):
+    def __exit__(self, *exception: object) -> None:
+        if not _is_death(exception[1]):
             for key, slot in self._slots.items():
                 self._write(slot, key, self._deaths.get(key, 0))
         self._memory.close()
@@ -115,8 +109,8 @@ class Attempts:
         _RECORD.pack_into(self._memory, slot * _RECORD.size, key, min(deaths, 255))
 
 
-def _is_death(exc: Optional[BaseException]) -> bool:
+def _is_death(reason: object) -> bool:
     """Whether what ends the worker may be a frame's doing: a defect, or a part that stalled."""
-    if isinstance(exc, NanofleetError):
-        return exc.ends_process
-    return isinstance(exc, Exception)
+    if isinstance(reason, NanofleetError):
+        return reason.ends_process
+    return isinstance(reason, Exception)

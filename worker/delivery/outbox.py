@@ -30,8 +30,7 @@ Answer = Union[Result, Rejection]
 class Outbox:
     """Publishes answers until the broker takes them. All calls come from the connection's network thread.
 
-    rumqttd sends nothing more to a client with 100 frames to ack, not even the PUBACKs of their answers,
-    without which there is no ack. There, and wherever else a broker names no Receive Maximum, the answers go
+    Where a broker sends no PUBACKs to a client that has much to ack (see `wire.mqtt.traits`), the answers go
     out over a connection of their own.
     """
 
@@ -61,7 +60,7 @@ class Outbox:
 
     def connected(self) -> None:
         """The connection is there, and it shows what kind of broker it leads to."""
-        if self._line is self._connection and not self._connection.names_receive_maximum:
+        if self._line is self._connection and not self._connection.traits.sends_pubacks_while_behind:
             log.info(
                 "%s names no Receive Maximum: answers go over a second connection", self._connection.broker
             )

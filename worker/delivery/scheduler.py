@@ -11,8 +11,7 @@ import contextlib
 import logging
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Callable, Deque, Dict, Optional, Set, Type
+from typing import Callable, Deque, Dict, Set
 
 from worker.delivery.crash_journal import MAX_DEATHS, Attempts
 from worker.delivery.frame import Frame
@@ -76,13 +75,8 @@ class Admission:
         self._folder.mkdir(mode=0o700)
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self._attempts.__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exception: object) -> None:
+        self._attempts.__exit__(*exception)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

@@ -13,7 +13,7 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from worker.delivery.unacked import Inbox
 
-#: rumqttd does not keep the order between subscriptions, but is silent once it has nothing left. In seconds.
+#: A broker that keeps no order between subscriptions is silent once it has nothing left. In seconds.
 QUIET = 0.5
 #: A marker may be lost with a broker that loses its state. In seconds.
 MARK_AGAIN = 5.0
@@ -61,10 +61,9 @@ class Drain:
     @property
     def late(self) -> bool:
         """Whether a frame that comes now is none that the session held."""
-        echoed_at = self._echoed_at
-        # rumqttd names none.
-        ordered = self._connection.names_receive_maximum
-        return ordered and echoed_at is not None and time.monotonic() - echoed_at > LATE
+        if self._echoed_at is None or not self._connection.traits.keeps_order:
+            return False
+        return time.monotonic() - self._echoed_at > LATE
 
     def finished(self) -> bool:
         """Whether nothing is left, neither with the broker nor in hand. Ask again and again."""
