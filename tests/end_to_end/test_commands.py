@@ -82,8 +82,9 @@ def test_demo_with_ones_own_images_and_keep(photos: Path, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_demo_that_is_ended_leaves_no_worker(tmp_path: Path) -> None:
-    log = tmp_path / "demo.log"
-    command = [sys.executable, "-m", "fleet", "demo", "--keep", "--broker", "mqtt://127.0.0.1:1"]
+    """Its workers have got all by which it finds its broker, the keepalive as well."""
+    log, given = tmp_path / "demo.log", ["--broker", "mqtt://127.0.0.1:1", "--keepalive", "7"]
+    command = [sys.executable, "-m", "fleet", "demo", "--keep", *given]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with log.open("wb") as output:
         demo = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
@@ -93,7 +94,11 @@ def test_a_demo_that_is_ended_leaves_no_worker(tmp_path: Path) -> None:
         return [p.parent for p in Path("/proc").glob("[0-9]*/environ") if mark in _content(p).split(b"\0")]
 
     # Not any child: Python 3.8 asks uname for the processor before the demo has begun.
-    wait_for(lambda: any(b"worker" in _content(p / "cmdline") for p in its_processes()), 30, "a worker")
+    def has_worker() -> bool:
+        commands = [_content(p / "cmdline").split(b"\0") for p in its_processes()]
+        return any({b"worker", *(each.encode() for each in given)} <= set(command) for command in commands)
+
+    wait_for(has_worker, 30, "a worker")
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(30) == 128 + signal.SIGTERM, log.read_text()
     wait_for(lambda: not its_processes(), 10, "its workers are gone")
