@@ -15,7 +15,7 @@ from typing import Callable, Optional
 import wire
 from wire.broker import Broker
 from wire.errors import ConnectionRefused
-from wire.mqtt.connection import Connection
+from wire.mqtt.connection import MAX_BACKOFF, Connection
 from wire.mqtt.packets import Delivery
 from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 WILL_DELAY = 5
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
+#: Seconds after which nobody else can have taken the connection over: that one would have tried again by now.
+UNDISPUTED = 2 * MAX_BACKOFF
 #: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
 #: order between subscriptions.
 ALL_HEARD_AFTER = 1.0
@@ -122,6 +124,7 @@ class Session:
         self._echoed_at: Optional[float] = None
         self._is_new = False
         self._short_lives = 0
+        self._is_disputed = False
         self._parts = ExitStack()
 
     def __enter__(self) -> Session:
@@ -165,10 +168,11 @@ class Session:
         Returns:
             The exit code, as `worker.membership.leave` says.
         """
+        disputed = self._is_disputed and self._lived() < UNDISPUTED
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
-        return self._leaving.leave(self.look_after, self._is_hung_up_on)
+        return self._leaving.leave(self.look_after, self._is_hung_up_on, disputed)
 
     def leave_at_once(self) -> None:
         """Leave what is in hand to the session's next worker, or to its adopter."""
@@ -208,8 +212,9 @@ class Session:
         self._peers.forget()
         self._life.online = False
         self._metrics.connected.set(0)
-        lived = time.monotonic() - self._connected_at
+        lived = self._lived()
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
+        self._is_disputed = self._is_hung_up_on() or (self._is_disputed and lived < UNDISPUTED)
         if self._is_hung_up_on():
             # rumqttd does not even hand the other's status over: all there is to see is this.
             log.warning(
@@ -218,6 +223,9 @@ class Session:
                 self._short_lives,
                 self._worker_id,
             )
+
+    def _lived(self) -> float:
+        return time.monotonic() - self._connected_at
 
     def _is_hung_up_on(self) -> bool:
         """Whether the connection is lost again and again, as if another worker took the session over."""

@@ -61,12 +61,13 @@ class Leaving:
         #: Empties the session, once it has begun; it must hear what the session delivers.
         self.drain: Optional[Drain] = None
 
-    def leave(self, look_after: Callable[[], None], hung_up_on: Callable[[], bool]) -> int:
+    def leave(self, look_after: Callable[[], None], hung_up_on: Callable[[], bool], disputed: bool) -> int:
         """Leave for good.
 
         Args:
             look_after: does what is due while the worker lives; raises what keeps it from going on.
             hung_up_on: whether the connection is lost again and again, so that it is no use to wait for it.
+            disputed: whether another worker seems to use this session, too: it is emptied, and not ended.
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
@@ -96,6 +97,9 @@ class Leaving:
                 self.leave_session()
                 return 1
             time.sleep(_TICK)
+        if disputed:
+            self.leave_session()
+            return 1
         self._left = True
         self._connection.publish(self._presence.publication("offline"))
         self._connection.close(session_expiry=0)
