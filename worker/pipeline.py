@@ -1,6 +1,6 @@
 """One frame's path: five methods, in the order in which a frame passes them.
 
-receive ──> Admission ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
+receive ──> Scheduler ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
 network thread            network                        any      network                         network
 """
 
@@ -17,11 +17,11 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from worker.answers import rejection_of, result_of, timings_of
 from worker.delivery.clocks import Clocks
-from worker.delivery.crash_journal import Attempts
+from worker.delivery.crash_journal import CrashJournal
 from worker.delivery.frame import Frame
 from worker.delivery.outbox import Answer, Outbox
-from worker.delivery.scheduler import Admission
-from worker.delivery.unacked import Inbox
+from worker.delivery.scheduler import Scheduler
+from worker.delivery.unacked import Unacked
 from worker.errors import FrameError
 from worker.membership.status import Presence
 from worker.membership.step_aside import Pacing
@@ -67,8 +67,8 @@ class Pipeline:
         self._pacing = pacing
         self._metrics = metrics
         folder, worker_id = settings.state_dir, presence.worker_id
-        self._scheduler = Admission(
-            Attempts(folder / f"{worker_id}.attempts", 4 * settings.window),
+        self._scheduler = Scheduler(
+            CrashJournal(folder / f"{worker_id}.attempts", 4 * settings.window),
             at_work=settings.at_work,
             window=settings.window,
             folder=folder / f"{worker_id}.waiting",
@@ -98,7 +98,7 @@ class Pipeline:
 
     # --- one frame's path -----------------------------------------------------------------------------
 
-    def receive(self, delivery: Delivery, camera: str, unacked: Inbox) -> None:
+    def receive(self, delivery: Delivery, camera: str, unacked: Unacked) -> None:
         """Take in what a session has delivered. In the network thread."""
         frame = Frame.receive(delivery, camera)
         if not unacked.admit(frame):  # the copy of one in hand, which goes on as it was
@@ -149,8 +149,8 @@ class Pipeline:
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
         """Ack a frame, in order: the broker has its answer. In the network thread."""
-        assert frame.inbox is not None
-        frame.inbox.settle(frame)
+        assert frame.unacked is not None
+        frame.unacked.settle(frame)
         self._presence.answered += 1
         outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
         self._metrics.frames.labels(*outcome).inc()

@@ -12,7 +12,7 @@ from typing import Optional, Tuple
 
 from wire.mqtt.packets import Delivery
 from worker.delivery.frame import Frame
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 from worker.membership.status import Presence
 from worker.membership.step_aside import Pacing
 from worker.metrics import Metrics
@@ -48,57 +48,57 @@ class Reception:
         #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
         self._most_unacked = 8 * settings.window
         self._ignores_retained = settings.retained == "ignore"
-        self._told_of_retained: Optional[Tuple[Inbox, int]] = None
+        self._told_of_retained: Optional[Tuple[Unacked, int]] = None
         self._pipeline = pipeline
         self._presence = presence
         self._control = control
         self._pacing = pacing
         self._metrics = metrics
 
-    def receive(self, delivery: Delivery, inbox: Inbox) -> None:
+    def receive(self, delivery: Delivery, unacked: Unacked) -> None:
         """Take in what a session has delivered.
 
         Args:
             delivery: it.
-            inbox: the session's frames in hand.
+            unacked: the session's frames in hand.
 
         Raises:
             DuplicateMember: it says that another worker has started under this id, later.
         """
         camera = self._camera_of(delivery.topic)
         old = delivery.retain and camera is not None and self._ignores_retained
-        if delivery.qos == 0 and (camera is None or old or self._full(inbox)):
+        if delivery.qos == 0 and (camera is None or old or self._full(unacked)):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
-            self._receive_other(delivery, inbox)
+            self._receive_other(delivery, unacked)
             return
         if camera is not None and not old:
-            self._pipeline.receive(delivery, camera, inbox)
+            self._pipeline.receive(delivery, camera, unacked)
             return
         passed_over = Frame.receive(delivery, camera or "")
-        if inbox.admit(passed_over):
-            inbox.settle(passed_over)  # its ack, too, has to wait for those before it
-            self._receive_other(delivery, inbox)
+        if unacked.admit(passed_over):
+            unacked.settle(passed_over)  # its ack, too, has to wait for those before it
+            self._receive_other(delivery, unacked)
 
-    def _full(self, inbox: Inbox) -> bool:
-        return self._pipeline.full or len(inbox) > self._most_unacked
+    def _full(self, unacked: Unacked) -> bool:
+        return self._pipeline.full or len(unacked) > self._most_unacked
 
-    def _receive_other(self, delivery: Delivery, inbox: Inbox) -> None:
+    def _receive_other(self, delivery: Delivery, unacked: Unacked) -> None:
         if delivery.topic.startswith((self._topics.worker(""), self._topics.beacon(""))):
             self._presence.hear(delivery)
             self._pacing.check()
         elif delivery.topic in self._control.topics:
             self._control.receive(delivery.topic, delivery.payload)
         else:
-            self._ignore(delivery, inbox)
+            self._ignore(delivery, unacked)
 
-    def _ignore(self, delivery: Delivery, inbox: Inbox) -> None:
+    def _ignore(self, delivery: Delivery, unacked: Unacked) -> None:
         if not self._camera_of(delivery.topic):
             self._metrics.ignored.labels("no_camera").inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
         elif delivery.retain and self._ignores_retained:
             self._metrics.ignored.labels("retained").inc()
-            if self._told_of_retained != (inbox, delivery.epoch):  # once for each connection
-                self._told_of_retained = (inbox, delivery.epoch)
+            if self._told_of_retained != (unacked, delivery.epoch):  # once for each connection
+                self._told_of_retained = (unacked, delivery.epoch)
                 log.info(
                     "ignored a retained frame on %r, and so will others be: they are old (see --retained)",
                     delivery.topic,

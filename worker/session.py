@@ -19,7 +19,7 @@ from wire.mqtt.connection import MAX_BACKOFF, Connection
 from wire.mqtt.packets import Delivery
 from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 from worker.life import Life
 from worker.membership.adoption import Adoption
 from worker.membership.leave import Leaving
@@ -82,7 +82,7 @@ class Session:
         self._metrics = metrics
         self._life = life
         self._adoption: Optional[Adoption] = None
-        self._inbox = Inbox(self._ack, settings.window)
+        self._unacked = Unacked(self._ack, settings.window)
         self._peers = Peers(worker_id, settings.group, settings.inputs, settings.adopt_after)
         self._pacing = Pacing(
             self._peers,
@@ -115,7 +115,7 @@ class Session:
             settings, self._connection, lineup, self._presence, self._pacing, metrics, life.fail
         )
         self._reception = Reception(settings, self._pipeline, self._presence, control, self._pacing, metrics)
-        self._leaving = Leaving(settings, self._connection, self._inbox, self._presence, self._pacing)
+        self._leaving = Leaving(settings, self._connection, self._unacked, self._presence, self._pacing)
         self.watchdog = Watchdog(settings.stall_timeout, self._connection.call)
         self.watchdog.watch("decoders or the engine", lineup.waiting)
         self._next_status = time.monotonic() + settings.status_interval
@@ -181,7 +181,7 @@ class Session:
     # --- in the network thread: the connection --------------------------------------------------------
 
     def _connected(self, session_present: bool) -> None:
-        self._inbox.connected(session_present)
+        self._unacked.connected(session_present)
         # One that was kept is told of what was taken back while this worker was away.
         self._is_new = not session_present
         self._connected_at = time.monotonic()
@@ -208,7 +208,7 @@ class Session:
         log.info("connected to %s, reading %s", self._connection.broker, subscriptions)
 
     def _lost(self) -> None:
-        self._inbox.lost()
+        self._unacked.lost()
         self._peers.forget()
         self._life.online = False
         self._metrics.connected.set(0)
@@ -240,7 +240,7 @@ class Session:
             drain.hear_marker(delivery.payload)
         elif drain and self._settings.camera_of(delivery.topic):
             drain.hear_frame()
-        self._reception.receive(delivery, self._inbox)
+        self._reception.receive(delivery, self._unacked)
 
     def _ack(self, delivery: Delivery) -> bool:
         return self._connection.ack(delivery)
@@ -281,7 +281,7 @@ class Session:
         return self._adoption is not None and not self._adoption.ended
 
     def _in_hand(self) -> int:
-        return len(self._inbox) + (len(self._adoption.inbox) if self._adoption else 0)
+        return len(self._unacked) + (len(self._adoption.unacked) if self._adoption else 0)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self._connection.publish(self._presence.publication(on_puback=lambda code: then()))

@@ -21,11 +21,11 @@ from wire.messages import Candidate, Result, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.publish_properties import PublishProperties
 from wire.topics import Topics
-from worker.delivery.crash_journal import Attempts
+from worker.delivery.crash_journal import CrashJournal
 from worker.delivery.frame import Frame
 from worker.delivery.outbox import Outbox
-from worker.delivery.scheduler import Admission
-from worker.delivery.unacked import Inbox
+from worker.delivery.scheduler import Scheduler
+from worker.delivery.unacked import Unacked
 from worker.membership.peers import Peers
 from worker.membership.step_aside import Pacing
 from worker.serving.batcher import Batcher
@@ -100,9 +100,9 @@ def properties() -> Callable[[int], object]:
     return run
 
 
-def inbox() -> Callable[[int], object]:
+def unacked() -> Callable[[int], object]:
     """Admit a frame, and ack it."""
-    frames = Inbox(lambda delivery: True)
+    frames = Unacked(lambda delivery: True)
 
     def run(number: int) -> None:
         frame = Frame.receive(delivery(number), "door")
@@ -132,12 +132,11 @@ def outbox() -> Callable[[int], object]:
     return lambda number: box.put(frame, message)
 
 
-def admission() -> Callable[[int], object]:
+def scheduler() -> Callable[[int], object]:
     """Find a frame's turn, note that it is at work, and that it is done."""
     folder = Path(tempfile.mkdtemp(prefix="nanofleet-costs-"))
-    gate = Admission(
-        Attempts(folder / "attempts", 64), at_work=8, window=32, folder=folder / "w", work=lambda frame: None
-    )
+    journal = CrashJournal(folder / "attempts", 64)
+    gate = Scheduler(journal, at_work=8, window=32, folder=folder / "w", work=lambda frame: None)
     gate.__enter__()
 
     def run(number: int) -> None:
@@ -179,7 +178,7 @@ def batcher() -> Callable[[int], object]:
 
 PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
     part.__name__: part
-    for part in (reference, encode, decode, properties, inbox, unwrap, outbox, admission, pacing, batcher)
+    for part in (reference, encode, decode, properties, unacked, unwrap, outbox, scheduler, pacing, batcher)
 }
 
 

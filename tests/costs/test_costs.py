@@ -20,10 +20,10 @@ LIMITS = {
     "encode": 0.66,
     "decode": 1.01,
     "properties": 1.32,
-    "inbox": 0.52,
+    "unacked": 0.52,
     "unwrap": 0.12,
     "outbox": 0.92,
-    "admission": 0.86,
+    "scheduler": 0.86,
     "pacing": 0.16,
     "batcher": 0.40,
 }

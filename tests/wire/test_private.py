@@ -14,9 +14,9 @@ from wire import private
 from wire.credentials import Credentials
 from wire.model_choice import ModelChoice
 from wire.mqtt.packets import Delivery
-from worker.delivery.crash_journal import Attempts
+from worker.delivery.crash_journal import CrashJournal
 from worker.delivery.frame import Frame
-from worker.delivery.scheduler import Admission
+from worker.delivery.scheduler import Scheduler
 from worker.membership.identity import claim_worker_id
 from worker.serving.last_served import LastServed
 
@@ -92,11 +92,11 @@ def test_what_a_worker_keeps_is_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("worker.delivery.scheduler.SPARE", 0)
     state = tmp_path / "state"
     with claim_worker_id(state, "w1"):
-        attempts = Attempts(state / "w1.attempts", 16)
-        with Admission(attempts, at_work=1, window=1, folder=state / "w1.waiting", work=print) as admission:
+        attempts = CrashJournal(state / "w1.attempts", 16)
+        with Scheduler(attempts, at_work=1, window=1, folder=state / "w1.waiting", work=print) as scheduler:
             for number in range(3):
                 delivery = Delivery("t", b"picture", qos=1, retain=False, mid=number, epoch=1)
-                admission.submit(Frame.receive(delivery, "door"))
+                scheduler.submit(Frame.receive(delivery, "door"))
             LastServed(state / "w1.model").keep(ModelChoice(model="alexnet"))
             found = modes(tmp_path)
     assert found.pop("state") == found.pop("state/w1.waiting") == "0o700"

@@ -12,7 +12,7 @@ from tests.harness import wait_for
 from tests.worker.serving.small import model, png
 from wire.messages import Rejection, Result
 from wire.mqtt.packets import Delivery, Publication
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 from worker.errors import CorruptImage, Expired
 from worker.membership.peers import Peers
 from worker.membership.status import Presence
@@ -73,7 +73,7 @@ class FramesPath:
         parts: Any = (self.line, self.models, self.presence, pacing, self.metrics)
         self.pipeline = Pipeline(self.settings, *parts, on_failure=NOT_ASKED)
         self.acked: List[int] = []
-        self.unacked = Inbox(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
+        self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
 
     def receive(self, mid: int, payload: bytes = RED, epoch: int = 1, **properties: str) -> None:
         names = {name.replace("_", "-"): value for name, value in properties.items()}

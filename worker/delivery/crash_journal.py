@@ -30,7 +30,7 @@ _RECORD = struct.Struct("<16sB")
 MAX_DEATHS = 2
 
 
-class Attempts:
+class CrashJournal:
     """The file. A context manager; all calls come from one thread."""
 
     def __init__(self, path: Path, capacity: int) -> None:
@@ -45,7 +45,7 @@ class Attempts:
         self._at_work: Counter[bytes] = collections.Counter()
         self._free: List[int] = []
 
-    def __enter__(self) -> Attempts:
+    def __enter__(self) -> CrashJournal:
         """Read what the last life has left.
 
         Raises:

@@ -29,7 +29,7 @@ from worker.payload.metadata import read_metadata
 from worker.payload.reader import open_payload
 
 if TYPE_CHECKING:
-    from worker.delivery.unacked import Inbox
+    from worker.delivery.unacked import Unacked
 
 _read_time = TypeAdapter(UtcTime).validator.validate_strings
 
@@ -60,7 +60,7 @@ class Frame:
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
     settled: bool = False
     #: Where its ack belongs; set when it is admitted.
-    inbox: Optional[Inbox] = None
+    unacked: Optional[Unacked] = None
     _kept_in: Optional[Path] = None
     _digest: bytes = b""
     #: What tells it from others before anything in the payload is looked at, as 16 bytes.

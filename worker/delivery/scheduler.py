@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Deque, Dict, Set
 
-from worker.delivery.crash_journal import MAX_DEATHS, Attempts
+from worker.delivery.crash_journal import MAX_DEATHS, CrashJournal
 from worker.delivery.frame import Frame
 from worker.errors import Poison
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SPARE = 16_000_000
 
 
-class Admission:
+class Scheduler:
     """Puts frames to work: as many as keep the engine busy, the cameras in turn, but a suspect alone.
 
     The cameras' turns are what keeps one that floods from delaying the others: a frame waits for those at
@@ -36,7 +36,7 @@ class Admission:
 
     def __init__(
         self,
-        attempts: Attempts,
+        attempts: CrashJournal,
         *,
         at_work: int,
         window: int,
@@ -64,7 +64,7 @@ class Admission:
         self._alone = False
         self._advancing = False
 
-    def __enter__(self) -> Admission:
+    def __enter__(self) -> Scheduler:
         """Open the files.
 
         Raises:

@@ -45,7 +45,7 @@ class Waits:
         return None if self._empty_at is None else now - self._empty_at
 
 
-class Inbox:
+class Unacked:
     """Frames from delivery to ack, across reconnects."""
 
     def __init__(self, ack: Callable[[Delivery], bool], window: int = 0) -> None:
@@ -81,7 +81,7 @@ class Inbox:
         message = _message(frame) if self._orphans and frame.delivery.qos else None
         copies = self._orphans.get(message) if message else None
         if not message or not copies:
-            frame.inbox = self
+            frame.unacked = self
             if not frame.delivery.retain:  # the broker has kept such a one for as long as it likes
                 frame.longest_wait = self._waits.longest(frame.received)
             self._order.append(frame)

@@ -24,7 +24,7 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.topics import client_id
 from worker.delivery.frame import Frame
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 from worker.membership.session_drain import Drain
 from worker.metrics import Metrics
 from worker.settings import WorkerSettings
@@ -51,7 +51,7 @@ class Adoption:
         by: str,
         stop: threading.Event,
         call: Callable[[Callable[[], None]], None],
-        receive: Callable[[Delivery, Inbox], None],
+        receive: Callable[[Delivery, Unacked], None],
     ) -> None:
         """Prepare an adoption.
 
@@ -69,7 +69,7 @@ class Adoption:
         #: Set once it turns out that this broker has no session of the dead worker.
         self.absent = False
         #: The frames in hand that belong to this session; used by the thread of `receive` only.
-        self.inbox = Inbox(self._ack)
+        self.unacked = Unacked(self._ack)
         self._dead = dead
         self._by = by
         #: Where this worker's claims stand, and where they come back as the drain's marker.
@@ -138,7 +138,7 @@ class Adoption:
 
     def _empty(self, connection: Connection) -> None:
         self._drain = Drain(
-            connection, self.inbox, self._settings.subscriptions, lambda: self._claim("draining")
+            connection, self.unacked, self._settings.subscriptions, lambda: self._claim("draining")
         )
         claimed = time.monotonic()
         while self._taken + self._passed_over != self._delivered or not self._drain.finished():
@@ -201,15 +201,15 @@ class Adoption:
 
     def _take(self, delivery: Delivery) -> None:
         if self._settings.camera_of(delivery.topic) is not None:
-            self._receive(delivery, self.inbox)
+            self._receive(delivery, self.unacked)
             self._metrics.adopted_frames.inc()
             self._taken += 1
             return
         if delivery.qos:
             # A command, which may have been taken back since; its ack, too, has to wait for those before it.
             passed_over = Frame.receive(delivery, "")
-            if self.inbox.admit(passed_over):
-                self.inbox.settle(passed_over)
+            if self.unacked.admit(passed_over):
+                self.unacked.settle(passed_over)
         self._passed_over += 1
 
     def _ack(self, delivery: Delivery) -> bool:

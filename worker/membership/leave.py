@@ -11,7 +11,7 @@ import time
 from typing import Callable, Optional
 
 from wire.mqtt.connection import Connection
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 from worker.membership.session_drain import Drain
 from worker.membership.status import Presence
 from worker.membership.step_aside import Pacing
@@ -37,20 +37,20 @@ class Leaving:
         self,
         settings: WorkerSettings,
         connection: Connection,
-        inbox: Inbox,
+        unacked: Unacked,
         presence: Presence,
         pacing: Pacing,
     ) -> None:
         """Args:
         settings: the worker's.
         connection: holds its session.
-        inbox: its frames in hand.
+        unacked: its frames in hand.
         presence: its status, and the other workers.
         pacing: whether it takes frames.
         """
         self._settings = settings
         self._connection = connection
-        self._inbox = inbox
+        self._unacked = unacked
         self._presence = presence
         self._pacing = pacing
         #: Set by the PUBACK of the status that says that this worker leaves.
@@ -77,8 +77,8 @@ class Leaving:
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
         notify("STOPPING=1")
-        log.info("draining: %d frames in hand; interrupt again to leave at once", self._inbox.unanswered)
-        if self._inbox.unanswered and not self._connection.connected.is_set():
+        log.info("draining: %d frames in hand; interrupt again to leave at once", self._unacked.unanswered)
+        if self._unacked.unanswered and not self._connection.connected.is_set():
             log.info("waiting for the broker, %g s at most", self._settings.drain_timeout)
         if (
             not self._connection.epoch
@@ -88,7 +88,7 @@ class Leaving:
             return 0
         self._announce()
         self.drain = Drain(
-            self._connection, self._inbox, self._settings.subscriptions, self._presence.publication
+            self._connection, self._unacked, self._settings.subscriptions, self._presence.publication
         )
         self._needed = time.monotonic()
         while not self._finished():
@@ -114,7 +114,7 @@ class Leaving:
         if self._connection.connected.is_set():
             self._publish_status("lost", said)
             said.wait(LAST_WORD_TIMEOUT)
-        worker, count = self._presence.worker_id, self._inbox.unanswered
+        worker, count = self._presence.worker_id, self._unacked.unanswered
         if said.is_set():
             log.warning("%d frames in hand go back to the broker, which gives them to %s", count, after)
         elif self._connection.epoch:
@@ -158,7 +158,7 @@ class Leaving:
         it deals to the session meanwhile, and these are its next start's or its adopter's.
         """
         now = time.monotonic()
-        if self._inbox.unanswered or self._is_heard():
+        if self._unacked.unanswered or self._is_heard():
             self._needed = now
         return now - self._needed > AWAY_PATIENCE
 

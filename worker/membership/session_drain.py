@@ -11,7 +11,7 @@ from typing import Callable, List, Optional, Sequence
 
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
-from worker.delivery.unacked import Inbox
+from worker.delivery.unacked import Unacked
 
 #: A broker that keeps no order between subscriptions is silent once it has nothing left. In seconds.
 QUIET = 0.5
@@ -28,7 +28,7 @@ class Drain:
     def __init__(
         self,
         connection: Connection,
-        inbox: Inbox,
+        unacked: Unacked,
         subscriptions: Sequence[str],
         marker: Callable[[], Publication],
     ) -> None:
@@ -36,12 +36,12 @@ class Drain:
 
         Args:
             connection: holds the session, which must stay subscribed to the marker's topic at QoS 1.
-            inbox: its frames in hand.
+            unacked: its frames in hand.
             subscriptions: where the session's frames come from.
             marker: makes a message, each time with another payload.
         """
         self._connection = connection
-        self._inbox = inbox
+        self._unacked = unacked
         self._marker = marker
         self._sent: List[bytes] = []
         self._sent_at = 0.0
@@ -75,6 +75,6 @@ class Drain:
             self._sent.append(publication.payload)
             self._sent_at = now
             self._connection.publish(publication)
-        if self._echoed_at is None or len(self._inbox):
+        if self._echoed_at is None or len(self._unacked):
             return False
         return self.late or now - self._last_frame > QUIET

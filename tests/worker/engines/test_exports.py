@@ -30,7 +30,7 @@ from worker.engines.export_cache import KEPT, ExportError, exported
 from worker.engines.select import open_model
 from worker.models.weights import lock
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from wire.errors import DuplicateMember, NanofleetError, SettingsError
 from wire.mqtt.packets import Delivery
-from worker.delivery.crash_journal import Attempts
+from worker.delivery.crash_journal import CrashJournal
 from worker.delivery.frame import Frame
-from worker.delivery.scheduler import Admission
+from worker.delivery.scheduler import Scheduler
 from worker.errors import Poison
 from worker.watchdog import Stalled
 
@@ -21,34 +21,34 @@ def frame(name: str, camera: str = "door") -> Frame:
 
 
 class Life:
-    """A worker's life, as far as admission sees it. Leaving the block without a word is its death."""
+    """A worker's life, as far as the scheduler sees it. Leaving the block without a word is its death."""
 
     def __init__(self, folder: Path, capacity: int = 16, window: int = 8, at_work: int = 8) -> None:
         self.working: List[Frame] = []
-        self.attempts = Attempts(folder / "w1.attempts", capacity)
-        self.admission = Admission(
+        self.attempts = CrashJournal(folder / "w1.attempts", capacity)
+        self.scheduler = Scheduler(
             self.attempts,
             at_work=min(at_work, window),
             window=window,
             folder=folder / "waiting",
             work=self.working.append,
         )
-        self.admission.__enter__()
+        self.scheduler.__enter__()
 
     def take(self, *names: str, camera: str = "door") -> List[Frame]:
         frames = [frame(name, camera) for name in names]
         for each in frames:
-            self.admission.submit(each)
+            self.scheduler.submit(each)
         return frames
 
     def leave(self, cause: Optional[BaseException] = None) -> None:
         """End otherwise than by a death."""
-        self.admission.__exit__(type(cause) if cause else None, cause, None)
+        self.scheduler.__exit__(type(cause) if cause else None, cause, None)
 
     def done(self, *frames: Frame) -> None:
         for each in frames:
             self.working.remove(each)
-            self.admission.done(each)
+            self.scheduler.done(each)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_guilty_one_is_rejected_at_its_third_delivery_and_no_other(tmp_path:
     life = Life(tmp_path)
     with pytest.raises(Poison, match="died 2 times"):
         life.take("poison")
-    life.admission.done(frame("poison"))  # its Rejection is out
+    life.scheduler.done(frame("poison"))  # its Rejection is out
     b, c = life.take("b", "c")
     assert life.working == [b]
     life.done(b)
@@ -214,9 +214,9 @@ def test_any_number_that_is_done_at_once(tmp_path: Path) -> None:
     """As the stale ones are, which are rejected without any work."""
     life = Life(tmp_path, capacity=5000, at_work=1)
     first, *stale = life.take("first", *map(str, range(4000)))
-    life.admission._work = life.admission.done
+    life.scheduler._work = life.scheduler.done
     life.done(first)
-    assert not life.admission.full
+    assert not life.scheduler.full
     assert life.attempts.deaths(stale[-1]) == 0
     (last,) = life.take("last")
     assert list((tmp_path / "waiting").iterdir()) == []
@@ -235,7 +235,7 @@ def test_small_frames_beyond_the_window_need_no_disk(tmp_path: Path, monkeypatch
         assert life.working == [each]
         assert each.delivery.payload
         life.done(each)
-    assert life.admission._waiting_bytes == 0
+    assert life.scheduler._waiting_bytes == 0
 
 
 @pytest.mark.usefixtures("nothing_to_spare")

@@ -413,7 +413,7 @@ def test_a_pillow_that_does_not_do_is_named(
 
 
 def test_the_oldest_pillow_is_what_is_asked_for() -> None:
-    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    project = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     bounds = set(re.findall(r'"pillow>=([\d.]+)"', project))
     assert bounds == {".".join(map(str, OLDEST))}
 
@@ -480,7 +480,7 @@ def test_processes_end_with_their_parent() -> None:
             time.sleep(60)
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == b"ready\n"

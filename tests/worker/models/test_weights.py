@@ -26,7 +26,7 @@ from worker.models.weights import fetch, sha256_of, warn_of_another
 
 CONTENT = bytes(range(256)) * 20_000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Archive(http.server.ThreadingHTTPServer):

@@ -25,7 +25,7 @@ from worker.models.info import Model
 from worker.models.loader import load_model
 
 LITE0 = ModelChoice(model="efficientnet_lite0")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 

@@ -12,7 +12,7 @@ import pytest
 from wire.mqtt.packets import Delivery
 from worker.delivery.clocks import MOST_CAMERAS, Clocks
 from worker.delivery.frame import Frame
-from worker.delivery.unacked import EMPTY_AFTER, Inbox
+from worker.delivery.unacked import EMPTY_AFTER, Unacked
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = 86_400.0
@@ -228,17 +228,17 @@ def test_strangers_names_are_bounded(machine: Machine) -> None:
 
 
 class Session:
-    """An inbox of four, on ticks of the test's own."""
+    """Frames in hand, with room for four, on ticks of the test's own."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
-        self.inbox = Inbox(lambda delivery: True, window=4)
+        self.unacked = Unacked(lambda delivery: True, window=4)
 
     def deliver(self, retain: bool = False) -> Frame:
         payload = str(self.seconds).encode()
         frame = Frame.receive(Delivery("t", payload, qos=1, retain=retain, mid=1, epoch=1), "door")
         frame.received = self.seconds
-        self.inbox.admit(frame)
+        self.unacked.admit(frame)
         return frame
 
 
@@ -251,52 +251,52 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Session:
 
 def test_nothing_tells_what_waits_when_a_worker_begins(session: Session) -> None:
     assert session.deliver().longest_wait is None
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     assert session.deliver().longest_wait is None
     session.seconds += EMPTY_AFTER
     assert session.deliver().longest_wait is None, "two were in hand, of four"
 
 
 def test_nothing_waits_while_there_is_room(session: Session) -> None:
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     session.seconds += EMPTY_AFTER
     frames: List[Frame] = [session.deliver() for _ in range(4)]
     assert [frame.longest_wait for frame in frames] == [0, 0, 0, 0]
     session.seconds += 5
     assert session.deliver().longest_wait == 5, "since there was room last"
     for frame in frames:
-        session.inbox.settle(frame)
+        session.unacked.settle(frame)
     assert session.deliver(retain=True).longest_wait is None
     session.seconds += 100
 
 
 def test_what_came_while_the_line_was_lost_has_waited_as_long(session: Session) -> None:
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     session.seconds += EMPTY_AFTER
-    session.inbox.lost()
+    session.unacked.lost()
     session.seconds += 3600
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     assert session.deliver().longest_wait == 3600
     frame = session.deliver()
     session.seconds += 10
     assert session.deliver().longest_wait == 3610
-    session.inbox.settle(frame)
+    session.unacked.settle(frame)
 
 
 def test_an_answer_while_the_line_is_lost_makes_no_room(session: Session) -> None:
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     session.seconds += EMPTY_AFTER
     frame = session.deliver()
-    session.inbox.lost()
+    session.unacked.lost()
     session.seconds += 100
-    session.inbox.settle(frame)
+    session.unacked.settle(frame)
     session.seconds += 100
-    session.inbox.connected(session_present=True)
+    session.unacked.connected(session_present=True)
     assert session.deliver().longest_wait == 200
 
 
 def test_nothing_tells_what_waits_in_the_session_of_another(session: Session) -> None:
-    adopted = Inbox(lambda delivery: True)
+    adopted = Unacked(lambda delivery: True)
     frame = session.deliver()
     session.seconds += 100
     adopted.admit(frame)

@@ -13,7 +13,7 @@ import pytest
 from tests.harness import MODEL, Listener, nanofleet, statuses, wait_for
 from tests.worker.engines.graphs import SIDE, Net
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MISSING = "libcudart.so.10.2: cannot open shared object file: No such file or directory"
 #: The nanofleet command on a machine with the device files of a CUDA device.
 COMMAND = """

@@ -31,7 +31,7 @@ from worker.errors import CorruptImage, DecoderCrashed, FrameError, NotAnImage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fence is Linux's")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECIPE = Preprocessing(resize=256, crop=224)
 Outcome = Union[Pixels, FrameError]
 
