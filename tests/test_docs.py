@@ -12,11 +12,13 @@ from typing import Iterator, List, Set
 import pytest
 
 from fleet.cli import COMMANDS
+from wire.messages import Rejection, Result
 from wire.settings import flag_of, is_positional
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [
-    *(REPOSITORY / "README.md", REPOSITORY / "labels/README.md", *(REPOSITORY / "docs").glob("*.md")),
+    *REPOSITORY.glob("*.md"),
+    *(REPOSITORY / "labels/README.md", *(REPOSITORY / "docs").glob("*.md")),
     *(REPOSITORY / "deploy").rglob("*.md"),
 ]
 _ROW = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`(?: `\[([^\]]+)\]`)?")
@@ -151,6 +153,18 @@ def test_commands_are_written_with_flags_that_exist(page: Path) -> None:
         flags = {flag_of(field) for field in fields if not is_positional(fields[field])}
         given = {word.split("=")[0].rstrip(".,;:)") for word in words if re.match(r"--[a-z]", word)}
         assert given <= flags | {"--help"}, line
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/topics.md"])
+def test_an_answer_is_shown_as_workers_write_it(page: str) -> None:
+    blocks = _BLOCK.findall((REPOSITORY / page).read_text(encoding="utf-8"))
+    shown = [block for language, block in blocks if language == "json"]
+    assert shown
+    for block in shown:
+        kind = Rejection if '"reason"' in block else Result
+        answer = kind.decode(block.encode())
+        written = json.loads(answer.encode())
+        assert set(json.loads(block)) <= set(written), "a field that nobody writes"
 
 
 def test_extras_that_are_named_exist() -> None:

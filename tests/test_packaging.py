@@ -18,7 +18,15 @@ from tests.harness import Listener, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 FOLDERS = {".ci", "bench", "deploy", "docs", "fleet", "labels", "publisher", "tests", "wire", "worker"}
-FILES = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "pyproject.toml"}
+FILES = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "pyproject.toml",
+}
 DOTTED = {".dockerignore", ".gitignore", ".pre-commit-config.yaml"}
 
 
