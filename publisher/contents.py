@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
-from publisher.frame_files import Kept, lock, read_header
+from publisher.frame_files import LOCK, Kept, lock_spool, read_header
 from publisher.refused import RefusedFrames
 from wire.errors import failure_of
+from wire.files import is_locked
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def drop(entry: Entry) -> bool:
     """
     if entry.reason_code is not None:
         return _remove(entry.kept.file)
-    held = lock(entry.kept.file.parent)
+    held = lock_spool(entry.kept.file.parent)
     if held is None:
         raise InUse
     with held:
@@ -69,7 +69,7 @@ def _waiting(spools: Path) -> Iterator[Entry]:
     for folder in sorted(spools.iterdir()) if spools.exists() else ():
         if not folder.name.isdigit():
             continue
-        in_use = _is_locked(folder)
+        in_use = is_locked(folder / LOCK)
         for file in sorted(folder.iterdir()):
             if file.suffix != ".frame":
                 continue
@@ -79,14 +79,3 @@ def _waiting(spools: Path) -> Iterator[Entry]:
                 continue  # answered meanwhile
             except OSError as error:
                 log.warning("%s: %s", file, error.strerror)
-
-
-def _is_locked(folder: Path) -> bool:
-    try:
-        with (folder / "lock").open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -11,7 +11,6 @@ kill and a power cut. Files and not a database, because a full disk must still l
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import json
@@ -21,10 +20,11 @@ import uuid
 from pathlib import Path
 from typing import IO, Dict, Optional, Tuple
 
-from publisher.frame_files import Kept, lock, read_header, sync, write
+from publisher.frame_files import Kept, lock_spool, read_header
 from publisher.refused import RefusedFrames, waiting_name
 from wire import private
 from wire.errors import NanofleetError, SettingsError
+from wire.files import sync, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Spool:
             self._gather()
             identity = self._folder / "client-id"
             if not identity.exists():
-                write(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
+                write_whole(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
             self.client_id = identity.read_text(encoding="ascii")
             self._refused.open()
             self._refused_bytes = self._refused.size
@@ -94,7 +94,7 @@ class Spool:
             if file.suffix == ".frame":
                 self._add(read_header(file))
                 self._sequence = int(file.name.split("-", 1)[0])
-            elif file.suffix == ".tmp":
+            elif file.suffix == ".part":
                 file.unlink()  # whoever wrote it was told nothing
 
     def __exit__(self, *exception: object) -> None:
@@ -123,10 +123,8 @@ class Spool:
             )
         self._check_room(len(content))
         try:
-            write(kept.file, content)
+            write_whole(kept.file, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                kept.file.with_suffix(".tmp").unlink()
             if error.errno in _FULL:
                 raise SpoolFull(f"{self._folder}: {error.strerror}") from None
             raise SettingsError(f"--spool-dir {self._folder}: {error.strerror or error}") from None
@@ -206,7 +204,7 @@ class Spool:
     def _claim(self) -> Tuple[Path, IO[str]]:
         for number in range(1, _MOST_PUBLISHERS):
             folder = self._base / str(number)
-            held = lock(folder)
+            held = lock_spool(folder)
             if held is not None:
                 return folder, held
         raise OSError(errno.EBUSY, f"{_MOST_PUBLISHERS} publishers use it")
@@ -214,7 +212,7 @@ class Spool:
     def _gather(self) -> None:
         """Move what publishers that will not return have left to this one."""
         for folder in sorted(self._base.iterdir()):
-            held = lock(folder) if folder != self._folder and folder.name.isdigit() else None
+            held = lock_spool(folder) if folder != self._folder and folder.name.isdigit() else None
             if held is None:
                 continue
             with held:

@@ -48,18 +48,6 @@ def open_file(file: Path, mode: str, **options: Any) -> IO[Any]:
     return open(file, mode, opener=_open_privately, **options)
 
 
-def replace_text(file: Path, text: str) -> None:
-    """Put a text in the place of a file's content, for this user alone: the file is whole at any time.
-
-    Raises:
-        OSError: it cannot be written; the file is as it was.
-    """
-    new = file.with_name(f"{file.name}.new")
-    with open_file(new, "w", encoding="utf-8") as opened:
-        opened.write(text)
-    new.replace(file)
-
-
 def _open_privately(path: str, flags: int) -> int:
     fd = os.open(path, flags, 0o600)
     state = os.fstat(fd)

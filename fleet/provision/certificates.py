@@ -14,8 +14,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
-from fleet.files import SECRET, hide, put
+from fleet.files import hide, put
 from wire.errors import SettingsError
+from wire.files import SECRET
 
 with warnings.catch_warnings():
     # The last release for a Python that has reached its end says so at each import, to everybody.

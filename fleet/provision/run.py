@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from fleet.files import SECRET, hide, locked, put
+from fleet.files import hide, put
 from fleet.provision.certificates import Authority, hosts_of
 from fleet.provision.mosquitto import (
     INNER_PORT,
@@ -34,6 +34,7 @@ from fleet.provision.mosquitto import (
 )
 from fleet.provision.settings import ProvisionSettings, plain_member, plain_root
 from wire.errors import SettingsError
+from wire.files import SECRET, locked
 from wire.printable import printable, show
 from wire.topics import is_id
 

@@ -403,7 +403,7 @@ def test_each_run_goes_on_where_one_was_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _KILLED, str(folder), "--worker", "nano-1"]
     there: Dict[str, Tuple[bytes, int, int]] = {}
     while subprocess.run(command, check=False, capture_output=True).returncode == 9:
-        found = {name: state for name, state in snapshot(folder).items() if not name.endswith(".draft")}
+        found = {name: state for name, state in snapshot(folder).items() if not name.endswith(".part")}
         (new,) = found.keys() - there.keys()
         assert found == {**there, new: found[new]}
         there = found

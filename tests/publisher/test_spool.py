@@ -139,10 +139,10 @@ def test_frames_that_vanish_from_the_spool_or_cannot_be_read_hold_up_no_other(
 def test_half_a_frame_is_none_and_a_strange_file_is_named(tmp_path: Path) -> None:
     with Spool(tmp_path, 10_000) as spool:
         put(spool, "a")
-    (tmp_path / "1" / "00000000000000000009-b.tmp").write_bytes(b"{")
+    (tmp_path / "1" / ".00000000000000000009-b.frame.part").write_bytes(b"{")
     with Spool(tmp_path, 10_000) as spool:
         assert list(spool.kept) == ["a"]
-    assert not list((tmp_path / "1").glob("*.tmp"))
+    assert not list((tmp_path / "1").glob(".*.part"))
     (tmp_path / "1" / "00000000000000000009-b.frame").write_bytes(b"{")
     with pytest.raises(SettingsError, match=r"-b\.frame"), Spool(tmp_path, 10_000):
         pass

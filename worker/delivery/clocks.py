@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
-from wire import private
 from wire.clock import SET_AFTER
+from wire.files import write_whole
 from worker.delivery.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Clocks:
             camera.noted = known[name]
         try:
             text = json.dumps({name: round(behind, 3) for name, behind in known.items()})
-            private.replace_text(self._note, text)
+            write_whole(self._note, text.encode(), lasting=False)
         except OSError as error:
             log.warning("%s: the cameras' clocks are not noted for the next start: %s", self._note, error)
 

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
+from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
 from wire.private import writers
 from worker.engines import export_end
@@ -36,7 +37,7 @@ from worker.engines.child import cleaning_up_first, how_it_ended, run_child
 from worker.engines.picking import has_torch, needs_torch
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import lock, part_of, remove_part, remove_stale_parts
+from worker.models.weights import lock, remove_part, remove_stale_parts
 
 log = logging.getLogger(__name__)
 

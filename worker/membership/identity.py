@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import socket
@@ -12,6 +11,7 @@ from typing import IO, Iterator, Optional, Sequence, Tuple
 
 from wire import private
 from wire.errors import DuplicateMember, failure_of
+from wire.files import lock
 
 _MOST_ON_ONE_HOST = 256
 
@@ -30,35 +30,25 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
     host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
     candidates = [worker_id] if worker_id else [host, *(f"{host}-{n}" for n in range(2, _MOST_ON_ONE_HOST))]
     try:
-        candidate, lock = _lock_first_free(state_dir, candidates)
+        candidate, held = _lock_first_free(state_dir, candidates)
     except OSError as error:
         raise failure_of(f"--state-dir {state_dir}", error) from None
-    with lock:
+    with held:
         yield candidate
 
 
 def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, IO[str]]:
     private.make_folder(state_dir)
     for candidate in candidates:
-        # Append, because opening to write would wipe the holder's process id.
-        lock = private.open_file(state_dir / f"{candidate}.lock", "a+", encoding="ascii")
-        if _lock(lock):
-            return candidate, lock
-        with lock:
-            lock.seek(0)
-            holder = lock.read().strip()
+        file = state_dir / f"{candidate}.lock"
+        held = lock(file)
+        if held is not None:
+            held.truncate(0)
+            held.write(str(os.getpid()))
+            held.flush()
+            return candidate, held
+        holder = file.read_text(encoding="ascii").strip()
     raise DuplicateMember(
         f"a worker called {candidates[0]!r} already runs on this machine (process {holder}); "
         "give each its own --worker-id"
     )
-
-
-def _lock(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return True

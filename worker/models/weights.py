@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from wire.errors import NanofleetError
+from wire.files import part_of
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +108,6 @@ def lock(path: Path, timeout: float = -1) -> Iterator[None]:
     # The lock's file stays: removing it would let two processes hold two locks of one name.
     with FileLock(str(path.with_name(f".{path.name}.lock")), timeout=timeout):
         yield
-
-
-def part_of(path: Path) -> Path:
-    """Where a file is made, by who holds its lock, until it is whole."""
-    return path.with_name(f".{path.name}.part")
 
 
 def remove_part(part: Path) -> None:

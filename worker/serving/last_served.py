@@ -11,7 +11,7 @@ from typing import Optional
 
 from pydantic import ValidationError
 
-from wire import private
+from wire.files import write_whole
 from wire.model_choice import ModelChoice
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class LastServed:
     def keep(self, choice: ModelChoice) -> None:
         """Note a choice in the place of the former one."""
         try:
-            private.replace_text(self._path, choice.model_dump_json())
+            write_whole(self._path, choice.model_dump_json().encode(), lasting=False)
         except OSError as error:
             log.warning("%s is not noted in %s, for the next start: %s", choice.model, self._path, error)
 

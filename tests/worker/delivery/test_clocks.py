@@ -207,7 +207,7 @@ def test_a_note_that_cannot_be_read_is_none(machine: Machine, content: bytes) ->
 def test_a_note_that_cannot_be_written_costs_a_warning(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (machine.folder / "w.clocks.new").mkdir()
+    (machine.folder / ".w.clocks.part").mkdir()
     machine.age(0)
     machine.clocks.note()
     machine.clocks.note()
