@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,36 @@ def test_one_that_is_refused_memory_is_no_reason_for_pytorch_either(checkpoint: 
         f"1 squeezenet1_1@{checkpoint}: there is too little memory to export it; "
     ), done.stdout + done.stderr
     assert ELSEWHERE.format(checkpoint) in done.stdout
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group of 200 MiB, where this machine lets one be made."""
+    group = Path("/sys/fs/cgroup/memory") / f"nanofleet-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no control group for memory can be made here")
+    try:
+        for limit in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+            if (group / limit).exists():  # the second not where the kernel does not count swap
+                (group / limit).write_text(str(200 << 20), encoding="ascii")
+        yield group
+    finally:
+        group.rmdir()
+
+
+def test_one_that_the_kernel_kills_was_warned_of(checkpoint: Path, small_group: Path) -> None:
+    enter = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(small_group)]
+    classify = [sys.executable, "-m", "fleet", "classify", "cat.jpg", "--weights-dir", str(checkpoint.parent)]
+    command = [*enter, *classify, "--model", f"squeezenet1_1@{checkpoint}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    first, *_, last = done.stderr.splitlines()
+    assert re.search(
+        rf"takes {needed()} MiB of memory or more, and 1?\d\d MiB are free, swap included", first
+    )
+    assert "was killed (SIGKILL), as the system does when memory runs out" in last
+    assert done.returncode == 1
 
 
 def test_the_kernel_takes_an_export_before_the_worker_beside_it(checkpoint: Path) -> None:
