@@ -49,7 +49,7 @@ releases: $(VENV)/.dev
 	.ci/releases $(BIN)/python
 
 # What is emulated, and what that does not show: docs/arm.md
-arm: $(VENV)/.arm
+arm: $(VENV)/.dev
 	@$(BIN)/python -m tests.arm.build build/arm
 	ARM_SYSTEM=build/arm $(BIN)/python -m pytest --verbose -rP tests/arm
 

@@ -26,12 +26,13 @@ MODEL = "efficientnet_lite0"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a worker's memory")
 
 
-def need(program: str) -> str:
+def need(
+    program: str, remedy: str = "Debian: mosquitto, mosquitto-clients, prometheus, valgrind, gcc"
+) -> str:
     """The path of a server or tool; without it, skip at home and fail in CI."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        packages = "mosquitto, mosquitto-clients, prometheus, valgrind, gcc"
-        message = f"{program} is not installed (Debian: {packages})"
+        message = f"{program} is not installed ({remedy})"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
