@@ -94,7 +94,8 @@ def _workers(arrangement: str) -> Start:
 
     def start(site: Site) -> Sequence[str]:
         port = site.mosquitto()
-        flags = [*write_tiny(site.folder / "tiny"), "--step-aside-after", aside]
+        # One steps aside for another whose status has come since it connected.
+        flags = [*write_tiny(site.folder / "tiny"), "--step-aside-after", aside, "--status-interval", "1"]
         for seconds in pace.get(arrangement, (FAST, SLOW)):
             site.workers(port, 1, *flags, module=("bench.slow_worker", str(seconds)))
         return ["bench.drivers.publisher", f"mqtt://127.0.0.1:{port}", "bench"]

@@ -24,7 +24,7 @@ from worker.life import Life
 from worker.membership.adoption import Adoption
 from worker.membership.leave import Leaving
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
+from worker.membership.status import LEASE_STATUSES, Presence
 from worker.membership.step_aside import Pacing
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
@@ -83,7 +83,8 @@ class Session:
         self._life = life
         self._adoption: Optional[Adoption] = None
         self._unacked = Unacked(self._ack, settings.window)
-        self._peers = Peers(worker_id, settings.group, settings.inputs, settings.adopt_after)
+        lease = LEASE_STATUSES * settings.status_interval
+        self._peers = Peers(worker_id, settings.group, settings.inputs, settings.adopt_after, lease=lease)
         self._pacing = Pacing(
             self._peers,
             settings.step_aside_after,

@@ -50,7 +50,8 @@ def start_pair(
 
     def start(*slow: str) -> Tuple[WorkerProcess, WorkerProcess, Listener]:
         return (
-            start_worker(mosquitto_url, worker_id="fast"),
+            # The slow one steps aside once it has heard this one speak.
+            start_worker(mosquitto_url, "--status-interval", "0.5", worker_id="fast"),
             start_worker(mosquitto_url, *slow, worker_id="slow"),
             listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+"),
         )

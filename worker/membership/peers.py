@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 #: More than any fleet has. On an open broker anyone may write statuses, and of each something is kept.
 MAX_PEERS = 2000
-#: Seconds of silence after which nobody counts as one that takes frames, whatever lease it gave itself: the
-#: last status of a stolen worker stays retained after its end, and others would step aside for it for ever.
+#: Seconds of silence after which nobody counts as one that takes frames, whatever lease it gave itself:
+#: others would step aside for a stolen worker long after its end. This worker's own lease may be longer.
 MOST_SILENCE = 60.0
 #: What may be long in a status, and nobody here asks for.
 _UNASKED = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
@@ -34,6 +34,8 @@ class _Peer:
     status: WorkerStatus
     #: By this machine's clock: the peer's own may be wrong.
     heard: float
+    #: It has spoken while this worker listened: what is retained may be of a worker that is gone.
+    live: bool
     #: This broker has no session of it.
     absent: bool = False
 
@@ -57,17 +59,22 @@ class Peers:
         inputs: Tuple[str, ...],
         grace: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        lease: float = 0.0,
     ) -> None:
         """Args:
         own: this worker's id.
         group: its group; only with workers of that group which read the same topics it has to do.
         inputs: the templates of those topics.
         grace: seconds that a dead worker has to return; 0 to adopt nobody.
+        clock: seconds.
+        lease: seconds of silence after which others take this worker for dead.
         """
         self._own = own
         self._reads = (group, inputs)
         self._grace = grace
         self._clock = clock
+        self._most_silence = max(MOST_SILENCE, lease)
         self._peers: Dict[str, _Peer] = {}
         #: The processes whose beacons stand at this broker, by worker.
         self._here: Dict[str, str] = {}
@@ -88,7 +95,7 @@ class Peers:
         if status.state == "offline":  # its session has ended: nothing is left of it
             self._peers.pop(status.worker, None)
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
-            self._peers[status.worker] = _Peer(self._kept(status), self._clock())
+            self._peers[status.worker] = _Peer(self._kept(status), self._clock(), live=not retained)
         if status.state != "lost" and not retained:
             self._void_claims(status)
 
@@ -194,12 +201,12 @@ class Peers:
         return len(self._peers)
 
     def takers(self) -> List[WorkerStatus]:
-        """The others that take frames from the same shared subscriptions now."""
+        """The others that take frames from the same shared subscriptions now, and have been heard live."""
         now = self._clock()
         return [
             peer.status
             for peer in self._living()
-            if peer.status.takes_frames and now - peer.heard < MOST_SILENCE
+            if peer.status.takes_frames and peer.live and now - peer.heard < self._most_silence
         ]
 
     def aside(self) -> List[WorkerStatus]:

@@ -17,14 +17,16 @@ LIMIT = 0.3
 class Slow:
     """A worker that takes 20 ms for a frame, with the broker's answers in the test's hands."""
 
-    def __init__(self, name: str = "slow", limit: float = LIMIT, may_step_aside: bool = True) -> None:
+    def __init__(
+        self, name: str = "slow", limit: float = LIMIT, may_step_aside: bool = True, lease: float = 30.0
+    ) -> None:
         self.name = name
         self.now = 1000.0
         self.subscribed = True
         self.told: List[bool] = []
         self.waits: List[float] = []
         self.pubacks: List[Callable[[], None]] = []
-        self.peers = Peers(name, "workers", INPUTS, 60.0, clock=lambda: self.now)
+        self.peers = Peers(name, "workers", INPUTS, 60.0, clock=lambda: self.now, lease=lease)
         self.pacing = Pacing(
             self.peers,
             limit,
@@ -53,9 +55,9 @@ class Slow:
             self.now += 0.02
             self.pacing.answered(1)
 
-    def hear_fast(self, wait: float = 0.0, **given: object) -> None:
+    def hear_fast(self, wait: float = 0.0, *, retained: bool = False, **given: object) -> None:
         self.peers.hear_beacon("fast", "")
-        self.peers.hear(status("fast", wait_seconds=wait, **given))
+        self.peers.hear(status("fast", wait_seconds=wait, **given), retained=retained)
         self.pacing.check()
 
     def puback(self) -> None:
@@ -161,6 +163,32 @@ def test_it_steps_aside_for_nobody_that_is_silent_however_long_a_lease_it_gave_i
     slow.now += 1
     slow.pacing.check()
     assert slow.told == [False, True]
+
+
+def test_it_steps_aside_for_nobody_whose_last_word_is_from_before_it_connected() -> None:
+    """A stolen worker's stays retained after its end: each reconnect would make it live for a minute more."""
+    slow = slow_with_a_queue()
+    slow.hear_fast(lease_seconds=1e9, retained=True)
+    assert slow.told == []
+    slow.hear_fast(lease_seconds=1e9)
+    assert slow.told == [False]
+    slow.puback()
+    assert not slow.subscribed
+    slow.peers.forget()  # the connection was lost
+    slow.hear_fast(lease_seconds=1e9, retained=True)
+    assert slow.subscribed
+
+
+def test_it_stays_aside_between_two_statuses_however_rare_they_are() -> None:
+    slow = slow_with_a_queue(lease=300.0)
+    slow.hear_fast(lease_seconds=300.0)
+    slow.puback()
+    slow.now += 299
+    slow.pacing.check()
+    assert not slow.subscribed
+    slow.now += 1
+    slow.pacing.check()
+    assert slow.subscribed
 
 
 def test_it_stays_if_the_other_goes_before_the_puback() -> None:
