@@ -7,11 +7,13 @@ two ports has a lock of its own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from typing import Optional
 
@@ -24,8 +26,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two tries to connect, seconds that each may take, and tries in a row that have to fail.
 INTERVAL, PATIENCE, TRIES = 10.0, 10.0, 3
-#: Of MQTT 3.1.1, which our own connections do not speak: without a client id, and the first byte in reply.
-_CONNECT, _CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20"
+#: Seconds between two looks at whether the probe shall end.
+_TICK = 0.1
+#: Of MQTT 3.1.1, which our own connections do not speak: without a client id, and the reply to who is let in.
+_CONNECT, _CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0"
 
 
 class Probe:
@@ -88,6 +92,21 @@ class Probe:
         try:
             with socket.create_connection((self._broker.host, port), PATIENCE) as line:
                 line.sendall(_CONNECT)
-                return None if line.recv(1) == _CONNACK else NanofleetError(f"{name}: no CONNACK")
+                reply = self._read(line, len(_CONNACK))
         except OSError as error:
             return NanofleetError(f"{name}: {error}")
+        if reply == _CONNACK or self._ended.is_set():
+            return None
+        return NanofleetError(f"{name}: " + (f"refused, with {reply.hex(' ')}" if reply else "no CONNACK"))
+
+    def _read(self, line: socket.socket, count: int) -> bytes:
+        """So many bytes; fewer where the line or the time ends, or the probe."""
+        read, deadline = b"", time.monotonic() + PATIENCE
+        line.settimeout(_TICK)
+        while len(read) < count and time.monotonic() < deadline and not self._ended.is_set():
+            with contextlib.suppress(socket.timeout):
+                part = line.recv(count - len(read))
+                if not part:
+                    break
+                read += part
+        return read

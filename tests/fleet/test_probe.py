@@ -14,6 +14,7 @@ import pytest
 from fleet import probe
 from fleet.embedded import with_broker
 from tests.harness import wait_for
+from tests.wire.servers import Server
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError
 
@@ -53,6 +54,48 @@ def test_a_deaf_broker_ends_its_process(told: threading.Event, port: int) -> Non
     with pytest.raises(NanofleetError, match="lets nobody in any more") as raised:
         run()
     assert raised.value.exit_code == 1
+
+
+class Slow311(Server):
+    """Replies to an MQTT 3.1.1 CONNECT, a byte in a packet; and then says no more."""
+
+    def __init__(self, reply: bytes) -> None:
+        super().__init__()
+        self._reply = reply
+        self.reached = threading.Event()
+
+    def serve(self, client: socket.socket) -> None:
+        """See the class."""
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        assert client.recv(100)[:1] == b"\x10"
+        for byte in self._reply:
+            client.sendall(bytes([byte]))
+        self.reached.set()
+        client.recv(1)  # until one of the two hangs up
+
+    def probe(self) -> probe.Probe:
+        """One of a broker with this port for MQTT 3.1.1."""
+        return probe.Probe(BrokerSettings(broker=f"mqtt://127.0.0.1:{self.port - 1}").open_broker())
+
+
+def test_a_refusal_is_no_sign_of_health() -> None:
+    with Slow311(b"\x20\2\0\0") as well:
+        assert well.probe()._connect_311() is None
+    with Slow311(b"\x20\2\0\3") as unavailable:
+        assert "refused, with 20 02 00 03" in str(unavailable.probe()._connect_311())
+
+
+def test_leaving_waits_for_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE", 600.0)
+    faults: List[Optional[NanofleetError]] = []
+    with Slow311(b"") as mute:
+        tried = mute.probe()
+        thread = threading.Thread(target=lambda: faults.append(tried._connect_311()))
+        thread.start()
+        assert mute.reached.wait(30)
+        tried._ended.set()
+        thread.join(30)
+        assert faults == [None]
 
 
 def test_one_that_is_well_disturbs_nobody(told: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
