@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: The oldest that does, which pyproject.toml asks for as well.
 OLDEST = (10, 4)
 
@@ -24,5 +26,7 @@ def check_pillow() -> None:
         import PIL
     except ModuleNotFoundError:
         raise UnfitPillow(f"Pillow is not installed: {remedy}") from None
-    if tuple(int(part) for part in PIL.__version__.split(".")[:2]) < OLDEST:
-        raise UnfitPillow(f"Pillow {PIL.__version__} in {PIL.__path__[0]} is too old: {remedy}")
+    version = str(getattr(PIL, "__version__", "UNKNOWN"))
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        raise UnfitPillow(f"Pillow {version} in {PIL.__path__[0]} is too old: {remedy}")

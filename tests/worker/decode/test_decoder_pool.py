@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple, Type, Union
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
 from tests.harness import needs_root
 from wire.decoder.process import JOB, REPLY
 from wire.errors import NanofleetError, SettingsError
-from wire.picture.pillow import OLDEST
+from wire.picture.pillow import OLDEST, check_pillow
 from worker.decode.image import decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
@@ -377,6 +378,11 @@ def test_a_process_that_cannot_start(outcomes: Outcomes) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_pillow_before_its_release_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PIL, "__version__", "10.4rc1")
+    check_pillow()
+
+
 @pytest.mark.parametrize(
     ("package", "error", "told"),
     [
@@ -385,6 +391,8 @@ def test_a_process_that_cannot_start(outcomes: Outcomes) -> None:
             SettingsError,
             r"Pillow 9\.0\.1 in \S+/PIL is too old: pip install 'pillow>=10\.4'",
         ),
+        ("__version__ = 'UNKNOWN'", SettingsError, r"Pillow UNKNOWN in \S+/PIL is too old: pip install"),
+        ("", SettingsError, r"Pillow UNKNOWN in \S+/PIL is too old: pip install"),
         (
             "raise ImportError('built for another version')",
             NanofleetError,
@@ -392,7 +400,7 @@ def test_a_process_that_cannot_start(outcomes: Outcomes) -> None:
         ),
         ("raise AttributeError('a half of it')", NanofleetError, "AttributeError: a half of it"),
     ],
-    ids=["old", "of another version", "broken"],
+    ids=["old", "of no known version", "of no version", "of another version", "broken"],
 )
 def test_a_pillow_that_does_not_do_is_named(
     outcomes: Outcomes,
