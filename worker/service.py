@@ -50,7 +50,7 @@ def run(settings: WorkerSettings) -> int:
     """Startup, serve, drain.
 
     Returns:
-        The exit code: 0 if every frame in hand was answered before leaving, else 1.
+        The exit code, as `worker.membership.leave` says.
 
     Raises:
         NanofleetError: the worker cannot start, or cannot go on.
@@ -91,7 +91,9 @@ def run(settings: WorkerSettings) -> int:
                     log.info("left with nothing in hand")
                     return 0
                 session = Session(broker, settings, worker_id, lineup, control, metrics, metrics_url, life)
+                # The engine first: what waits for it waits in the lineup as well.
                 session.watchdog.watch("engine", inference.waiting)
+                session.watchdog.watch("decoders or the engine", lineup.waiting)
                 with session:
                     return _serve_and_leave(session, settings, life)
 

@@ -15,7 +15,7 @@ from typing import Callable, Optional
 import wire
 from wire.broker import Broker
 from wire.errors import ConnectionRefused
-from wire.mqtt.connection import MAX_BACKOFF, Connection
+from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
@@ -41,8 +41,8 @@ WILL_DELAY = 5
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
 #: Seconds after which nobody else can have taken the connection over: that one would have tried again by now.
-UNDISPUTED = 2 * MAX_BACKOFF
-#: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
+UNDISPUTED = 2 * SHORT_LIFE
+#: Seconds after its own first status until a new session has heard what is retained: not all brokers keep the
 #: order between subscriptions.
 ALL_HEARD_AFTER = 1.0
 
@@ -92,7 +92,10 @@ class Session:
             step_in=self._step_in,
         )
         self._presence = Presence(
-            settings, worker_id, lineup, control, self._pacing, self._peers, self._in_hand, metrics_url
+            *(settings, worker_id, lineup, control, self._pacing, self._peers),
+            in_hand=self._in_hand,
+            metrics_url=metrics_url,
+            started_at=life.started_at,
         )
         own = [*settings.subscriptions, self._presence.topic, *control.topics]
         self._connection = Connection(
@@ -117,7 +120,6 @@ class Session:
         self._reception = Reception(settings, self._pipeline, self._presence, control, self._pacing, metrics)
         self._leaving = Leaving(settings, self._connection, self._unacked, self._presence, self._pacing)
         self.watchdog = Watchdog(settings.stall_timeout, self._connection.call)
-        self.watchdog.watch("decoders or the engine", lineup.waiting)
         self._next_status = time.monotonic() + settings.status_interval
         self._connected_at = 0.0
         #: When a session that began with this worker has heard its own status; None before.
@@ -168,7 +170,8 @@ class Session:
         Returns:
             The exit code, as `worker.membership.leave` says.
         """
-        disputed = self._is_disputed and self._lived() < UNDISPUTED
+        hidden = not self._connection.traits.shows_twins
+        disputed = hidden and self._is_disputed and self._lived() < UNDISPUTED
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
@@ -281,7 +284,8 @@ class Session:
         return self._adoption is not None and not self._adoption.ended
 
     def _in_hand(self) -> int:
-        return len(self._unacked) + (len(self._adoption.unacked) if self._adoption else 0)
+        adoption = self._adoption  # the network thread may replace it meanwhile
+        return len(self._unacked) + (len(adoption.unacked) if adoption else 0)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self._connection.publish(self._presence.publication(on_puback=lambda code: then()))

@@ -46,6 +46,7 @@ class Presence:
         peers: Peers,
         in_hand: Callable[[], int],
         metrics_url: str,
+        started_at: datetime,
     ) -> None:
         """Args:
         settings: the worker's.
@@ -56,6 +57,7 @@ class Presence:
         peers: the other workers.
         in_hand: counts the frames received and not yet acked.
         metrics_url: where the metrics are served; empty for nowhere.
+        started_at: when this process began.
         """
         #: `online`, until the worker drains.
         self.state = "online"
@@ -73,7 +75,7 @@ class Presence:
         self._in_hand = in_hand
         self._pacing = pacing
         self._metrics_url = metrics_url
-        self._started_at = utc_now()
+        self._started_at = started_at
         self._instance = uuid.uuid4().hex
         #: Whether this process has heard its own status: what comes later was sent later.
         self._echoed = False

@@ -122,6 +122,8 @@ class Inference:
                 *(began, pixels.decode_ms / 1000, seconds, len(batch)),
             )
             serving.complete(job, classified)
+        for flush in {job.flush for job, _ in batch}:
+            flush()
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:

@@ -121,5 +121,6 @@ class Work(NamedTuple):
     job: Job
 
     def complete(self, outcome: Outcome) -> None:
-        """See `Serving.complete`."""
+        """See `Serving.complete`: of a picture that is in no batch."""
         self.serving.complete(self.job, outcome)
+        self.job.flush()

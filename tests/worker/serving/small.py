@@ -73,8 +73,9 @@ class Asked:
     def __init__(self, late: Optional[FrameError] = None) -> None:
         self.outcomes: List[Outcome] = []
         self.told = threading.Event()
+        self.flushed = 0
         self._late = late
-        self.job = Job(check=self._check, done=self._done)
+        self.job = Job(check=self._check, done=self._done, flush=self._flush)
 
     def _check(self) -> None:
         if self._late is not None:
@@ -83,6 +84,9 @@ class Asked:
     def _done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.told.set()
+
+    def _flush(self) -> None:
+        self.flushed += 1
 
     def outcome(self) -> Outcome:
         """Wait for the only one."""
