@@ -71,9 +71,9 @@ class Leaving:
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
-            adopter. So do those that come to it, if the broker could not be told to deal it no more. Also 1 if
-            the session is disputed, and stays for that. Where there was no broker since the start, nothing is
-            known of the session, and it stays as it was.
+            adopter. So do those that come to it, if the broker could not be told to deal it no more. Also 1
+            if the session is disputed, and stays for that. Where there was no broker since the start, nothing
+            is known of the session, and it stays as it was.
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
