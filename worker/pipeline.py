@@ -24,11 +24,11 @@ from worker.delivery.outbox import Answer, Outbox
 from worker.delivery.scheduler import Scheduler
 from worker.delivery.unacked import Unacked
 from worker.errors import FrameError
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.pacing import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.serving.job import Job, Outcome
-from worker.serving.switch import Lineup
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Pipeline:
         self,
         settings: WorkerSettings,
         connection: Connection,
-        lineup: Lineup,
+        switch: Switch,
         presence: Presence,
         pacing: Pacing,
         metrics: Metrics,
@@ -62,7 +62,7 @@ class Pipeline:
         """Args:
         settings: the worker's.
         connection: where frames come from, and whose network thread runs all but `done`.
-        lineup: classifies them.
+        switch: classifies them.
         presence: counts those that are answered.
         pacing: hears how many come and go, and so how fast.
         metrics: the same, and how long they took.
@@ -70,7 +70,7 @@ class Pipeline:
         """
         self._settings = settings
         self._connection = connection
-        self._lineup = lineup
+        self._switch = switch
         self._presence = presence
         self._pacing = pacing
         self._metrics = metrics
@@ -127,7 +127,7 @@ class Pipeline:
             return
         image, frame.image = frame.image, b""
         check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
-        self._lineup.submit(Job(check, done, self._flush), image)
+        self._switch.submit(Job(check, done, self._flush), image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""

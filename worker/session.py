@@ -23,14 +23,14 @@ from worker.delivery.unacked import Unacked
 from worker.life import Life
 from worker.membership.adoption import Adoption
 from worker.membership.leave import Leaving
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.reception import Reception
-from worker.serving.commands import Control
-from worker.serving.switch import Lineup
+from worker.serving.commands import Commands
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog
 
@@ -59,8 +59,8 @@ class Session:
         broker: Broker,
         settings: WorkerSettings,
         worker_id: str,
-        lineup: Lineup,
-        control: Control,
+        switch: Switch,
+        commands: Commands,
         metrics: Metrics,
         metrics_url: str,
         life: Life,
@@ -69,16 +69,16 @@ class Session:
         broker: where the session is.
         settings: the worker's.
         worker_id: its name.
-        lineup: its models.
-        control: the commands to change them.
+        switch: its models.
+        commands: the commands to change them.
         metrics: what it tells Prometheus.
         metrics_url: where; empty for nowhere.
         life: whether it is to leave.
         """
         self._settings = settings
         self._worker_id = worker_id
-        self._lineup = lineup
-        self._control = control
+        self._switch = switch
+        self._commands = commands
         self._metrics = metrics
         self._life = life
         self._adoption: Optional[Adoption] = None
@@ -92,12 +92,12 @@ class Session:
             step_in=self._step_in,
         )
         self._presence = Presence(
-            *(settings, worker_id, lineup, control, self._pacing, self._peers),
+            *(settings, worker_id, switch, commands, self._pacing, self._peers),
             in_hand=self._in_hand,
             metrics_url=metrics_url,
             started_at=life.started_at,
         )
-        own = [*settings.subscriptions, self._presence.topic, *control.topics]
+        own = [*settings.subscriptions, self._presence.topic, *commands.topics]
         self._connection = Connection(
             broker,
             client_id(worker_id),
@@ -115,9 +115,9 @@ class Session:
             gives_way=False,
         )
         self._pipeline = Pipeline(
-            settings, self._connection, lineup, self._presence, self._pacing, metrics, life.fail
+            settings, self._connection, switch, self._presence, self._pacing, metrics, life.fail
         )
-        self._reception = Reception(settings, self._pipeline, self._presence, control, self._pacing, metrics)
+        self._reception = Reception(settings, self._pipeline, self._presence, commands, self._pacing, metrics)
         self._leaving = Leaving(settings, self._connection, self._unacked, self._presence, self._pacing)
         self.watchdog = Watchdog(settings.stall_timeout, self._connection.call)
         self._next_status = time.monotonic() + settings.status_interval
@@ -133,7 +133,7 @@ class Session:
         self._show()
         with ExitStack() as parts:
             parts.enter_context(self._pipeline)
-            parts.enter_context(self._control.following(self._report_change))
+            parts.enter_context(self._commands.following(self._report_change))
             parts.enter_context(self._connection)
             self._parts = parts.pop_all()
         return self
@@ -299,12 +299,12 @@ class Session:
 
     def _check_commands(self) -> None:
         if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_HEARD_AFTER:
-            self._control.all_heard()
+            self._commands.all_heard()
 
     # --- in the thread that follows commands -----------------------------------------------------------
 
     def _report_change(self) -> None:
-        change = self._control.change
+        change = self._commands.change
         if change is None or change.state != "loading":
             self._metrics.changes.labels(change.state if change else "serving").inc()
         self._show_model()
@@ -317,12 +317,12 @@ class Session:
         self._metrics.skew.set_function(self._pipeline.clocks.widest)
         self._metrics.adopting.set_function(lambda: float(self._is_adopting()))
         self._metrics.aside.set_function(lambda: float(self._pacing.aside))
-        self._metrics.mismatch.set_function(lambda: float(self._control.failed))
+        self._metrics.mismatch.set_function(lambda: float(self._commands.failed))
         self._metrics.certificate_ends = self._connection.broker.credentials.ends
         self._show_model()
 
     def _show_model(self) -> None:
-        model, engine = self._lineup.serving.model, self._lineup.serving.engine
+        model, engine = self._switch.serving.model, self._switch.serving.engine
         self._metrics.device = engine.device
         self._metrics.model.info(
             {

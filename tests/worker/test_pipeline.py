@@ -13,9 +13,9 @@ from wire.messages import Rejection, Result, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from worker.delivery.unacked import Unacked
 from worker.errors import CorruptImage, Expired
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.serving.job import Classified, Job, Outcome

@@ -12,9 +12,9 @@ from typing import Callable, Optional
 
 from wire.mqtt.connection import Connection
 from worker.delivery.unacked import Unacked
+from worker.membership.pacing import Pacing
+from worker.membership.presence import Presence
 from worker.membership.session_drain import Drain
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 

@@ -12,7 +12,7 @@ from typing import List, Optional
 
 from worker.errors import FrameError
 from worker.serving.job import Job, Outcome
-from worker.serving.loaded import Serving
+from worker.serving.loaded import LoadedModel
 
 
 class Comparison:
@@ -26,7 +26,7 @@ class Comparison:
         agreed: those of them for which both had the same label first.
     """
 
-    def __init__(self, former: Serving) -> None:
+    def __init__(self, former: LoadedModel) -> None:
         self.former = former
         self.compared = 0
         self.agreed = 0

@@ -19,10 +19,10 @@ from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import REFUSED
 from wire.printable import cut
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.step_aside import Pacing
-from worker.serving.commands import Control
-from worker.serving.switch import Lineup
+from worker.serving.commands import Commands
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Presence:
         self,
         settings: WorkerSettings,
         worker_id: str,
-        lineup: Lineup,
-        control: Control,
+        switch: Switch,
+        commands: Commands,
         pacing: Pacing,
         peers: Peers,
         in_hand: Callable[[], int],
@@ -51,8 +51,8 @@ class Presence:
         """Args:
         settings: the worker's.
         worker_id: its name.
-        lineup: its models.
-        control: how it stands with the commands to change them.
+        switch: its models.
+        commands: how it stands with the commands to change them.
         pacing: whether it takes frames.
         peers: the other workers.
         in_hand: counts the frames received and not yet acked.
@@ -70,8 +70,8 @@ class Presence:
         self.peers = peers
         self._settings = settings
         self.worker_id = worker_id
-        self._lineup = lineup
-        self._control = control
+        self._switch = switch
+        self._commands = commands
         self._in_hand = in_hand
         self._pacing = pacing
         self._metrics_url = metrics_url
@@ -96,7 +96,7 @@ class Presence:
         # Two statuses at almost the same time say nothing about the rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
-        model, engine = self._lineup.serving.model, self._lineup.serving.engine
+        model, engine = self._switch.serving.model, self._switch.serving.engine
         takes_frames, wait = self._pacing.report()
         return WorkerStatus(
             worker=self.worker_id,
@@ -124,7 +124,7 @@ class Presence:
         )
 
     def _change(self) -> Optional[Change]:
-        change, comparison = self._control.change, self._lineup.comparison
+        change, comparison = self._commands.change, self._switch.comparison
         if change is None or comparison is None:
             return change
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})

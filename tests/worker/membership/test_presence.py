@@ -13,7 +13,7 @@ from wire.errors import DuplicateMember
 from wire.messages import Beacon, utc_now
 from wire.mqtt.packets import Delivery
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
+from worker.membership.presence import Presence
 from worker.settings import WorkerSettings
 
 NOT_ASKED = cast(Any, None)
