@@ -12,7 +12,6 @@ import time
 from contextlib import ExitStack
 from typing import Callable, Optional
 
-import wire
 from wire.broker import Broker
 from wire.errors import ConnectionRefused
 from wire.mqtt.connection import Connection
@@ -111,7 +110,7 @@ class Session:
             will_delay=WILL_DELAY,
             session_expiry=settings.session_expiry,
             receive_maximum=settings.window,
-            # It may be an adopter that heard nothing of this worker. A twin shows by its status (Presence).
+            # It may be an adopter that heard nothing of this worker. A duplicate shows by its status (Presence).
             gives_way=False,
         )
         self._pipeline = Pipeline(
@@ -170,7 +169,7 @@ class Session:
         Returns:
             The exit code, as `worker.membership.leave` says.
         """
-        hidden = not self._connection.traits.shows_twins
+        hidden = not self._connection.traits.shows_duplicates
         disputed = hidden and self._is_disputed and self._lived() < UNDISPUTED
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
@@ -323,14 +322,10 @@ class Session:
 
     def _show_model(self) -> None:
         model, engine = self._switch.serving.model, self._switch.serving.engine
-        self._metrics.device = engine.device
-        self._metrics.model.info(
-            {
-                "model": model.name,
-                "weights": model.weights,
-                "engine": engine.name,
-                "engine_why": engine.why,
-                "device": engine.device,
-                "version": wire.__version__,
-            }
+        self._metrics.show_model(
+            model=model.name,
+            weights=model.weights,
+            engine=engine.name,
+            engine_why=engine.why,
+            device=engine.device,
         )

@@ -1,4 +1,4 @@
-"""What a worker can be told."""
+"""Settings of `nanofleet worker` and `nanofleet classify`."""
 
 from __future__ import annotations
 

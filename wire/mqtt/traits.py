@@ -49,7 +49,7 @@ class Traits(NamedTuple):
         return self.names_receive_maximum
 
     @property
-    def shows_twins(self) -> bool:
+    def shows_duplicates(self) -> bool:
         """Whether two members with one client id hear of each other, by the status that the other publishes.
 
         rumqttd hands it to neither: all there is to see is a connection that is lost again and again.

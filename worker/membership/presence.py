@@ -1,6 +1,6 @@
 """A worker as the fleet sees it, and the fleet as the worker sees it: retained statuses, both ways.
 
-status(state) ──> the will, the heartbeats    hear(delivery) ──> a twin under the same id
+status(state) ──> the will, the heartbeats    hear(delivery) ──> a duplicate: another worker of the same id
                                                              └─> Peers: who has died, and who adopts it
 """
 
@@ -155,7 +155,7 @@ class Presence:
         if len(about) == 1 and payload:
             status = WorkerStatus.decode(payload)
             if topic == self.topic:
-                self._look_for_twin(status, delivery)
+                self._look_for_duplicate(status, delivery)
             elif topic == topics.worker(status.worker):
                 self.peers.hear(status, retained=delivery.retain)
         elif len(about) == 3 and payload:
@@ -186,12 +186,12 @@ class Presence:
         spent = [self._settings.topics.adoption(dead, self.worker_id) for dead in self.peers.spent_claims()]
         return [Publication(topic, b"", retain=True) for topic in spent]
 
-    def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
+    def _look_for_duplicate(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
         Two processes with one id take each other's session over, again and again. What a broker tells the
-        one that loses it, if anything, does not say whether a twin has it now or an adopter; but when it
-        comes back it finds the twin's status. Which of them started later the broker tells, not their clocks:
+        one that loses it, if anything, does not say whether a duplicate has it now or an adopter; but when it
+        comes back it finds the duplicate's status. Which of them started later the broker tells, not their clocks:
         what stood there, or was queued, before this process heard its own first status is from before it.
         That has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not wait
         for its turn.
