@@ -110,7 +110,7 @@ class Session:
             will_delay=WILL_DELAY,
             session_expiry=settings.session_expiry,
             receive_maximum=settings.window,
-            # It may be an adopter that heard nothing of this worker. A duplicate shows by its status (Presence).
+            # It may be an adopter that heard nothing of this worker. A duplicate shows by its status.
             gives_way=False,
         )
         self._pipeline = Pipeline(

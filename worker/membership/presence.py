@@ -191,8 +191,9 @@ class Presence:
 
         Two processes with one id take each other's session over, again and again. What a broker tells the
         one that loses it, if anything, does not say whether a duplicate has it now or an adopter; but when it
-        comes back it finds the duplicate's status. Which of them started later the broker tells, not their clocks:
-        what stood there, or was queued, before this process heard its own first status is from before it.
+        comes back it finds the duplicate's status. Which of them started later the broker tells, not their
+        clocks: what stood there, or was queued, before this process heard its own first status is from before
+        it.
         That has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not wait
         for its turn.
         """
