@@ -1,4 +1,4 @@
-"""What the bench can be told."""
+"""Settings of `python -m bench`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the publisher can be told."""
+"""Settings of `nanofleet publish`."""
 
 from __future__ import annotations
 

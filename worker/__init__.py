@@ -1,16 +1,18 @@
 """A worker: takes frames from its session with the broker, answers them, and then acks them.
 
 service      startup, serve, drain
-session      what a connect, a loss, a delivery and a tick mean
+session      what a connect, a loss, a delivery and a tick mean; whom to adopt
 reception    tells deliveries apart: frames, statuses, commands
 pipeline     ONE FRAME'S PATH: receive, start, done, finish, acknowledge
-membership   this worker among the others: its id and status, dead workers' frames, stepping aside, leaving
-serving      the model in service: batches, the swap to another, the comparison with the former one, commands
+answers      a frame's Result, or its Rejection
+membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, leaving
+serving      the model in service: batches, the switch to another, the comparison of both, commands
 engines      pixels -> probabilities: ONNX Runtime, PyTorch, exports, files of others' making
 models       a name or a file -> a torch module, and what its answers mean
-decode       bytes -> pixels, in processes that may die
+decode       bytes -> pixels, in processes that may die (`wire.decoder`, which the publisher shares)
 delivery     received, in turn, acked: frames in hand, crash journal, clocks, answers on their way
 payload      a message's bytes -> the picture in it, and what stands beside it
 
-Imports point down this list, and none back up; `delivery` and `payload` know no model.
+Imports point down this list, and none back up; `delivery` and `payload` know no model. Below all of them lies
+what each may use: errors, life, memory, metrics (and their server), settings, watchdog.
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Optional
 
+from wire.messages import utc_now
+
 
 class Life:
     """One worker's life. Any thread may look, and end it.
@@ -13,12 +15,14 @@ class Life:
         leaving: set by a signal, and by a failure.
         failure: what ended a thread, so that the worker cannot go on.
         online: whether the broker is there.
+        started_at: when it began.
     """
 
     def __init__(self) -> None:
         self.leaving = threading.Event()
         self.failure: Optional[BaseException] = None
         self.online = False
+        self.started_at = utc_now()
 
     def fail(self, failure: BaseException) -> None:
         """A thread has ended: let the main thread raise what ended it."""

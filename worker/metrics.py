@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+import wire
 from wire.messages import Reason
 from worker.payload.metadata import FIELDS
 
@@ -147,6 +148,11 @@ class Metrics:
         #: What the model runs on.
         self.device = "cpu"
         self.registry.register(Machine(lambda: self.device))
+
+    def show_model(self, **told: str) -> None:
+        """Tell what serves from now on, and on which `device`."""
+        self.device = told["device"]
+        self.model.info({**told, "version": wire.__version__})
 
 
 class _Certificate(Collector):

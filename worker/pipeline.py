@@ -2,6 +2,7 @@
 
 receive ──> Scheduler ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
 network thread            network                        any      network                         network
+                          └ too old: rejected └ too old: rejected
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ from worker.delivery.outbox import Answer, Outbox
 from worker.delivery.scheduler import Scheduler
 from worker.delivery.unacked import Unacked
 from worker.errors import FrameError
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.pacing import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.serving.job import Job, Outcome
-from worker.serving.switch import Lineup
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
+
+
+class _Batch(threading.local):
+    """The answers of the batch that a thread is at."""
+
+    def __init__(self) -> None:
+        self.answered: List[Tuple[Frame, Answer]] = []
 
 
 class Pipeline:
@@ -45,7 +53,7 @@ class Pipeline:
         self,
         settings: WorkerSettings,
         connection: Connection,
-        lineup: Lineup,
+        switch: Switch,
         presence: Presence,
         pacing: Pacing,
         metrics: Metrics,
@@ -54,7 +62,7 @@ class Pipeline:
         """Args:
         settings: the worker's.
         connection: where frames come from, and whose network thread runs all but `done`.
-        lineup: classifies them.
+        switch: classifies them.
         presence: counts those that are answered.
         pacing: hears how many come and go, and so how fast.
         metrics: the same, and how long they took.
@@ -62,7 +70,7 @@ class Pipeline:
         """
         self._settings = settings
         self._connection = connection
-        self._lineup = lineup
+        self._switch = switch
         self._presence = presence
         self._pacing = pacing
         self._metrics = metrics
@@ -82,9 +90,7 @@ class Pipeline:
             on_published=self.acknowledge,
             on_failure=on_failure,
         )
-        #: Answers that `finish` is yet to get, and what guards them.
-        self._done: List[Tuple[Frame, Answer]] = []
-        self._lock = threading.Lock()
+        self._batch = _Batch()
 
     def __enter__(self) -> Pipeline:
         self._scheduler.__enter__()
@@ -121,7 +127,7 @@ class Pipeline:
             return
         image, frame.image = frame.image, b""
         check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
-        self._lineup.submit(Job(check, done), image)
+        self._switch.submit(Job(check, done, self._flush), image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
@@ -134,11 +140,7 @@ class Pipeline:
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
             answer = result_of(frame, outcome, timings, worker_id)
-        with self._lock:
-            self._done.append((frame, answer))
-            is_first = len(self._done) == 1
-        if is_first:  # one call for a batch
-            self._connection.call(self._finish_all)
+        self._batch.answered.append((frame, answer))
 
     def finish(self, answered: List[Tuple[Frame, Answer]]) -> None:
         """Publish answers, and let the next frames start. In the network thread."""
@@ -148,7 +150,7 @@ class Pipeline:
         self._pacing.answered(len(answered))
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        """Ack a frame, in order: the broker has its answer. In the network thread."""
+        """Ack a frame, in order (see `Unacked`): the broker has its answer. In the network thread."""
         assert frame.unacked is not None
         frame.unacked.settle(frame)
         self._presence.answered += 1
@@ -169,10 +171,10 @@ class Pipeline:
     def _reject(self, frame: Frame, error: FrameError) -> None:
         self.finish([(frame, rejection_of(frame, error, self._presence.worker_id))])
 
-    def _finish_all(self) -> None:
-        with self._lock:
-            answered, self._done = self._done, []
-        self.finish(answered)
+    def _flush(self) -> None:
+        """Have the network thread finish a batch: as a whole, because its pace is counted by batches."""
+        answered, self._batch.answered = self._batch.answered, []
+        self._connection.call(lambda: self.finish(answered))
 
     def _check_age(self, frame: Frame) -> None:
         frame.check_age(self._settings.max_age_of(frame.camera))

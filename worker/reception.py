@@ -2,7 +2,7 @@
 
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
-       └──> model command ──> Control
+       └──> model command ──> Commands
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Optional, Tuple
 from wire.mqtt.packets import Delivery
 from worker.delivery.frame import Frame
 from worker.delivery.unacked import Unacked
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.pacing import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
-from worker.serving.commands import Control
+from worker.serving.commands import Commands
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Reception:
         settings: WorkerSettings,
         pipeline: Pipeline,
         presence: Presence,
-        control: Control,
+        commands: Commands,
         pacing: Pacing,
         metrics: Metrics,
     ) -> None:
@@ -39,7 +39,7 @@ class Reception:
         settings: the worker's.
         pipeline: gets the frames.
         presence: hears the statuses.
-        control: hears the model commands.
+        commands: hears the model commands.
         pacing: hears that others may have changed their pace.
         metrics: hears of what is ignored.
         """
@@ -51,7 +51,7 @@ class Reception:
         self._told_of_retained: Optional[Tuple[Unacked, int]] = None
         self._pipeline = pipeline
         self._presence = presence
-        self._control = control
+        self._commands = commands
         self._pacing = pacing
         self._metrics = metrics
 
@@ -86,8 +86,8 @@ class Reception:
         if delivery.topic.startswith((self._topics.worker(""), self._topics.beacon(""))):
             self._presence.hear(delivery)
             self._pacing.check()
-        elif delivery.topic in self._control.topics:
-            self._control.receive(delivery.topic, delivery.payload)
+        elif delivery.topic in self._commands.topics:
+            self._commands.receive(delivery.topic, delivery.payload)
         else:
             self._ignore(delivery, unacked)
 

@@ -25,11 +25,11 @@ from worker.life import Life
 from worker.membership.identity import claim_worker_id
 from worker.metrics import Metrics
 from worker.metrics_server import serve_metrics
-from worker.serving.commands import Control
+from worker.serving.commands import Commands
 from worker.serving.first_command import read_commands
 from worker.serving.inference import Inference
 from worker.serving.open import open_serving
-from worker.serving.switch import Lineup
+from worker.serving.switch import Switch
 from worker.session import Session
 from worker.settings import WorkerSettings
 from worker.watchdog import do_alive, notify
@@ -50,7 +50,7 @@ def run(settings: WorkerSettings) -> int:
     """Startup, serve, drain.
 
     Returns:
-        The exit code: 0 if every frame in hand was answered before leaving, else 1.
+        The exit code, as `worker.membership.leave` says.
 
     Raises:
         NanofleetError: the worker cannot start, or cannot go on.
@@ -71,27 +71,29 @@ def run(settings: WorkerSettings) -> int:
                 log.info("metrics on %s", metrics_url)
             inference = Inference(settings, metrics, life.fail)
             load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
-            lineup = Lineup(load, life.leaving)
-            control = _control(settings, worker_id, lineup)
+            switch = Switch(load, life.leaving)
+            commands = _commands(settings, worker_id, switch)
             with stop_signals(life.leaving, always=HEEDED):
-                commands = _read_commands(control, broker, BROKER_PATIENCE, life)
+                retained = _read_commands(commands, broker, BROKER_PATIENCE, life)
             if life.leaving.is_set():
                 return 0
             # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-            choices = control.first_choices(commands)
+            choices = commands.first_choices(retained)
             log.info("worker %s: loading %s", worker_id, choices[0].model)
             with contextlib.ExitStack() as parts:
-                parts.enter_context(lineup.opened(*choices))
+                parts.enter_context(switch.opened(*choices))
                 parts.enter_context(stop_signals(life.leaving, always=HEEDED))
-                parts.enter_context(inference.running(lineup.serving.engine.at_once))
-                if commands is None:
-                    _await_commands(control, lineup, broker, life)
+                parts.enter_context(inference.running(switch.serving.engine.at_once))
+                if retained is None:
+                    _await_commands(commands, switch, broker, life)
                 if life.leaving.is_set():
                     notify("STOPPING=1")
                     log.info("left with nothing in hand")
                     return 0
-                session = Session(broker, settings, worker_id, lineup, control, metrics, metrics_url, life)
+                session = Session(broker, settings, worker_id, switch, commands, metrics, metrics_url, life)
+                # The engine first: what waits for it waits in the switch as well.
                 session.watchdog.watch("engine", inference.waiting)
+                session.watchdog.watch("decoders or the engine", switch.waiting)
                 with session:
                     return _serve_and_leave(session, settings, life)
 
@@ -119,39 +121,39 @@ def _serve_metrics(
     )
 
 
-def _control(settings: WorkerSettings, worker_id: str, lineup: Lineup) -> Control:
+def _commands(settings: WorkerSettings, worker_id: str, switch: Switch) -> Commands:
     topics = [settings.topics.model_command(worker_id), settings.topics.model_command()]
-    return Control(
+    return Commands(
         [] if settings.ignore_control else topics,
         settings.choice,
         settings.weights_dir,
         settings.state_dir / f"{worker_id}.model",
-        change_to=lineup.change_to,
+        change_to=switch.change_to,
     )
 
 
 def _read_commands(
-    control: Control,
+    commands: Commands,
     broker: Broker,
     patience: float,
     life: Life,
     alive: Callable[[], object] = lambda: None,
 ) -> Optional[Dict[str, bytes]]:
     """The retained model commands; None if there is no broker in time."""
-    if not control.topics:
+    if not commands.topics:
         return {}
-    return read_commands(broker, control.topics, patience=patience, stop=life.leaving, alive=alive)
+    return read_commands(broker, commands.topics, patience=patience, stop=life.leaving, alive=alive)
 
 
-def _await_commands(control: Control, lineup: Lineup, broker: Broker, life: Life) -> None:
+def _await_commands(commands: Commands, switch: Switch, broker: Broker, life: Life) -> None:
     """Wait for a broker, and serve what it commands before there is a frame to answer."""
     notify("READY=1")
-    commands = _read_commands(control, broker, float("inf"), life, alive=lambda: notify("WATCHDOG=1"))
-    if commands is None:  # told to stop
+    retained = _read_commands(commands, broker, float("inf"), life, alive=lambda: notify("WATCHDOG=1"))
+    if retained is None:  # told to stop
         return
-    choices = control.first_choices(commands)
-    if not lineup.serving.is_of(choices[0]):
-        do_alive(lambda: lineup.replace(*choices), life.leaving)
+    choices = commands.first_choices(retained)
+    if not switch.serving.is_of(choices[0]):
+        do_alive(lambda: switch.replace(*choices), life.leaving)
 
 
 # --- serve, drain -------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ import time
 from contextlib import ExitStack
 from typing import Callable, Optional
 
-import wire
 from wire.broker import Broker
 from wire.errors import ConnectionRefused
-from wire.mqtt.connection import MAX_BACKOFF, Connection
+from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
@@ -23,14 +22,14 @@ from worker.delivery.unacked import Unacked
 from worker.life import Life
 from worker.membership.adoption import Adoption
 from worker.membership.leave import Leaving
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.status import LEASE_STATUSES, Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.presence import LEASE_STATUSES, Presence
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.reception import Reception
-from worker.serving.commands import Control
-from worker.serving.switch import Lineup
+from worker.serving.commands import Commands
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 from worker.watchdog import Stalled, Watchdog
 
@@ -41,8 +40,8 @@ WILL_DELAY = 5
 #: A connection that is lost within so many seconds, so many times, has another reason than the network.
 SHORT_LIFE, SHORT_LIVES = 5.0, 3
 #: Seconds after which nobody else can have taken the connection over: that one would have tried again by now.
-UNDISPUTED = 2 * MAX_BACKOFF
-#: Seconds after its own first status until a new session has heard what is retained, on brokers that keep no
+UNDISPUTED = 2 * SHORT_LIFE
+#: Seconds after its own first status until a new session has heard what is retained: not all brokers keep the
 #: order between subscriptions.
 ALL_HEARD_AFTER = 1.0
 
@@ -59,8 +58,8 @@ class Session:
         broker: Broker,
         settings: WorkerSettings,
         worker_id: str,
-        lineup: Lineup,
-        control: Control,
+        switch: Switch,
+        commands: Commands,
         metrics: Metrics,
         metrics_url: str,
         life: Life,
@@ -69,16 +68,16 @@ class Session:
         broker: where the session is.
         settings: the worker's.
         worker_id: its name.
-        lineup: its models.
-        control: the commands to change them.
+        switch: its models.
+        commands: the commands to change them.
         metrics: what it tells Prometheus.
         metrics_url: where; empty for nowhere.
         life: whether it is to leave.
         """
         self._settings = settings
         self._worker_id = worker_id
-        self._lineup = lineup
-        self._control = control
+        self._switch = switch
+        self._commands = commands
         self._metrics = metrics
         self._life = life
         self._adoption: Optional[Adoption] = None
@@ -93,9 +92,12 @@ class Session:
             step_in=self._step_in,
         )
         self._presence = Presence(
-            settings, worker_id, lineup, control, self._pacing, self._peers, self._in_hand, metrics_url
+            *(settings, worker_id, switch, commands, self._pacing, self._peers),
+            in_hand=self._in_hand,
+            metrics_url=metrics_url,
+            started_at=life.started_at,
         )
-        own = [*settings.subscriptions, self._presence.topic, *control.topics]
+        own = [*settings.subscriptions, self._presence.topic, *commands.topics]
         self._connection = Connection(
             broker,
             client_id(worker_id),
@@ -109,16 +111,15 @@ class Session:
             will_delay=WILL_DELAY,
             session_expiry=settings.session_expiry,
             receive_maximum=settings.window,
-            # It may be an adopter that heard nothing of this worker. A twin shows by its status (Presence).
+            # It may be an adopter that heard nothing of this worker. A duplicate shows by its status.
             gives_way=False,
         )
         self._pipeline = Pipeline(
-            settings, self._connection, lineup, self._presence, self._pacing, metrics, life.fail
+            settings, self._connection, switch, self._presence, self._pacing, metrics, life.fail
         )
-        self._reception = Reception(settings, self._pipeline, self._presence, control, self._pacing, metrics)
+        self._reception = Reception(settings, self._pipeline, self._presence, commands, self._pacing, metrics)
         self._leaving = Leaving(settings, self._connection, self._unacked, self._presence, self._pacing)
         self.watchdog = Watchdog(settings.stall_timeout, self._connection.call)
-        self.watchdog.watch("decoders or the engine", lineup.waiting)
         self._next_status = time.monotonic() + settings.status_interval
         self._connected_at = 0.0
         #: When a session that began with this worker has heard its own status; None before.
@@ -132,7 +133,7 @@ class Session:
         self._show()
         with ExitStack() as parts:
             parts.enter_context(self._pipeline)
-            parts.enter_context(self._control.following(self._report_change))
+            parts.enter_context(self._commands.following(self._report_change))
             parts.enter_context(self._connection)
             self._parts = parts.pop_all()
         return self
@@ -169,7 +170,8 @@ class Session:
         Returns:
             The exit code, as `worker.membership.leave` says.
         """
-        disputed = self._is_disputed and self._lived() < UNDISPUTED
+        hidden = not self._connection.traits.shows_duplicates
+        disputed = hidden and self._is_disputed and self._lived() < UNDISPUTED
         self._short_lives = 0  # a network that was bad before may be good for long enough now
         if self._adoption is not None:
             self._adoption.join()  # its session stays, for another to adopt
@@ -282,7 +284,8 @@ class Session:
         return self._adoption is not None and not self._adoption.ended
 
     def _in_hand(self) -> int:
-        return len(self._unacked) + (len(self._adoption.unacked) if self._adoption else 0)
+        adoption = self._adoption  # the network thread may replace it meanwhile
+        return len(self._unacked) + (len(adoption.unacked) if adoption else 0)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self._connection.publish(self._presence.publication(on_puback=lambda code: then()))
@@ -296,12 +299,12 @@ class Session:
 
     def _check_commands(self) -> None:
         if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_HEARD_AFTER:
-            self._control.all_heard()
+            self._commands.all_heard()
 
     # --- in the thread that follows commands -----------------------------------------------------------
 
     def _report_change(self) -> None:
-        change = self._control.change
+        change = self._commands.change
         if change is None or change.state != "loading":
             self._metrics.changes.labels(change.state if change else "serving").inc()
         self._show_model()
@@ -314,20 +317,16 @@ class Session:
         self._metrics.skew.set_function(self._pipeline.clocks.widest)
         self._metrics.adopting.set_function(lambda: float(self._is_adopting()))
         self._metrics.aside.set_function(lambda: float(self._pacing.aside))
-        self._metrics.mismatch.set_function(lambda: float(self._control.failed))
+        self._metrics.mismatch.set_function(lambda: float(self._commands.failed))
         self._metrics.certificate_ends = self._connection.broker.credentials.ends
         self._show_model()
 
     def _show_model(self) -> None:
-        model, engine = self._lineup.serving.model, self._lineup.serving.engine
-        self._metrics.device = engine.device
-        self._metrics.model.info(
-            {
-                "model": model.name,
-                "weights": model.weights,
-                "engine": engine.name,
-                "engine_why": engine.why,
-                "device": engine.device,
-                "version": wire.__version__,
-            }
+        model, engine = self._switch.serving.model, self._switch.serving.engine
+        self._metrics.show_model(
+            model=model.name,
+            weights=model.weights,
+            engine=engine.name,
+            engine_why=engine.why,
+            device=engine.device,
         )

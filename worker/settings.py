@@ -1,4 +1,4 @@
-"""What a worker can be told."""
+"""Settings of `nanofleet worker` and `nanofleet classify`."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class WorkerSettings(BrokerSettings, EngineSettings):
 
     @property
     def inputs(self) -> Tuple[str, ...]:
-        """The same, as texts."""
+        """The templates, as texts."""
         return tuple(template.text for template in self.templates)
 
     @property

@@ -1,0 +1,1 @@
+"""`nanofleet models`: list, show, download, export, use, reset."""

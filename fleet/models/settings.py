@@ -1,4 +1,4 @@
-"""What `nanofleet models list`, `show`, `download` and `export` can be told."""
+"""Settings of `nanofleet models list`, `show`, `download` and `export`."""
 
 from __future__ import annotations
 

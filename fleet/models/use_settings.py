@@ -1,4 +1,4 @@
-"""What `nanofleet models use` and `nanofleet models reset` can be told."""
+"""Settings of `nanofleet models use` and `nanofleet models reset`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""`nanofleet provision`: certificates, passwords, ACL and configuration of a Mosquitto."""

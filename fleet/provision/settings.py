@@ -1,4 +1,4 @@
-"""What `nanofleet provision` can be told."""
+"""Settings of `nanofleet provision`."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ from worker.delivery.frame import Frame
 from worker.delivery.outbox import Outbox
 from worker.delivery.scheduler import Scheduler
 from worker.delivery.unacked import Unacked
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.step_aside import Pacing
 from worker.serving.batcher import Batcher
 
 #: Times that each part is run: enough to drown what surrounds it.

@@ -119,6 +119,23 @@ def test_a_line_that_is_dead_without_a_word_holds_nobody_up(
         assert worker.said(f"the broker is away: the session of {worker.id} stays there")
 
 
+def test_after_a_line_that_broke_again_and_again_it_leaves_for_good(
+    mosquitto_url: str, root: str, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    """That looks like a second worker of its id; but on this broker it would have heard of one."""
+    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+        worker = start_worker(line.url)
+        for losses in (1, 2, 3):
+            line.hang_up()
+            wait_for(
+                lambda losses=losses: worker.log.read_text().count("connected again") == losses,
+                what="the next connection",
+            )
+        assert worker.said("does another worker run as")
+        assert worker.stop() == 0
+    assert worker.said("left with nothing in hand")
+
+
 def test_told_to_leave_before_the_broker_has_answered_it_leaves_the_session_as_it_was(
     mosquitto: Callable[..., Mosquitto],
     root: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, cast
 
@@ -10,16 +9,16 @@ import pytest
 
 from tests.harness import wait_for
 from tests.worker.serving.small import model, png
-from wire.messages import Rejection, Result
+from wire.messages import Rejection, Result, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from worker.delivery.unacked import Unacked
 from worker.errors import CorruptImage, Expired
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
+from worker.membership.presence import Presence
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
-from worker.serving.job import Classified, Job
+from worker.serving.job import Classified, Job, Outcome
 from worker.settings import WorkerSettings
 
 NOT_ASKED = cast(Any, None)
@@ -69,7 +68,7 @@ class FramesPath:
         self.line, self.models, self.metrics = Line(), Models(), Metrics()
         peers = Peers("w1", self.settings.group, self.settings.inputs, self.settings.adopt_after)
         pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, step_aside=NOT_ASKED, step_in=NOT_ASKED)
-        self.presence = Presence(self.settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "")
+        self.presence = Presence(self.settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "", utc_now())
         parts: Any = (self.line, self.models, self.presence, pacing, self.metrics)
         self.pipeline = Pipeline(self.settings, *parts, on_failure=NOT_ASKED)
         self.acked: List[int] = []
@@ -104,10 +103,16 @@ def classified(batch_size: int = 1) -> Classified:
     return Classified(model(), [(1, 0.9), (0, 0.1)], None, 640, 480, True, 0.0, 0.002, 0.003, batch_size)
 
 
+def complete(job: Job, outcome: Outcome) -> None:
+    """As decoders and engine do with a picture that is alone."""
+    job.done(outcome)
+    job.flush()
+
+
 def test_a_frame_is_acked_once_the_broker_has_its_result(path: FramesPath) -> None:
     path.receive(7, frame_id="first")
     assert path.models.images == [RED]
-    path.models.jobs[0].done(classified())
+    complete(path.models.jobs[0], classified())
     assert not path.line.published, "answers go out in the network thread"
     path.line.run()
     (result,) = path.answers()
@@ -124,7 +129,7 @@ def test_frames_are_acked_in_the_order_in_which_they_came(path: FramesPath) -> N
     for mid in (1, 2, 3):
         path.receive(mid, frame_id=f"frame-{mid}")
     for job in reversed(path.models.jobs):
-        job.done(classified())
+        complete(job, classified())
     path.line.run()
     path.puback(0)
     path.puback(1)
@@ -133,17 +138,24 @@ def test_frames_are_acked_in_the_order_in_which_they_came(path: FramesPath) -> N
     assert path.acked == [1, 2, 3]
 
 
-def test_a_batch_comes_back_in_one_call(path: FramesPath) -> None:
+def test_a_batch_comes_back_in_one_call_once_it_is_whole(path: FramesPath) -> None:
     for mid in range(1, 5):
         path.receive(mid, frame_id=f"frame-{mid}")
-    engine = threading.Thread(target=lambda: [job.done(classified(4)) for job in path.models.jobs])
-    engine.start()
-    engine.join()
+
+    def infer() -> None:
+        for job in path.models.jobs:
+            job.done(classified(4))
+            assert not path.line.calls, "the network thread would take the first alone"
+        (flush,) = {job.flush for job in path.models.jobs}
+        flush()
+
+    infer()
     assert path.line.run() == 1
     assert [each.frame_id for each in path.answers()] == [f"frame-{mid}" for mid in range(1, 5)]
     path.receive(5, frame_id="later")
-    path.models.jobs[-1].done(classified())
+    complete(path.models.jobs[-1], classified())
     assert path.line.run() == 1
+    assert len(path.answers()) == 5
 
 
 @pytest.mark.parametrize(
@@ -167,7 +179,7 @@ def test_what_the_decoders_reject_is_answered_so(path: FramesPath) -> None:
         return path.metrics.registry.get_sample_value("nanofleet_frames_total", labels)
 
     path.receive(1, frame_id="broken")
-    path.models.jobs[0].done(CorruptImage("broken off"))
+    complete(path.models.jobs[0], CorruptImage("broken off"))
     path.line.run()
     (rejection,) = path.answers()
     assert (rejection.frame_id, rejection.reason.value) == ("broken", "corrupt_image")
@@ -183,7 +195,7 @@ def test_one_that_is_delivered_again_goes_on_as_it_was(path: FramesPath) -> None
     path.unacked.connected(True)
     path.receive(9, frame_id="same", epoch=2)
     assert len(path.models.jobs) == 1
-    path.models.jobs[0].done(classified())
+    complete(path.models.jobs[0], classified())
     path.line.run()
     path.puback(0)
     assert path.acked == [9]
@@ -212,6 +224,6 @@ def test_the_next_frame_starts_when_one_has_its_answer(tmp_path: Path) -> None:
             path.receive(mid, frame_id=f"frame-{mid}")
         at_work = len(path.models.jobs)
         assert at_work == path.settings.at_work < 6
-        path.models.jobs[0].done(classified())
+        complete(path.models.jobs[0], classified())
         path.line.run()
         assert len(path.models.jobs) == at_work + 1

@@ -2,6 +2,11 @@
 
 Mosquitto, and EMQX from 5.6 on, name a Receive Maximum. rumqttd, the embedded broker, does not, nor does EMQX
 before 5.6, which is then treated as rumqttd: that costs it a second connection, and nothing is lost.
+
+What is done for all brokers alike because one of them needs it is said where it is done: in
+`worker.delivery.scheduler` for Mosquitto, whose queue looks at no Receive Maximum; for rumqttd in
+`wire.mqtt.connection` (its will ends with any DISCONNECT) and
+`worker.membership.adoption` (its UNSUBACKs).
 """
 
 from __future__ import annotations
@@ -41,4 +46,12 @@ class Traits(NamedTuple):
     @property
     def lets_members_rejoin(self) -> bool:
         """Whether a shared group goes on when a member leaves it and comes back: rumqttd stalls it."""
+        return self.names_receive_maximum
+
+    @property
+    def shows_duplicates(self) -> bool:
+        """Whether two members with one client id hear of each other, by the status that the other publishes.
+
+        rumqttd hands it to neither: all there is to see is a connection that is lost again and again.
+        """
         return self.names_receive_maximum

@@ -196,6 +196,7 @@ class DecoderPool(Generic[T]):
             if self._closing:
                 return
             self._on_done(job[0], outcome)
+            del job, outcome  # with them goes a model that has been changed meanwhile
             decoder.revive()  # at once, so that the next frame need not wait for it
 
     def _decode(self, decoder: Decoder, slot: int, payload: bytes) -> Union[Pixels, FrameError]:

@@ -1,10 +1,10 @@
-"""Frames that this worker has died with, told apart from those that only were beside them.
+"""Crash journal: the frames at work when the worker last died, and which of them may be why.
 
 A file, mapped into memory, holds the frames at work. What stands in it when the process starts are those
 it died with: suspects. A suspect that is delivered again runs alone, so that if the worker dies once more
 the file says with which one. That one is not tried a third time.
 
-A worker that ends for a reason that is no frame's, told to leave before it has answered, say, has not died.
+A worker that ends for a reason that is no frame's, as a request to leave, has not died.
 
 The file is not flushed to the disk: a process that dies leaves its mapped pages to the kernel, and a power
 cut is no frame's fault.

@@ -1,0 +1,1 @@
+"""This worker among the others: identity, presence, peers; adoption of the dead; pacing; leaving."""

@@ -1,8 +1,8 @@
 """Adopting a worker that does not return: its session is drained through this worker's own pipeline.
 
 Some brokers, Mosquitto among them, keep dealing frames to a dead member's session. The adopter connects
-with the dead one's client id, which makes the session its own, and ends it once it is empty. Should the
-dead one return meanwhile, the broker takes the session back from the adopter, whose acks are then void.
+with the dead one's client id, which makes the session its own, and ends it once it is empty. If the dead
+worker returns meanwhile, the broker takes the session back from the adopter, whose acks are then void.
 
     connect as the dead one ──> unsubscribe ──> claim `draining` ──> drain ──> claim `ended` ──> expiry 0
 

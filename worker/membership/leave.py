@@ -12,9 +12,9 @@ from typing import Callable, Optional
 
 from wire.mqtt.connection import Connection
 from worker.delivery.unacked import Unacked
+from worker.membership.pacing import Pacing
+from worker.membership.presence import Presence
 from worker.membership.session_drain import Drain
-from worker.membership.status import Presence
-from worker.membership.step_aside import Pacing
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -71,8 +71,9 @@ class Leaving:
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
-            adopter. So do those that come to it, if the broker could not be told to deal it no more. Where
-            there was no broker since the start, nothing is known of the session, and it stays as it was.
+            adopter. So do those that come to it, if the broker could not be told to deal it no more. Also 1
+            if the session is disputed, and stays for that. Where there was no broker since the start, nothing
+            is known of the session, and it stays as it was.
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
@@ -98,6 +99,7 @@ class Leaving:
                 return 1
             time.sleep(_TICK)
         if disputed:
+            log.warning("another worker seems to use the session of %s: it stays", self._presence.worker_id)
             self.leave_session()
             return 1
         self._left = True

@@ -1,0 +1,1 @@
+"""The model in service: loaded, its batches (inference), another one (switch, commands), both compared."""

@@ -51,7 +51,7 @@ class InForce(NamedTuple):
     fault: str = ""
 
 
-class Control:
+class Commands:
     """The model commands of one worker, and how it stands with them."""
 
     def __init__(

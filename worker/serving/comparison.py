@@ -12,7 +12,7 @@ from typing import List, Optional
 
 from worker.errors import FrameError
 from worker.serving.job import Job, Outcome
-from worker.serving.loaded import Serving
+from worker.serving.loaded import LoadedModel
 
 
 class Comparison:
@@ -26,7 +26,7 @@ class Comparison:
         agreed: those of them for which both had the same label first.
     """
 
-    def __init__(self, former: Serving) -> None:
+    def __init__(self, former: LoadedModel) -> None:
         self.former = former
         self.compared = 0
         self.agreed = 0
@@ -42,7 +42,7 @@ class Comparison:
             return job
         self._busy = True
         pair = _Pair(self)
-        self.former.submit(Job(check=_never_late, done=pair.hear), image)
+        self.former.submit(Job(check=_nothing, done=pair.hear, flush=_nothing), image)
 
         def done(outcome: Outcome) -> None:
             pair.hear(outcome)
@@ -76,5 +76,5 @@ class _Pair:
         self._comparison.count(labels[0] == labels[1] if len(labels) == 2 else None)
 
 
-def _never_late() -> None:
-    """Nobody waits for it."""
+def _nothing() -> None:
+    """Nobody waits for it: it is never late, and goes nowhere."""

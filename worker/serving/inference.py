@@ -18,7 +18,7 @@ from worker.errors import FrameError, NotANumber
 from worker.metrics import Metrics
 from worker.serving.batcher import Batcher
 from worker.serving.job import Classified, Job
-from worker.serving.loaded import Serving, Work
+from worker.serving.loaded import LoadedModel, Work
 from worker.settings import WorkerSettings
 
 
@@ -101,7 +101,7 @@ class Inference:
             return False
         return True
 
-    def _infer_by(self, serving: Serving, batch: List[Tuple[Job, Pixels]]) -> None:
+    def _infer_by(self, serving: LoadedModel, batch: List[Tuple[Job, Pixels]]) -> None:
         with serving.turn, self._busy():
             began = time.perf_counter()
             images = np.stack([pixels.array for _, pixels in batch])
@@ -122,6 +122,8 @@ class Inference:
                 *(began, pixels.decode_ms / 1000, seconds, len(batch)),
             )
             serving.complete(job, classified)
+        for flush in {job.flush for job, _ in batch}:
+            flush()
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:

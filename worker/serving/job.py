@@ -42,7 +42,9 @@ class Job(NamedTuple):
     Attributes:
         check: raises the FrameError of a picture that is too late to be classified.
         done: gets what came of it, once, in a thread of the decoders or of the engine.
+        flush: is called in the same thread after it, once for all pictures of a batch whose is the same.
     """
 
     check: Callable[[], None]
     done: Callable[[Outcome], None]
+    flush: Callable[[], None]

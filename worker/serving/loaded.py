@@ -34,7 +34,7 @@ def _version(path: Path) -> Version:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-class Serving:
+class LoadedModel:
     """A model with its engine, and the decoders that make the pixels it wants.
 
     A worker swaps from one to another between two pictures: each goes the whole way through the one that was
@@ -117,9 +117,10 @@ class Serving:
 class Work(NamedTuple):
     """What goes through decoders and engine: a job, and the model that it is for."""
 
-    serving: Serving
+    serving: LoadedModel
     job: Job
 
     def complete(self, outcome: Outcome) -> None:
-        """See `Serving.complete`."""
+        """See `LoadedModel.complete`: of a picture that is in no batch."""
         self.serving.complete(self.job, outcome)
+        self.job.flush()

@@ -11,7 +11,7 @@ from worker.engines.select import open_model
 from worker.engines.trial import tried
 from worker.life import Life
 from worker.serving.inference import Inference
-from worker.serving.loaded import Serving, Work, files_of
+from worker.serving.loaded import LoadedModel, Work, files_of
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def open_serving(
     settings: WorkerSettings,
     inference: Inference,
     life: Life,
-) -> Serving:
+) -> LoadedModel:
     """Load a model into its engine, warm, with decoders that are not started yet.
 
     Args:
@@ -67,4 +67,4 @@ def open_serving(
         on_done=inference.decoded,
         on_failure=life.fail,
     )
-    return Serving(choice, files, model, engine, decoders)
+    return LoadedModel(choice, files, model, engine, decoders)

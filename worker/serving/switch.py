@@ -16,7 +16,7 @@ from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.serving.comparison import Comparison
 from worker.serving.job import Job
-from worker.serving.loaded import Serving
+from worker.serving.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 LOAD_TIMEOUT = 3600.0
 
 
-class Lineup:
+class Switch:
     """Loads models, and says which one a picture goes to."""
 
-    serving: Serving
+    serving: LoadedModel
     comparison: Optional[Comparison] = None
 
     def __init__(
         self,
-        load: Callable[[ModelChoice], Serving],
+        load: Callable[[ModelChoice], LoadedModel],
         stop: threading.Event,
         load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
@@ -45,7 +45,7 @@ class Lineup:
         self._load = load
         self._stop = stop
         self._load_timeout = load_timeout
-        self._open: List[Serving] = []
+        self._open: List[LoadedModel] = []
         #: Held while a picture is submitted, and while the models are swapped.
         self._between_pictures = threading.Lock()
 
@@ -107,7 +107,7 @@ class Lineup:
             former.decoders.close()
             self._open.remove(former)
 
-    def _open_first(self, choices: Sequence[ModelChoice]) -> Serving:
+    def _open_first(self, choices: Sequence[ModelChoice]) -> LoadedModel:
         for choice in choices[:-1]:
             try:
                 return self._start(self._load(choice))
@@ -118,9 +118,9 @@ class Lineup:
                 log.exception("%s cannot be loaded", choice.model)
         return self._start(self._load(choices[-1]))
 
-    def _loaded_in_time(self, choice: ModelChoice) -> Serving:
+    def _loaded_in_time(self, choice: ModelChoice) -> LoadedModel:
         """Load a model in a thread of its own, so that one that hangs there holds up no other command."""
-        loaded: List[Serving] = []
+        loaded: List[LoadedModel] = []
         failures: List[BaseException] = []
 
         def load() -> None:
@@ -143,15 +143,15 @@ class Lineup:
             raise failures[0]
         return loaded[0]
 
-    def _start(self, serving: Serving) -> Serving:
+    def _start(self, serving: LoadedModel) -> LoadedModel:
         serving.decoders.__enter__()
         self._open.append(serving)
         return serving
 
-    def _in_service(self) -> List[Serving]:
+    def _in_service(self) -> List[LoadedModel]:
         return [self.serving, self.comparison.former] if self.comparison else [self.serving]
 
-    def _former(self) -> List[Serving]:
+    def _former(self) -> List[LoadedModel]:
         in_service = self._in_service()
         return [serving for serving in self._open if serving not in in_service]
 

@@ -19,7 +19,7 @@ from worker.metrics import Metrics
 from worker.models.info import Model
 from worker.serving.inference import Inference
 from worker.serving.job import Classified, Job, Outcome
-from worker.serving.loaded import Serving, Work
+from worker.serving.loaded import LoadedModel, Work
 from worker.settings import WorkerSettings
 
 CLASSES = ("red", "green", "blue")
@@ -73,8 +73,9 @@ class Asked:
     def __init__(self, late: Optional[FrameError] = None) -> None:
         self.outcomes: List[Outcome] = []
         self.told = threading.Event()
+        self.flushed = 0
         self._late = late
-        self.job = Job(check=self._check, done=self._done)
+        self.job = Job(check=self._check, done=self._done, flush=self._flush)
 
     def _check(self) -> None:
         if self._late is not None:
@@ -83,6 +84,9 @@ class Asked:
     def _done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.told.set()
+
+    def _flush(self) -> None:
+        self.flushed += 1
 
     def outcome(self) -> Outcome:
         """Wait for the only one."""
@@ -98,7 +102,7 @@ class Asked:
 
 
 @contextlib.contextmanager
-def serving(engine: ChannelEngine, settings: Optional[WorkerSettings] = None) -> Iterator[Serving]:
+def serving(engine: ChannelEngine, settings: Optional[WorkerSettings] = None) -> Iterator[LoadedModel]:
     """A model at work, with real decoder processes and a thread for its engine."""
     from worker.decode.pool import DecoderPool
 
@@ -108,5 +112,5 @@ def serving(engine: ChannelEngine, settings: Optional[WorkerSettings] = None) ->
         model().preprocessing, processes=1, slots=4, on_done=inference.decoded, on_failure=life.fail
     )
     with decoders, inference.running(1):
-        yield Serving(ModelChoice(model="small"), {}, model(), engine, decoders)
+        yield LoadedModel(ModelChoice(model="small"), {}, model(), engine, decoders)
     life.check()

@@ -13,7 +13,7 @@ from tests.harness import wait_for
 from wire.errors import SettingsError
 from wire.messages import Change, ModelCommand
 from wire.model_choice import ModelChoice
-from worker.serving.commands import Control
+from worker.serving.commands import Commands
 
 FLEET, MINE = "nanofleet/control/model", "nanofleet/control/w1/model"
 OWN = ModelChoice(model="own")
@@ -24,37 +24,37 @@ def command(model: str, compare: bool = False) -> bytes:
 
 
 class Following:
-    """A Control whose changes are kept in order; it blocks or fails where the test says so."""
+    """A Commands whose changes are kept in order; it blocks or fails where the test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.changes: queue.Queue[Tuple[str, bool]] = queue.Queue()
         self.reports: List[Optional[Change]] = []
         self.before: Callable[[str], None] = lambda model: None
         note = folder / "w1.model"
-        self.control = Control([MINE, FLEET], OWN, folder, note, change_to=self._change_to)
+        self.commands = Commands([MINE, FLEET], OWN, folder, note, change_to=self._change_to)
 
     def _change_to(self, choice: ModelChoice, compare: bool) -> None:
         self.before(choice.model)
         self.changes.put((choice.model, compare))
 
     def _report(self) -> None:
-        self.reports.append(self.control.change)
+        self.reports.append(self.commands.change)
 
     def begun(self) -> ContextManager[None]:
-        return self.control.following(self._report)
+        return self.commands.following(self._report)
 
     def next(self) -> Tuple[str, bool]:
         return self.changes.get(timeout=10)
 
     def wait_state(self, state: str) -> Change:
-        wait_for(lambda: self.control.change is not None and self.control.change.state == state, 10)
-        assert self.control.change is not None
-        return self.control.change
+        wait_for(lambda: self.commands.change is not None and self.commands.change.state == state, 10)
+        assert self.commands.change is not None
+        return self.commands.change
 
 
 def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> None:
     following = Following(tmp_path)
-    receive = following.control.receive
+    receive = following.commands.receive
     with following.begun():
         receive(FLEET, command("a"))
         assert following.next() == ("a", False)
@@ -65,7 +65,7 @@ def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> No
         assert following.next() == ("c", False)
         receive(FLEET, b"")
         assert following.next() == ("own", False)
-        wait_for(lambda: following.control.change is None, 10)
+        wait_for(lambda: following.commands.change is None, 10)
     assert [change and (change.model, change.state) for change in following.reports] == [
         ("a", "loading"),
         ("a", "serving"),
@@ -81,9 +81,9 @@ def test_a_command_that_comes_again_changes_nothing(tmp_path: Path) -> None:
     following = Following(tmp_path)
     with following.begun():
         for _ in range(3):
-            following.control.receive(FLEET, command("a"))
+            following.commands.receive(FLEET, command("a"))
         assert following.next() == ("a", False)
-        following.control.receive(FLEET, command("b"))
+        following.commands.receive(FLEET, command("b"))
         assert following.next() == ("b", False)
     assert following.changes.empty()
 
@@ -93,10 +93,10 @@ def test_of_several_while_one_loads_the_last_is_followed(tmp_path: Path) -> None
     gate: queue.Queue[None] = queue.Queue()
     following.before = lambda model: gate.get(timeout=10)
     with following.begun():
-        following.control.receive(FLEET, command("a"))
+        following.commands.receive(FLEET, command("a"))
         following.wait_state("loading")
         for model in "bcd":
-            following.control.receive(FLEET, command(model))
+            following.commands.receive(FLEET, command(model))
         gate.put(None)
         gate.put(None)
         assert [following.next()[0], following.next()[0]] == ["a", "d"]
@@ -111,12 +111,12 @@ def test_a_failure_is_reported_and_the_next_command_followed(error: Exception, t
     following = Following(tmp_path)
     following.before = fail
     with following.begun():
-        following.control.receive(FLEET, command("bad"))
+        following.commands.receive(FLEET, command("bad"))
         change = following.wait_state("failed")
         assert str(error) in change.detail
         assert (change.command, change.topic, change.model) == ("id-bad", FLEET, "bad")
         assert change.instead_of == "own"
-        following.control.receive(FLEET, command("good"))
+        following.commands.receive(FLEET, command("good"))
         assert following.next() == ("good", False)
 
 
@@ -131,7 +131,7 @@ def test_a_failure_is_reported_and_the_next_command_followed(error: Exception, t
 def test_what_cannot_be_followed_is_reported(payload: bytes, says: str, tmp_path: Path) -> None:
     following = Following(tmp_path)
     with following.begun():
-        following.control.receive(MINE, payload)
+        following.commands.receive(MINE, payload)
         assert says in following.wait_state("failed").detail
     assert following.changes.empty()
 
@@ -141,11 +141,11 @@ def test_a_served_command_that_cannot_be_noted_is_no_failure(tmp_path: Path) -> 
     (tmp_path / "w1.model").mkdir()
     following = Following(tmp_path)
     with following.begun():
-        following.control.receive(FLEET, command("a"))
+        following.commands.receive(FLEET, command("a"))
         assert following.wait_state("serving").model == "a"
-        following.control.receive(FLEET, b"")
-        wait_for(lambda: following.control.change is None, 10)
-    assert following.control.first_choices({}) == [OWN]
+        following.commands.receive(FLEET, b"")
+        wait_for(lambda: following.commands.change is None, 10)
+    assert following.commands.first_choices({}) == [OWN]
 
 
 def test_a_note_that_cannot_be_removed_does_not_come_back(
@@ -153,14 +153,14 @@ def test_a_note_that_cannot_be_removed_does_not_come_back(
 ) -> None:
     following = Following(tmp_path)
     with following.begun():
-        following.control.receive(FLEET, command("a"))
+        following.commands.receive(FLEET, command("a"))
         following.wait_state("serving")
 
     def refuse(path: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    again = Following(tmp_path).control
+    again = Following(tmp_path).commands
     assert [choice.model for choice in again.first_choices(None)] == ["a", "own"]
     assert again.first_choices({}) == [OWN]
 
@@ -169,12 +169,15 @@ def test_a_command_that_is_taken_back_before_the_session_begins_is_not_followed_
     tmp_path: Path,
 ) -> None:
     following = Following(tmp_path)
-    control = following.control
-    assert [c.model for c in control.first_choices({MINE: command("a"), FLEET: command("b")})] == ["a", "own"]
+    commands = following.commands
+    assert [c.model for c in commands.first_choices({MINE: command("a"), FLEET: command("b")})] == [
+        "a",
+        "own",
+    ]
     with following.begun():
         assert following.next() == ("a", False)
-        control.receive(FLEET, command("b"))  # this one still stands
-        control.all_heard()
+        commands.receive(FLEET, command("b"))  # this one still stands
+        commands.all_heard()
         assert following.next() == ("b", False)
-        control.all_heard()
+        commands.all_heard()
     assert following.changes.empty()

@@ -42,6 +42,7 @@ def test_what_cannot_be_classified_has_its_error(image: bytes, late: Optional[Ex
         small.submit(other.job, RED)
         assert isinstance(asked.outcome(), error)
         assert other.label() == "red"
+        wait_for(lambda: asked.flushed == other.flushed == 1, what="each one's end")
     assert small.waiting() == 0.0
 
 
@@ -56,6 +57,7 @@ def test_pictures_that_wait_make_a_batch() -> None:
         wait_for(lambda: small.waiting() > 0.05, what="work that waits")
         engine.gate.set()
         assert [each.label() for each in asked] == ["red"] * 4
+        wait_for(lambda: [each.flushed for each in asked] == [1] * 4, what="each batch's end")
     assert sum(engine.batches) == 4
     assert max(engine.batches) == 2
 

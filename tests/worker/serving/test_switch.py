@@ -10,12 +10,12 @@ import pytest
 
 from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
-from worker.serving.loaded import Serving, files_of
-from worker.serving.switch import Lineup
+from worker.serving.loaded import LoadedModel, files_of
+from worker.serving.switch import Switch
 
 
 class Part:
-    """What a Serving is made of, where nothing is decoded and classified."""
+    """What a LoadedModel is made of, where nothing is decoded and classified."""
 
     at_once = 1
 
@@ -41,16 +41,16 @@ class Loading:
         #: By model: what its load waits for.
         self.gates: Dict[str, threading.Event] = {}
         stop = threading.Event()
-        self.lineup = Lineup(self._load, stop, load_timeout=0.5)
+        self.switch = Switch(self._load, stop, load_timeout=0.5)
 
-    def _load(self, choice: ModelChoice) -> Serving:
+    def _load(self, choice: ModelChoice) -> LoadedModel:
         self.loaded.append(choice.model)
         if choice.model in self.gates:
             self.gates[choice.model].wait(60)
         if choice.model in self.errors:
             raise self.errors[choice.model]
         parts: Any = (None, Part(), self.decoders)
-        return Serving(choice, files_of(choice), *parts)
+        return LoadedModel(choice, files_of(choice), *parts)
 
 
 @pytest.mark.parametrize("which", ["weights", "labels", "ONNX"])
@@ -63,54 +63,54 @@ def test_a_file_that_was_replaced_is_loaded_again(which: str, tmp_path: Path) ->
         "ONNX": ModelChoice(model=str(file)),
     }[which]
     loading = Loading()
-    with loading.lineup.opened(choice):
-        loading.lineup.change_to(choice, compare=False)
+    with loading.switch.opened(choice):
+        loading.switch.change_to(choice, compare=False)
         assert len(loading.loaded) == 1
         file.write_text("trained on Tuesday")
-        loading.lineup.change_to(choice, compare=False)
+        loading.switch.change_to(choice, compare=False)
         assert len(loading.loaded) == 2
         file.unlink()
-        loading.lineup.change_to(choice, compare=True)
+        loading.switch.change_to(choice, compare=True)
         assert len(loading.loaded) == 3
-        loading.lineup.change_to(choice, compare=False)
+        loading.switch.change_to(choice, compare=False)
         assert len(loading.loaded) == 3
 
 
 def test_what_cannot_serve_is_not_kept() -> None:
     loading = Loading()
-    with loading.lineup.opened(ModelChoice(model="own")):
+    with loading.switch.opened(ModelChoice(model="own")):
         loading.decoders = Broken()
         for _ in range(3):
             with pytest.raises(NanofleetError, match="cannot start"):
-                loading.lineup.change_to(ModelChoice(model="other"), compare=False)
-        assert len(loading.lineup._open) == 1
+                loading.switch.change_to(ModelChoice(model="other"), compare=False)
+        assert len(loading.switch._open) == 1
 
 
 def test_a_load_that_hangs_holds_up_no_other_command() -> None:
     loading = Loading()
     own, hangs, next_one = (ModelChoice(model=model) for model in ("own", "hangs", "next"))
     loading.gates["hangs"] = threading.Event()
-    with loading.lineup.opened(own):
+    with loading.switch.opened(own):
         with pytest.raises(NanofleetError, match=r"hangs was not loaded within 0\.5 s"):
-            loading.lineup.change_to(hangs, compare=False)
-        assert loading.lineup.serving.is_of(own)
-        loading.lineup.change_to(next_one, compare=False)
+            loading.switch.change_to(hangs, compare=False)
+        assert loading.switch.serving.is_of(own)
+        loading.switch.change_to(next_one, compare=False)
         loading.gates["hangs"].set()
         for thread in threading.enumerate():
             if thread.name == "load":
                 thread.join(60)
-        assert loading.lineup.serving.is_of(next_one)
-        assert len(loading.lineup._open) == 1
+        assert loading.switch.serving.is_of(next_one)
+        assert len(loading.switch._open) == 1
 
 
 def test_one_that_serves_alone_cannot_be_compared() -> None:
     loading = Loading()
-    with loading.lineup.opened(ModelChoice(model="own")):
+    with loading.switch.opened(ModelChoice(model="own")):
         with pytest.raises(NanofleetError, match="nothing to compare it with"):
-            loading.lineup.change_to(ModelChoice(model="own"), compare=True)
-        loading.lineup.change_to(ModelChoice(model="other"), compare=True)
-        loading.lineup.change_to(ModelChoice(model="other"), compare=True)
-        loading.lineup.change_to(ModelChoice(model="own"), compare=False)
+            loading.switch.change_to(ModelChoice(model="own"), compare=True)
+        loading.switch.change_to(ModelChoice(model="other"), compare=True)
+        loading.switch.change_to(ModelChoice(model="other"), compare=True)
+        loading.switch.change_to(ModelChoice(model="own"), compare=False)
     assert loading.loaded == ["own", "other"]
 
 
@@ -119,9 +119,9 @@ def test_at_the_start_whatever_keeps_a_model_from_loading_leaves_the_next(error:
     loading = Loading()
     loading.errors["commanded"] = error
     commanded, own = ModelChoice(model="commanded"), ModelChoice(model="own")
-    with loading.lineup.opened(commanded, own):
-        assert loading.lineup.serving.is_of(own)
-        loading.lineup.replace(commanded, own)
-        assert loading.lineup.serving.is_of(own)
-    with pytest.raises(type(error)), loading.lineup.opened(commanded):
+    with loading.switch.opened(commanded, own):
+        assert loading.switch.serving.is_of(own)
+        loading.switch.replace(commanded, own)
+        assert loading.switch.serving.is_of(own)
+    with pytest.raises(type(error)), loading.switch.opened(commanded):
         pass

@@ -1,0 +1,1 @@
+"""ONNX files as any tool writes them: see file."""

@@ -8,8 +8,8 @@ from typing import Callable, List, Optional
 import pytest
 
 from tests.worker.fleet import INPUTS, status
+from worker.membership.pacing import Pacing
 from worker.membership.peers import MOST_SILENCE, Peers
-from worker.membership.step_aside import Pacing
 
 LIMIT = 0.3
 

@@ -13,7 +13,7 @@ from wire.errors import DuplicateMember
 from wire.messages import Beacon, utc_now
 from wire.mqtt.packets import Delivery
 from worker.membership.peers import Peers
-from worker.membership.status import Presence
+from worker.membership.presence import Presence
 from worker.settings import WorkerSettings
 
 NOT_ASKED = cast(Any, None)
@@ -25,7 +25,7 @@ class Heard:
     def __init__(self, folder: Path) -> None:
         settings = WorkerSettings(state_dir=folder)
         peers = Peers("w1", settings.group, settings.inputs, settings.adopt_after)
-        self.presence = Presence(settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "")
+        self.presence = Presence(settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "", utc_now())
         self.own = Beacon.decode(self.presence.beacon().payload).instance
         self.epoch = 1
 

@@ -1,6 +1,6 @@
 """A worker as the fleet sees it, and the fleet as the worker sees it: retained statuses, both ways.
 
-status(state) ──> the will, the heartbeats    hear(delivery) ──> a twin under the same id
+status(state) ──> the will, the heartbeats    hear(delivery) ──> a duplicate: another worker of the same id
                                                              └─> Peers: who has died, and who adopts it
 """
 
@@ -19,10 +19,10 @@ from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import REFUSED
 from wire.printable import cut
+from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.membership.step_aside import Pacing
-from worker.serving.commands import Control
-from worker.serving.switch import Lineup
+from worker.serving.commands import Commands
+from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -40,22 +40,24 @@ class Presence:
         self,
         settings: WorkerSettings,
         worker_id: str,
-        lineup: Lineup,
-        control: Control,
+        switch: Switch,
+        commands: Commands,
         pacing: Pacing,
         peers: Peers,
         in_hand: Callable[[], int],
         metrics_url: str,
+        started_at: datetime,
     ) -> None:
         """Args:
         settings: the worker's.
         worker_id: its name.
-        lineup: its models.
-        control: how it stands with the commands to change them.
+        switch: its models.
+        commands: how it stands with the commands to change them.
         pacing: whether it takes frames.
         peers: the other workers.
         in_hand: counts the frames received and not yet acked.
         metrics_url: where the metrics are served; empty for nowhere.
+        started_at: when this process began.
         """
         #: `online`, until the worker drains.
         self.state = "online"
@@ -68,12 +70,12 @@ class Presence:
         self.peers = peers
         self._settings = settings
         self.worker_id = worker_id
-        self._lineup = lineup
-        self._control = control
+        self._switch = switch
+        self._commands = commands
         self._in_hand = in_hand
         self._pacing = pacing
         self._metrics_url = metrics_url
-        self._started_at = utc_now()
+        self._started_at = started_at
         self._instance = uuid.uuid4().hex
         #: Whether this process has heard its own status: what comes later was sent later.
         self._echoed = False
@@ -94,7 +96,7 @@ class Presence:
         # Two statuses at almost the same time say nothing about the rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
-        model, engine = self._lineup.serving.model, self._lineup.serving.engine
+        model, engine = self._switch.serving.model, self._switch.serving.engine
         takes_frames, wait = self._pacing.report()
         return WorkerStatus(
             worker=self.worker_id,
@@ -122,7 +124,7 @@ class Presence:
         )
 
     def _change(self) -> Optional[Change]:
-        change, comparison = self._control.change, self._lineup.comparison
+        change, comparison = self._commands.change, self._switch.comparison
         if change is None or comparison is None:
             return change
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
@@ -153,7 +155,7 @@ class Presence:
         if len(about) == 1 and payload:
             status = WorkerStatus.decode(payload)
             if topic == self.topic:
-                self._look_for_twin(status, delivery)
+                self._look_for_duplicate(status, delivery)
             elif topic == topics.worker(status.worker):
                 self.peers.hear(status, retained=delivery.retain)
         elif len(about) == 3 and payload:
@@ -184,13 +186,14 @@ class Presence:
         spent = [self._settings.topics.adoption(dead, self.worker_id) for dead in self.peers.spent_claims()]
         return [Publication(topic, b"", retain=True) for topic in spent]
 
-    def _look_for_twin(self, status: WorkerStatus, delivery: Delivery) -> None:
+    def _look_for_duplicate(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
         Two processes with one id take each other's session over, again and again. What a broker tells the
-        one that loses it, if anything, does not say whether a twin has it now or an adopter; but when it
-        comes back it finds the twin's status. Which of them started later the broker tells, not their clocks:
-        what stood there, or was queued, before this process heard its own first status is from before it.
+        one that loses it, if anything, does not say whether a duplicate has it now or an adopter; but when it
+        comes back it finds the duplicate's status. Which of them started later the broker tells, not their
+        clocks: what stood there, or was queued, before this process heard its own first status is from before
+        it.
         That has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not wait
         for its turn.
         """
