@@ -105,3 +105,12 @@ def test_what_it_may_not_say_is_refused(damage: str, tmp_path: Path) -> None:
 def test_a_graph_that_is_another_is_refused(other: Net, tmp_path: Path) -> None:
     with pytest.raises(NanofleetError, match=r"net\.onnx (says that it takes|names \d classes)"):
         opened(other.save(tmp_path / "net.onnx"))
+
+
+def test_another_order_of_channels_is_refused(tmp_path: Path) -> None:
+    """The graph subtracts its means in the order that it was exported with."""
+    path = net(recipe(channels="bgr")).save(tmp_path / "net.onnx")
+    assert opened(path, channels="bgr")[0].preprocessing.channels == "bgr"
+    for channels in ("rgb", "gray"):
+        with pytest.raises(SettingsError, match=rf"--channels {channels}: .*net\.onnx takes bgr"):
+            opened(path, channels=channels)

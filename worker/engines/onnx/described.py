@@ -82,11 +82,14 @@ class Description(BaseModel):
             raise SettingsError(
                 f"--crop {choice.crop}: {path} takes images of {recipe.shape[1]} x {recipe.shape[0]} pixels"
             )
+        if choice.channels not in (None, recipe.channels):
+            raise SettingsError(
+                f"--channels {choice.channels}: {path} takes {recipe.channels}, and its mean and deviation "
+                "are in its graph in that order: export it with --channels instead"
+            )
         normalised = choice.scaling or choice.mean or choice.std
         fitting = choice.model_copy(update={"scaling": None, "mean": None, "std": None})
         recipe = overridden(recipe, fitting)
-        if recipe.shape[2] != wanted.channels:
-            raise SettingsError(f"--channels {recipe.channels}: {path} takes {wanted.channels}")
         return recipe, (BYTES_TAKEN,) if normalised else ()
 
     def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
