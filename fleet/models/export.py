@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shlex
 
@@ -12,7 +11,8 @@ from wire.errors import SettingsError, failure_of
 from wire.printable import show
 from worker.engines.child import cleaning_up_first
 from worker.engines.export_cache import exported
-from worker.engines.onnx.described import described
+from worker.engines.onnx.describe import check_flags, described
+from worker.engines.onnx.file import read_back
 from worker.engines.onnx.files import is_onnx
 from worker.models.foreign import by_name
 from worker.models.overrides import relabelled
@@ -35,21 +35,23 @@ def export(settings: ExportSettings) -> int:
         raise SettingsError(about)
     if not file.parent.is_dir():  # before the minute that an export may take
         raise SettingsError(f"{file}: there is no folder {file.parent}")
+    check_flags(choice)
     found, graph = exported(choice, settings.weights_dir)
     model = relabelled(found, choice.labels)
     if choice.threshold is not None:
         model = model.model_copy(update={"threshold": choice.threshold})
     for sentence in model.assumed:
         log.warning("%s: %s", choice.model, sentence)
-    content = described(graph, model)
+    made = described(graph, model)
+    read_back(file, made, settings.weights_dir)
     try:
         with cleaning_up_first():
-            put(file, content)
+            put(file, made.content)
     except OSError as error:
         raise failure_of(f"{file} cannot be written", error) from error
-    digest = hashlib.sha256(content).hexdigest()
-    show(f"{file}  {len(content) / 1e6:.1f} MB  {model.name}@{model.weights}, {len(model.classes)} classes")
-    show(f"SHA-256  {digest}")
+    megabytes = len(made.content) / 1e6
+    show(f"{file}  {megabytes:.1f} MB  {model.name}@{model.weights}, {len(model.classes)} classes")
+    show(f"SHA-256  {made.sha256}")
     show("On a machine without PyTorch (pip install '.[onnx]'), once the file is there:")
-    show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {digest}")
+    show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {made.sha256}")
     return 0

@@ -17,6 +17,8 @@ import pytest
 import torch
 import torchvision.models as zoo
 
+from fleet.models.export import export as write
+from fleet.models.settings import ExportSettings
 from tests.harness import nanofleet, processes_of, wait_for
 from tests.worker.seeded import spread_out
 from wire.errors import SettingsError
@@ -159,6 +161,33 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(folder: P
         assert says in done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_that_no_file_can_hold_are_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
+    many, long = tmp_path / "many.txt", tmp_path / "long.txt"
+    many.write_text("\n".join(map(str, range(100_001))), encoding="utf-8")
+    long.write_text("\n".join(f"{number:x>255}" for number in range(36_000)), encoding="utf-8")
+    file, weights = tmp_path / "net.onnx", tmp_path / "weights"
+    for flags, says in (
+        ({"mean": "2000000,0,0"}, "mean: each below 1000000"),
+        ({"std": "0.0000001,1,1"}, "std: each above 0.000001"),
+        ({"labels": many}, "at most 100000 items"),
+        ({"labels": long}, "give it shorter --labels"),
+    ):
+        with pytest.raises(SettingsError, match=f"squeezenet.*no file can .*{says}"):
+            write(ExportSettings(model=model_of(folder, "three"), file=file, weights_dir=weights, **flags))
+    assert not file.exists()
+    assert not weights.exists()
+
+
+def test_a_file_that_would_not_be_served_is_not_written(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    done = export(folder, "three", file, "--activation", "none")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--activation none" in done.stderr
+    assert "are no probabilities" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not file.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
