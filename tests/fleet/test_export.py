@@ -22,6 +22,7 @@ from fleet.models.settings import ExportSettings
 from tests.harness import nanofleet, processes_of, wait_for
 from tests.worker.seeded import spread_out
 from wire.errors import SettingsError
+from wire.files import locked
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.onnx.described import KEY
@@ -188,6 +189,60 @@ def test_a_file_that_would_not_be_served_is_not_written(folder: Path, tmp_path: 
     assert "are no probabilities" in done.stderr
     assert "Traceback" not in done.stderr
     assert not file.exists()
+
+
+def test_a_link_and_a_mode_stay(made: Tuple[Path, str], folder: Path, tmp_path: Path) -> None:
+    former, link = tmp_path / "former.onnx", tmp_path / "links" / "net.onnx"
+    former.write_bytes(b"the former one")
+    former.chmod(0o660)
+    link.parent.mkdir()
+    link.symlink_to(former)
+    done = export(folder, "three", link)
+    assert done.returncode == 0, done.stderr
+    assert link.is_symlink()
+    assert former.read_bytes() == made[0].read_bytes()
+    assert former.stat().st_mode & 0o777 == 0o660
+    assert [path.name for path in link.parent.iterdir()] == ["net.onnx"]
+
+
+def test_a_folder_is_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    (tmp_path / "net.onnx").mkdir()
+    (tmp_path / "null.onnx").symlink_to("/dev/null")
+    for name, says in (("net.onnx", "a folder"), ("null.onnx", "no file")):
+        with pytest.raises(SettingsError, match=rf"{name} is {says}"):
+            write(ExportSettings(model=model_of(folder, "three"), file=tmp_path / name, weights_dir=weights))
+    assert not weights.exists()
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    return f"-> FLOCK  ADVISORY  WRITE {pid} " in Path("/proc/locks").read_text(encoding="ascii")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_exports_to_one_file_write_one_after_the_other(
+    made: Tuple[Path, str], folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "net.onnx"
+    given = ["--labels", str(folder / "three.txt"), "--weights-dir", str(folder), *SIDE]
+    command = [
+        sys.executable,
+        "-m",
+        "fleet",
+        "models",
+        "export",
+        model_of(folder, "three"),
+        str(file),
+        *given,
+    ]
+    with locked(tmp_path):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: waits_for_a_lock(process.pid) or process.poll() is not None, what="the lock")
+        assert process.poll() is None
+        assert list(tmp_path.iterdir()) == []
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
