@@ -187,11 +187,9 @@ def _imported(command: Command) -> Callable[[Any], int]:
         return command.run
     except ModuleNotFoundError:
         raise
-    # PyTorch raises an OSError where libraries are not there; a torchvision for another PyTorch anything.
-    except Exception as error:
-        raise SettingsError(
-            f"a package that it needs cannot be imported: {type(error).__name__}: {first_line(error)}"
-        ) from error
+    except Exception as error:  # OSError: a library is not there; a torchvision for another PyTorch: anything
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise SettingsError(f"a package that it needs cannot be imported: {what}") from error
 
 
 def _named(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -192,3 +192,35 @@ def test_an_activation_that_was_left_open_is_done_and_told(activation: str, tmp_
     (row,) = engine.infer(white)
     assert row == pytest.approx([0.731 if several else 1 / 3] * 3, abs=1e-3)
     assert model.seen(row) == (("a", "b", "c") if several else None)
+
+
+def test_its_own_side_alone_squeezes_as_of_the_checkpoint_itself(tmp_path: Path) -> None:
+    path = net(SAYS).save(tmp_path / "net.onnx")
+    model, _ = opened(path, resize=SIDE)
+    assert model.preprocessing.fit == "squeeze"
+    assert ["--fit crop cuts the centre out" in sentence for sentence in model.assumed] == [True]
+    for fields in ({"fit": "crop"}, {"crop": SIDE}):
+        assert opened(path, resize=SIDE, **fields)[0].preprocessing.fit == "crop"
+    published = net({**SAYS, "weights": "IMAGENET1K_V1"}).save(tmp_path / "published.onnx")
+    assert opened(published, resize=SIDE)[0].preprocessing.fit == "crop"
+
+
+def single(classes: List[str], **says: object) -> Net:
+    """Bytes of pixels -> the share of one class."""
+    net = Net(("N", SIDE, SIDE, 3), TensorProto.UINT8)
+    mean = net.add("ReduceMean", net.add("Cast", "x", to=TensorProto.FLOAT), axes=[1, 2, 3], keepdims=0)
+    net.give(net.add("Sigmoid", net.add("Reshape", mean, net.const([-1, 1], np.int64))))
+    net.metadata = {KEY: json.dumps({**SAYS, "classes": classes, "activation": "sigmoid", **says})}
+    return net
+
+
+def test_one_class_takes_labels_of_two(tmp_path: Path) -> None:
+    path = single(["yes"]).save(tmp_path / "net.onnx")
+    model, engine = opened(path, ["no", "yes"])
+    assert (model.classes, model.assumed) == (("no", "yes"), ())
+    assert engine.infer(np.full((1, SIDE, SIDE, 3), 255, np.uint8)) == pytest.approx(np.array([[0, 1]]))
+    assert "replace those" in opened(path, ["off", "on"])[0].assumed[0]
+    with pytest.raises(SettingsError, match="the same names in another order"):
+        opened(single(["no", "yes"]).save(path), ["yes", "no"])
+    with pytest.raises(SettingsError, match=r"multi_label .* gives one number"):
+        opened(single(["no", "yes"], multi_label=True).save(path))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Literal, Optional, Tuple
 
@@ -19,12 +20,12 @@ from typing_extensions import Annotated
 from wire.errors import SettingsError
 from wire.lengths import Name, Sentence
 from wire.messages import explain
-from wire.model_choice import ModelChoice
+from wire.model_choice import ModelChoice, is_published
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.recipe import BYTES_TAKEN
 from worker.models.info import Model
-from worker.models.overrides import overridden
+from worker.models.overrides import overridden, squeezed, squeezes
 
 KEY = "nanofleet.model"
 #: Of what stands there: a new number where an older release would misread it.
@@ -110,7 +111,11 @@ class Description(BaseModel):
         normalised = choice.scaling or choice.mean or choice.std
         fitting = choice.model_copy(update={"scaling": None, "mean": None, "std": None})
         recipe = overridden(recipe, fitting)
-        return recipe, (BYTES_TAKEN,) if normalised else ()
+        notes = [BYTES_TAKEN] if normalised else []
+        if squeezes(choice, recipe.crop) and not is_published(self.weights):
+            recipe = replace(recipe, fit="squeeze")
+            notes.append(squeezed(recipe.crop))
+        return recipe, tuple(notes)
 
     def to_do(self, path: Path, choice: ModelChoice) -> str:
         """What is still to be done to make probabilities of its outputs.
