@@ -62,10 +62,15 @@ def export(settings: ExportSettings) -> int:
 def _target(file: Path) -> Path:
     """Where the file shall be: a link stays one, and leads to the new file."""
     target = Path(os.path.realpath(file))
-    if not target.parent.is_dir():
-        raise SettingsError(f"{file}: there is no folder {target.parent}")
-    if target.exists() and not target.is_file():
-        raise SettingsError(f"{file} is {'a folder' if target.is_dir() else 'no file'}: give another name")
+    try:
+        if not target.parent.is_dir():
+            raise SettingsError(f"{file}: there is no folder {target.parent}")
+        if target.exists() and not target.is_file():
+            raise SettingsError(
+                f"{file} is {'a folder' if target.is_dir() else 'no file'}: give another name"
+            )
+    except OSError as error:  # its name is too long, say, or one may not look there
+        raise failure_of(f"{file} cannot be written", error) from error
     return target
 
 

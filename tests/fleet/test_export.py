@@ -205,12 +205,16 @@ def test_a_link_and_a_mode_stay(made: Tuple[Path, str], folder: Path, tmp_path: 
     assert [path.name for path in link.parent.iterdir()] == ["net.onnx"]
 
 
-def test_a_folder_is_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
+def test_what_can_be_no_file_is_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     (tmp_path / "net.onnx").mkdir()
     (tmp_path / "null.onnx").symlink_to("/dev/null")
-    for name, says in (("net.onnx", "a folder"), ("null.onnx", "no file")):
-        with pytest.raises(SettingsError, match=rf"{name} is {says}"):
+    for name, says in (
+        ("net.onnx", "is a folder"),
+        ("null.onnx", "is no file"),
+        (f"{'x' * 300}.onnx", "cannot be written: File name too long"),
+    ):
+        with pytest.raises(SettingsError, match=rf"{name} {says}"):
             write(ExportSettings(model=model_of(folder, "three"), file=tmp_path / name, weights_dir=weights))
     assert not weights.exists()
 
