@@ -91,6 +91,7 @@ DAMAGE: Dict[str, object] = {
     "two channels": recipe(mean=[0.0, 0.0]),
     "a fit of one's own": recipe(fit="stretch"),
     "a blank class": {**SAYS, "classes": ["a", " ", "c"]},
+    "blank classes": {**SAYS, "classes": [""] * 1000},
     "a class that rings": {**SAYS, "classes": ["a", "b\x07", "c"]},
     "a name of two lines": {**SAYS, "name": "net\nnet"},
     "half a character": {**SAYS, "weights": "\ud800"},
@@ -161,7 +162,8 @@ def test_what_no_file_may_say_is_not_written(what: str, tmp_path: Path) -> None:
 
 def test_damage_is_told_with_its_field(tmp_path: Path) -> None:
     for damage, field in (
-        ("a blank class", "classes.1:"),
+        ("a blank class", "classes: .*' '"),
+        ("blank classes", "classes:"),
         ("a name of two lines", "name:"),
         ("several of a softmax", "multi_label:"),
         ("no deviation", "std:"),

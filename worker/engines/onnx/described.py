@@ -52,11 +52,12 @@ def _bounded(recipe: Preprocessing) -> Preprocessing:
 
 def _readable(name: str) -> str:
     if not name.strip() or _CONTROL.search(name):
-        raise ValueError("a name without control characters, and not an empty one")
+        raise ValueError(f"a name is not empty, and has no control characters: {name!r}")
     return name
 
 
-_Told = Annotated[Name, AfterValidator(_readable)]
+def _all_readable(names: Tuple[str, ...]) -> Tuple[str, ...]:
+    return tuple(map(_readable, names))  # one fault of all, which tells the field; not one of each
 
 
 class Description(BaseModel):
@@ -66,10 +67,12 @@ class Description(BaseModel):
 
     format: Literal[1]
     #: The model that it was exported from, as everything else names it, and the SHA-256 of its weights.
-    name: _Told
-    weights: _Told
+    name: Annotated[Name, AfterValidator(_readable)]
+    weights: Annotated[Name, AfterValidator(_readable)]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    classes: Tuple[_Told, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    classes: Annotated[
+        Tuple[Name, ...], Field(min_length=1, max_length=MAX_CLASSES), AfterValidator(_all_readable)
+    ]
     preprocessing: Annotated[Preprocessing, AfterValidator(_bounded)]
     #: What the graph has done already to make probabilities of its outputs.
     activation: Literal["softmax", "sigmoid", "none"]
