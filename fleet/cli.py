@@ -22,6 +22,7 @@ from wire.broker import BrokerSettings
 from wire.config_file import Layout
 from wire.errors import NanofleetError, SettingsError
 from wire.install import how_to_install
+from wire.printable import first_line
 from wire.settings import PASSWORD_VARIABLE, Settings
 
 
@@ -186,8 +187,9 @@ def _imported(command: Command) -> Callable[[Any], int]:
         return command.run
     except ModuleNotFoundError:
         raise
-    except (ImportError, OSError) as error:  # as PyTorch's is where the libraries of its build are not there
-        raise SettingsError(f"a package that it needs cannot be imported: {error}") from error
+    except Exception as error:  # OSError: a library is not there; a torchvision for another PyTorch: anything
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise SettingsError(f"a package that it needs cannot be imported: {what}") from error
 
 
 def _named(name: str) -> Any:

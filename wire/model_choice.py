@@ -24,12 +24,17 @@ def _split(value: object) -> object:
     return values
 
 
+def is_published(weights: str) -> bool:
+    """Whether weights are called as torchvision calls its own, which no checkpoint is."""
+    return bool(_WEIGHTS.fullmatch(weights))
+
+
 def is_checkpoint(weights: str) -> bool:
     """Whether what follows the @ of NAME@… is a file; else it is the name of some weights.
 
     A file may have any name; a single word only if it exists.
     """
-    if _WEIGHTS.fullmatch(weights):
+    if is_published(weights):
         return False
     # A longer name no file system has; asking for it would be an error.
     return not _WORD.fullmatch(weights) or (len(weights) < 256 and Path(weights).exists())
@@ -144,7 +149,7 @@ class ModelChoice(BaseModel):
             ValueError: one of them lies, or might lie, elsewhere.
         """
         # Even a word that is no file yet: it must not become one elsewhere.
-        before, file = self._parts(lambda weights: not _WEIGHTS.fullmatch(weights))
+        before, file = self._parts(lambda weights: not is_published(weights))
         model = before + (_within(folder, file) if file else "")
         labels = self.labels and Path(_within(folder, str(self.labels)))
         return self.model_copy(update={"model": model, "labels": labels})

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import os
 import shlex
+import stat
+from pathlib import Path
 
 from fleet.files import put
 from fleet.models.settings import ExportSettings
 from wire.errors import SettingsError, failure_of
+from wire.files import PUBLIC, locked
 from wire.printable import show
 from worker.engines.child import cleaning_up_first
 from worker.engines.export_cache import exported
-from worker.engines.onnx.described import described
+from worker.engines.onnx.describe import check_flags, described
+from worker.engines.onnx.file import read_back
 from worker.engines.onnx.files import is_onnx
 from worker.models.foreign import by_name
 from worker.models.overrides import relabelled
@@ -33,23 +37,47 @@ def export(settings: ExportSettings) -> int:
     about = None if "@" in choice.model else by_name(choice.model)
     if about:
         raise SettingsError(about)
-    if not file.parent.is_dir():  # before the minute that an export may take
-        raise SettingsError(f"{file}: there is no folder {file.parent}")
+    target = _target(file)  # before the minute that an export may take
+    check_flags(choice)
     found, graph = exported(choice, settings.weights_dir)
     model = relabelled(found, choice.labels)
     if choice.threshold is not None:
         model = model.model_copy(update={"threshold": choice.threshold})
     for sentence in model.assumed:
         log.warning("%s: %s", choice.model, sentence)
-    content = described(graph, model)
+    made = described(graph, model)
+    read_back(file, made, settings.weights_dir)
     try:
-        with cleaning_up_first():
-            put(file, content)
+        _write(target, made.content)
     except OSError as error:
         raise failure_of(f"{file} cannot be written", error) from error
-    digest = hashlib.sha256(content).hexdigest()
-    show(f"{file}  {len(content) / 1e6:.1f} MB  {model.name}@{model.weights}, {len(model.classes)} classes")
-    show(f"SHA-256  {digest}")
+    megabytes = len(made.content) / 1e6
+    show(f"{file}  {megabytes:.1f} MB  {model.name}@{model.weights}, {len(model.classes)} classes")
+    show(f"SHA-256  {made.sha256}")
     show("On a machine without PyTorch (pip install '.[onnx]'), once the file is there:")
-    show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {digest}")
+    show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {made.sha256}")
     return 0
+
+
+def _target(file: Path) -> Path:
+    """Where the file shall be: a link stays one, and leads to the new file."""
+    target = Path(os.path.realpath(file))
+    try:
+        if not target.parent.is_dir():
+            raise SettingsError(f"{file}: there is no folder {target.parent}")
+        if target.exists() and not target.is_file():
+            raise SettingsError(
+                f"{file} is {'a folder' if target.is_dir() else 'no file'}: give another name"
+            )
+    except OSError as error:  # its name is too long, say, or one may not look there
+        raise failure_of(f"{file} cannot be written", error) from error
+    return target
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Put the file there, one export after the other; it keeps the mode of the one that it replaces."""
+    with locked(target.parent), cleaning_up_first():
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        put(target, content, PUBLIC if mode is None else mode)
+        if mode is not None and mode != stat.S_IMODE(target.stat().st_mode):  # less, by the umask
+            target.chmod(mode)

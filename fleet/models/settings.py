@@ -61,7 +61,7 @@ class ExportSettings(Settings, ModelChoice):
     and `models use` take it without a further flag, and answer as they answer by the model itself, under the
     same name. It needs neither PyTorch there nor a network.
 
-    An existing FILE.onnx is replaced, once the new one is whole.
+    An existing FILE.onnx is replaced, once the new one is whole; it keeps its mode, and a link stays a link.
     """
 
     model: str = Field(

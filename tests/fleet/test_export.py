@@ -17,9 +17,12 @@ import pytest
 import torch
 import torchvision.models as zoo
 
+from fleet.models.export import export as write
+from fleet.models.settings import ExportSettings
 from tests.harness import nanofleet, processes_of, wait_for
 from tests.worker.seeded import spread_out
 from wire.errors import SettingsError
+from wire.files import locked
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.onnx.described import KEY
@@ -159,6 +162,91 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(folder: P
         assert says in done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_that_no_file_can_hold_are_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
+    many, long = tmp_path / "many.txt", tmp_path / "long.txt"
+    many.write_text("\n".join(map(str, range(100_001))), encoding="utf-8")
+    long.write_text("\n".join(f"{number:x>255}" for number in range(36_000)), encoding="utf-8")
+    file, weights = tmp_path / "net.onnx", tmp_path / "weights"
+    for flags, says in (
+        ({"mean": "2000000,0,0"}, "mean: each below 1000000"),
+        ({"std": "0.0000001,1,1"}, "std: each above 0.000001"),
+        ({"labels": many}, "at most 100000 items"),
+        ({"labels": long}, "give it shorter --labels"),
+    ):
+        with pytest.raises(SettingsError, match=f"squeezenet.*no file can .*{says}"):
+            write(ExportSettings(model=model_of(folder, "three"), file=file, weights_dir=weights, **flags))
+    assert not file.exists()
+    assert not weights.exists()
+
+
+def test_a_file_that_would_not_be_served_is_not_written(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    done = export(folder, "three", file, "--activation", "none")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--activation none" in done.stderr
+    assert "are no probabilities" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not file.exists()
+
+
+def test_a_link_and_a_mode_stay(made: Tuple[Path, str], folder: Path, tmp_path: Path) -> None:
+    former, link = tmp_path / "former.onnx", tmp_path / "links" / "net.onnx"
+    former.write_bytes(b"the former one")
+    former.chmod(0o660)
+    link.parent.mkdir()
+    link.symlink_to(former)
+    done = export(folder, "three", link)
+    assert done.returncode == 0, done.stderr
+    assert link.is_symlink()
+    assert former.read_bytes() == made[0].read_bytes()
+    assert former.stat().st_mode & 0o777 == 0o660
+    assert [path.name for path in link.parent.iterdir()] == ["net.onnx"]
+
+
+def test_what_can_be_no_file_is_refused_before_the_export(folder: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    (tmp_path / "net.onnx").mkdir()
+    (tmp_path / "null.onnx").symlink_to("/dev/null")
+    for name, says in (
+        ("net.onnx", "is a folder"),
+        ("null.onnx", "is no file"),
+        (f"{'x' * 300}.onnx", "cannot be written: File name too long"),
+    ):
+        with pytest.raises(SettingsError, match=rf"{name} {says}"):
+            write(ExportSettings(model=model_of(folder, "three"), file=tmp_path / name, weights_dir=weights))
+    assert not weights.exists()
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    return f"-> FLOCK  ADVISORY  WRITE {pid} " in Path("/proc/locks").read_text(encoding="ascii")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_exports_to_one_file_write_one_after_the_other(
+    made: Tuple[Path, str], folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "net.onnx"
+    given = ["--labels", str(folder / "three.txt"), "--weights-dir", str(folder), *SIDE]
+    command = [
+        sys.executable,
+        "-m",
+        "fleet",
+        "models",
+        "export",
+        model_of(folder, "three"),
+        str(file),
+        *given,
+    ]
+    with locked(tmp_path):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: waits_for_a_lock(process.pid) or process.poll() is not None, what="the lock")
+        assert process.poll() is None
+        assert list(tmp_path.iterdir()) == []
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

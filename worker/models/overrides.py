@@ -66,6 +66,14 @@ def squeezes(choice: ModelChoice, side: int) -> bool:
     return choice.resize == side and choice.crop is None and choice.fit is None
 
 
+def squeezed(side: int) -> str:
+    """What there is to say of that."""
+    return (
+        f"the whole image is squeezed into its {side} x {side} pixels, because --resize is the model's own "
+        "side: --fit crop cuts the centre out"
+    )
+
+
 def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
     """What makes probabilities of a checkpoint's outputs, as fields of a Model.
 
@@ -89,10 +97,7 @@ def assumptions(name: str, recipe: Preprocessing, told: Hints, choice: ModelChoi
     """
     sentences = []
     if not told.size and squeezes(choice, recipe.crop):
-        sentences.append(
-            f"the whole image is squeezed into its {recipe.crop} x {recipe.crop} pixels, because --resize is "
-            "the model's own side: --fit crop cuts the centre out"
-        )
+        sentences.append(squeezed(recipe.crop))
     elif not told.size and choice.resize is None and choice.crop is None and choice.fit is None:
         sentences.append(
             f"resize {recipe.resize}, crop {recipe.crop} ({recipe.interpolation}) are assumed, as of "
@@ -155,9 +160,10 @@ def _compared(model: Model, classes: Tuple[str, ...], labels: Path) -> List[str]
     """What there is to say of a label file beside the names in the model itself."""
     own = [name.strip().casefold() for name in model.own_names]
     given = [name.strip().casefold() for name in classes]
-    if not own or own == given:
+    single = len(own) == 1 and len(given) == 2  # the own one is what 1 means, and so is the second
+    if not own or (given[1:] if single else given) == own:
         return []
-    for index, name in enumerate(given):
+    for index, name in enumerate([] if single else given):
         if own.count(name) == given.count(name) == 1 and own.index(name) != index:
             raise SettingsError(
                 f"label file {labels}: {classes[index]} is its class {index}, but class {own.index(name)} in "

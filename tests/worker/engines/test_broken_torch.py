@@ -1,4 +1,7 @@
-"""A PyTorch that cannot be imported, as on a Jetson whose container was given no CUDA libraries."""
+"""A PyTorch that cannot be imported, as on a Jetson whose container was given no CUDA libraries.
+
+Or its torchvision, as on a Jetson with NVIDIA's build of the one and the index's of the other.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from tests.worker.engines.graphs import SIDE, Net
 
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = "libcudart.so.10.2: cannot open shared object file: No such file or directory"
+MADE_FOR_ANOTHER = "operator torchvision::nms does not exist"
 #: The nanofleet command on a machine with the device files of a CUDA device.
 COMMAND = """
 import sys
@@ -37,17 +41,26 @@ def environment(tmp_path: Path) -> Dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ROOT}"}
 
 
+def with_another_torchvision(tmp_path: Path) -> Dict[str, str]:
+    """With the real torch, and a torchvision that ends as one that was made for another."""
+    package = tmp_path / "other" / "torchvision"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise RuntimeError({MADE_FOR_ANOTHER!r})", encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ROOT}"}
+
+
 @pytest.fixture
 def run(environment: Dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", COMMAND, *arguments]
-        done = subprocess.run(
-            command, env=environment, cwd=str(tmp_path), capture_output=True, text=True, check=False
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+    return lambda *arguments: run_in(environment, tmp_path, *arguments)
 
-    return run
+
+def run_in(environment: Dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    done = subprocess.run(
+        command, env=environment, cwd=str(folder), capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 def has_export(weights_dir: Path, photos: Path) -> None:
@@ -102,6 +115,27 @@ def test_what_needs_it_says_so(
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert says in done.stderr
         assert MISSING in done.stderr
+
+
+def test_a_torchvision_for_another_torch_says_so(weights_dir: Path, photos: Path, tmp_path: Path) -> None:
+    has_export(weights_dir, photos)
+    environment = with_another_torchvision(tmp_path)
+    reason = f"cannot be imported: RuntimeError: {MADE_FOR_ANOTHER}"
+    classify = ["classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir"]
+    done = run_in(environment, tmp_path, *classify, str(weights_dir))
+    assert done.returncode == 0, done.stderr
+    # PyTorch, which may well have found a CUDA device, was not picked.
+    assert f"onnxruntime on cpu (the fastest on a CPU; cpu: PyTorch {reason})" in done.stdout
+    for arguments, says in (
+        ([*classify, str(weights_dir), "--engine", "torch"], MODEL),
+        ([*classify, str(tmp_path)], MODEL),
+        (["models", "export", MODEL, "net.onnx", "--weights-dir", str(tmp_path)], MODEL),
+        (["models", "list"], "a package that it needs"),
+    ):
+        done = run_in(environment, tmp_path, *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert says in done.stderr
+        assert reason in done.stderr
 
 
 def test_an_onnx_file_does_without(

@@ -1,4 +1,4 @@
-"""ONNX files that say themselves how they are served: what `nanofleet models export` writes into one.
+"""ONNX files that say themselves how they are served: what `nanofleet models export` writes into one, read.
 
 metadata_props["nanofleet.model"] = {"format": 1, "name": ..., "classes": [...], "preprocessing": {...}, ...}
 
@@ -8,25 +8,24 @@ Such a file may be by anyone, as any other: what it says has bounds, and its gra
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Literal, Optional, Tuple
+from typing import Dict, Literal, Optional, Tuple
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Annotated
 
-from wire import __version__
 from wire.errors import SettingsError
-from wire.lengths import MAX_NAME, Name, Sentence
+from wire.lengths import Name, Sentence
 from wire.messages import explain
-from wire.model_choice import ModelChoice
-from wire.printable import cut
+from wire.model_choice import ModelChoice, is_published
 from worker.decode.preprocessing import Preprocessing
-from worker.engines.onnx.files import load_onnx
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.recipe import BYTES_TAKEN
 from worker.models.info import Model
-from worker.models.overrides import overridden
+from worker.models.overrides import overridden, squeezed, squeezes
 
 KEY = "nanofleet.model"
 #: Of what stands there: a new number where an older release would misread it.
@@ -35,15 +34,30 @@ FORMAT = 1
 MAX_TEXT, MAX_CLASSES, MAX_SIDE = 8 << 20, 100_000, 4096
 
 
+#: In a name: what a terminal obeys, and halves of characters.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_ANEW = "write it anew with `nanofleet models export`"
+
+
 def _bounded(recipe: Preprocessing) -> Preprocessing:
     if not 1 <= recipe.resize <= MAX_SIDE or max(recipe.shape) > MAX_SIDE:
-        raise ValueError(f"sides of 1 to {MAX_SIDE} pixels")
+        raise ValueError(f"resize and crop: sides of 1 to {MAX_SIDE} pixels")
     # Finite, and neither an overflow nor a division by 0 when pixels are normalised.
     if not all(math.isfinite(each) and abs(each) < 1e6 for each in recipe.mean):
-        raise ValueError("means below 1000000")
+        raise ValueError("mean: each below 1000000")
     if not all(1e-6 < each < 1e6 for each in recipe.std):
-        raise ValueError("deviations above 0.000001 and below 1000000")
+        raise ValueError("std: each above 0.000001 and below 1000000")
     return recipe
+
+
+def _readable(name: str) -> str:
+    if not name.strip() or _CONTROL.search(name):
+        raise ValueError(f"a name is not empty, and has no control characters: {name!r}")
+    return name
+
+
+def _all_readable(names: Tuple[str, ...]) -> Tuple[str, ...]:
+    return tuple(map(_readable, names))  # one fault of all, which tells the field; not one of each
 
 
 class Description(BaseModel):
@@ -53,10 +67,12 @@ class Description(BaseModel):
 
     format: Literal[1]
     #: The model that it was exported from, as everything else names it, and the SHA-256 of its weights.
-    name: Name = Field(min_length=1)
-    weights: Name
+    name: Annotated[Name, AfterValidator(_readable)]
+    weights: Annotated[Name, AfterValidator(_readable)]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    classes: Tuple[Name, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    classes: Annotated[
+        Tuple[Name, ...], Field(min_length=1, max_length=MAX_CLASSES), AfterValidator(_all_readable)
+    ]
     preprocessing: Annotated[Preprocessing, AfterValidator(_bounded)]
     #: What the graph has done already to make probabilities of its outputs.
     activation: Literal["softmax", "sigmoid", "none"]
@@ -64,6 +80,14 @@ class Description(BaseModel):
     threshold: float = Field(ge=0, le=1)
     #: What has made it, a sentence for people.
     origin: Sentence
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Description:
+        if self.activation == "softmax" and len(self.classes) == 1:
+            raise ValueError("activation: the softmax of a single class is 1 whatever is seen")
+        if self.multi_label and (self.activation == "softmax" or len(self.classes) == 1):
+            raise ValueError("multi_label: of a softmax, or of one class, several cannot be true at once")
+        return self
 
     def recipe(self, path: Path, wanted: Input, choice: ModelChoice) -> Tuple[Preprocessing, Tuple[str, ...]]:
         """The recipe, with what the flags say instead, and what there is to say of them.
@@ -82,12 +106,55 @@ class Description(BaseModel):
             raise SettingsError(
                 f"--crop {choice.crop}: {path} takes images of {recipe.shape[1]} x {recipe.shape[0]} pixels"
             )
+        if choice.channels not in (None, recipe.channels):
+            raise SettingsError(
+                f"--channels {choice.channels}: {path} takes {recipe.channels}, and its mean and deviation "
+                "are in its graph in that order: export it with --channels instead"
+            )
         normalised = choice.scaling or choice.mean or choice.std
         fitting = choice.model_copy(update={"scaling": None, "mean": None, "std": None})
         recipe = overridden(recipe, fitting)
-        if recipe.shape[2] != wanted.channels:
-            raise SettingsError(f"--channels {recipe.channels}: {path} takes {wanted.channels}")
-        return recipe, (BYTES_TAKEN,) if normalised else ()
+        notes = [BYTES_TAKEN] if normalised else []
+        if squeezes(choice, recipe.crop) and not is_published(self.weights):
+            recipe = replace(recipe, fit="squeeze")
+            notes.append(squeezed(recipe.crop))
+        return recipe, tuple(notes)
+
+    def to_do(self, path: Path, choice: ModelChoice) -> str:
+        """What is still to be done to make probabilities of its outputs.
+
+        Raises:
+            SettingsError: the flags ask for another activation than the graph has done.
+        """
+        if self.activation == "none":
+            return choice.activation or "none"
+        if choice.activation not in (None, "none", self.activation):
+            raise SettingsError(
+                f"--activation {choice.activation}: {path} was exported with {self.activation}, which "
+                "cannot be taken back: leave --activation out, or export it with another"
+            )
+        return "none"
+
+    def check_graph(self, path: Path, values: Optional[str], outputs: int) -> None:
+        """See that the graph gives what is said.
+
+        Args:
+            path: the file.
+            values: how the graph ends; see `worker.engines.onnx.outputs.Ending`.
+            outputs: the numbers that it gives.
+
+        Raises:
+            SettingsError: it gives something else.
+        """
+        if outputs != len(self.classes) and (outputs, len(self.classes)) != (1, 2):
+            raise SettingsError(f"{path} names {len(self.classes)} classes, and gives {outputs} numbers")
+        if values is not None and self.activation != ("none" if values == "logits" else values):
+            raise SettingsError(
+                f"{path}: activation in its {KEY} is {self.activation}, and its graph ends with {values}: "
+                f"{_ANEW}"
+            )
+        if self.multi_label and outputs == 1:
+            raise SettingsError(f"{path}: multi_label in its {KEY} is true, and it gives one number: {_ANEW}")
 
     def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
         """The model: called as the one that it was exported from, and with the file's own hash."""
@@ -103,9 +170,6 @@ class Description(BaseModel):
             threshold=self.threshold,
             assumed=assumed,
         )
-
-
-_ANEW = "write it anew with `nanofleet models export`"
 
 
 def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description]:
@@ -126,28 +190,3 @@ def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description
             f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_ANEW}, by a release of "
             "nanofleet that is not newer than this one"
         ) from None
-
-
-def described(graph: Path, model: Model) -> bytes:
-    """An export, as the content of a file that says itself how it is served.
-
-    Args:
-        graph: what `worker.engines.export_cache` has made.
-        model: what it is.
-    """
-    proto = load_onnx(graph, None).proto
-    says = Description(
-        format=FORMAT,
-        classes=tuple(cut(name, MAX_NAME) for name in model.classes),
-        origin=f"exported by nanofleet {__version__} with {proto.producer_name} {proto.producer_version}",
-        **{name: getattr(model, name) for name in _TAKEN},
-    )
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = KEY, says.model_dump_json()
-    content: bytes = proto.SerializeToString()
-    return content
-
-
-_TAKEN: List[str] = [
-    *("name", "weights", "sha256", "preprocessing", "activation", "multi_label", "threshold"),
-]

@@ -1,7 +1,7 @@
 """ONNX files as they come from any tool: what they want and what they give is found out, not asked.
 
 files        FILE.onnx and the files that its weights lie in
-described    one of `nanofleet models export`, which says itself all that else is found out
+described    one of `nanofleet models export` (describe), which says itself all that else is found out
 input        [N, 3, H, W], [N, H, W, 3], gray, of floats or bytes
 recipe       what the pixels are: by flags, metadata, first operators, or an assumption that is said
 file_engine  runs it: which output (scores), and what makes probabilities of it
@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Tuple
+from typing import Any, Tuple
 
 from labels import IMAGENET_1K, read_labels
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
-from worker.engines.base import Engine, TwoClasses
+from worker.engines.base import Engine, Pick, TwoClasses
 from worker.engines.onnx.described import Description, description_of
 from worker.engines.onnx.file_engine import OnnxFileEngine
-from worker.engines.onnx.files import load_onnx
+from worker.engines.onnx.files import Loaded, load_onnx
 from worker.engines.onnx.graph import Graph
 from worker.engines.onnx.input import input_of
 from worker.engines.onnx.metadata import fitting_names, told_by
@@ -27,9 +27,6 @@ from worker.engines.onnx.recipe import recipe_of
 from worker.engines.onnx_engine import open_session
 from worker.models.info import Model
 from worker.models.overrides import IMAGENET_NAMES
-
-if TYPE_CHECKING:
-    from worker.engines.base import Pick
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +47,23 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
     proto, content, sha256 = load_onnx(path, choice.sha256)
     session = open_session(path, pick.device, weights_dir, content)
     del content
+    return _understood(path, proto, sha256, session, choice, pick, max_batch)
+
+
+def read_back(path: Path, loaded: Loaded, weights_dir: Path) -> None:
+    """See that a file which is still to be written will be served.
+
+    Raises:
+        SettingsError: it will not.
+    """
+    session = open_session(path, "cpu", weights_dir, loaded.content)
+    pick = Pick("onnxruntime", "cpu", "read back")
+    _understood(path, loaded.proto, loaded.sha256, session, ModelChoice(model=str(path)), pick, 2)
+
+
+def _understood(
+    path: Path, proto: Any, sha256: str, session: Any, choice: ModelChoice, pick: Pick, max_batch: int
+) -> Tuple[Model, Engine]:
     try:
         graph = Graph(proto)
         says = description_of(path, graph.metadata)
@@ -76,11 +90,12 @@ def _described(
     wanted = input_of(path, session, graph)
     recipe, notes = says.recipe(path, wanted, choice)
     file = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
-    settled = file.settle(graph, len(says.classes), choice.activation or "none")
-    if file.outputs != len(says.classes) and (file.outputs, len(says.classes)) != (1, 2):
-        raise SettingsError(f"{path} names {len(says.classes)} classes, and gives {file.outputs} numbers")
+    settled = file.settle(graph, len(says.classes), says.to_do(path, choice))
+    says.check_graph(path, file.values, file.outputs)
     log.info("%s: %s@%s, %s", path, says.name, says.weights, says.origin)
     model = says.model(sha256, recipe, (*notes, *settled))
+    if file.how != "none":  # --activation, of a file that leaves it open
+        model = model.model_copy(update={"activation": file.how, "multi_label": file.multi_label})
     return model, (TwoClasses(file) if len(says.classes) > file.outputs else file)
 
 

@@ -77,6 +77,7 @@ class OnnxFileEngine:
         images = noise_images(self._shape)
         output = chosen_output(self._path, graph, self._tried(graph, images), classes, assumed)
         self._output, self._keys = output.number, output.ending.keys
+        self.values = output.ending.values
         self._quantization = quantization_of(output, assumed)
         scores = self._dequantized(output.values)
         self.outputs = scores.shape[1]
