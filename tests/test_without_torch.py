@@ -146,6 +146,7 @@ def test_an_export_of_another_machine_is_served_by_its_name(
 def test_what_needs_pytorch_says_so(box: Box, photos: Path, tmp_path: Path, exports: Path) -> None:
     photo, weights = str(photos / "coffee.png"), ["--weights-dir", str(tmp_path)]
     (tmp_path / "mine.pth").write_bytes(b"weights")
+    (box.folder / "mobilenet_v2").mkdir()  # a folder of that name is not what is meant
     worker = "pip install '.[worker]'"
     teaches = "models export mobilenet_v2 FILE.onnx"
     wanted: List[Any] = [
@@ -155,8 +156,11 @@ def test_what_needs_pytorch_says_so(box: Box, photos: Path, tmp_path: Path, expo
         (["models", "export", "resnet18", str(tmp_path / "net.onnx"), *weights], worker),
         (["demo"], "pip install '.[demo]'"),
         (["worker", *weights], teaches),
+        (["classify", photo, "--model", "mobilenetv2", *weights], "did you mean mobilenet_v2?"),
+        (["classify", photo, "--model", "my model/net.pth", *weights], "is a checkpoint: --model NAME@"),
         (["classify", photo, *weights], teaches),
-        (["classify", photo, "--engine", "torch", *weights], teaches),
+        (["classify", photo, "--engine", "torch", *weights], "PyTorch, which is to run it, is not installed"),
+        (["classify", photo, "--engine", "torch", "--crop", "160", *weights], f"{teaches} --crop 160`"),
         (["classify", photo, "--model", f"resnet18@{tmp_path / 'mine.pth'}", *weights], "models export"),
         (["classify", photo, "--device", "cuda", *weights], "device cuda: PyTorch is not installed"),
         (

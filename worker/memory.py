@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from pathlib import Path
-from typing import Dict, Iterator, NamedTuple, Optional
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 #: Where control groups are mounted (those of version 1 below it), what says in which of them this process is,
 #: and what the machine has.
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 MACHINE = Path("/proc/meminfo")
+_OF_ADDRESSES = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 
 class _Group(NamedTuple):
@@ -34,7 +36,8 @@ class _Version(NamedTuple):
     mount: str
     #: As OWN_GROUPS has it; version 2 has one tree for all controllers.
     controller: str
-    limit: str
+    #: The first ends a process; a group over the second is slowed down until it stands still.
+    limits: Tuple[str, ...]
     used: str
     #: In `memory.stat`, before the names of what counts a group and those below it.
     prefix: str
@@ -48,7 +51,7 @@ _VERSIONS = (
     _Version(
         mount="",
         controller="",
-        limit="memory.max",
+        limits=("memory.max", "memory.high"),
         used="memory.current",
         prefix="",
         swap_limit="memory.swap.max",
@@ -58,7 +61,7 @@ _VERSIONS = (
     _Version(
         mount="memory",
         controller="memory",
-        limit="memory.limit_in_bytes",
+        limits=("memory.limit_in_bytes",),
         used="memory.usage_in_bytes",
         prefix="total_",
         swap_limit="memory.memsw.limit_in_bytes",
@@ -75,11 +78,17 @@ def total() -> int:
 
 
 def free() -> Optional[int]:
-    """Bytes of memory and swap that can be had before the kernel ends a process; None where nobody knows."""
+    """Bytes of memory and swap that can be had before the kernel ends a process; None where nobody knows.
+
+    Nor does anybody where the address space is limited (`ulimit -v` or `-d`, systemd's `LimitAS=`), of which
+    a process takes more than of memory.
+    """
+    if any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in _OF_ADDRESSES):
+        return None
     try:
         machine = _numbers(MACHINE)
         available = (machine["MemAvailable:"] + machine["SwapFree:"]) << 10
-    except (OSError, KeyError):  # no Linux, or one of before 2014
+    except (OSError, KeyError, ValueError):  # no Linux, or one of before 2014
         return None
     return min([available, *(group.free for group in _groups(machine["SwapFree:"] << 10))])
 
@@ -88,13 +97,21 @@ def _groups(swap: int = 0) -> Iterator[_Group]:
     """The groups with a limit that this process is in."""
     for version in _VERSIONS:
         for folder in _folders(GROUPS / version.mount, version.controller):
-            with contextlib.suppress(OSError, ValueError):  # the root of version 2, or "max"
-                limit, used = _number(folder / version.limit), _number(folder / version.used)
-                statistics = _numbers(folder / "memory.stat")
-                kinds = ("active_file", "inactive_file")  # which can be read again
-                cached = sum(statistics.get(version.prefix + kind, 0) for kind in kinds)
-                left = max(0, limit - used + cached) + _swap(folder, version, swap, limit - used)
-                yield _Group(limit, left)
+            limits = [_number(folder / name) for name in version.limits]
+            limit = min((each for each in limits if each is not None), default=None)
+            if limit is not None:
+                yield _Group(limit, _left(folder, version, limit, swap))
+
+
+def _left(folder: Path, version: _Version, limit: int, swap: int) -> int:
+    """Bytes that a group with a limit can still have, with what it can have of the machine's free swap."""
+    used = _number(folder / version.used) or 0
+    cached = 0
+    with contextlib.suppress(OSError, ValueError):  # it may not be for this process to read
+        statistics = _numbers(folder / "memory.stat")
+        kinds = ("active_file", "inactive_file")  # which can be read again
+        cached = sum(statistics.get(version.prefix + kind, 0) for kind in kinds)
+    return max(0, limit - used + cached) + _swap(folder, version, swap, limit - used)
 
 
 def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
@@ -105,10 +122,10 @@ def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
         free: what the machine has.
         beside: bytes that the group could have without swap, for a version that counts both together.
     """
-    try:
-        left = _number(folder / version.swap_limit) - _number(folder / version.swap_used)
-    except (OSError, ValueError):  # a kernel that counts no swap, or "max"
+    limit, used = _number(folder / version.swap_limit), _number(folder / version.swap_used)
+    if limit is None or used is None:  # a kernel that counts no swap
         return free
+    left = limit - used
     return max(0, min(free, left - beside if version.together else left))
 
 
@@ -129,11 +146,15 @@ def _folders(mount: Path, controller: str) -> Iterator[Path]:
                 yield from (above for above in own.parents if above == mount or mount in above.parents)
 
 
-def _number(path: Path) -> int:
-    return int(path.read_text(encoding="ascii"))
+def _number(path: Path) -> Optional[int]:
+    """What a file says; None where it is not there, or says "max"."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _numbers(path: Path) -> Dict[str, int]:
-    """A file of lines with a name and a number each."""
+    """A file of lines with a name and a number each; others are passed by."""
     words = (line.split() for line in path.read_text(encoding="ascii").splitlines())
-    return {word[0]: int(word[1]) for word in words}
+    return {word[0]: int(word[1]) for word in words if len(word) > 1}

@@ -7,18 +7,22 @@ import os
 import shlex
 import stat
 from pathlib import Path
+from typing import Tuple
 
 from fleet.files import put
 from fleet.models.settings import ExportSettings
 from wire.errors import SettingsError, failure_of
 from wire.files import PUBLIC, locked
+from wire.install import how_to_install
 from wire.printable import show
 from worker.engines.child import cleaning_up_first
-from worker.engines.export_cache import exported
+from worker.engines.export_cache import opened
 from worker.engines.onnx.describe import check_flags, described
 from worker.engines.onnx.file import read_back
 from worker.engines.onnx.files import is_onnx
+from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
+from worker.models.info import Model
 from worker.models.overrides import relabelled
 
 log = logging.getLogger(__name__)
@@ -39,7 +43,12 @@ def export(settings: ExportSettings) -> int:
         raise SettingsError(about)
     target = _target(file)  # before the minute that an export may take
     check_flags(choice)
-    found, graph = exported(choice, settings.weights_dir)
+    try:
+        found, graph = opened(choice, settings.weights_dir, _checked)
+    except NeedsTorch as error:
+        raise SettingsError(
+            f"{error.fact}. Run this command where PyTorch is; to have it here: {how_to_install('worker')}"
+        ) from error
     model = relabelled(found, choice.labels)
     if choice.threshold is not None:
         model = model.model_copy(update={"threshold": choice.threshold})
@@ -57,6 +66,14 @@ def export(settings: ExportSettings) -> int:
     show("On a machine without PyTorch (pip install '.[onnx]'), once the file is there:")
     show(f"  nanofleet worker --model {shlex.quote(file.name)} --sha256 {made.sha256}")
     return 0
+
+
+def _checked(model: Model, graph: Path) -> Tuple[Model, Path]:
+    """An export, if onnxruntime can load it."""
+    from worker.engines.onnx_engine import open_session  # it takes a second to import
+
+    open_session(graph, "cpu", graph.parent)
+    return model, graph
 
 
 def _target(file: Path) -> Path:

@@ -15,8 +15,8 @@ from fleet.models.settings import DownloadSettings, ListSettings, ShowSettings
 from wire.errors import NanofleetError
 from wire.printable import show as print_plain
 from worker.models import catalog
-from worker.models.info import ALIASES
-from worker.models.weights import fetch
+from worker.models.info import ALIASES, EFFICIENTNET_LITE0
+from worker.models.weights import efficientnet_lite0_file, fetch
 
 
 def list_models(settings: ListSettings) -> int:
@@ -96,12 +96,12 @@ def download(settings: DownloadSettings) -> int:
         short, weights = catalog.split(given)
         name = catalog.canonical(short)
         # Its file installs with pip: there is nothing to download, and nothing that can be missing later.
-        url = None if name == catalog.EFFICIENTNET_LITE0 else catalog.find_weights(name, weights).url
+        url = None if name == EFFICIENTNET_LITE0 else catalog.find_weights(name, weights).url
         wanted.append((given, url))
     exit_code = 0
     for given, url in wanted:
         try:
-            path = fetch(url, settings.weights_dir) if url else Path(catalog.efficientnet_lite0_file())
+            path = fetch(url, settings.weights_dir) if url else Path(efficientnet_lite0_file())
             print_plain(f"{given}: {path}")
         except NanofleetError as error:
             exit_code = 1
@@ -111,7 +111,7 @@ def download(settings: DownloadSettings) -> int:
 
 def _all_facts(name: str) -> List[Dict[str, Any]]:
     """The facts of each of a model's weights, the default's first, with the preprocessing."""
-    if name == catalog.EFFICIENTNET_LITE0:
+    if name == EFFICIENTNET_LITE0:
         return [catalog.efficientnet_lite0_facts()]
     return [catalog.facts(weights) for weights in catalog.weights_of(name)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,21 @@ def test_it_says_what_it_wrote_and_what_to_do_with_it(made: Tuple[Path, str], fo
     assert weights in says
     assert re.search(r'"origin":"exported by nanofleet [\d.]+ with pytorch [\d.+\w]+"', says)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_a_damaged_export_in_the_weights_folder_is_made_anew(
+    size: int, made: Tuple[Path, str], folder: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(folder / "nanofleet", weights / "nanofleet")
+    for graph in (weights / "nanofleet").glob("*.onnx"):
+        os.truncate(graph, size)
+    file = tmp_path / "net.onnx"
+    done = export(folder, "three", file, "--weights-dir", str(weights))
+    assert done.returncode == 0, done.stderr
+    assert "exporting it anew" in done.stderr
+    assert file.read_bytes() == made[0].read_bytes()
 
 
 def test_flags_go_before_what_the_file_says(made: Tuple[Path, str], folder: Path, tmp_path: Path) -> None:

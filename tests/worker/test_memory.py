@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable
 
@@ -11,6 +13,7 @@ import pytest
 from worker import memory
 from worker.settings import WorkerSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 CONTAINER = {"max": 400 * MIB, "current": 300 * MIB, "stat": f"anon 1\ninactive_file {50 * MIB}"}
 Group = Callable[..., None]
@@ -63,6 +66,40 @@ def test_the_narrowest_of_a_services_groups_counts(group: Group) -> None:
 def test_a_group_that_has_more_than_its_limit_has_nothing_left(group: Group) -> None:
     group("", **{**CONTAINER, "max": MIB}, swap_max=0, swap_current=0)
     assert memory.free() == 0
+
+
+def test_a_group_whose_statistics_cannot_be_read_keeps_its_limit(group: Group) -> None:
+    group("", max=400 * MIB, current=300 * MIB)
+    assert (memory.total(), memory.free()) == (400 * MIB, (100 + 1024) * MIB)
+    group("", stat="not\nwhat\n\nwas 0x expected\n")
+    assert (memory.total(), memory.free()) == (400 * MIB, (100 + 1024) * MIB)
+
+
+def test_lines_that_say_nothing_are_passed_by(group: Group) -> None:
+    group("", **{**CONTAINER, "stat": f"\nanon 1\n\ninactive_file {50 * MIB}\nfile\n"})
+    memory.MACHINE.write_text("\n" + memory.MACHINE.read_text())
+    assert memory.free() == (150 + 1024) * MIB
+
+
+def test_what_slows_a_group_down_limits_it(group: Group) -> None:
+    """As systemd's MemoryHigh= does."""
+    group("", **{**CONTAINER, "max": "max"}, high=400 * MIB)
+    assert (memory.total(), memory.free()) == (400 * MIB, (150 + 1024) * MIB)
+    group("", max=350 * MIB)
+    assert memory.total() == 350 * MIB
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_where_addresses_are_limited_nobody_knows_what_is_free(kind: str) -> None:
+    script = f"""if True:
+        import resource
+        from worker import memory
+
+        assert memory.free()
+        resource.setrlimit(resource.{kind}, (1 << 32, 1 << 32))
+        print(memory.free())
+    """
+    assert subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True) == "None\n"
 
 
 # --- version 1, as Ubuntu 18.04 of a Jetson Nano has it -------------------------------------------------

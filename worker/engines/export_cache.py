@@ -10,39 +10,38 @@ compared with PyTorch when it is made, and then serves also where there is anoth
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
-import tempfile
 import threading
 import time
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
-
-from pydantic import ValidationError
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
-from wire.private import writers
 from worker.engines import export_end
 from worker.engines.child import cleaning_up_first, how_it_ended, run_child
-from worker.engines.picking import has_torch, needs_torch
+from worker.engines.export_entry import Entry, find, put
+from worker.engines.export_folder import out_of_reach, temporary_folder, writable
+from worker.engines.picking import has_torch
+from worker.engines.without_torch import NeedsTorch, meant_by
+from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
 from worker.models.weights import lock, remove_part, remove_stale_parts
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Of the exported graph: a new number makes every export anew.
-FORMAT = 3
+FORMAT = 4
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
 
@@ -52,7 +51,7 @@ class ExportError(NanofleetError):
 
 
 def exported(
-    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None
+    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None, *, anew: bool = False
 ) -> Tuple[Model, Path]:
     """A model as an ONNX file: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
 
@@ -60,54 +59,74 @@ def exported(
         choice: which; a NAME, NAME@WEIGHTS or NAME@FILE. Its labels are the caller's business.
         weights_dir: where weights and exports are kept.
         stop: set to give up waiting for the export.
+        anew: make it even where one is; that is kept until the new one is whole.
 
     Raises:
         ExportError: PyTorch cannot export it.
+        NeedsTorch: there is no export that can be taken, and no PyTorch.
         SettingsError, NanofleetError: as `worker.models.loader.load_model` raises them; `stop` was set.
     """
     weights_dir = weights_dir.resolve()  # the child runs in another folder
     bare = _bare(choice)
-    folder = _folder(weights_dir)
-    remove_stale_parts(folder)
-    path = folder / f"{_key(bare)}.onnx"
+    path = weights_dir / "nanofleet" / f"{_key(bare)}.onnx"
     if choice.sha256 is not None:
-        path = _out_of_reach(path)
-    model = _read(path)
+        path = out_of_reach(path)
+    remove_stale_parts(path.parent)
+    model, why_not = (None, f"{path} is damaged") if anew else find(path, weights_dir, choice.sha256)
     if model is None:
-        if not has_torch():
-            raise needs_torch(choice.model, "is not installed")
+        _check_that_it_can_be_made(choice, path.parent, why_not)
+        if path.exists() and not anew:
+            log.info("%s: %s", choice.model, why_not)
+        path = writable(path, pinned=choice.sha256 is not None)
+        make = partial(_export_once, choice, bare, weights_dir, stop=stop, anew=anew)
         try:
-            model = _export_once(bare, weights_dir, path, stop)
+            model = make(path)
         except PermissionError as error:  # another user's lock, or half of an export
-            path = _temporary_folder(error) / path.name
-            model = _export_once(bare, weights_dir, path, stop)
+            path = temporary_folder(error) / path.name
+            model = make(path)
     with contextlib.suppress(OSError):  # another user's export: that one sees to it
         os.utime(path.with_suffix(".json"))
-    if choice.sha256 is not None and model.sha256 != choice.sha256:
-        raise SettingsError(
-            f"the weights of {choice.model} have the SHA-256 {model.sha256}, "
-            f"and not {choice.sha256} as --sha256 demands"
-        )
     return model, path
 
 
-def _out_of_reach(path: Path) -> Path:
-    """Where an export lies, or shall lie, that nobody else can have made: it says itself of what it is."""
-    path = path.parent.resolve() / path.name  # a link that leads there may lead elsewhere soon
-    existing = [each for each in (path.parent, path, path.with_suffix(".json")) if each.exists()]
-    reason = next(filter(None, map(writers, existing)), "")
-    if not reason:
-        return path
-    log.warning(
-        "%s: under --sha256 no export is taken from there, and it is made again at each start", reason
-    )
-    return _made_temporary_folder() / path.name
+def opened(
+    choice: ModelChoice,
+    weights_dir: Path,
+    open_it: Callable[[Model, Path], T],
+    stop: Optional[threading.Event] = None,
+) -> T:
+    """What is made of an export, which is made again if it turns out to be damaged.
+
+    Args:
+        choice, weights_dir, stop: see `exported`.
+        open_it: has onnxruntime load the graph.
+
+    Raises:
+        Damaged: onnxruntime cannot load it, and it cannot be made again; or the new one neither.
+        SettingsError, NanofleetError: as `exported` and `open_it` raise them.
+    """
+    from worker.engines.onnx_engine import Damaged  # it takes a second to import
+
+    try:
+        return open_it(*exported(choice, weights_dir, stop))
+    except Damaged as error:
+        if not has_torch():  # it may be of another machine, whose onnxruntime is newer
+            raise
+        log.warning("%s; exporting it anew", error)
+    return open_it(*exported(choice, weights_dir, stop, anew=True))
 
 
-def forget(path: Path) -> None:
-    """Remove an export that turned out to be damaged."""
-    with contextlib.suppress(FileNotFoundError):  # another worker has noticed it too
-        path.with_suffix(".json").unlink()
+def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> None:
+    if has_torch():  # the child knows all names
+        return
+    name = choice.model.partition("@")[0]
+    about = about_name(name) if name.strip() and not name.isidentifier() else None
+    if about is not None:
+        raise SettingsError(about)
+    meant = meant_by(name, (entry.stem.rpartition("-")[0] for entry in folder.glob("*.json")))
+    if meant is not None:
+        raise SettingsError(f"unknown model {name!r}: did you mean {meant}?")
+    raise NeedsTorch(choice, f"{choice.model}: {why}, and PyTorch, which makes one, is not installed")
 
 
 def _bare(choice: ModelChoice) -> ModelChoice:
@@ -133,53 +152,64 @@ def _key(bare: ModelChoice) -> str:
     return f"{readable}-{digest[:16]}"
 
 
-def _read(path: Path) -> Optional[Model]:
-    try:
-        model = Model.model_validate_json(path.with_suffix(".json").read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return model if path.exists() else None
-
-
-def _export_once(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
+def _export_once(
+    choice: ModelChoice,
+    bare: ModelChoice,
+    weights_dir: Path,
+    path: Path,
+    *,
+    stop: Optional[threading.Event],
+    anew: bool,
+) -> Model:
     with lock(path):
-        model = _read(path)  # another worker may just have made it
+        # Another worker may just have made it.
+        model = None if anew else find(path, weights_dir, choice.sha256)[0]
         if model is None:
-            model = _export(bare, weights_dir, path, stop)
+            model = _export(choice, bare, weights_dir, path, stop)
             _clean(path.parent)
     return model
 
 
-def _export(bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]) -> Model:
+def _export(
+    choice: ModelChoice, bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]
+) -> Model:
     part = part_of(path)
-    free = export_end.warn_of_little_memory(bare.model)
+    free = export_end.warn_of_little_memory(choice)
     level = logging.getLevelName(log.getEffectiveLevel())
+    wanted = bare.model_copy(update={"sha256": choice.sha256})
     with cleaning_up_first():
         try:
             remove_part(part)
             # Of the folder's owner alone, as temporary files are: PyTorch leaves some.
             part.mkdir(mode=0o700)
             graph = part / "model.onnx"
-            arguments = [bare.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
+            arguments = [wanted.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
             reply = run_child(
                 "worker.engines.export_process", arguments, stop=stop, environment={"TMPDIR": str(part)}
             )
-            if "model" in reply:
-                graph.replace(path)
-                # Last, because an entry counts from here on; whole, as it is small enough for one write.
-                path.with_suffix(".json").write_text(json.dumps(reply["model"]), encoding="utf-8")
-                return Model.model_validate(reply["model"])
+            if "entry" in reply:
+                entry = Entry.model_validate(reply["entry"])
+                put(path, graph, entry)
+                return entry.model
         finally:
             remove_part(part)
-    if reply.get("kind") == "memory":
-        raise export_end.out_of_memory(bare.model, free)
-    if "error" not in reply:
+    raise _error_of(choice, reply, free)
+
+
+def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -> NanofleetError:
+    """What to raise of an export that came to nothing."""
+    kind, says = reply.get("kind"), reply.get("error", "")
+    if kind == "memory":
+        return export_end.out_of_memory(choice, free)
+    if kind == "torch":
+        return NeedsTorch(choice, f"{choice.model}: PyTorch, which exports it, {says}")
+    if kind is None:
         code = reply["exit_code"]
-        raise export_end.error_of(bare.model, code, free) or ExportError(
+        return export_end.error_of(choice, code, free) or ExportError(
             f"the export {how_it_ended(code)}, without a word"
         )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
-    raise errors[reply["kind"]](reply["error"])
+    return errors[kind](says)
 
 
 def _clean(folder: Path) -> None:
@@ -191,25 +221,3 @@ def _clean(folder: Path) -> None:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):
                     path.unlink()
-
-
-def _folder(weights_dir: Path) -> Path:
-    folder = weights_dir / "nanofleet"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        return _temporary_folder(error)
-
-
-def _temporary_folder(reason: OSError) -> Path:
-    log.warning("%s: %s: the export is made again at each start", reason.filename, reason.strerror)
-    return _made_temporary_folder()
-
-
-@lru_cache(maxsize=None)
-def _made_temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="nanofleet-exports-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -15,8 +15,10 @@ import signal
 from typing import Optional
 
 from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
 from worker import memory
 from worker.engines.child import CRASHES, how_it_ended
+from worker.engines.without_torch import export_command
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 NEEDED, NEEDED_SINCE_2_9 = 400, 700
 
 
-def warn_of_little_memory(model: str) -> Optional[int]:
+def warn_of_little_memory(choice: ModelChoice) -> Optional[int]:
     """Say so if an export is likely to be killed; returns the MiB that are free, if that is known."""
     free = memory.free()
     if free is None:
@@ -33,7 +35,7 @@ def warn_of_little_memory(model: str) -> Optional[int]:
         log.warning(
             "%s: its export takes %d MiB of memory or more, and %d MiB are free, swap included. If it is "
             "killed, add swap, or %s",
-            *(model, needed(), free >> 20, _elsewhere(model)),
+            *(choice.model, needed(), free >> 20, _elsewhere(choice)),
         )
     return free >> 20
 
@@ -44,48 +46,57 @@ def needed() -> int:
     return NEEDED_SINCE_2_9 if release >= (2, 9) else NEEDED
 
 
-def error_of(model: str, exit_code: int, free: Optional[int]) -> Optional[NanofleetError]:
+def error_of(choice: ModelChoice, exit_code: int, free: Optional[int]) -> Optional[NanofleetError]:
     """What to tell the user of an export that was killed or has crashed; None if it ended in another way.
 
     Args:
-        model: whose export.
+        choice: whose export.
         exit_code: of its process.
         free: MiB that were free before.
     """
-    how = f"{model}: the process that exports it {how_it_ended(exit_code)}"
+    how = f"{choice.model}: the process that exports it {how_it_ended(exit_code)}"
     if exit_code == -signal.SIGKILL:
-        return NanofleetError(f"{how}, as the system does when memory runs out; {_too_much(model, free)}")
+        return NanofleetError(f"{how}, as the system does when memory runs out; {_too_much(choice, free)}")
     # torch 2.10 did so on a Raspberry Pi 4, as onnxruntime 1.21 did, which sees what was exported.
     builds = f"torch {_release('torch')} or onnxruntime {_release('onnxruntime')}"
     if exit_code == -signal.SIGILL:
         return SettingsError(
             f"{how}: {builds} has instructions that this machine's processor does not know. Install another "
-            f"release, or {_elsewhere(model)}"
+            f"release, or {_elsewhere(choice)}"
+        )
+    if exit_code == -signal.SIGABRT:  # what C++ does that is refused memory (std::bad_alloc), among others
+        had = "" if free is None else f"; {free} MiB were free, swap included"
+        return NanofleetError(
+            f"{how}: either it was refused memory, of which it takes {needed()} MiB or more{had}, or "
+            f"{builds} fails here. Give it more (ulimit -v and -d limit it, too), install another release, "
+            f"or {_elsewhere(choice)}"
         )
     if -exit_code in CRASHES:
         return NanofleetError(
             f"{how}, and a worker that runs PyTorch itself would, too: {builds} fails here. Install another "
-            f"release, or {_elsewhere(model)}"
+            f"release, or {_elsewhere(choice)}"
         )
     return None
 
 
-def out_of_memory(model: str, free: Optional[int]) -> NanofleetError:
+def out_of_memory(choice: ModelChoice, free: Optional[int]) -> NanofleetError:
     """What to tell the user of an export that was refused memory."""
-    return NanofleetError(f"{model}: there is too little memory to export it; {_too_much(model, free)}")
-
-
-def _too_much(model: str, free: Optional[int]) -> str:
-    had = "" if free is None else f"; {free} MiB were free, swap included"
-    return (
-        f"torch {_release('torch')} takes {needed()} MiB or more for it, and not much less to run the model "
-        f"itself{had}. Add swap, or {_elsewhere(model)}"
+    return NanofleetError(
+        f"{choice.model}: there is too little memory to export it; {_too_much(choice, free)}"
     )
 
 
-def _elsewhere(model: str) -> str:
+def _too_much(choice: ModelChoice, free: Optional[int]) -> str:
+    had = "" if free is None else f"; {free} MiB were free, swap included"
     return (
-        f"export it on another machine (nanofleet models export {model} FILE.onnx), and serve that file here "
+        f"torch {_release('torch')} takes {needed()} MiB or more for it, and not much less to run the model "
+        f"itself{had}. Add swap, or {_elsewhere(choice)}"
+    )
+
+
+def _elsewhere(choice: ModelChoice) -> str:
+    return (
+        f"export it on another machine ({export_command(choice)}), and serve that file here "
         "(--model FILE.onnx)"
     )
 

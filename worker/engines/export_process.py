@@ -14,7 +14,7 @@ from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.child_process import answer
-from worker.engines.picking import needs_torch
+from worker.engines.export_entry import Entry
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,22 +27,24 @@ def main(arguments: Sequence[str]) -> None:
 def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, Any]:
     from worker.engines.onnx_engine import out_of_memory  # this takes a second, and may be told to leave
 
-    imported = False
     try:
         from worker.engines.onnx_export import export  # as PyTorch does
-
-        imported = True
+        from worker.models.catalog import file_name
+    except Exception as error:  # noqa: BLE001 - a library that is not there is an OSError, another build anything
+        if out_of_memory(error) or "failed to map segment" in str(error):  # as the dynamic linker says it
+            return {"kind": "memory"}
+        return {"kind": "torch", "error": f"cannot be imported: {_why(error)}"}
+    try:
         # The exporter and what it is built on tell every step, and of a failure more than its exception says.
         for name in ("torch", "onnxscript", "onnx_ir"):  # not before: PyTorch sets its own level, and writes
             logging.getLogger(name).setLevel(logging.CRITICAL)  # to stderr itself
-        return {"model": export(choice, weights_dir, target).model_dump(mode="json")}
+        model = export(choice, weights_dir, target)
+        return {"entry": Entry(model=model, file=file_name(choice.model)).model_dump(mode="json")}
     except NanofleetError:
         raise
-    except Exception as error:  # PyTorch names no errors that its exporter raises
-        if out_of_memory(error) or "failed to map segment" in str(error):  # as the dynamic linker says it
+    except Exception as error:  # noqa: BLE001 - PyTorch names no errors that its exporter raises
+        if out_of_memory(error):
             return {"kind": "memory"}
-        if not imported:
-            raise needs_torch(choice.model, f"cannot be imported: {_why(error)}") from error
         return {"kind": "export", "error": f"it cannot be exported: {_why(error)}"}
 
 

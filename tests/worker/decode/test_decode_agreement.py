@@ -21,7 +21,7 @@ from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine
 from worker.engines.select import open_model
 from worker.models import catalog
-from worker.models.info import Model
+from worker.models.info import EFFICIENTNET_LITE0, Model
 
 PIXELS = 10**9
 
@@ -30,7 +30,7 @@ def recipes() -> Dict[Tuple[int, int, str], str]:
     """Each distinct resize, crop and interpolation among torchvision's weights, and one model that has it."""
     found: Dict[Tuple[int, int, str], str] = {}
     for name in catalog.names():
-        for weights in [] if name == catalog.EFFICIENTNET_LITE0 else catalog.weights_of(name):
+        for weights in [] if name == EFFICIENTNET_LITE0 else catalog.weights_of(name):
             recipe = catalog.preprocessing_of(weights)
             key = (recipe.resize, recipe.crop, recipe.interpolation)
             found.setdefault(key, f"{name}@{weights.name}")

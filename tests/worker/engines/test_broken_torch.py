@@ -6,6 +6,7 @@ Or its torchvision, as on a Jetson with NVIDIA's build of the one and the index'
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,10 +105,17 @@ def test_what_needs_it_says_so(
             [*classify, str(weights_dir), "--device", "cuda"],
             "device cuda: PyTorch cannot be imported: OSError",
         ),
-        ([*classify, str(weights_dir), "--engine", "torch"], "needs PyTorch, unless its export is at hand"),
+        (
+            [*classify, str(weights_dir), "--engine", "torch"],
+            f"{MODEL}: PyTorch, which is to run it, cannot be imported",
+        ),
         (
             [*classify, str(tmp_path)],
             "models export efficientnet_lite0 FILE.onnx` writes a file that needs none",
+        ),
+        (
+            ["models", "export", MODEL, "net.onnx", "--weights-dir", str(tmp_path)],
+            f"{MODEL}: PyTorch, which exports it, cannot be imported",
         ),
         (["models", "list"], "a package that it needs cannot be imported"),
     ):
@@ -115,6 +123,23 @@ def test_what_needs_it_says_so(
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert says in done.stderr
         assert MISSING in done.stderr
+        assert arguments[1] != "export" or "Run this command where PyTorch is" in done.stderr
+
+
+def test_a_damaged_export_is_kept_until_there_is_another(
+    run: Callable[..., subprocess.CompletedProcess[str]], weights_dir: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Another onnxruntime, or a copy, may read it yet."""
+    has_export(weights_dir, photos)
+    shutil.copytree(weights_dir / "nanofleet", tmp_path / "nanofleet")
+    for graph in (tmp_path / "nanofleet").glob("*.onnx"):
+        graph.write_bytes(graph.read_bytes()[:1000])
+    before = sorted(path.name for path in (tmp_path / "nanofleet").glob("*.json"))
+    done = run("classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "exporting it anew" in done.stderr
+    assert MISSING in done.stderr
+    assert sorted(path.name for path in (tmp_path / "nanofleet").glob("*.json")) == before != []
 
 
 def test_a_torchvision_for_another_torch_says_so(weights_dir: Path, photos: Path, tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ from worker.engines.select import open_model
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 ROOT = Path(__file__).resolve().parents[3]
-ELSEWHERE = "export it on another machine (nanofleet models export squeezenet1_1@{} FILE.onnx), and serve"
+ELSEWHERE = (
+    "export it on another machine "
+    "(nanofleet models export squeezenet1_1@{} FILE.onnx --resize 72 --crop 64), and serve"
+)
 
 
 @pytest.fixture
@@ -72,6 +75,7 @@ def choice_of(checkpoint: Path) -> ModelChoice:
     [
         (signal.SIGKILL, 1, "was killed (SIGKILL), as the system does when memory runs out; torch"),
         (signal.SIGILL, 2, "crashed (SIGILL): torch"),
+        (signal.SIGABRT, 1, "crashed (SIGABRT): either it was refused memory, of which it takes"),
         (signal.SIGSEGV, 1, "crashed (SIGSEGV), and a worker that runs PyTorch itself would, too: torch"),
     ],
 )

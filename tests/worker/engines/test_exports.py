@@ -15,7 +15,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import List
+from typing import Iterator, List
 
 import numpy as np
 import pytest
@@ -25,10 +25,11 @@ import torchvision.models as zoo
 from tests.harness import processes_of, wait_for
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
-from worker.engines import export_cache
+from worker.engines import export_cache, export_entry, export_folder
 from worker.engines.export_cache import KEPT, ExportError, exported
+from worker.engines.export_entry import find
 from worker.engines.select import open_model
-from worker.models.weights import lock
+from worker.models.weights import file_of, lock, sha256_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -107,6 +108,84 @@ def test_the_pinned_hash_counts_for_a_cached_one_too(folder: Path, weights_dir: 
         exported(ModelChoice(model="efficientnet_lite0", sha256="0" * 64), weights_dir)
 
 
+NAMED = ModelChoice(model="squeezenet1_1", crop=64, resize=72)
+
+
+def put_weights(folder: Path, seed: int) -> str:
+    """Put other weights where torchvision's would be downloaded to; returns their hash."""
+    torch.manual_seed(seed)
+    path = folder / file_of(zoo.get_model_weights("squeezenet1_1").DEFAULT.url)
+    torch.save(zoo.squeezenet1_1(weights=None).state_dict(), path)
+    return sha256_of(path)
+
+
+def test_replaced_weights_of_a_name_are_what_is_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = put_weights(tmp_path, 0)
+    model, path = exported(NAMED, tmp_path)
+    assert model.sha256 == first
+    assert exported(NAMED, tmp_path) == (model, path)
+    hashed: List[Path] = []
+    monkeypatch.setattr(export_entry, "sha256_of", lambda file: hashed.append(file) or sha256_of(file))
+    exported(NAMED, tmp_path)
+    assert hashed == [], "a file that is as it was is not read at each start"
+
+    second = put_weights(tmp_path, 1)
+    (file,) = tmp_path.glob("squeezenet1_1-*.pth")
+    assert find(path, tmp_path, None) == (None, f"{file} is not what its export was made from")
+    pinned = NAMED.model_copy(update={"sha256": second})
+    again, _ = exported(pinned, tmp_path)
+    assert again.sha256 == second != first
+    assert exported(NAMED, tmp_path) == exported(pinned, tmp_path) == (again, path)
+    with pytest.raises(SettingsError, match=f"{file} has the SHA-256 {second}, and not {first} as --sha256"):
+        exported(NAMED.model_copy(update={"sha256": first}), tmp_path)
+    assert caplog.text.count("exporting") == 2
+    file.unlink()  # as where the folder was copied to: nothing to compare with
+    assert exported(NAMED, tmp_path) == (again, path)
+
+
+def test_a_package_that_was_upgraded_is_exported_anew(
+    tmp_path: Path, weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite0 = ModelChoice(model="efficientnet_lite0")
+    model, path = exported(lite0, weights_dir)
+    assert find(path, weights_dir, None) == (model, "")
+    upgraded = tmp_path / "efficientnet-lite0-0123abcd.pth"
+    upgraded.write_bytes(b"other weights")
+    monkeypatch.setattr(export_entry, "efficientnet_lite0_file", lambda: str(upgraded))
+    assert find(path, weights_dir, None) == (None, f"{upgraded} is not what its export was made from")
+
+
+def test_a_folder_that_cannot_be_written_to_is_read(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, path = exported(choice_in(folder), folder)
+    with read_only(folder):
+        assert exported(choice_in(folder), folder) == (model, path)
+        assert exported(choice_in(folder, sha256=model.sha256), folder) == (model, path)
+    assert not caplog.text
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Without the right to write; for root, who may write anyway, mounted read-only."""
+    if os.geteuid() != 0:
+        (folder / "nanofleet").chmod(0o555)
+        yield
+        (folder / "nanofleet").chmod(0o755)
+        return
+    mount = shutil.which("mount")
+    done = mount and subprocess.run(
+        [mount, "--bind", "-o", "ro", str(folder), str(folder)], capture_output=True, check=False
+    )
+    if not done or done.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,7 +193,7 @@ def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
     model, path = exported(choice_in(folder), folder)
     path.write_bytes(b"planted")
     path.parent.chmod(0o777)
-    export_cache._made_temporary_folder.cache_clear()
+    export_folder._made_temporary_folder.cache_clear()
     pinned = choice_in(folder, sha256=model.sha256)
     again, elsewhere = exported(pinned, folder)
     assert again == model
@@ -125,7 +204,7 @@ def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
     assert exported(pinned, folder)[1] == elsewhere
     assert exported(choice_in(folder), folder)[1] == path
     shutil.rmtree(elsewhere.parent)
-    export_cache._made_temporary_folder.cache_clear()
+    export_folder._made_temporary_folder.cache_clear()
 
 
 def test_the_childs_errors_are_the_workers(folder: Path) -> None:
@@ -313,12 +392,12 @@ def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    export_cache._made_temporary_folder.cache_clear()
+    export_folder._made_temporary_folder.cache_clear()
     _, path = exported(choice_in(folder), tmp_path / "file")
     assert "the export is made again at each start" in caplog.text
     assert path.exists()
     shutil.rmtree(path.parent)
-    export_cache._made_temporary_folder.cache_clear()
+    export_folder._made_temporary_folder.cache_clear()
 
 
 def test_another_users_lock_costs_no_more(
@@ -336,7 +415,7 @@ def test_another_users_lock_costs_no_more(
     assert path.exists()
     assert "Permission denied: the export is made again at each start" in caplog.text
     shutil.rmtree(path.parent)
-    export_cache._made_temporary_folder.cache_clear()
+    export_folder._made_temporary_folder.cache_clear()
 
 
 def test_a_relative_folder_is_the_callers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.models import catalog
-from worker.models.info import ALIASES, Model
+from worker.models.info import ALIASES, EFFICIENTNET_LITE0, Model
 from worker.models.loader import load_model
 from worker.models.overrides import relabelled
 
@@ -82,7 +82,7 @@ def test_every_classifier_of_torchvision_is_there() -> None:
     names = catalog.names()
     assert len(names) >= 81
     for name in names:
-        for weights in [] if name == catalog.EFFICIENTNET_LITE0 else catalog.weights_of(name):
+        for weights in [] if name == EFFICIENTNET_LITE0 else catalog.weights_of(name):
             facts = catalog.facts(weights)
             assert facts["classes"] == 1000
             assert facts["url"].startswith("https://")
