@@ -11,7 +11,6 @@ import logging
 from typing import Optional, Tuple
 
 from wire.mqtt.packets import Delivery
-from worker.delivery.frame import Frame
 from worker.delivery.unacked import Unacked
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
@@ -74,9 +73,7 @@ class Reception:
         if camera is not None and not old:
             self._pipeline.receive(delivery, camera, unacked)
             return
-        passed_over = Frame.receive(delivery, camera or "")
-        if unacked.admit(passed_over):
-            unacked.settle(passed_over)  # its ack, too, has to wait for those before it
+        if unacked.pass_over(delivery):
             self._receive_other(delivery, unacked)
 
     def _full(self, unacked: Unacked) -> bool:

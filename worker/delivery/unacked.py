@@ -95,6 +95,18 @@ class Unacked:
         self._ack_settled()
         return False
 
+    def pass_over(self, delivery: Delivery) -> bool:
+        """Take in what needs no answer, whose ack, too, has to wait for those before it.
+
+        Returns:
+            False if it is the copy of one already in hand.
+        """
+        frame = Frame.receive(delivery, "")
+        is_new = self.admit(frame)
+        if is_new:
+            self.settle(frame)
+        return is_new
+
     def settle(self, frame: Frame) -> None:
         """A frame's answer is with the broker: ack it as soon as all before it are."""
         frame.settled = True

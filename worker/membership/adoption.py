@@ -23,7 +23,6 @@ from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.topics import client_id
-from worker.delivery.frame import Frame
 from worker.delivery.unacked import Unacked
 from worker.membership.session_drain import Drain
 from worker.metrics import Metrics
@@ -206,10 +205,7 @@ class Adoption:
             self._taken += 1
             return
         if delivery.qos:
-            # A command, which may have been taken back since; its ack, too, has to wait for those before it.
-            passed_over = Frame.receive(delivery, "")
-            if self.unacked.admit(passed_over):
-                self.unacked.settle(passed_over)
+            self.unacked.pass_over(delivery)  # a command, which may have been taken back since
         self._passed_over += 1
 
     def _ack(self, delivery: Delivery) -> bool:
