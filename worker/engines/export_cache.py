@@ -68,7 +68,7 @@ def exported(
     """
     weights_dir = weights_dir.resolve()  # the child runs in another folder
     bare = _bare(choice)
-    path = weights_dir / "nanofleet" / f"{_key(bare)}.onnx"
+    path = weights_dir / "nanofleet" / f"{_key(bare, choice.sha256)}.onnx"
     if choice.sha256 is not None:
         path = out_of_reach(path)
     remove_stale_parts(path.parent)
@@ -136,16 +136,20 @@ def _bare(choice: ModelChoice) -> ModelChoice:
         name = ALIASES.get(name.lower(), name.lower())
     if is_checkpoint(weights):
         weights = str(Path(weights).resolve())
-        check_sha256(Path(weights), choice.sha256)
     others = dict.fromkeys(("labels", "sha256", "threshold"))
     return choice.model_copy(update={"model": f"{name}{at}{weights}", **others})
 
 
-def _key(bare: ModelChoice) -> str:
+def _key(bare: ModelChoice, sha256: Optional[str]) -> str:
+    """What an export is called, by all that it depends on.
+
+    Raises:
+        SettingsError: the file of an own checkpoint cannot be read, or has not the SHA-256 that is demanded.
+    """
     name, _, weights = bare.model.partition("@")
     ingredients: Dict[str, Any] = {"format": FORMAT, "choice": bare.model_dump(mode="json")}
     if is_checkpoint(weights):
-        ingredients["choice"]["model"] = f"{name}@{check_sha256(Path(weights), None)}"
+        ingredients["choice"]["model"] = f"{name}@{check_sha256(Path(weights), sha256)}"
         ingredients["file"] = Path(weights).name  # the Model's `weights` says it
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^a-z0-9_]", "", name) or "model"
