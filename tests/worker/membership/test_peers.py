@@ -167,15 +167,19 @@ def test_little_is_kept_of_each_status() -> None:
         tracemalloc.stop()
 
 
+def check_that_a_claim_counts(fleet: Fleet) -> None:
+    fleet.claim("dead", "b", "ended", instance="first life")
+    fleet.hear(status("dead", "lost", instance="first life"))
+    fleet.wait(3 * GRACE)
+    assert fleet.adopters("dead") == []
+
+
 def test_made_up_claims_leave_room_for_those_of_others() -> None:
     """A worker that was stolen may write any number of claims, and the broker keeps them."""
     fleet = Fleet("a")
     for number in range(MAX_PEERS + 1):
         fleet.claim(f"made up {number}", "thief", "ended")
-    fleet.claim("dead", "b", "ended", instance="first life")
-    fleet.hear(status("dead", "lost", instance="first life"))
-    fleet.wait(3 * GRACE)
-    assert fleet.adopters("dead") == []
+    check_that_a_claim_counts(fleet)
 
 
 def test_claims_that_are_taken_back_leave_room_for_others() -> None:
@@ -183,10 +187,7 @@ def test_claims_that_are_taken_back_leave_room_for_others() -> None:
     for number in range(MAX_PEERS):
         fleet.claim(f"made up {number}", "thief", "ended")
         fleet.peers["a"].drop_claim(f"made up {number}", "thief")
-    fleet.claim("dead", "b", "ended", instance="first life")
-    fleet.hear(status("dead", "lost", instance="first life"))
-    fleet.wait(3 * GRACE)
-    assert fleet.adopters("dead") == []
+    check_that_a_claim_counts(fleet)
 
 
 def test_a_claim_on_an_earlier_life_holds_no_adoption_up() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import List
 
 from pydantic import ValidationError
 
@@ -72,6 +71,5 @@ def _text(given: str, model: Model, origin: str) -> str:
     return text
 
 
-_TAKEN: List[str] = [
-    *("name", "weights", "sha256", "preprocessing", "activation", "multi_label", "threshold"),
-]
+#: Of a Model: what a file says in the same words.
+_TAKEN = ("name", "weights", "sha256", "preprocessing", "activation", "multi_label", "threshold")
