@@ -224,14 +224,6 @@ def _reap() -> List[int]:
     return descendants()
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def listens(port: int) -> bool:
     """Whether somebody does."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):

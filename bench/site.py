@@ -25,12 +25,12 @@ from bench.processes import (
     PeakMemory,
     Process,
     cpu_seconds,
-    free_port,
     listens,
     nothing_left,
     spent_since,
 )
 from bench.weights import Weights
+from fleet.ports import free_port
 from wire.errors import NanofleetError
 from wire.settings import child_environment
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from typing import Dict, List, NamedTuple, Sequence
 
-from bench.processes import free_port
 from bench.site import Site, Start, answers_at, says
+from fleet.ports import free_port
 
 
 class Way(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Iterator, Tuple, TypeVar
 from urllib.parse import urlsplit
 
+from fleet.ports import free_port
 from fleet.probe import Probe
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
@@ -144,14 +144,7 @@ def _bracketed(host: str) -> str:
 
 
 def _two_free_ports(host: str) -> int:
-    while True:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as first, socket.socket(family) as second:
-            try:
-                first.bind((host, 0))
-            except OSError as error:
-                raise failure_of(f"--broker embedded: cannot listen on {host}", error) from None
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind((host, port + 1))
-                return port
+    try:
+        return free_port(host, count=2)
+    except OSError as error:
+        raise failure_of(f"--broker embedded: cannot listen on {host}", error) from None

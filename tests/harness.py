@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import Any, Callable, List, Optional
@@ -19,7 +17,9 @@ from typing import Any, Callable, List, Optional
 import paho.mqtt.client as mqtt
 import pytest
 
+from fleet.ports import free_port
 from wire.messages import AdoptionClaim, Change, WorkerStatus
+from wire.waiting import wait_until
 
 MODEL = "efficientnet_lite0"
 #: A worker's memory, and its decoders', are closed to all others (`wire.private`), also to tests.
@@ -39,27 +39,18 @@ def need(
     return path
 
 
-def free_port() -> int:
-    """A port that was free a moment ago, and that no outgoing connection is given meanwhile.
-
-    Those get ports from 32768 on (Linux's ip_local_port_range), and each worker makes several at its start.
-    """
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = "") -> Any:
     """Wait until something is true, and return it; fail loudly otherwise."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"not within {timeout} s: {what or condition}")
+    found: Any = None
+
+    def look() -> Any:
+        nonlocal found
+        found = condition()
+        return found
+
+    if not wait_until(look, timeout, step=0.02):
+        pytest.fail(f"not within {timeout} s: {what or condition}")
+    return found
 
 
 class Mosquitto:

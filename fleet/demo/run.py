@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from rich.table import Table
 from fleet.console import PlainConsole, plain
 from fleet.demo.settings import DemoSettings
 from fleet.embedded import with_broker
+from fleet.ports import free_port
 from publisher.publisher import Publisher
 from publisher.sent import Sent
 from publisher.sources import Image, find_images
@@ -162,7 +162,7 @@ class Workers:
 
     def _start(self, worker_id: str) -> Member:
         settings, folder = self._settings, Path(self._folder.name)
-        port = _free_port()
+        port = free_port()
         command = [sys.executable, "-m", "fleet", "worker"]
         # All by which the demo finds its broker, its workers need as well.
         shared = set(BrokerSettings.model_fields) - set(Settings.model_fields)
@@ -318,10 +318,3 @@ def _keep(console: Console, publisher: Publisher, workers: Workers, images: Sequ
                     raise NanofleetError(f"worker {member.worker_id} ended:\n{member.last_words()}")
     except KeyboardInterrupt:
         console.print("stopping")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

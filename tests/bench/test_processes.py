@@ -14,7 +14,8 @@ from typing import List
 import pytest
 
 from bench.drive import Load, Order, one_by_one
-from tests.harness import free_port, wait_for
+from fleet.ports import free_port
+from tests.harness import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

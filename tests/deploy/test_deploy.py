@@ -25,10 +25,11 @@ from paho.mqtt.properties import Properties
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fleet.ports import free_port
 from fleet.provision.mosquitto import INNER_PORT, LIMITS, OUTER_PORT
 from fleet.provision.settings import ProvisionSettings
 from tests.fleet.provisioned import GuardedBroker, provision
-from tests.harness import MODEL, Mosquitto, free_port, need, wait_for
+from tests.harness import MODEL, Mosquitto, need, wait_for
 from wire.mqtt.packets import PACKET_OVERHEAD
 from wire.settings import ENV_PREFIX, PASSWORD_VARIABLE
 from worker.metrics import Metrics

@@ -13,7 +13,8 @@ from typing import Callable, List
 
 import pytest
 
-from tests.harness import WorkerProcess, free_port, nanofleet, need, wait_for
+from fleet.ports import free_port
+from tests.harness import WorkerProcess, nanofleet, need, wait_for
 
 embedded = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 

@@ -10,9 +10,10 @@ from typing import Callable, List
 
 import pytest
 
+from fleet.ports import free_port
 from tests.faults.case import at_work
 from tests.faults.proxy import Proxy
-from tests.harness import Listener, Mosquitto, WorkerProcess, free_port, statuses, wait_for
+from tests.harness import Listener, Mosquitto, WorkerProcess, statuses, wait_for
 
 
 @pytest.mark.parametrize("flags", [[], ["--drain-timeout", "0.5"]], ids=["twice", "drain-timeout"])

@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 
 import pytest
 
-from tests.harness import Listener, WorkerProcess, free_port, need, wait_for
+from fleet.ports import free_port
+from tests.harness import Listener, WorkerProcess, need, wait_for
 from wire.messages import Reason
 
 

@@ -19,13 +19,13 @@ import torchvision.models as zoo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from fleet.ports import free_port
 from tests.harness import (
     MODEL,
     Listener,
     Mosquitto,
     WorkerProcess,
     failures,
-    free_port,
     nanofleet,
     statuses,
     wait_for,

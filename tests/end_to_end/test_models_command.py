@@ -9,7 +9,8 @@ from typing import List
 
 import pytest
 
-from tests.harness import free_port, nanofleet
+from fleet.ports import free_port
+from tests.harness import nanofleet
 from tests.worker.seeded import seed_weights
 
 

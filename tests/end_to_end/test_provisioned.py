@@ -15,9 +15,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from fleet.ports import free_port
 from tests.fleet.members import result, status
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
-from tests.harness import MODEL, WorkerProcess, adopter, free_port, wait_for
+from tests.harness import MODEL, WorkerProcess, adopter, wait_for
 from wire.messages import Result
 
 MEMBERS = (

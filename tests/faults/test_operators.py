@@ -12,9 +12,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from fleet.ports import free_port
 from tests.faults.case import Case, kill_at_work
 from tests.fleet.provisioned import GuardedBroker, provision
-from tests.harness import Listener, Mosquitto, free_port, nanofleet, statuses, wait_for
+from tests.harness import Listener, Mosquitto, nanofleet, statuses, wait_for
 from tests.metrics import metric
 from tests.worker.engines.graphs import Net
 from wire.messages import ModelCommand

@@ -13,7 +13,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.harness import Mosquitto, free_port, nanofleet, wait_for
+from fleet.ports import free_port
+from tests.harness import Mosquitto, nanofleet, wait_for
 
 REFUSED = 0x87
 

@@ -11,7 +11,8 @@ from typing import Callable, ContextManager, Iterator, List
 
 import pytest
 
-from tests.harness import free_port, nanofleet
+from fleet.ports import free_port
+from tests.harness import nanofleet
 
 COMMANDS = (
     ["workers"],

@@ -15,7 +15,8 @@ from typing import Any, Callable, Iterator, List
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.harness import Listener, Mosquitto, free_port, nanofleet, wait_for
+from fleet.ports import free_port
+from tests.harness import Listener, Mosquitto, nanofleet, wait_for
 from wire.messages import Candidate, Reason, Rejection, Result, utc_now
 
 

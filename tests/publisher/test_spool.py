@@ -14,10 +14,11 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 import publisher.publisher as publisher_module
+from fleet.ports import free_port
 from publisher.publisher import Publisher
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
-from tests.harness import Mosquitto, free_port, nanofleet, wait_for
+from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.test_publish import Answerer
 from wire.broker import BrokerSettings
 from wire.errors import SettingsError

@@ -10,7 +10,8 @@ from typing import Iterator
 
 import pytest
 
-from tests.harness import free_port, wait_for
+from fleet.ports import free_port
+from tests.harness import wait_for
 from wire.errors import NanofleetError, SettingsError
 from worker import metrics_server
 from worker.metrics import Metrics

@@ -16,7 +16,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from PIL import Image
 
-from tests.harness import Listener, WorkerProcess, free_port, wait_for
+from fleet.ports import free_port
+from tests.harness import Listener, WorkerProcess, wait_for
 from wire.broker import BrokerSettings
 from wire.messages import Rejection, Result
 from wire.mqtt.connection import Connection

@@ -20,7 +20,8 @@ from typing import Any, Callable, Iterator, List, Tuple
 import paho.mqtt
 import pytest
 
-from tests.harness import Listener, Mosquitto, free_port, need, wait_for
+from fleet.ports import free_port
+from tests.harness import Listener, Mosquitto, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
