@@ -12,11 +12,12 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("labels", "wire", "publisher", "worker", "fleet")
 #: Of the worker: each may import those before it. Those of one line do not import each other.
 FLOORS: Tuple[Set[str], ...] = (
-    {"worker.errors", "worker.memory", "worker.life", "worker.watchdog"},
+    {"worker.errors", "worker.memory", "worker.machine", "worker.life", "worker.watchdog"},
     {"worker.settings", "worker.payload", "worker.decode"},
     {"worker.metrics", "worker.models"},
     {"worker.metrics_server", "worker.engines", "worker.delivery"},
     {"worker.serving"},
+    {"worker.worker"},
     {"worker.membership", "worker.answers"},
     {"worker.pipeline"},
     {"worker.reception"},

@@ -1,11 +1,12 @@
 """A worker: takes frames from its session with the broker, answers them, and then acks them.
 
 service      startup, serve, drain
-session      what a connect, a loss, a delivery and a tick mean; whom to adopt
+session      what a connect, a loss, a delivery and a tick mean
 reception    tells deliveries apart: frames, statuses, commands
 pipeline     ONE FRAME'S PATH: receive, start, done, finish, acknowledge
 answers      a frame's Result, or its Rejection
 membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, leaving
+worker       what a session and its parts work with: the worker's name, settings, models, metrics
 serving      the model in service: batches, the switch to another, the comparison of both, commands
 engines      pixels -> probabilities: ONNX Runtime, PyTorch, exports, files of others' making
 models       a name or a file -> a torch module, and what its answers mean
@@ -14,5 +15,5 @@ delivery     received, in turn, acked: frames in hand, crash journal, clocks, an
 payload      a message's bytes -> the picture in it, and what stands beside it
 
 Imports point down this list, and none back up; `delivery` and `payload` know no model. Below all of them lies
-what each may use: errors, life, memory, metrics (and their server), settings, watchdog.
+what each may use: errors, life, machine, memory, metrics (and their server), settings, watchdog.
 """

@@ -1,4 +1,4 @@
-"""A frame's answer: the Result that a model's words make, or the Rejection that an error makes."""
+"""A frame's answer: the Result of its classification, or the Rejection for an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def timings_of(frame: Frame, classified: Classified) -> Dict[str, float]:
 def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], worker_id: str) -> Result:
     """The Result of a frame that a model has classified."""
     model, labels = classified.model, classified.seen
-    timings = {**timings, "total": time.perf_counter() - frame.received}
+    timings_ms = {stage: round(seconds * 1000, 3) for stage, seconds in timings.items()}
+    timings_ms["total"] = round((time.perf_counter() - frame.received) * 1000, 3)
     top = tuple(
         Candidate(label=model.classes[index][:MAX_NAME], index=index, confidence=confidence)
         for index, confidence in classified.best
@@ -46,7 +47,7 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
         captured_at=frame.captured_at,
         received_at=frame.received_at,
         answered_at=utc_now(),
-        timings_ms={stage: round(seconds * 1000, 3) for stage, seconds in timings.items()},
+        timings_ms=timings_ms,
         batch_size=classified.batch_size,
         notes=frame.notes[:MAX_SENTENCES],
         complete=classified.complete,

@@ -1,11 +1,9 @@
-"""What a worker tells Prometheus."""
+"""A worker's metrics, by what they measure: frames, the broker, what serves, and the other workers."""
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,11 +13,10 @@ from prometheus_client import (
     Info,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 import wire
 from wire.messages import Reason
+from worker.machine import Certificate, Machine
 from worker.payload.metadata import FIELDS
 
 disable_created_metrics()
@@ -30,48 +27,63 @@ ADOPTIONS = ("adopted", "no_session", "cut_short")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
-THERMAL = Path("/sys/class/thermal")
-#: Zones of Jetsons that measure nothing: the power management chip's says 100 °C whatever it has.
-_DUMMY_ZONES = {"PMIC-Die"}
 
 
 class Metrics:
-    """A worker's metrics, in a registry of their own."""
+    """All metrics of a worker, in a registry of their own.
+
+    Attributes:
+        registry: what /metrics shows.
+        certificate_ends: when the client certificate ends; None where the worker shows none.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.frames = Counter(
+        self.frames = FrameMetrics(self.registry)
+        self.broker = BrokerMetrics(self.registry)
+        self.serving = ServingMetrics(self.registry)
+        self.membership = MembershipMetrics(self.registry)
+        self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
+        self.registry.register(Certificate(lambda: self.certificate_ends()))
+        self.registry.register(Machine(lambda: self.serving.device))
+
+
+class FrameMetrics:
+    """What becomes of frames, and how long each part of that takes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count(registry)
+        self._measure(registry)
+
+    def _count(self, registry: CollectorRegistry) -> None:
+        self.outcomes = Counter(
             "nanofleet_frames",
             "Frames by outcome: answered, or rejected for a reason",
             ["outcome", "reason"],
-            registry=self.registry,
+            registry=registry,
         )
-        self.frames.labels("answered", "")
+        self.outcomes.labels("answered", "")
         for reason in Reason:
-            self.frames.labels("rejected", reason.value)
-        self.ignored = Counter(
+            self.outcomes.labels("rejected", reason.value)
+        self.ignored = _counter(
             "nanofleet_ignored_messages",
             "Messages on a frames topic without an answer: retained ones, those of no valid camera, "
             "and a flood at QoS 0",
-            ["reason"],
-            registry=self.registry,
+            *("reason", IGNORED, registry),
         )
-        for ignored in IGNORED:
-            self.ignored.labels(ignored)
-        self.dropped = Counter(
+        self.dropped = _counter(
             "nanofleet_dropped_metadata",
             "Fields beside a picture that could not be used; the picture is answered without them",
-            ["field"],
-            registry=self.registry,
+            *("field", FIELDS, registry),
         )
-        for name in FIELDS:
-            self.dropped.labels(name)
+
+    def _measure(self, registry: CollectorRegistry) -> None:
         stage = Histogram(
             "nanofleet_stage_seconds",
             "Time a frame spends in each stage",
             ["stage"],
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         #: By stage, looked up once: there are five a frame.
         self.stages = {name: stage.labels(name) for name in STAGES}
@@ -79,141 +91,96 @@ class Metrics:
             "nanofleet_batch_frames",
             "Frames in a batch",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            registry=self.registry,
+            registry=registry,
         )
         self.age = Histogram(
             "nanofleet_frame_age_seconds",
             "Time from a frame's capture to its answer, where the camera tells the time",
             buckets=_AGE_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         self.skew = Gauge(
             "nanofleet_camera_clock_skew_seconds",
             "How far the clock of a camera is from this worker's, of those heard within an hour the farthest",
-            registry=self.registry,
+            registry=registry,
         )
         self.in_hand = Gauge(
-            "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=self.registry
+            "nanofleet_frames_in_hand", "Frames received and not yet acked", registry=registry
         )
+
+
+class BrokerMetrics:
+    """The connection to the broker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.connected = Gauge(
-            "nanofleet_broker_connected", "1 while connected to the broker", registry=self.registry
+            "nanofleet_broker_connected", "1 while connected to the broker", registry=registry
         )
         self.reconnects = Counter(
-            "nanofleet_broker_reconnects", "Connections after the first", registry=self.registry
+            "nanofleet_broker_reconnects", "Connections after the first", registry=registry
         )
+
+
+class ServingMetrics:
+    """Who this worker is, and what it serves.
+
+    Attributes:
+        device: what the model runs on.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.worker = Info(
-            "nanofleet_worker", "Who this worker is, to be joined on job and instance", registry=self.registry
+            "nanofleet_worker", "Who this worker is, to be joined on job and instance", registry=registry
         )
-        self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=self.registry)
-        self.changes = Counter(
+        self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=registry)
+        self.changes = _counter(
             "nanofleet_model_changes",
             "Model commands followed (serving), or that changed nothing (failed)",
-            ["outcome"],
-            registry=self.registry,
+            *("outcome", ("serving", "failed"), registry),
         )
-        for outcome in ("serving", "failed"):
-            self.changes.labels(outcome)
         self.mismatch = Gauge(
             "nanofleet_model_mismatch",
             "1 while this worker serves another model than the command in force names; with "
             "--ignore-control no command is in force for it, and this is 0",
-            registry=self.registry,
+            registry=registry,
         )
-        self.adoptions = Counter(
+        self.device = "cpu"
+
+    def report(self, *, device: str, **model: str) -> None:
+        """Show which model serves from now on, and on which device."""
+        self.device = device
+        self.model.info({**model, "device": device, "version": wire.__version__})
+
+
+class MembershipMetrics:
+    """This worker among the others: adoptions, and stepping aside."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.adoptions = _counter(
             "nanofleet_adoptions",
             "Dead workers whose frames this one took over (adopted); that had no session on its broker "
             "(no_session); that returned, or were left to another (cut_short)",
-            ["outcome"],
-            registry=self.registry,
+            *("outcome", ADOPTIONS, registry),
         )
-        for outcome in ADOPTIONS:
-            self.adoptions.labels(outcome)
         self.adopted_frames = Counter(
-            "nanofleet_adopted_frames", "Frames taken over from dead workers", registry=self.registry
+            "nanofleet_adopted_frames", "Frames taken over from dead workers", registry=registry
         )
         self.adopting = Gauge(
-            "nanofleet_adopting", "1 while this worker takes over another's frames", registry=self.registry
+            "nanofleet_adopting", "1 while this worker takes over another's frames", registry=registry
         )
         self.aside = Gauge(
             "nanofleet_stepped_aside",
             "1 while this worker leaves new frames to faster ones, to catch up",
-            registry=self.registry,
+            registry=registry,
         )
         self.asides = Counter(
-            "nanofleet_step_asides", "Times that this worker stepped aside", registry=self.registry
+            "nanofleet_step_asides", "Times that this worker stepped aside", registry=registry
         )
-        #: When the client certificate ends, if the worker shows one.
-        self.certificate_ends: Callable[[], Optional[datetime]] = lambda: None
-        self.registry.register(_Certificate(lambda: self.certificate_ends()))
-        #: What the model runs on.
-        self.device = "cpu"
-        self.registry.register(Machine(lambda: self.device))
-
-    def show_model(self, **told: str) -> None:
-        """Tell what serves from now on, and on which `device`."""
-        self.device = told["device"]
-        self.model.info({**told, "version": wire.__version__})
 
 
-class _Certificate(Collector):
-    """The end of the client certificate, read when Prometheus asks: the file may be another by now."""
-
-    def __init__(self, ends: Callable[[], Optional[datetime]]) -> None:
-        self._ends = ends
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        ends = self._ends()
-        if ends is not None:
-            yield GaugeMetricFamily(
-                "nanofleet_client_certificate_expiry_timestamp_seconds",
-                "When the worker's client certificate is no longer valid, in seconds since 1970",
-                ends.timestamp(),
-            )
-
-
-class Machine(Collector):
-    """Temperature and GPU memory, read when Prometheus asks, on machines that tell them."""
-
-    def __init__(self, device: Callable[[], str], thermal: Path = THERMAL) -> None:
-        """Args:
-        device: tells what the model runs on.
-        thermal: where Linux has the thermal zones.
-        """
-        self._device = device
-        self._thermal = thermal
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        temperature = GaugeMetricFamily(
-            "nanofleet_temperature_celsius", "Temperature by thermal zone", labels=["zone"]
-        )
-        for zone, celsius in sorted(_temperatures(self._thermal).items()):
-            temperature.add_metric([zone], celsius)
-        if temperature.samples:
-            yield temperature
-        memory = _gpu_memory(self._device())
-        if memory is not None:
-            free, total = memory
-            yield GaugeMetricFamily("nanofleet_gpu_memory_total_bytes", "Memory of the GPU", total)
-            yield GaugeMetricFamily(
-                "nanofleet_gpu_memory_used_bytes", "Memory in use, by any process", total - free
-            )
-
-
-def _temperatures(thermal: Path) -> Dict[str, float]:
-    found: Dict[str, float] = {}
-    for zone in sorted(thermal.glob("thermal_zone*")):
-        try:
-            name = (zone / "type").read_text(encoding="ascii").strip()
-            celsius = int((zone / "temp").read_text(encoding="ascii")) / 1000
-        except (OSError, ValueError):
-            continue  # a sensor that is switched off does not answer
-        if name not in _DUMMY_ZONES:
-            found.setdefault(name, celsius)
-    return found
-
-
-def _gpu_memory(device: str) -> Optional[Any]:
-    # The engine, which opens CUDA, comes first: asking must be neither what imports torch nor what opens it.
-    # Nor is it there whole while it is imported, and until then the device is the CPU.
-    torch = sys.modules.get("torch") if device != "cpu" else None
-    return torch.cuda.mem_get_info(device) if torch and torch.cuda.is_initialized() else None
+def _counter(name: str, text: str, label: str, values: Iterable[str], registry: CollectorRegistry) -> Counter:
+    """A counter with one label, whose values all stand there from the start, at 0."""
+    counter = Counter(name, text, [label], registry=registry)
+    for value in values:
+        counter.labels(value)
+    return counter

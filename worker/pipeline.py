@@ -11,7 +11,7 @@ import functools
 import logging
 import threading
 import time
-from typing import Callable, List, Tuple
+from typing import List, Tuple
 
 from wire.messages import Rejection
 from wire.mqtt.connection import Connection
@@ -26,10 +26,8 @@ from worker.delivery.unacked import Unacked
 from worker.errors import FrameError
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
-from worker.metrics import Metrics
 from worker.serving.job import Job, Outcome
-from worker.serving.switch import Switch
-from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -49,32 +47,22 @@ class Pipeline:
         clocks: how old frames are, although no two clocks agree.
     """
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        connection: Connection,
-        switch: Switch,
-        presence: Presence,
-        pacing: Pacing,
-        metrics: Metrics,
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        """Args:
-        settings: the worker's.
-        connection: where frames come from, and whose network thread runs all but `done`.
-        switch: classifies them.
-        presence: counts those that are answered.
-        pacing: hears how many come and go, and so how fast.
-        metrics: the same, and how long they took.
-        on_failure: hears what ended the thread of the outbox's own connection, where it has one.
+    def __init__(self, worker: Worker, connection: Connection, presence: Presence, pacing: Pacing) -> None:
+        """Lay the path.
+
+        Args:
+            worker: whose models classify the frames.
+            connection: where frames come from, and whose network thread runs all but `done`.
+            presence: counts those that are answered.
+            pacing: counts those that come and go, and so how fast.
         """
-        self._settings = settings
+        self._settings = settings = worker.settings
         self._connection = connection
-        self._switch = switch
+        self._switch = worker.switch
         self._presence = presence
         self._pacing = pacing
-        self._metrics = metrics
-        folder, worker_id = settings.state_dir, presence.worker_id
+        self._metrics = worker.metrics.frames
+        folder, worker_id = settings.state_dir, worker.id
         self._scheduler = Scheduler(
             CrashJournal(folder / f"{worker_id}.attempts", 4 * settings.window),
             at_work=settings.at_work,
@@ -88,9 +76,10 @@ class Pipeline:
             settings.topics,
             worker_id,
             on_published=self.acknowledge,
-            on_failure=on_failure,
+            on_failure=worker.life.fail,
         )
         self._batch = _Batch()
+        self._metrics.skew.set_function(self.clocks.widest)
 
     def __enter__(self) -> Pipeline:
         self._scheduler.__enter__()
@@ -119,7 +108,7 @@ class Pipeline:
         """Have a frame decoded and classified: it is its turn. In the network thread."""
         try:
             frame.unwrap(self._settings.max_payload)
-            self._tell_of_dropped(frame)
+            self._report_dropped(frame)
             self.clocks.judge(frame)
             self._check_age(frame)
         except FrameError as error:
@@ -155,7 +144,7 @@ class Pipeline:
         frame.unacked.settle(frame)
         self._presence.answered += 1
         outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
-        self._metrics.frames.labels(*outcome).inc()
+        self._metrics.outcomes.labels(*outcome).inc()
         self._metrics.stages["publish"].observe(publishing)
         self._metrics.stages["total"].observe(time.perf_counter() - frame.received)
         if frame.captured_at is not None:
@@ -172,14 +161,14 @@ class Pipeline:
         self.finish([(frame, rejection_of(frame, error, self._presence.worker_id))])
 
     def _flush(self) -> None:
-        """Have the network thread finish a batch: as a whole, because its pace is counted by batches."""
+        """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""
         answered, self._batch.answered = self._batch.answered, []
         self._connection.call(lambda: self.finish(answered))
 
     def _check_age(self, frame: Frame) -> None:
         frame.check_age(self._settings.max_age_of(frame.camera))
 
-    def _tell_of_dropped(self, frame: Frame) -> None:
+    def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:
             self._metrics.dropped.labels(field).inc()
         if frame.dropped:

@@ -1,4 +1,4 @@
-"""Where what the connection brings goes: frames to work, statuses and commands to those who follow them.
+"""Where deliveries go: frames to the pipeline, statuses to the presence, model commands to their follower.
 
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
@@ -8,61 +8,69 @@ receive ──> frame ──> Pipeline          of no camera, retained, or too m
 from __future__ import annotations
 
 import logging
+import time
 from typing import Optional, Tuple
 
 from wire.mqtt.packets import Delivery
 from worker.delivery.unacked import Unacked
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
-from worker.metrics import Metrics
 from worker.pipeline import Pipeline
-from worker.serving.commands import Commands
-from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 log = logging.getLogger(__name__)
+
+#: Seconds after its own first status until a new session has received what is retained: not all brokers keep
+#: the order between subscriptions.
+ALL_RECEIVED_SECONDS = 1.0
 
 
 class Reception:
     """Tells deliveries apart. All calls come from the network thread."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        pipeline: Pipeline,
-        presence: Presence,
-        commands: Commands,
-        pacing: Pacing,
-        metrics: Metrics,
-    ) -> None:
-        """Args:
-        settings: the worker's.
-        pipeline: gets the frames.
-        presence: hears the statuses.
-        commands: hears the model commands.
-        pacing: hears that others may have changed their pace.
-        metrics: hears of what is ignored.
+    def __init__(self, worker: Worker, pipeline: Pipeline, presence: Presence, pacing: Pacing) -> None:
+        """Know where each delivery goes.
+
+        Args:
+            worker: whose model commands they are, and whose metrics count what is ignored.
+            pipeline: gets the frames.
+            presence: gets the statuses, claims and beacons.
+            pacing: looks again after each of those, because other workers may have become faster or slower.
         """
+        settings = worker.settings
         self._topics = settings.topics
         self._camera_of = settings.camera_of
         #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
         self._most_unacked = 8 * settings.window
         self._ignores_retained = settings.retained == "ignore"
-        self._told_of_retained: Optional[Tuple[Unacked, int]] = None
+        self._logged_retained: Optional[Tuple[Unacked, int]] = None
+        #: Whether the session began with this worker; and when it has then received its own status.
+        self._is_new = False
+        self._echoed_at: Optional[float] = None
         self._pipeline = pipeline
         self._presence = presence
-        self._commands = commands
+        self._commands = worker.commands
         self._pacing = pacing
-        self._metrics = metrics
+        self._ignored = worker.metrics.frames.ignored
+
+    def connected(self, session_present: bool) -> None:
+        """Note whether the session is new. One that was kept delivers what was taken back meanwhile."""
+        self._is_new = not session_present
+
+    def check_commands(self) -> None:
+        """Take back commands that are not retained any more, once a new session has received all that are."""
+        if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_RECEIVED_SECONDS:
+            self._commands.all_heard()
 
     def receive(self, delivery: Delivery, unacked: Unacked) -> None:
         """Take in what a session has delivered.
 
         Args:
-            delivery: it.
+            delivery: any message.
             unacked: the session's frames in hand.
 
         Raises:
-            DuplicateMember: it says that another worker has started under this id, later.
+            DuplicateMember: another worker has started under this id, later.
         """
         camera = self._camera_of(delivery.topic)
         old = delivery.retain and camera is not None and self._ignores_retained
@@ -81,7 +89,10 @@ class Reception:
 
     def _receive_other(self, delivery: Delivery, unacked: Unacked) -> None:
         if delivery.topic.startswith((self._topics.worker(""), self._topics.beacon(""))):
-            self._presence.hear(delivery)
+            if delivery.topic == self._presence.topic and not delivery.retain and self._is_new:
+                # It comes after what was retained when this worker subscribed.
+                self._echoed_at = self._echoed_at or time.monotonic()
+            self._presence.receive(delivery)
             self._pacing.check()
         elif delivery.topic in self._commands.topics:
             self._commands.receive(delivery.topic, delivery.payload)
@@ -90,16 +101,16 @@ class Reception:
 
     def _ignore(self, delivery: Delivery, unacked: Unacked) -> None:
         if not self._camera_of(delivery.topic):
-            self._metrics.ignored.labels("no_camera").inc()
+            self._ignored.labels("no_camera").inc()
             log.warning("ignored a frame on %r: that is no camera id ([A-Za-z0-9_-]{1,64})", delivery.topic)
         elif delivery.retain and self._ignores_retained:
-            self._metrics.ignored.labels("retained").inc()
-            if self._told_of_retained != (unacked, delivery.epoch):  # once for each connection
-                self._told_of_retained = (unacked, delivery.epoch)
+            self._ignored.labels("retained").inc()
+            if self._logged_retained != (unacked, delivery.epoch):  # once for each connection
+                self._logged_retained = (unacked, delivery.epoch)
                 log.info(
                     "ignored a retained frame on %r, and so will others be: they are old (see --retained)",
                     delivery.topic,
                 )
         else:
-            self._metrics.ignored.labels("qos0_flood").inc()
+            self._ignored.labels("qos0_flood").inc()
             log.warning("ignored a frame on %r: too many at QoS 0; publish at QoS 1", delivery.topic)

@@ -12,14 +12,13 @@ import functools
 import logging
 import resource
 import signal
-import threading
-import time
 from typing import Callable, Dict, Optional
 
 import wire
 from wire.broker import Broker
 from wire.private import keep_memory_private
 from wire.signals import stop_signals
+from wire.waiting import wait_until
 from worker.engines.select import best_batch
 from worker.life import Life
 from worker.membership.identity import claim_worker_id
@@ -33,6 +32,7 @@ from worker.serving.switch import Switch
 from worker.session import Session
 from worker.settings import WorkerSettings
 from worker.watchdog import do_alive, notify
+from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ MOST_OPEN_FILES = 65_536
 #: Also for a worker in a shell's background, which has it ignore Ctrl-C.
 HEEDED = (signal.SIGTERM, signal.SIGINT)
 #: Seconds between two looks at whether to stop.
-_STEP = 0.1
+_STEP_SECONDS = 0.1
 #: Seconds to wait for a broker at the start; a model is then loaded without knowing what is commanded.
-BROKER_PATIENCE = 5.0
+BROKER_TIMEOUT = 5.0
 
 
 def run(settings: WorkerSettings) -> int:
@@ -63,7 +63,7 @@ def run(settings: WorkerSettings) -> int:
         settings = settings.model_copy(update={"max_batch": suits})
     life, metrics = Life(), Metrics()
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
-        metrics.worker.info(
+        metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
         )
         with _serve_metrics(metrics, settings, life) as metrics_url:
@@ -73,36 +73,43 @@ def run(settings: WorkerSettings) -> int:
             load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
             switch = Switch(load, life.leaving)
             commands = _commands(settings, worker_id, switch)
-            with stop_signals(life.leaving, always=HEEDED):
-                retained = _read_commands(commands, broker, BROKER_PATIENCE, life)
-            if life.leaving.is_set():
-                return 0
-            # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
-            choices = commands.first_choices(retained)
-            log.info("worker %s: loading %s", worker_id, choices[0].model)
-            with contextlib.ExitStack() as parts:
-                parts.enter_context(switch.opened(*choices))
-                parts.enter_context(stop_signals(life.leaving, always=HEEDED))
-                parts.enter_context(inference.running(switch.serving.engine.at_once))
-                if retained is None:
-                    _await_commands(commands, switch, broker, life)
-                if life.leaving.is_set():
-                    notify("STOPPING=1")
-                    log.info("left with nothing in hand")
-                    return 0
-                session = Session(broker, settings, worker_id, switch, commands, metrics, metrics_url, life)
-                # The engine first: what waits for it waits in the switch as well.
-                session.watchdog.watch("engine", inference.waiting)
-                session.watchdog.watch("decoders or the engine", switch.waiting)
-                with session:
-                    return _serve_and_leave(session, settings, life)
+            worker = Worker(worker_id, settings, switch, commands, metrics, metrics_url, life)
+            return _load_and_serve(worker, inference, broker)
+
+
+def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int:
+    """Load the model that is commanded, serve it, and drain. Returns the exit code."""
+    life, switch = worker.life, worker.switch
+    with stop_signals(life.leaving, always=HEEDED):
+        retained = _read_commands(worker, broker, BROKER_TIMEOUT)
+    if life.leaving.is_set():
+        return 0
+    # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
+    choices = worker.commands.first_choices(retained)
+    log.info("worker %s: loading %s", worker.id, choices[0].model)
+    with contextlib.ExitStack() as parts:
+        parts.enter_context(switch.opened(*choices))
+        parts.enter_context(stop_signals(life.leaving, always=HEEDED))
+        parts.enter_context(inference.running(switch.serving.engine.at_once))
+        if retained is None:
+            _await_commands(worker, broker)
+        if life.leaving.is_set():
+            notify("STOPPING=1")
+            log.info("left with nothing in hand")
+            return 0
+        session = Session(broker, worker)
+        # The engine first: what waits for it waits in the switch as well.
+        session.watchdog.watch("engine", inference.waiting)
+        session.watchdog.watch("decoders or the engine", switch.waiting)
+        with session:
+            return _serve_and_leave(session, worker)
 
 
 # --- startup ------------------------------------------------------------------------------------------
 
 
 def _allow_open_files() -> None:
-    """Each decoder costs some, and each connection to the metrics one; the usual soft limit is 1024."""
+    """Raise the soft limit, often 1024: each decoder has some open, and each scrape of the metrics one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -133,42 +140,40 @@ def _commands(settings: WorkerSettings, worker_id: str, switch: Switch) -> Comma
 
 
 def _read_commands(
-    commands: Commands,
-    broker: Broker,
-    patience: float,
-    life: Life,
-    alive: Callable[[], object] = lambda: None,
+    worker: Worker, broker: Broker, timeout: float, alive: Callable[[], object] = lambda: None
 ) -> Optional[Dict[str, bytes]]:
     """The retained model commands; None if there is no broker in time."""
-    if not commands.topics:
+    topics = worker.commands.topics
+    if not topics:
         return {}
-    return read_commands(broker, commands.topics, patience=patience, stop=life.leaving, alive=alive)
+    return read_commands(broker, topics, patience=timeout, stop=worker.life.leaving, alive=alive)
 
 
-def _await_commands(commands: Commands, switch: Switch, broker: Broker, life: Life) -> None:
+def _await_commands(worker: Worker, broker: Broker) -> None:
     """Wait for a broker, and serve what it commands before there is a frame to answer."""
     notify("READY=1")
-    retained = _read_commands(commands, broker, float("inf"), life, alive=lambda: notify("WATCHDOG=1"))
-    if retained is None:  # told to stop
+    retained = _read_commands(worker, broker, float("inf"), alive=lambda: notify("WATCHDOG=1"))
+    if retained is None:  # the worker is to leave
         return
-    choices = commands.first_choices(retained)
-    if not switch.serving.is_of(choices[0]):
-        do_alive(lambda: switch.replace(*choices), life.leaving)
+    choices = worker.commands.first_choices(retained)
+    if not worker.switch.serving.is_of(choices[0]):
+        do_alive(lambda: worker.switch.replace(*choices), worker.life.leaving)
 
 
 # --- serve, drain -------------------------------------------------------------------------------------
 
 
-def _serve_and_leave(session: Session, settings: WorkerSettings, life: Life) -> int:
-    """Serve until told to leave, then leave; at once when told a second time. Returns the exit code.
+def _serve_and_leave(session: Session, worker: Worker) -> int:
+    """Serve until a signal, then leave; at once at the second one. Returns the exit code.
 
     Raises:
-        KeyboardInterrupt: it was told a second time.
+        KeyboardInterrupt: a second signal came.
         BaseException: whatever ended a thread.
     """
+    life, pause = worker.life, min(1.0, worker.settings.status_interval)
     try:
         notify("READY=1")
-        while not _stopped_within(min(1.0, settings.status_interval), life.leaving):
+        while not wait_until(life.leaving.is_set, pause, step=min(_STEP_SECONDS, pause)):
             session.look_after()
             session.look_around()
         life.check()
@@ -176,11 +181,3 @@ def _serve_and_leave(session: Session, settings: WorkerSettings, life: Life) -> 
     except KeyboardInterrupt:
         session.leave_at_once()
         raise
-
-
-def _stopped_within(seconds: float, stop: threading.Event) -> bool:
-    """Wait, but not by `stop.wait`: before Python 3.11 a clock that is set back makes it wait for as long."""
-    until = time.monotonic() + seconds
-    while not stop.is_set() and time.monotonic() < until:
-        time.sleep(min(_STEP, seconds))
-    return stop.is_set()

@@ -153,8 +153,7 @@ def pacing() -> Callable[[int], object]:
         Peers("w", "workers", ("t",), 60.0),
         0.3,
         publish_status=lambda then: None,
-        step_aside=lambda: None,
-        step_in=lambda: None,
+        take_frames=lambda taken: None,
     )
 
     def run(number: int) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from tests.harness import wait_for
 from tests.worker.serving.small import model, png
-from wire.messages import Rejection, Result, utc_now
+from wire.messages import Rejection, Result
 from wire.mqtt.packets import Delivery, Publication
 from worker.delivery.unacked import Unacked
 from worker.errors import CorruptImage, Expired
+from worker.life import Life
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
 from worker.membership.presence import Presence
@@ -20,6 +21,7 @@ from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.serving.job import Classified, Job, Outcome
 from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 NOT_ASKED = cast(Any, None)
 RED = png((255, 0, 0))
@@ -66,11 +68,13 @@ class FramesPath:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = WorkerSettings(state_dir=folder, **{"max_batch": 4, **settings})
         self.line, self.models, self.metrics = Line(), Models(), Metrics()
+        models: Any = self.models
+        worker = Worker("w1", self.settings, models, NOT_ASKED, self.metrics, "", Life())
         peers = Peers("w1", self.settings.group, self.settings.inputs, self.settings.adopt_after)
-        pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, step_aside=NOT_ASKED, step_in=NOT_ASKED)
-        self.presence = Presence(self.settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "", utc_now())
-        parts: Any = (self.line, self.models, self.presence, pacing, self.metrics)
-        self.pipeline = Pipeline(self.settings, *parts, on_failure=NOT_ASKED)
+        pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, take_frames=NOT_ASKED)
+        self.presence = Presence(worker, pacing, peers, NOT_ASKED)
+        line: Any = self.line
+        self.pipeline = Pipeline(worker, line, self.presence, pacing)
         self.acked: List[int] = []
         self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
 

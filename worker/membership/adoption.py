@@ -1,7 +1,7 @@
 """Adopting a worker that does not return: its session is drained through this worker's own pipeline.
 
-Some brokers, Mosquitto among them, keep dealing frames to a dead member's session. The adopter connects
-with the dead one's client id, which makes the session its own, and ends it once it is empty. If the dead
+Some brokers, Mosquitto among them, keep delivering frames to a dead member's session. The adopter connects
+with the dead worker's client id, which makes the session its own, and ends it once it is empty. If the dead
 worker returns meanwhile, the broker takes the session back from the adopter, whose acks are then void.
 
     connect as the dead one ──> unsubscribe ──> claim `draining` ──> drain ──> claim `ended` ──> expiry 0
@@ -17,20 +17,17 @@ import threading
 import time
 from typing import Callable, Literal, Optional
 
-from wire.broker import Broker
 from wire.errors import NanofleetError
 from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.topics import client_id
+from wire.waiting import wait_until
 from worker.delivery.unacked import Unacked
 from worker.membership.session_drain import Drain
-from worker.metrics import Metrics
-from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 log = logging.getLogger(__name__)
-
-_TICK = 0.05
 
 
 class _Ended(Exception):
@@ -38,67 +35,64 @@ class _Ended(Exception):
 
 
 class Adoption:
-    """One adoption, in a thread of its own."""
+    """One adoption, in a thread of its own.
+
+    Attributes:
+        dead: the last status of the worker that died.
+        absent: set once it turns out that this broker has no session of that worker.
+        unacked: the frames in hand that belong to its session; used by the thread of `receive` only.
+    """
 
     def __init__(
         self,
-        broker: Broker,
         dead: WorkerStatus,
-        settings: WorkerSettings,
-        metrics: Metrics,
-        *,
-        by: str,
-        stop: threading.Event,
-        call: Callable[[Callable[[], None]], None],
+        adopter: Worker,
+        connection: Connection,
         receive: Callable[[Delivery, Unacked], None],
     ) -> None:
         """Prepare an adoption.
 
         Args:
-            broker: where the session is.
             dead: the last status of the worker that died.
-            settings: this worker's, whose shared subscriptions are the dead one's as well.
-            metrics: counts the frames, and how it ends.
-            by: this worker's id.
-            stop: set when this worker leaves; the session is then somebody else's to adopt.
-            call: runs a function in the thread that `receive` belongs to.
+            adopter: this worker, whose shared subscriptions are the dead one's as well.
+            connection: this worker's own, to the broker that has the session; `receive` runs in its thread.
             receive: takes the session's frames in, as it does this worker's own.
         """
-        self.worker = dead.worker
-        #: Set once it turns out that this broker has no session of the dead worker.
+        self.dead = dead
         self.absent = False
-        #: The frames in hand that belong to this session; used by the thread of `receive` only.
         self.unacked = Unacked(self._ack)
-        self._dead = dead
-        self._by = by
+        self._adopter = adopter
+        self._settings = adopter.settings
+        self._metrics = adopter.metrics.membership
         #: Where this worker's claims stand, and where they come back as the drain's marker.
-        self._topic = settings.topics.adoption(dead.worker, by)
-        self._statuses = settings.topics.worker("")
-        self._settings = settings
+        self._topic = self._settings.topics.adoption(dead.worker, adopter.id)
+        self._statuses = self._settings.topics.worker("")
+        self._call = connection.call
         self._receive = receive
-        self._stop = stop
-        self._call = call
-        self._metrics = metrics
         self._drain: Optional[Drain] = None
+        self._claimed_at = 0.0
         self._session_present = False
-        self._delivered = 0
-        self._taken = 0
-        self._passed_over = 0
-        self._connection = Connection(
-            broker,
-            client_id(dead.worker),
+        self._delivered, self._taken, self._passed_over = 0, 0, 0
+        self._connection = self._connection_to(connection)
+        self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
+
+    def _connection_to(self, own: Connection) -> Connection:
+        """A connection to the same broker that has the dead worker's session."""
+        settings = self._settings
+        return Connection(
+            own.broker,
+            client_id(self.dead.worker),
             on_delivery=self._deliver,
             on_connected=self._connected,
             # The session has them; but rumqttd confirms only the end of what this connection has begun.
             subscriptions={**dict.fromkeys(settings.subscriptions, 1), self._topic: 1},
-            # Where the session is gone there is nothing to take over, and frames dealt to a new one are lost.
+            # Where the session is gone there is nothing to take over, and a new one's frames would be lost.
             subscribe_anew=False,
             session_expiry=settings.session_expiry,
             # On top of the worker's own.
             receive_maximum=settings.window,
             reconnect=False,
         )
-        self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -110,58 +104,57 @@ class Adoption:
         return not self._thread.is_alive()
 
     def join(self) -> None:
-        """Wait for its end, which `stop` brings about."""
+        """Wait for its end, which comes soon once the adopter is to leave."""
         self._thread.join()
 
     # --- in the adoption's thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
-        log.warning("%s does not return: adopting its frames", self.worker)
+        dead, outcomes = self.dead.worker, self._metrics.adoptions
+        log.warning("%s does not return: adopting its frames", dead)
         try:
             with self._connection as connection:
-                self._wait(connection.connected.is_set)
+                wait_until(connection.connected.is_set, check=self._check)
                 if not self._session_present:
                     self.absent = True
                     connection.close(session_expiry=0)
-                    self._metrics.adoptions.labels("no_session").inc()
-                    log.info("this broker has no session of %s: nothing to adopt", self.worker)
+                    outcomes.labels("no_session").inc()
+                    log.info("this broker has no session of %s: nothing to adopt", dead)
                     return
-                self._empty(connection)
+                self._drain = Drain(
+                    connection, self.unacked, self._settings.subscriptions, lambda: self._claim("draining")
+                )
+                self._claimed_at = time.monotonic()
+                wait_until(self._is_empty, check=self._keep_claim)
                 self._end(connection)
         except (_Ended, NanofleetError) as ended:
-            self._metrics.adoptions.labels("cut_short").inc()
-            log.warning("adoption of %s ended after %d frames: %s", self.worker, self._taken, ended)
+            outcomes.labels("cut_short").inc()
+            log.warning("adoption of %s ended after %d frames: %s", dead, self._taken, ended)
         else:
-            self._metrics.adoptions.labels("adopted").inc()
-            log.warning("adopted %s: %d frames", self.worker, self._taken)
+            outcomes.labels("adopted").inc()
+            log.warning("adopted %s: %d frames", dead, self._taken)
 
-    def _empty(self, connection: Connection) -> None:
-        self._drain = Drain(
-            connection, self.unacked, self._settings.subscriptions, lambda: self._claim("draining")
-        )
-        claimed = time.monotonic()
-        while self._taken + self._passed_over != self._delivered or not self._drain.finished():
-            self._check()
-            if time.monotonic() - claimed > self._settings.status_interval:
-                connection.publish(self._claim("draining"))
-                claimed = time.monotonic()
-            time.sleep(_TICK)
+    def _is_empty(self) -> bool:
+        assert self._drain is not None
+        return self._taken + self._passed_over == self._delivered and self._drain.finished()
+
+    def _keep_claim(self) -> None:
+        """Claim the session as often as a worker publishes its status, or another would adopt it as well."""
+        self._check()
+        if time.monotonic() - self._claimed_at > self._settings.status_interval:
+            self._connection.publish(self._claim("draining"))
+            self._claimed_at = time.monotonic()
 
     def _end(self, connection: Connection) -> None:
-        # Through this very connection: if the dead one has returned, it has closed, and this says nothing.
-        told = threading.Event()
-        connection.publish(self._claim("ended", on_puback=lambda code: told.set()))
-        self._wait(told.is_set)
+        # Through this very connection: if the dead worker has returned, it is closed, and nothing is claimed.
+        claimed = threading.Event()
+        connection.publish(self._claim("ended", on_puback=lambda code: claimed.set()))
+        wait_until(claimed.is_set, check=self._check)
         connection.close(session_expiry=0)
-
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self._check()
-            time.sleep(_TICK)
 
     def _check(self) -> None:
         self._connection.check()
-        if self._stop.is_set():
+        if self._adopter.life.leaving.is_set():
             raise _Ended("this worker leaves")
         if self._connection.ended.is_set():
             raise _Ended("the connection is gone; has the worker returned?")
@@ -170,9 +163,9 @@ class Adoption:
         self, state: Literal["draining", "ended"], on_puback: Optional[Callable[[int], None]] = None
     ) -> Publication:
         claim = AdoptionClaim(
-            dead=self.worker,
-            instance=self._dead.instance,
-            worker=self._by,
+            dead=self.dead.worker,
+            instance=self.dead.instance,
+            worker=self._adopter.id,
             state=state,
             frames=self._taken,
             sent_at=utc_now(),
@@ -188,12 +181,12 @@ class Adoption:
         if delivery.topic.startswith(self._statuses):
             self._connection.ack(delivery)
             if self._drain and delivery.topic == self._topic:
-                self._drain.hear_marker(delivery.payload)
+                self._drain.receive_marker(delivery.payload)
             return
         if self._drain:
             if self._drain.late:
-                return  # it goes with the session, and whoever takes frames has got it as well
-            self._drain.hear_frame()
+                return  # it goes with the session, and those that take frames have got it as well
+            self._drain.receive_frame()
         self._delivered += 1
         # The pipeline belongs to the worker's own network thread.
         self._call(lambda: self._take(delivery))

@@ -11,7 +11,10 @@ import time
 from typing import Callable, Optional
 
 from wire.mqtt.connection import Connection
+from wire.mqtt.packets import Delivery
+from wire.waiting import wait_until
 from worker.delivery.unacked import Unacked
+from worker.membership.dispute import Dispute
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
 from worker.membership.session_drain import Drain
@@ -20,18 +23,22 @@ from worker.watchdog import notify
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which one that has stepped aside must have stepped in, before a worker leaves.
+#: Seconds in which a worker that has stepped aside must have stepped in, before this one leaves.
 STEP_IN_TIMEOUT = 2.0
 #: Seconds to wait for a broker that is away, with nothing in hand: the first try to reach it again comes
 #: after 1 s, and containers are often killed 10 s after SIGTERM.
-AWAY_PATIENCE = 1.5
+AWAY_TIMEOUT = 1.5
 #: Seconds for the last status to reach the broker, where a worker leaves frames behind.
-LAST_WORD_TIMEOUT = 1.0
-_TICK = 0.02
+LAST_STATUS_TIMEOUT = 1.0
+_STEP_SECONDS = 0.02
 
 
 class Leaving:
-    """How one worker leaves."""
+    """How one worker leaves.
+
+    Attributes:
+        drain: empties the session, once that has begun; from then on `receive` must get what it delivers.
+    """
 
     def __init__(
         self,
@@ -40,40 +47,43 @@ class Leaving:
         unacked: Unacked,
         presence: Presence,
         pacing: Pacing,
+        dispute: Dispute,
     ) -> None:
-        """Args:
-        settings: the worker's.
-        connection: holds its session.
-        unacked: its frames in hand.
-        presence: its status, and the other workers.
-        pacing: whether it takes frames.
+        """Prepare to leave.
+
+        Args:
+            settings: the worker's.
+            connection: holds its session.
+            unacked: its frames in hand.
+            presence: its status, and the other workers.
+            pacing: whether it takes frames.
+            dispute: whether another worker seems to use its session.
         """
         self._settings = settings
         self._connection = connection
         self._unacked = unacked
         self._presence = presence
         self._pacing = pacing
+        self._dispute = dispute
         #: Set by the PUBACK of the status that says that this worker leaves.
-        self._told = threading.Event()
+        self._announced = threading.Event()
         #: When there was last a broker, or something in hand that is worth waiting for it.
         self._needed = 0.0
         self._left = False
-        #: Empties the session, once it has begun; it must hear what the session delivers.
         self.drain: Optional[Drain] = None
 
-    def leave(self, look_after: Callable[[], None], hung_up_on: Callable[[], bool], disputed: bool) -> int:
+    def leave(self, look_after: Callable[[], None], disputed: bool) -> int:
         """Leave for good.
 
         Args:
             look_after: does what is due while the worker lives; raises what keeps it from going on.
-            hung_up_on: whether the connection is lost again and again, so that it is no use to wait for it.
-            disputed: whether another worker seems to use this session, too: it is emptied, and not ended.
+            disputed: whether another worker may use this session, too: it is emptied, and not ended.
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
-            adopter. So do those that come to it, if the broker could not be told to deal it no more. Also 1
-            if the session is disputed, and stays for that. Where there was no broker since the start, nothing
-            is known of the session, and it stays as it was.
+            adopter. So do those that come to it, if the broker could not be asked to deliver no more there.
+            Also 1 if the session is disputed, and stays for that. Where there was no broker since the start,
+            nothing is known of the session, and it stays as it was.
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
@@ -81,23 +91,13 @@ class Leaving:
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._unacked.unanswered)
         if self._unacked.unanswered and not self._connection.connected.is_set():
             log.info("waiting for the broker, %g s at most", self._settings.drain_timeout)
-        if (
-            not self._connection.epoch
-        ):  # an earlier start's session may be there, and is not known to be empty
-            self.leave_session()
-            log.info("left with nothing in hand")
-            return 0
+        if not self._connection.epoch:
+            self.leave_session()  # an earlier start's may be there, and is not known to be empty
+            return self._left_with_nothing()
         self._announce()
-        self.drain = Drain(
-            self._connection, self._unacked, self._settings.subscriptions, self._presence.publication
-        )
-        self._needed = time.monotonic()
-        while not self._finished():
-            look_after()
-            if time.monotonic() > deadline or hung_up_on() or self._waits_for_nothing():
-                self.leave_session()
-                return 1
-            time.sleep(_TICK)
+        if not self._drained(look_after, deadline):
+            self.leave_session()
+            return 1
         if disputed:
             log.warning("another worker seems to use the session of %s: it stays", self._presence.worker_id)
             self.leave_session()
@@ -105,41 +105,55 @@ class Leaving:
         self._left = True
         self._connection.publish(self._presence.publication("offline"))
         self._connection.close(session_expiry=0)
-        log.info("left with nothing in hand")
-        return 0
+        return self._left_with_nothing()
+
+    def receive(self, delivery: Delivery) -> None:
+        """Note what the session delivers while it is drained. In the network thread."""
+        assert self.drain is not None
+        if delivery.topic == self._presence.topic:
+            self.drain.receive_marker(delivery.payload)
+        elif self._settings.camera_of(delivery.topic):
+            self.drain.receive_frame()
 
     def leave_session(self) -> None:
         """Leave at once; what the session holds stays with the broker, where this worker is now lost."""
         if self._left:
             return
-        said, after = threading.Event(), "its next start, or another of its group after --adopt-after"
+        taken, after = threading.Event(), "its next start, or another of its group after --adopt-after"
         if self._connection.connected.is_set():
-            self._publish_status("lost", said)
-            said.wait(LAST_WORD_TIMEOUT)
+            self._publish_status("lost", taken)
+            wait_until(taken.is_set, LAST_STATUS_TIMEOUT, step=_STEP_SECONDS)
         worker, count = self._presence.worker_id, self._unacked.unanswered
-        if said.is_set():
+        if taken.is_set():
             log.warning("%d frames in hand go back to the broker, which gives them to %s", count, after)
         elif self._connection.epoch:
             log.warning(
                 "the broker is away: the session of %s stays there for %d s, with %d frames in hand and what "
-                "it is dealt meanwhile; all goes to %s",
+                "comes to it meanwhile; all goes to %s",
                 *(worker, self._settings.session_expiry, count, after),
             )
-        self._connection.close(send_will=True, timeout=LAST_WORD_TIMEOUT)
+        self._connection.close(send_will=True, timeout=LAST_STATUS_TIMEOUT)
+
+    def _left_with_nothing(self) -> int:
+        log.info("left with nothing in hand")
+        return 0
 
     def _announce(self) -> None:
         """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
 
-        Who has announced before the PUBACK of this worker's status to step aside has been heard by then; who
-        does so later has heard that this one leaves, and stays.
+        A worker that has announced before the PUBACK of this worker's status that it steps aside is known by
+        then; one that does so later knows that this one leaves, and stays.
         """
         self._connection.call(self._pacing.leave)
-        self._publish_status("draining", self._told)
-        peers, deadline = self._presence.peers, time.monotonic() + STEP_IN_TIMEOUT
-        while self._connection.connected.is_set() and time.monotonic() < deadline:
-            if self._told.is_set() and (peers.takers() or not peers.aside()):
-                return
-            time.sleep(_TICK)
+        self._publish_status("draining", self._announced)
+        wait_until(self._is_replaced, STEP_IN_TIMEOUT, step=_STEP_SECONDS)
+
+    def _is_replaced(self) -> bool:
+        """Whether another takes the frames, or none can: none is there, or this one has no connection."""
+        if not self._connection.connected.is_set():
+            return True
+        peers = self._presence.peers
+        return self._announced.is_set() and bool(peers.takers() or not peers.aside())
 
     def _publish_status(self, state: str, taken: threading.Event) -> None:
         """Publish a status; the event is set by its PUBACK."""
@@ -149,21 +163,30 @@ class Leaving:
 
         self._connection.call(publish)
 
-    def _finished(self) -> bool:
-        assert self.drain is not None
-        return self._connection.connected.is_set() and self.drain.finished()
+    def _drained(self, look_after: Callable[[], None], deadline: float) -> bool:
+        """Empty the session; False if that takes too long, or waits for a broker in vain."""
+        self.drain = drain = Drain(
+            self._connection, self._unacked, self._settings.subscriptions, self._presence.publication
+        )
+        self._needed = time.monotonic()
+        while not (self._connection.connected.is_set() and drain.finished()):
+            look_after()
+            if time.monotonic() > deadline or self._dispute.is_hung_up_on or self._waits_for_nothing():
+                return False
+            time.sleep(_STEP_SECONDS)
+        return True
 
     def _waits_for_nothing(self) -> bool:
         """Whether nothing is in hand, and the broker has been away for a while.
 
         Frames in hand may still be answered when it returns; without any, waiting would only save those that
-        it deals to the session meanwhile, and these are its next start's or its adopter's.
+        it delivers to the session meanwhile, and these are its next start's or its adopter's.
         """
         now = time.monotonic()
-        if self._unacked.unanswered or self._is_heard():
+        if self._unacked.unanswered or self._is_answered():
             self._needed = now
-        return now - self._needed > AWAY_PATIENCE
+        return now - self._needed > AWAY_TIMEOUT
 
-    def _is_heard(self) -> bool:
-        """Whether the broker is there: a line may be dead without a word, so only its PUBACK tells."""
-        return self._connection.connected.is_set() and self._told.is_set()
+    def _is_answered(self) -> bool:
+        """Whether the broker is there: a connection may be dead without a sign, so only its PUBACK tells."""
+        return self._connection.connected.is_set() and self._announced.is_set()

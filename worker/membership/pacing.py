@@ -1,7 +1,7 @@
 """Whether this worker takes new frames now, or leaves them to faster ones until it has caught up.
 
-Some brokers, Mosquitto among them, deal the frames of a shared subscription in turn, to each member the same
-number: the slowest then sets the pace for all.
+Some brokers, Mosquitto among them, deliver the frames of a shared subscription in turn, to each member the
+same number: the slowest then slows down all.
 
     taking ── a new frame would wait too long here, and less than half as long with another
       │ ^
@@ -12,8 +12,8 @@ number: the slowest then sets the pace for all.
     taking <── half of that is done, or no other takes frames ─┘
 
 Of several that step aside at the same moment one must stay, because frames without a subscriber are lost.
-Each announces it first. By the time the broker's PUBACK comes, the worker has heard every announcement that
-the broker took before its own; so at least the last of them sees that it is the last, and stays.
+Each announces it first. By the time the broker's PUBACK comes, the worker has received every announcement
+that the broker took before its own; so at least the last of them sees that it is the last, and stays.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Callable, Tuple
 
 from worker.membership.peers import Peers
 
-#: Seconds between two announcements, and how much longer that is for each other worker: all hear each.
-PAUSE = 0.1
-PAUSE_FOR_EACH = 0.05
+#: Seconds between two announcements, and how many more for each other worker, because all receive each.
+PAUSE_SECONDS = 0.1
+PAUSE_SECONDS_FOR_EACH = 0.05
 #: The frames over which the time that one takes is averaged.
-MEMORY = 32
+AVERAGED_FRAMES = 32
 #: Fewer frames than this make no queue, however slow the worker is.
-SHORTEST_QUEUE = 1.5
+SHORTEST_QUEUE_FRAMES = 1.5
 
 
 class _State(Enum):
@@ -41,7 +41,7 @@ class _State(Enum):
 
 
 class Pacing:
-    """All calls come from the network thread."""
+    """How fast frames are answered, and whether more are taken. All calls come from the network thread."""
 
     def __init__(
         self,
@@ -49,36 +49,35 @@ class Pacing:
         limit: float,
         *,
         publish_status: Callable[[Callable[[], None]], None],
-        step_aside: Callable[[], None],
-        step_in: Callable[[], None],
+        take_frames: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args:
-        peers: the other workers.
-        limit: seconds that a new frame may wait here; 0 to take frames always.
-        publish_status: does that, and calls back when the broker has taken it.
-        step_aside: leaves the shared subscriptions.
-        step_in: takes them up again.
-        clock: seconds.
+        """Take frames, to begin with.
+
+        Args:
+            peers: the other workers.
+            limit: seconds that a new frame may wait here; 0 to take frames always.
+            publish_status: publishes the worker's status, and calls back when the broker has taken it.
+            take_frames: leaves the shared subscriptions, or subscribes again.
+            clock: seconds.
         """
         self._peers = peers
         self._limit = limit
         self._publish_status = publish_status
-        self._step_aside = step_aside
-        self._step_in = step_in
+        self._take_frames = take_frames
         self._clock = clock
         self._state = _State.TAKING
-        self._in_hand = 0
+        self._unanswered = 0
         self._since = clock()
         self._seconds_a_frame = 0.0
         self._quiet_until = 0.0
-        self._told = 0.0
+        self._reported_wait = 0.0
         self._may_step_aside = False
 
     @property
     def wait(self) -> float:
-        """Seconds that a new frame would wait here, by the pace of the last ones."""
-        return self._in_hand * self._seconds_a_frame
+        """Seconds that a new frame would wait here, if all take as long as the last ones."""
+        return self._unanswered * self._seconds_a_frame
 
     @property
     def aside(self) -> bool:
@@ -86,29 +85,29 @@ class Pacing:
         return self._state is _State.ASIDE
 
     def report(self) -> Tuple[bool, float]:
-        """What a status tells: whether this worker takes frames, and the wait in seconds."""
-        self._told = self.wait
-        return self._state is _State.TAKING, round(self._told, 3)
+        """For a status: whether this worker takes frames, and the wait in seconds."""
+        self._reported_wait = self.wait
+        return self._state is _State.TAKING, round(self._reported_wait, 3)
 
     def received(self) -> None:
-        """A frame has come."""
-        if not self._in_hand:
+        """Note that a frame has come."""
+        if not self._unanswered:
             self._since = self._clock()
-        self._in_hand += 1
+        self._unanswered += 1
         self.check()
 
     def answered(self, count: int) -> None:
-        """Some frames have their answers."""
+        """Note that some frames have their answers."""
         now = self._clock()
         seconds = (now - self._since) / count
-        weight = min(1.0, count / MEMORY) if self._seconds_a_frame else 1.0
+        weight = min(1.0, count / AVERAGED_FRAMES) if self._seconds_a_frame else 1.0
         self._seconds_a_frame += (seconds - self._seconds_a_frame) * weight
         self._since = now
-        self._in_hand -= count
+        self._unanswered -= count
         self.check()
 
     def connected(self, may_step_aside: bool) -> None:
-        """The connection is there.
+        """Note that the connection is there.
 
         Args:
             may_step_aside: whether a shared subscription goes on when a member leaves it and comes back.
@@ -117,7 +116,7 @@ class Pacing:
         self.check()
 
     def check(self) -> None:
-        """Step aside, or in, if it is time; tell the others of a wait that has become much shorter."""
+        """Step aside, or in, if it is time; report to the others a wait that has become much shorter."""
         if self._state is _State.ASIDE:
             if self.wait <= self._longest_wait() / 2 or not self._peers.takers():
                 self._take_again()
@@ -125,7 +124,7 @@ class Pacing:
             if self._may_step_aside and self._others_are_faster():
                 self._state = _State.ANNOUNCED
                 self._announce(self._announced)
-            elif self._told > self._limit / 2 and self.wait < self._told / 2:
+            elif self._reported_wait > self._limit / 2 and self.wait < self._reported_wait / 2:
                 self._announce(lambda: None)
 
     def leave(self) -> None:
@@ -137,17 +136,17 @@ class Pacing:
             return
         if self._peers.takers():
             self._state = _State.ASIDE
-            self._step_aside()
+            self._take_frames(False)
         else:
             self._take_again()
 
     def _take_again(self) -> None:
         self._state = _State.TAKING
-        self._step_in()
+        self._take_frames(True)
         self._announce(lambda: None)
 
     def _announce(self, then: Callable[[], None]) -> None:
-        self._quiet_until = self._clock() + PAUSE + PAUSE_FOR_EACH * len(self._peers)
+        self._quiet_until = self._clock() + PAUSE_SECONDS + PAUSE_SECONDS_FOR_EACH * len(self._peers)
         self._publish_status(then)
 
     def _others_are_faster(self) -> bool:
@@ -156,4 +155,4 @@ class Pacing:
         )
 
     def _longest_wait(self) -> float:
-        return max(self._limit, SHORTEST_QUEUE * self._seconds_a_frame)
+        return max(self._limit, SHORTEST_QUEUE_FRAMES * self._seconds_a_frame)

@@ -1,8 +1,8 @@
 """The other workers of the group: who takes frames, and who has died and is this worker's to adopt.
 
-There is no coordinator. Every worker hears the same retained statuses and ranks the living by a hash of
+There is no coordinator. Every worker receives the same retained statuses and ranks the living by a hash of
 their name and the dead one's; the first adopts, the next one waits a grace time longer. Two that disagree
-for a moment do no harm: the broker gives the dead one's session to the later of them.
+for a moment do no harm: the broker gives the dead worker's session to the later of them.
 """
 
 from __future__ import annotations
@@ -19,38 +19,50 @@ log = logging.getLogger(__name__)
 
 #: More than any fleet has. On an open broker anyone may write statuses, and of each something is kept.
 MAX_PEERS = 2000
-#: Seconds of silence after which nobody counts as one that takes frames, whatever lease it gave itself:
+#: Seconds of silence after which no worker counts as one that takes frames, whatever lease it gave itself:
 #: others would step aside for a stolen worker long after its end. This worker's own lease may be longer.
-MOST_SILENCE = 60.0
-#: What may be long in a status, and nobody here asks for.
-_UNASKED = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
-#: The claims on one worker's session that are heeded; and those of one adopter, the last ones: a stolen
-#: worker could fill the table with names that it makes up, and none would know what the others adopt.
+MOST_SILENCE_SECONDS = 60.0
+#: What may be long in a status, and is not read here.
+_UNREAD = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
+#: The claims on one worker's session that are kept; and those of one adopter, the last ones: a stolen
+#: worker could fill the table with names that it makes up, and no worker would know what the others adopt.
 MAX_CLAIMS, MAX_CLAIMS_OF_ONE = 64, 250
 
 
 @dataclass(frozen=True)
 class _Peer:
+    """Another worker: its last status.
+
+    Attributes:
+        received: when that came, by this machine's clock: the peer's own may be wrong.
+        live: whether it was published while this worker was subscribed: a retained one may be of a worker
+            that is gone.
+        absent: whether this broker has no session of that worker.
+    """
+
     status: WorkerStatus
-    #: By this machine's clock: the peer's own may be wrong.
-    heard: float
-    #: It has spoken while this worker listened: what is retained may be of a worker that is gone.
+    received: float
     live: bool
-    #: This broker has no session of it.
     absent: bool = False
 
 
 @dataclass(frozen=True)
 class _Claim:
+    """An adopter's claim on a dead worker's session.
+
+    Attributes:
+        received: when it came, by this machine's clock.
+        void: whether the process that it means has published a status since, so that no worker has to adopt
+            it: anyone may claim.
+    """
+
     claim: AdoptionClaim
-    #: By this machine's clock.
-    heard: float
-    #: The process that it means was heard of after it, so that nobody has to adopt it: anybody may claim.
+    received: float
     void: bool = False
 
 
 class Peers:
-    """What is known of the others, from what they say of themselves. All calls come from one thread."""
+    """What is known of the others, by their own messages. All calls come from one thread."""
 
     def __init__(
         self,
@@ -62,19 +74,21 @@ class Peers:
         *,
         lease: float = 0.0,
     ) -> None:
-        """Args:
-        own: this worker's id.
-        group: its group; only with workers of that group which read the same topics it has to do.
-        inputs: the templates of those topics.
-        grace: seconds that a dead worker has to return; 0 to adopt nobody.
-        clock: seconds.
-        lease: seconds of silence after which others take this worker for dead.
+        """Know of no other.
+
+        Args:
+            own: this worker's id.
+            group: its group; it has to do only with workers of that group which read the same topics.
+            inputs: the templates of those topics.
+            grace: seconds that a dead worker has to return; 0 to adopt none.
+            clock: seconds.
+            lease: seconds of silence after which others take this worker for dead.
         """
         self._own = own
         self._reads = (group, inputs)
         self._grace = grace
         self._clock = clock
-        self._most_silence = max(MOST_SILENCE, lease)
+        self._most_silence = max(MOST_SILENCE_SECONDS, lease)
         self._peers: Dict[str, _Peer] = {}
         #: The processes whose beacons stand at this broker, by worker.
         self._here: Dict[str, str] = {}
@@ -83,12 +97,12 @@ class Peers:
         #: By the adopter, the dead workers on whose sessions it has claims, the last claimed last.
         self._claimed: Dict[str, List[str]] = {}
 
-    def hear(self, status: WorkerStatus, *, retained: bool = False) -> None:
+    def receive(self, status: WorkerStatus, *, retained: bool = False) -> None:
         """Take note of a status.
 
         Args:
-            status: it.
-            retained: whether it is from before this worker asked, and does not show that its sender lives.
+            status: another worker's, or this one's own, which is passed over.
+            retained: whether it is from before this worker subscribed, and no sign that its sender lives.
         """
         if status.worker == self._own:
             return
@@ -102,7 +116,7 @@ class Peers:
     def _kept(self, status: WorkerStatus) -> WorkerStatus:
         own_inputs = self._reads[1]
         inputs = own_inputs if status.inputs == own_inputs else ()
-        return status.model_copy(update={**_UNASKED, "inputs": inputs})
+        return status.model_copy(update={**_UNREAD, "inputs": inputs})
 
     def _void_claims(self, alive: WorkerStatus) -> None:
         claims = self._claims.get(alive.worker, {})
@@ -110,13 +124,13 @@ class Peers:
             if each.claim.instance == alive.instance:
                 claims[adopter] = replace(each, void=True)
 
-    def hear_beacon(self, worker: str, instance: str) -> None:
+    def receive_beacon(self, worker: str, instance: str) -> None:
         """Take note of which process of a worker is at this broker."""
         if worker in self._here or len(self._here) < MAX_PEERS:
             self._here[worker] = instance
 
-    def hear_claim(self, claim: AdoptionClaim) -> None:
-        """Take note that somebody drains, or has drained, a dead worker's session."""
+    def receive_claim(self, claim: AdoptionClaim) -> None:
+        """Take note that a worker drains, or has drained, a dead one's session."""
         if claim.dead not in self._claims and len(self._claims) >= MAX_PEERS:
             return
         claims = self._claims.setdefault(claim.dead, {})
@@ -130,7 +144,7 @@ class Peers:
                 self._remove_claim(claimed[0], claim.worker)
 
     def drop_claim(self, dead: str, worker: str) -> None:
-        """A claim was taken back, by its worker or, with the dead one's status, by `workers forget`."""
+        """Take note that a claim was removed: by its worker or, with the status, by `workers forget`."""
         dropped, peer = self._remove_claim(dead, worker), self._peers.get(dead)
         if not dropped or dropped.void or not peer:
             return
@@ -150,7 +164,7 @@ class Peers:
         return removed
 
     def spent_claims(self) -> List[str]:
-        """The workers on whose sessions this one has a claim that means nothing any more: they are back."""
+        """The workers that are back, so that this one's claims on their sessions mean nothing any more."""
         return [
             dead
             for dead, claims in self._claims.items()
@@ -164,19 +178,19 @@ class Peers:
         ]
 
     def dismiss(self, worker: str) -> None:
-        """Leave a dead worker that has no session on this broker to others, until it is heard again."""
+        """Leave a dead worker that has no session on this broker to others, until its next status."""
         if worker in self._peers:
             self._peers[worker] = replace(self._peers[worker], absent=True)
 
     def forget(self) -> None:
-        """The connection was lost: that nothing is heard means nothing now."""
+        """Forget all: the connection was lost, and that no status comes means nothing now."""
         self._peers.clear()
         self._claims.clear()
         self._claimed.clear()
         self._here.clear()
 
-    def orphan(self) -> Optional[WorkerStatus]:
-        """The last status of a worker that this one shall adopt now, if there is one."""
+    def abandoned(self) -> Optional[WorkerStatus]:
+        """The last status of a dead worker whose session this one is to adopt now, if there is one."""
         if not self._grace:
             return None
         for peer in self._peers.values():
@@ -188,9 +202,9 @@ class Peers:
         return None
 
     def _is_claimed(self, dead: _Peer, due: float) -> bool:
-        """Whether another has drained its session, or has said within `due` seconds that it does."""
+        """Whether another has drained its session, or has claimed within `due` seconds that it does."""
         claims = self._claims_on(dead)
-        return any(each.claim.state == "ended" or self._clock() - each.heard < due for each in claims)
+        return any(each.claim.state == "ended" or self._clock() - each.received < due for each in claims)
 
     def _claims_on(self, peer: _Peer) -> List[_Claim]:
         """The claims on the session of this very process."""
@@ -201,22 +215,22 @@ class Peers:
         return len(self._peers)
 
     def takers(self) -> List[WorkerStatus]:
-        """The others that take frames from the same shared subscriptions now, and have been heard live."""
+        """The others that take frames from the same shared subscriptions now, by statuses that came live."""
         now = self._clock()
         return [
             peer.status
             for peer in self._living()
-            if peer.status.takes_frames and peer.live and now - peer.heard < self._most_silence
+            if peer.status.takes_frames and peer.live and now - peer.received < self._most_silence
         ]
 
     def aside(self) -> List[WorkerStatus]:
-        """The others that have stepped aside from them."""
+        """The others that have stepped aside from those subscriptions."""
         return [peer.status for peer in self._living() if not peer.status.takes_frames]
 
     def _living(self) -> List[_Peer]:
         return [
             peer
-            for peer in list(self._peers.values())  # the main thread asks as well, at the end
+            for peer in list(self._peers.values())  # the main thread looks as well, at the end
             if self._reads_the_same(peer)
             and peer.status.state == "online"
             and self._overdue(peer) < 0
@@ -230,8 +244,8 @@ class Peers:
         return (peer.status.group, peer.status.inputs) == self._reads
 
     def _overdue(self, peer: _Peer) -> float:
-        """Seconds since it died, by what is known; below 0 while it lives."""
-        silence = self._clock() - peer.heard
+        """Seconds since a peer died, by what is known; below 0 while it lives."""
+        silence = self._clock() - peer.received
         # Without a will, as after a broker that was killed with it, only the silence tells.
         return silence if peer.status.state == "lost" else silence - peer.status.lease_seconds
 

@@ -1,7 +1,7 @@
 """A worker as the fleet sees it, and the fleet as the worker sees it: retained statuses, both ways.
 
-status(state) ──> the will, the heartbeats    hear(delivery) ──> a duplicate: another worker of the same id
-                                                             └─> Peers: who has died, and who adopts it
+status(state) ──> the will, the heartbeats    receive(delivery) ──> a duplicate: another worker of the same id
+                                                                └─> Peers: who has died, and who adopts it
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from wire.mqtt.pubacks import REFUSED
 from wire.printable import cut
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
-from worker.serving.commands import Commands
-from worker.serving.switch import Switch
-from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -34,55 +32,45 @@ _MOST_FORMER = 1000
 
 
 class Presence:
-    """Statuses. Calls come from the network thread, once there is one."""
+    """Statuses. Calls come from the network thread, once there is one.
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        worker_id: str,
-        switch: Switch,
-        commands: Commands,
-        pacing: Pacing,
-        peers: Peers,
-        in_hand: Callable[[], int],
-        metrics_url: str,
-        started_at: datetime,
-    ) -> None:
-        """Args:
-        settings: the worker's.
-        worker_id: its name.
-        switch: its models.
-        commands: how it stands with the commands to change them.
-        pacing: whether it takes frames.
+    Attributes:
+        state: `online`, until the worker drains.
+        answered: frames answered or rejected so far.
+        topic: where the worker's status stands.
+        everybodys: where the others' statuses, their claims and their beacons stand.
         peers: the other workers.
-        in_hand: counts the frames received and not yet acked.
-        metrics_url: where the metrics are served; empty for nowhere.
-        started_at: when this process began.
+        worker_id: the worker's name.
+    """
+
+    def __init__(self, worker: Worker, pacing: Pacing, peers: Peers, in_hand: Callable[[], int]) -> None:
+        """Begin to be online.
+
+        Args:
+            worker: whose presence it is.
+            pacing: whether it takes frames.
+            peers: the other workers.
+            in_hand: counts the frames received and not yet acked.
         """
-        #: `online`, until the worker drains.
+        topics = worker.settings.topics
         self.state = "online"
-        #: Frames answered or rejected so far.
         self.answered = 0
-        self.topic = settings.topics.worker(worker_id)
-        #: What the others say: their statuses, whom they adopt, and that they are at this broker.
-        topics = settings.topics
+        self.topic = topics.worker(worker.id)
         self.everybodys = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
         self.peers = peers
-        self._settings = settings
-        self.worker_id = worker_id
-        self._switch = switch
-        self._commands = commands
-        self._in_hand = in_hand
+        self.worker_id = worker.id
+        self._worker = worker
+        self._settings = worker.settings
         self._pacing = pacing
-        self._metrics_url = metrics_url
-        self._started_at = started_at
+        self._in_hand = in_hand
         self._instance = uuid.uuid4().hex
-        #: Whether this process has heard its own status: what comes later was sent later.
+        #: Whether this process has received its own status: what comes later was sent later.
         self._echoed = False
         #: The processes under this id that were there before.
         self._former: Set[str] = set()
         #: The process, and the time, of the last status of another that stood there at a reconnect.
         self._stood: Optional[Tuple[str, datetime]] = None
+        #: When the last status was made, and how many frames were answered by then.
         self._last = (time.monotonic(), 0)
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
@@ -96,7 +84,7 @@ class Presence:
         # Two statuses at almost the same time say nothing about the rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
-        model, engine = self._switch.serving.model, self._switch.serving.engine
+        model, engine = self._worker.switch.serving.model, self._worker.switch.serving.engine
         takes_frames, wait = self._pacing.report()
         return WorkerStatus(
             worker=self.worker_id,
@@ -111,9 +99,9 @@ class Presence:
             engine_why=cut(engine.why, MAX_SENTENCE),
             device=cut(engine.device, MAX_NAME),
             assumed=tuple(cut(sentence, MAX_SENTENCE) for sentence in model.assumed[:MAX_SENTENCES]),
-            metrics=cut(self._metrics_url, MAX_TOPIC),
+            metrics=cut(self._worker.metrics_url, MAX_TOPIC),
             version=wire.__version__,
-            started_at=self._started_at,
+            started_at=self._worker.life.started_at,
             sent_at=utc_now(),
             frames_per_second=round(rate, 2),
             in_hand=self._in_hand(),
@@ -124,32 +112,32 @@ class Presence:
         )
 
     def _change(self) -> Optional[Change]:
-        change, comparison = self._commands.change, self._switch.comparison
+        change, comparison = self._worker.commands.change, self._worker.switch.comparison
         if change is None or comparison is None:
             return change
         return change.model_copy(update={"compared": comparison.compared, "agreed": comparison.agreed})
 
-    def hear(self, delivery: Delivery) -> None:
+    def receive(self, delivery: Delivery) -> None:
         """Take note of a status, a claim or a beacon.
 
         Args:
-            delivery: it, or an empty payload where somebody has tidied up.
+            delivery: one of those, or an empty payload where it was removed.
 
         Raises:
             DuplicateMember: another worker has started under this id, later.
         """
         try:
-            self._hear(delivery)
+            self._receive(delivery)
         except DecodeError as error:
             log.warning("%s: %s", delivery.topic, error)
 
-    def _hear(self, delivery: Delivery) -> None:
+    def _receive(self, delivery: Delivery) -> None:
         topics, topic, payload = self._settings.topics, delivery.topic, delivery.payload
         if topic.startswith(topics.beacon("")):
             if payload:
                 beacon = Beacon.decode(payload)
                 if topic == topics.beacon(beacon.worker):
-                    self.peers.hear_beacon(beacon.worker, beacon.instance)
+                    self.peers.receive_beacon(beacon.worker, beacon.instance)
             return
         about = topic[len(topics.worker("")) :].split("/")
         if len(about) == 1 and payload:
@@ -157,20 +145,20 @@ class Presence:
             if topic == self.topic:
                 self._look_for_duplicate(status, delivery)
             elif topic == topics.worker(status.worker):
-                self.peers.hear(status, retained=delivery.retain)
+                self.peers.receive(status, retained=delivery.retain)
         elif len(about) == 3 and payload:
             claim = AdoptionClaim.decode(payload)
             if topic == topics.adoption(claim.dead, claim.worker):
-                self.peers.hear_claim(claim)
+                self.peers.receive_claim(claim)
         elif len(about) == 3:
             self.peers.drop_claim(about[0], about[2])
 
     def beacon(self) -> Publication:
-        """What says that this process is at this broker; to be published at each connection."""
+        """A message that shows that this process is at this broker; to be published at each connection."""
         beacon = Beacon(worker=self.worker_id, instance=self._instance)
         topic = self._settings.topics.beacon(self.worker_id)
 
-        def hear(reason_code: int) -> None:
+        def taken(reason_code: int) -> None:
             if reason_code >= REFUSED:
                 log.warning(
                     "the broker refuses %s (0x%02x): the others take this worker for one of another broker, "
@@ -179,23 +167,23 @@ class Presence:
                     reason_code,
                 )
 
-        return Publication(topic, beacon.encode(), retain=True, on_puback=hear)
+        return Publication(topic, beacon.encode(), retain=True, on_puback=taken)
 
     def taken_back(self) -> List[Publication]:
-        """Empty messages in the place of this worker's claims on those that are back."""
+        """Empty messages in the place of this worker's claims on workers that are back."""
         spent = [self._settings.topics.adoption(dead, self.worker_id) for dead in self.peers.spent_claims()]
         return [Publication(topic, b"", retain=True) for topic in spent]
 
     def _look_for_duplicate(self, status: WorkerStatus, delivery: Delivery) -> None:
         """A status under this worker's id by another process: the one that started later stays.
 
-        Two processes with one id take each other's session over, again and again. What a broker tells the
-        one that loses it, if anything, does not say whether a duplicate has it now or an adopter; but when it
-        comes back it finds the duplicate's status. Which of them started later the broker tells, not their
-        clocks: what stood there, or was queued, before this process heard its own first status is from before
-        it.
-        That has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not wait
-        for its turn.
+        Two processes with one id take each other's session over, again and again. The DISCONNECT of the one
+        that loses it, if there is any, does not say whether a duplicate has it now or an adopter; but when
+        that process connects again it finds the duplicate's status. Which of them started later is seen by
+        the broker's order, not by their clocks: a status that stood there, or was queued, before this process
+        received its own first one is from before it.
+        Its own has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not
+        wait for its turn.
         """
         before = not self._echoed or (delivery.retain and delivery.epoch == 1)
         if status.instance == self._instance:
@@ -215,7 +203,7 @@ class Presence:
     def _may_be_old(self, status: WorkerStatus, delivery: Delivery) -> bool:
         """Whether a status may be from before: one that a broker, killed and started again, has retained.
 
-        What it knows then is what it had last written to its disk. One that lives says something new.
+        Such a broker knows what it had last written to its disk. A process that lives publishes newer ones.
         """
         if not delivery.retain:
             return False

@@ -13,17 +13,17 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from worker.delivery.unacked import Unacked
 
-#: A broker that keeps no order between subscriptions is silent once it has nothing left. In seconds.
-QUIET = 0.5
-#: A marker may be lost with a broker that loses its state. In seconds.
-MARK_AGAIN = 5.0
-#: Frames that still come so long after the marker, from brokers that do keep the order, come by another
-#: subscription than those that were left: a stolen worker's session may have any. In seconds.
-LATE = 5.0
+#: A broker that keeps no order between subscriptions counts as empty after so many seconds without a frame.
+QUIET_SECONDS = 0.5
+#: Seconds after which the marker is sent again: it may be lost with a broker that loses its state.
+MARK_AGAIN_SECONDS = 5.0
+#: Frames that still come so many seconds after the marker, from brokers that do keep the order, come by
+#: another subscription than those that were left: a stolen worker's session may have any.
+LATE_SECONDS = 5.0
 
 
 class Drain:
-    """One emptying of one session."""
+    """Empties one session, once."""
 
     def __init__(
         self,
@@ -49,32 +49,32 @@ class Drain:
         self._last_frame = time.monotonic()
         connection.unsubscribe(subscriptions)
 
-    def hear_frame(self) -> None:
-        """The session has delivered a frame."""
+    def receive_frame(self) -> None:
+        """Note that the session has delivered a frame."""
         self._last_frame = time.monotonic()
 
-    def hear_marker(self, payload: bytes) -> None:
-        """The session has delivered a message on the marker's topic."""
+    def receive_marker(self, payload: bytes) -> None:
+        """Note that the session has delivered a message on the marker's topic, one of this drain's or not."""
         if self._echoed_at is None and payload in self._sent:
             self._echoed_at = time.monotonic()
 
     @property
     def late(self) -> bool:
-        """Whether a frame that comes now is none that the session held."""
+        """Whether a frame that comes now is not one that the session held."""
         if self._echoed_at is None or not self._connection.traits.keeps_order:
             return False
-        return time.monotonic() - self._echoed_at > LATE
+        return time.monotonic() - self._echoed_at > LATE_SECONDS
 
     def finished(self) -> bool:
         """Whether nothing is left, neither with the broker nor in hand. Ask again and again."""
         if not self._connection.unsubscribed.is_set():
             return False
         now = time.monotonic()
-        if self._echoed_at is None and now - self._sent_at > MARK_AGAIN:
+        if self._echoed_at is None and now - self._sent_at > MARK_AGAIN_SECONDS:
             publication = self._marker()
             self._sent.append(publication.payload)
             self._sent_at = now
             self._connection.publish(publication)
         if self._echoed_at is None or len(self._unacked):
             return False
-        return self.late or now - self._last_frame > QUIET
+        return self.late or now - self._last_frame > QUIET_SECONDS

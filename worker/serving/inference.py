@@ -109,7 +109,7 @@ class Inference:
                 pixels.release()
             probabilities = serving.engine.infer(images)
         seconds = time.perf_counter() - began
-        self._metrics.batch.observe(len(batch))
+        self._metrics.frames.batch.observe(len(batch))
         for (job, pixels), row in zip(batch, probabilities):
             try:
                 best = top_k(row, self._settings.top_k)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.fleet import INPUTS, status
 from worker.membership.pacing import Pacing
-from worker.membership.peers import MOST_SILENCE, Peers
+from worker.membership.peers import MOST_SILENCE_SECONDS, Peers
 
 LIMIT = 0.3
 
@@ -31,8 +31,7 @@ class Slow:
             self.peers,
             limit,
             publish_status=self.publish_status,
-            step_aside=lambda: self.subscribe(False),
-            step_in=lambda: self.subscribe(True),
+            take_frames=self.subscribe,
             clock=lambda: self.now,
         )
         self.pacing.connected(may_step_aside)
@@ -56,8 +55,8 @@ class Slow:
             self.pacing.answered(1)
 
     def hear_fast(self, wait: float = 0.0, *, retained: bool = False, **given: object) -> None:
-        self.peers.hear_beacon("fast", "")
-        self.peers.hear(status("fast", wait_seconds=wait, **given), retained=retained)
+        self.peers.receive_beacon("fast", "")
+        self.peers.receive(status("fast", wait_seconds=wait, **given), retained=retained)
         self.pacing.check()
 
     def puback(self) -> None:
@@ -157,7 +156,7 @@ def test_it_steps_aside_for_nobody_that_is_silent_however_long_a_lease_it_gave_i
     slow.hear_fast(lease_seconds=1e9)
     slow.puback()
     assert not slow.subscribed
-    slow.now += MOST_SILENCE
+    slow.now += MOST_SILENCE_SECONDS
     slow.pacing.check()
     assert slow.subscribed
     slow.now += 1
@@ -224,8 +223,8 @@ def test_one_that_is_not_at_this_broker_is_no_help(instance: Optional[str]) -> N
     """Its status comes over a bridge: it takes another broker's frames."""
     slow = slow_with_a_queue()
     if instance is not None:
-        slow.peers.hear_beacon("fast", instance)
-    slow.peers.hear(status("fast", wait_seconds=0.0))
+        slow.peers.receive_beacon("fast", instance)
+    slow.peers.receive(status("fast", wait_seconds=0.0))
     slow.pacing.check()
     assert slow.told == []
     slow.hear_fast()
@@ -239,14 +238,14 @@ def test_one_always_stays(seed: int) -> None:
     workers = [slow_with_a_queue(name=f"w{n}") for n in range(chance.randint(2, 5))]
     for worker in workers:
         for other in workers:
-            worker.peers.hear_beacon(other.name, "")
-            worker.peers.hear(status(other.name, wait_seconds=0.1))
+            worker.peers.receive_beacon(other.name, "")
+            worker.peers.receive(status(other.name, wait_seconds=0.1))
     taken: List[Slow] = []  # by the broker, in its order
     heard = {worker.name: 0 for worker in workers}
 
     def hear_all(worker: Slow) -> None:
         for other in taken[heard[worker.name] :]:
-            worker.peers.hear(status(other.name, takes_frames=False))
+            worker.peers.receive(status(other.name, takes_frames=False))
         heard[worker.name] = len(taken)
 
     waiting = list(workers)

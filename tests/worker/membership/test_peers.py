@@ -24,8 +24,8 @@ class Fleet:
 
     def hear(self, message: WorkerStatus, *, retained: bool = False) -> None:
         for peers in self.peers.values():
-            peers.hear_beacon(message.worker, message.instance)
-            peers.hear(message, retained=retained)
+            peers.receive_beacon(message.worker, message.instance)
+            peers.receive(message, retained=retained)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with the heartbeats of the living in it."""
@@ -39,11 +39,11 @@ class Fleet:
         """Let a worker say that it adopts a dead one."""
         message = claim(dead, worker, state, instance=instance)
         for peers in self.peers.values():
-            peers.hear_claim(message)
+            peers.receive_claim(message)
 
     def adopters(self, dead: str) -> List[str]:
-        orphans = {name: peers.orphan() for name, peers in self.peers.items() if name in self.living}
-        return [name for name, orphan in orphans.items() if orphan and orphan.worker == dead]
+        abandoned = {name: peers.abandoned() for name, peers in self.peers.items() if name in self.living}
+        return [name for name, found in abandoned.items() if found and found.worker == dead]
 
 
 def test_one_adopts_a_worker_that_is_lost_for_the_grace_time() -> None:
@@ -141,7 +141,7 @@ def test_a_claim_on_a_worker_that_lives_means_nothing_once_it_dies(state: str) -
     fleet = Fleet("a")
     fleet.hear(status("back", instance="only life"))
     fleet.claim("back", "a", state, instance="only life")
-    fleet.peers["a"].hear(status("back", instance="only life"), retained=True)  # that is from before
+    fleet.peers["a"].receive(status("back", instance="only life"), retained=True)  # that is from before
     fleet.claim("back", "thief", "ended", instance="only life")
     assert fleet.peers["a"].takers() == []
     fleet.hear(status("back", instance="only life"))
@@ -160,7 +160,7 @@ def test_little_is_kept_of_each_status() -> None:
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(200):
-            peers.hear(WorkerStatus.decode(long.replace(b'"long"', b'"long-%d"' % number)))
+            peers.receive(WorkerStatus.decode(long.replace(b'"long"', b'"long-%d"' % number)))
         assert len(peers) == 200
         assert tracemalloc.get_traced_memory()[0] - before < 2 << 20
     finally:

@@ -12,9 +12,12 @@ from tests.worker.fleet import status
 from wire.errors import DuplicateMember
 from wire.messages import Beacon, utc_now
 from wire.mqtt.packets import Delivery
+from worker.life import Life
 from worker.membership.peers import Peers
 from worker.membership.presence import Presence
+from worker.metrics import Metrics
 from worker.settings import WorkerSettings
+from worker.worker import Worker
 
 NOT_ASKED = cast(Any, None)
 
@@ -25,7 +28,8 @@ class Heard:
     def __init__(self, folder: Path) -> None:
         settings = WorkerSettings(state_dir=folder)
         peers = Peers("w1", settings.group, settings.inputs, settings.adopt_after)
-        self.presence = Presence(settings, "w1", *[NOT_ASKED] * 3, peers, NOT_ASKED, "", utc_now())
+        worker = Worker("w1", settings, NOT_ASKED, NOT_ASKED, Metrics(), "", Life())
+        self.presence = Presence(worker, NOT_ASKED, peers, NOT_ASKED)
         self.own = Beacon.decode(self.presence.beacon().payload).instance
         self.epoch = 1
 
@@ -40,7 +44,7 @@ class Heard:
     ) -> None:
         message = status("w1", state, instance=instance, sent_at=sent_at or utc_now())
         topic, payload = self.presence.topic, message.encode()
-        self.presence.hear(Delivery(topic, payload, qos=qos, retain=retain, mid=1, epoch=self.epoch))
+        self.presence.receive(Delivery(topic, payload, qos=qos, retain=retain, mid=1, epoch=self.epoch))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Dict
 
 from prometheus_client import CollectorRegistry
 
-from worker.metrics import Machine
+from worker.machine import Machine
 
 
 def temperatures(thermal: Path) -> Dict[str, float]:
