@@ -1,6 +1,6 @@
-"""Where a worker is asked from outside: /metrics for Prometheus, /healthz and /readyz for supervisors.
+"""The worker's HTTP server: /metrics for Prometheus, /healthz and /readyz for supervisors.
 
-It may listen on a network where anybody connects: each connection has time limits, and their number one.
+It may listen on a network where anyone connects: connections are limited in number, and each in time.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 _PORTS_TO_TRY = 100
 #: Connections at the same time. More are closed at once: each costs a thread and a file descriptor.
 _MAX_CONNECTIONS = 32
-#: Seconds of silence on a connection after which it is closed; and seconds after which it is, whatever comes:
-#: a request that arrives byte by byte would have one of the few connections for itself.
-_SILENCE = 5.0
-_LONGEST = 10.0
+#: Seconds of silence after which a connection is closed, and seconds after which it is, whatever comes: a
+#: request that arrives byte by byte would have one of the few connections for itself.
+_MOST_SILENCE_SECONDS = 5.0
+_MOST_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def serve_metrics(
     """Serve /metrics, /healthz and /readyz while the block lasts; yields the address, empty for port 0.
 
     Args:
-        metrics: what to tell.
+        metrics: what /metrics shows.
         host: the address to listen on.
         port: 0 for no metrics.
         or_next: whether to take the next free port where this one is taken, by another worker say.
@@ -61,28 +61,7 @@ def serve_metrics(
     if port == 0:
         yield ""
         return
-    exposition = make_wsgi_app(metrics.registry)
-
-    def app(environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if _is_loopback(host) and not _is_loopback(_hostname(environ.get("HTTP_HOST", ""))):
-            # A page in a browser on this machine may have had its own name resolved to this address.
-            return _text(start_response, "403 Forbidden", f"only for {host} and localhost\n")
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            try:
-                return exposition(environ, start_response)  # type: ignore[no-any-return]
-            except Exception as error:  # noqa: BLE001 - a header that it stumbles over
-                log.warning("metrics: a request cannot be answered: %s: %s", type(error).__name__, error)
-                return _text(start_response, "500 Internal Server Error", "see the worker's log\n")
-        probe = {"/healthz": healthy, "/readyz": ready}.get(path)
-        if probe is None:
-            return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
-        return (
-            _text(start_response, "200 OK", "ok\n")
-            if probe()
-            else _text(start_response, "503 Service Unavailable", "no\n")
-        )
-
+    app = _App(metrics, host, {"/healthz": healthy, "/readyz": ready})
     server = _listen(app, host, range(port, min(port + _PORTS_TO_TRY, 65536)) if or_next else [port])
     port = server.server_port
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
@@ -93,6 +72,36 @@ def serve_metrics(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _App:
+    """What is answered, as WSGI has it."""
+
+    def __init__(self, metrics: Metrics, host: str, probes: Dict[str, Callable[[], bool]]) -> None:
+        self._exposition = make_wsgi_app(metrics.registry)
+        self._host = host
+        self._probes = probes
+
+    def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if _is_loopback(self._host) and not _is_loopback(_hostname(environ.get("HTTP_HOST", ""))):
+            # A page in a browser on this machine may have had its own name resolved to this address.
+            return _text(start_response, "403 Forbidden", f"only for {self._host} and localhost\n")
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return self._expose(environ, start_response)
+        probe = self._probes.get(path)
+        if probe is None:
+            return _text(start_response, "404 Not Found", "/metrics, /healthz or /readyz\n")
+        if not probe():
+            return _text(start_response, "503 Service Unavailable", "no\n")
+        return _text(start_response, "200 OK", "ok\n")
+
+    def _expose(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            return self._exposition(environ, start_response)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001 - a header that it stumbles over
+            log.warning("metrics: a request cannot be answered: %s: %s", type(error).__name__, error)
+            return _text(start_response, "500 Internal Server Error", "see the worker's log\n")
 
 
 def _listen(app: Callable[..., Any], host: str, ports: Sequence[int]) -> WSGIServer:
@@ -129,6 +138,8 @@ def _text(start_response: Callable[..., Any], status: str, text: str) -> List[by
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Serves each connection in a thread, within limits."""
+
     daemon_threads = True
     #: What the kernel holds until it is accepted: with 5, a few connections at once make others wait seconds.
     request_queue_size = 128
@@ -165,12 +176,12 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def service_actions(self) -> None:
         """Close what is open for too long: its thread then finds the end. Called twice a second."""
         for request, since in list(self._since.items()):
-            if time.monotonic() - since > _LONGEST:
+            if time.monotonic() - since > _MOST_SECONDS:
                 with contextlib.suppress(OSError):  # it has just ended by itself
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """One that hangs up in the middle, or says nothing, is no news."""
+        """Log nothing where a client hangs up in the middle, or is silent."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -186,7 +197,7 @@ class _Server6(_Server):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = _SILENCE
+    timeout = _MOST_SILENCE_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A scrape every few seconds is no news."""
+        """Log nothing: there is a scrape every few seconds."""

@@ -95,7 +95,7 @@ def test_idle_connections_cost_few_files_and_are_closed(monkeypatch: pytest.Monk
 
 def test_a_request_that_comes_byte_by_byte_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is never silent; so many of them would keep everybody else out for as long as they like."""
-    monkeypatch.setattr(metrics_server, "_LONGEST", 1.0, raising=False)
+    monkeypatch.setattr(metrics_server, "_MOST_SECONDS", 1.0)
     monkeypatch.setattr(metrics_server, "_MAX_CONNECTIONS", 2)
     with serve("127.0.0.1", free_port(), or_next=True) as url, contextlib.ExitStack() as held:
         port = int(url.split(":")[2].split("/")[0])

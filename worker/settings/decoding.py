@@ -1,0 +1,47 @@
+"""The decoder processes, and what one image may cost them."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import BaseModel, Field
+
+from wire.picture.limits import MAX_PIXELS, MEMORY
+from worker import memory
+
+#: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
+LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, MEMORY
+
+
+class DecodingSettings(BaseModel):
+    """How many decoders, and their limits."""
+
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        description="Pixels to decode of an image, at most: all of a PNG or WebP; of a JPEG those that "
+        "libjpeg's scaling leaves, so that a phone's 200 megapixels are about 3 million. A progressive JPEG, "
+        "which is held in memory as a whole, must also fit into --decoder-memory",
+    )
+    decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
+    decoder_timeout: float = Field(5.0, gt=0, le=3600, description="Seconds that decoding one image may take")
+    decoder_memory: int = Field(
+        0,
+        ge=0,
+        description="Megabytes of address space of a decoder process; 0: 1024, or as many less that all "
+        "together take no more than half of the machine's memory",
+    )
+
+    @property
+    def decoder_count(self) -> int:
+        """Decoder processes to start."""
+        # One more, so that no core has to wait while another decoder's pixels are handed over.
+        return self.decoders or min(4, (os.cpu_count() or 1) + 1)
+
+    @property
+    def decoder_bytes(self) -> int:
+        """Bytes of address space that a decoder process may use."""
+        if self.decoder_memory:
+            return self.decoder_memory * 1_000_000
+        share = memory.total() // 2 // self.decoder_count
+        return max(LEAST_DECODER_MEMORY, min(share, MOST_DECODER_MEMORY))
