@@ -2,14 +2,14 @@
 
 service      startup, serve, drain
 session      what a connect, a loss, a delivery and a tick mean
-reception    tells deliveries apart: frames, statuses, commands
+reception    sorts deliveries: frames, statuses, commands
 pipeline     ONE FRAME'S PATH: receive, start, done, finish, acknowledge
 answers      a frame's Result, or its Rejection
 membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, leaving
 worker       what a session and its parts work with: the worker's name, settings, models, metrics
 serving      the model in service: batches, the switch to another, the comparison of both, commands
 engines      pixels -> probabilities: ONNX Runtime, PyTorch, exports, files of others' making
-models       a name or a file -> a torch module, and what its answers mean
+models       a name or a file -> a torch module, and what its outputs mean
 decode       bytes -> pixels, in processes that may die (`wire.decoder`, which the publisher shares)
 delivery     received, in turn, acked: frames in hand, crash journal, clocks, answers on their way
 payload      a message's bytes -> the picture in it, and what stands beside it

@@ -14,7 +14,7 @@
     └── Poison                      poison
 
 The text of a FrameError becomes the Rejection's detail. Everything else that is raised on a frame's
-path is a defect of the worker's: it is logged with its traceback and ends the process, because the
+path is a defect of the worker: it is logged with its traceback and ends the process, because the
 frame is still with the broker and will be delivered again.
 """
 
@@ -44,7 +44,7 @@ class PayloadTooLarge(FrameError):
 
 
 class InvalidEnvelope(FrameError):
-    """JSON, base64, a data URI or a list of bytes out of which no picture can be had."""
+    """JSON, base64, a data URI or a list of bytes without a picture in it."""
 
     reason = Reason.INVALID_ENVELOPE
 
@@ -56,13 +56,13 @@ class Expired(FrameError):
 
 
 class NotAnImage(FrameError):
-    """The bytes are none of JPEG, PNG and WebP."""
+    """The bytes are neither JPEG nor PNG nor WebP."""
 
     reason = Reason.NOT_AN_IMAGE
 
 
 class CorruptImage(FrameError):
-    """The bytes begin as an image and end as something else."""
+    """The bytes begin as an image, and cannot be decoded to its end."""
 
     reason = Reason.CORRUPT_IMAGE
 
@@ -86,7 +86,7 @@ class DecoderTimeout(FrameError):
 
 
 class NotANumber(FrameError):
-    """The model's answer to this image is no probability: it divides by zero, or overflows."""
+    """The model's output for this image is no probability: it divides by zero, or overflows."""
 
     reason = Reason.NOT_A_NUMBER
 

@@ -1,4 +1,4 @@
-"""What a worker's parts agree on: whether it is to leave, what has failed, whether it has a broker."""
+"""What a worker's parts share: whether it is to leave, what has failed, whether it is connected."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wire.messages import utc_now
 
 
 class Life:
-    """One worker's life. Any thread may look, and end it.
+    """One worker's life. Any thread may read it, and end it.
 
     Attributes:
         leaving: set by a signal, and by a failure.
         failure: what ended a thread, so that the worker cannot go on.
-        online: whether the broker is there.
+        online: whether there is a connection to the broker.
         started_at: when it began.
     """
 
@@ -25,7 +25,7 @@ class Life:
         self.started_at = utc_now()
 
     def fail(self, failure: BaseException) -> None:
-        """A thread has ended: let the main thread raise what ended it."""
+        """Let the main thread raise what has ended another one."""
         self.failure = self.failure or failure
         self.leaving.set()
 

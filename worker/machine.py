@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 THERMAL = Path("/sys/class/thermal")
-#: Zones of Jetsons that measure nothing: the power management chip's says 100 °C whatever it has.
+#: Zones of Jetsons that measure nothing: that of the power management chip always shows 100 °C.
 _DUMMY_ZONES = {"PMIC-Die"}
 
 

@@ -14,8 +14,8 @@ import resource
 from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
-#: Where control groups are mounted (those of version 1 below it), what says in which of them this process is,
-#: and what the machine has.
+#: Where control groups are mounted (those of version 1 below it), the list of those that this process is in,
+#: and the machine's memory.
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 MACHINE = Path("/proc/meminfo")
@@ -78,10 +78,10 @@ def total() -> int:
 
 
 def free() -> Optional[int]:
-    """Bytes of memory and swap that can be had before the kernel ends a process; None where nobody knows.
+    """Bytes of memory and swap that can be had before the kernel ends a process; None where that is unknown.
 
-    Nor does anybody where the address space is limited (`ulimit -v` or `-d`, systemd's `LimitAS=`), of which
-    a process takes more than of memory.
+    It is unknown, too, where the address space is limited (`ulimit -v` or `-d`, systemd's `LimitAS=`), of
+    which a process takes more than of memory.
     """
     if any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in _OF_ADDRESSES):
         return None
@@ -118,8 +118,9 @@ def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
     """Bytes of the machine's free swap that a group can have.
 
     Args:
-        folder, version: the group.
-        free: what the machine has.
+        folder: the group.
+        version: that of its files.
+        free: bytes of swap that the machine has free.
         beside: bytes that the group could have without swap, for a version that counts both together.
     """
     limit, used = _number(folder / version.swap_limit), _number(folder / version.swap_used)
@@ -147,7 +148,7 @@ def _folders(mount: Path, controller: str) -> Iterator[Path]:
 
 
 def _number(path: Path) -> Optional[int]:
-    """What a file says; None where it is not there, or says "max"."""
+    """The number in a file; None where there is no file, or "max" in it."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -155,6 +156,6 @@ def _number(path: Path) -> Optional[int]:
 
 
 def _numbers(path: Path) -> Dict[str, int]:
-    """A file of lines with a name and a number each; others are passed by."""
+    """The numbers in a file, by the names before them; other lines are passed over."""
     words = (line.split() for line in path.read_text(encoding="ascii").splitlines())
     return {word[0]: int(word[1]) for word in words if len(word) > 1}

@@ -51,7 +51,7 @@ def serve_metrics(
         metrics: what /metrics shows.
         host: the address to listen on.
         port: 0 for no metrics.
-        or_next: whether to take the next free port where this one is taken, by another worker say.
+        or_next: whether to take the next free port where this one is taken, by another worker for example.
         healthy: what /healthz asks.
         ready: what /readyz asks.
 

@@ -26,7 +26,7 @@ ALL_RECEIVED_SECONDS = 1.0
 
 
 class Reception:
-    """Tells deliveries apart. All calls come from the network thread."""
+    """Sorts deliveries. All calls come from the network thread."""
 
     def __init__(self, worker: Worker, pipeline: Pipeline, presence: Presence, pacing: Pacing) -> None:
         """Know where each delivery goes.

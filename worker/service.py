@@ -50,7 +50,7 @@ def run(settings: WorkerSettings) -> int:
     """Startup, serve, drain.
 
     Returns:
-        The exit code, as `worker.membership.leave` says.
+        The exit code, see `worker.membership.leave`.
 
     Raises:
         NanofleetError: the worker cannot start, or cannot go on.

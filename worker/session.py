@@ -130,7 +130,7 @@ class Session:
             self._next_status += self._settings.status_interval
 
     def look_around(self) -> None:
-        """Step aside or in if it is time, and see to commands that were taken back."""
+        """Step aside or in if it is time, and follow commands that were taken back."""
         self._connection.call(self._pacing.check)
         self._connection.call(self._reception.check_commands)
 
@@ -138,7 +138,7 @@ class Session:
         """Take nothing new, answer what is in hand and what the broker still delivers, leave for good.
 
         Returns:
-            The exit code, as `worker.membership.leave` says.
+            The exit code, see `worker.membership.leave`.
         """
         disputed = self._dispute.is_open and not self._connection.traits.shows_duplicates
         self._dispute.count_again()

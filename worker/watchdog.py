@@ -1,6 +1,6 @@
 """Notices a part that makes no progress, so that a supervisor can start the worker again.
 
-A stalled part cannot say so itself: each is asked, from outside, since when its oldest work has waited.
+A stalled part cannot report that itself: each is asked, from outside, how long its oldest work has waited.
 """
 
 from __future__ import annotations
@@ -22,35 +22,37 @@ class Stalled(NanofleetError):
 
 
 class Watchdog:
-    """Asks the parts. All calls come from the main thread, which has nothing else to do."""
+    """Asks each part since when it has made no progress. All calls come from the main thread."""
 
     def __init__(self, limit: float, post: Callable[[Callable[[], None]], None]) -> None:
-        """Args:
-        limit: seconds without progress after which a part has stalled.
-        post: runs a function in the network thread.
+        """Watch the network thread, and no other part yet.
+
+        Args:
+            limit: seconds without progress after which a part has stalled.
+            post: runs a function in the network thread.
         """
         self._limit = limit
         self._post = post
         self._asked: Optional[float] = None
         self._parts: Dict[str, Callable[[], float]] = {"network thread": self._network}
 
-    def watch(self, name: str, waiting: Callable[[], float]) -> None:
+    def watch(self, name: str, stalled_for: Callable[[], float]) -> None:
         """Watch a part.
 
         Args:
             name: what it is called in the error.
-            waiting: seconds for which there has been work and no progress; 0 for none.
+            stalled_for: seconds for which it has had work and made no progress; 0 for none.
         """
-        self._parts[name] = waiting
+        self._parts[name] = stalled_for
 
     def check(self) -> None:
-        """Ask each part; tell systemd that all is well.
+        """Ask each part; notify systemd that all is well.
 
         Raises:
             Stalled: one makes no progress.
         """
-        for name, waiting in self._parts.items():
-            seconds = waiting()
+        for name, stalled_for in self._parts.items():
+            seconds = stalled_for()
             if seconds > self._limit:
                 raise Stalled(
                     f"the {name} has made no progress for {seconds:.0f} s (--stall-timeout); "
@@ -71,11 +73,11 @@ class Watchdog:
 
 
 def do_alive(work: Callable[[], None], stop: threading.Event) -> None:
-    """Do what takes long in a thread of its own, and tell systemd meanwhile that all is well.
+    """Do long work in a thread of its own, and notify systemd meanwhile that all is well.
 
     Args:
-        work: it.
-        stop: set to leave it behind unfinished.
+        work: the work.
+        stop: set to leave it unfinished.
 
     Raises:
         Exception: what the work raises.
@@ -99,13 +101,13 @@ def do_alive(work: Callable[[], None], stop: threading.Event) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell systemd a state, where it has started this process with Type=notify (see sd_notify(3))."""
+    """Notify systemd of a state, where it has started this process with Type=notify (see sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):  # an abstract socket
         address = "\0" + address[1:]
-    # A supervisor that does not listen must not take the worker down.
+    # A supervisor that does not read must not end the worker.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.connect(address)
         sender.sendall(state.encode())

@@ -27,7 +27,7 @@ NOT_ASKED = cast(Any, None)
 RED = png((255, 0, 0))
 
 
-class Line:
+class Broker:
     """What a pipeline sees of a connection; the test is its broker and its network thread."""
 
     broker = "none"
@@ -67,14 +67,14 @@ class FramesPath:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = WorkerSettings(state_dir=folder, **{"max_batch": 4, **settings})
-        self.line, self.models, self.metrics = Line(), Models(), Metrics()
+        self.broker, self.models, self.metrics = Broker(), Models(), Metrics()
         models: Any = self.models
         worker = Worker("w1", self.settings, models, NOT_ASKED, self.metrics, "", Life())
         peers = Peers("w1", self.settings.group, self.settings.inputs, self.settings.adopt_after)
         pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, take_frames=NOT_ASKED)
         self.presence = Presence(worker, pacing, peers, NOT_ASKED)
-        line: Any = self.line
-        self.pipeline = Pipeline(worker, line, self.presence, pacing)
+        broker: Any = self.broker
+        self.pipeline = Pipeline(worker, broker, self.presence, pacing)
         self.acked: List[int] = []
         self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
 
@@ -87,11 +87,11 @@ class FramesPath:
     def answers(self) -> List[Any]:
         """The answers that were published, read again."""
         kinds = {"nanofleet/results/door": Result, "nanofleet/rejects/door": Rejection}
-        return [kinds[each.topic].decode(each.payload) for each in self.line.published]
+        return [kinds[each.topic].decode(each.payload) for each in self.broker.published]
 
     def puback(self, number: int, reason_code: int = 0) -> None:
         """Let the broker take one of the answers."""
-        on_puback = self.line.published[number].on_puback
+        on_puback = self.broker.published[number].on_puback
         assert on_puback is not None
         on_puback(reason_code)
 
@@ -117,8 +117,8 @@ def test_a_frame_is_acked_once_the_broker_has_its_result(path: FramesPath) -> No
     path.receive(7, frame_id="first")
     assert path.models.images == [RED]
     complete(path.models.jobs[0], classified())
-    assert not path.line.published, "answers go out in the network thread"
-    path.line.run()
+    assert not path.broker.published, "answers go out in the network thread"
+    path.broker.run()
     (result,) = path.answers()
     assert (result.frame_id, result.label, result.worker, result.width) == ("first", "green", "w1", 640)
     assert set(result.timings_ms) == {"queue", "decode", "inference", "total"}
@@ -134,7 +134,7 @@ def test_frames_are_acked_in_the_order_in_which_they_came(path: FramesPath) -> N
         path.receive(mid, frame_id=f"frame-{mid}")
     for job in reversed(path.models.jobs):
         complete(job, classified())
-    path.line.run()
+    path.broker.run()
     path.puback(0)
     path.puback(1)
     assert path.acked == []
@@ -149,16 +149,16 @@ def test_a_batch_comes_back_in_one_call_once_it_is_whole(path: FramesPath) -> No
     def infer() -> None:
         for job in path.models.jobs:
             job.done(classified(4))
-            assert not path.line.calls, "the network thread would take the first alone"
+            assert not path.broker.calls, "the network thread would take the first alone"
         (flush,) = {job.flush for job in path.models.jobs}
         flush()
 
     infer()
-    assert path.line.run() == 1
+    assert path.broker.run() == 1
     assert [each.frame_id for each in path.answers()] == [f"frame-{mid}" for mid in range(1, 5)]
     path.receive(5, frame_id="later")
     complete(path.models.jobs[-1], classified())
-    assert path.line.run() == 1
+    assert path.broker.run() == 1
     assert len(path.answers()) == 5
 
 
@@ -184,7 +184,7 @@ def test_what_the_decoders_reject_is_answered_so(path: FramesPath) -> None:
 
     path.receive(1, frame_id="broken")
     complete(path.models.jobs[0], CorruptImage("broken off"))
-    path.line.run()
+    path.broker.run()
     (rejection,) = path.answers()
     assert (rejection.frame_id, rejection.reason.value) == ("broken", "corrupt_image")
     assert rejection.detail == "broken off"
@@ -200,7 +200,7 @@ def test_one_that_is_delivered_again_goes_on_as_it_was(path: FramesPath) -> None
     path.receive(9, frame_id="same", epoch=2)
     assert len(path.models.jobs) == 1
     complete(path.models.jobs[0], classified())
-    path.line.run()
+    path.broker.run()
     path.puback(0)
     assert path.acked == [9]
 
@@ -229,5 +229,5 @@ def test_the_next_frame_starts_when_one_has_its_answer(tmp_path: Path) -> None:
         at_work = len(path.models.jobs)
         assert at_work == path.settings.at_work < 6
         complete(path.models.jobs[0], classified())
-        path.line.run()
+        path.broker.run()
         assert len(path.models.jobs) == at_work + 1

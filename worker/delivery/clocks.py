@@ -3,13 +3,13 @@
     captured ── kept by its sender ──> sent ── with the broker ──> received ── in hand, and then its answer
     └──────── the sender's clock ────────┘└──── both clocks ─────────┘└── this machine's, which never jumps
 
-Only the middle compares two clocks: it is the time that passed, and how far the sender's clock is behind.
-What tells them apart: a frame does not come before it was sent, nor after one that was sent later; the broker
-keeps none while there is room for it (`Waits`), and a sender falls behind its own frames by no more than the
-time that passes between two of them. What is otherwise shows a clock that was set back.
+Only the middle compares two clocks: it is the time that passed, plus how far the sender's clock is behind.
+Rules separate the two: a frame does not come before it was sent, nor after one that was sent later; the
+broker keeps none while there is room for it (`Waits`), and a sender falls behind its own frames by no more
+than the time that passes between two of them. Anything else shows a clock that was set back.
 
-Of a camera that was never heard before nothing tells. Its first frame is taken as fresh: one that is
-`expired` wrongly is gone.
+For a camera's first frame no rule helps. It is taken as fresh, because a frame that is wrongly `expired` is
+gone.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from worker.delivery.frame import Frame
 
 log = logging.getLogger(__name__)
 
-#: Seconds by which frames of one camera may be late, one more than the other, for no reason to speak of.
-JITTER = 2.0
-#: Of the time that passes, how much a camera that stays late is forgiven: two clocks drift apart.
-FORGIVEN = 0.01
-#: Seconds without a frame after which nothing tells what a camera, or its clock, has done meanwhile.
-SILENCE = 60.0
-#: Seconds by which two clocks may differ without a word about it; and until the next word, for each camera.
-WRONG = 10.0
-TELL_AGAIN = 3600.0
+#: Seconds by which one frame of a camera may be later than another for no particular reason.
+JITTER_SECONDS = 2.0
+#: How much a camera that stays late is forgiven, as a share of the time that passes: two clocks drift apart.
+FORGIVEN_SHARE = 0.01
+#: Seconds without a frame after which it is unknown what a camera, or its clock, has done meanwhile.
+SILENCE_SECONDS = 60.0
+#: Seconds by which two clocks may differ without a warning; and until the next warning, for each camera.
+WRONG_SECONDS = 10.0
+WARN_AGAIN_SECONDS = 3600.0
 #: More than any worker has; what bounds them is who may publish frames.
 MOST_CAMERAS = 1000
 
@@ -46,12 +46,12 @@ class _Camera:
 
     Attributes:
         behind: seconds that it is behind this worker's.
-        late: seconds by which the last frame came late that nothing had kept but its sender.
-        received: when that came, by this worker's ticks.
-        sent: what it showed when the last frame was sent, in seconds since 1970.
+        late: seconds by which the last frame came late that only its sender can have kept.
+        received: when that frame came, by this worker's ticks.
+        sent: what the clock showed when the last frame was sent, in seconds since 1970.
         noted: the value of `behind` that the note on disk has.
-        heard: when a frame came last, from whatever session.
-        told: when the log spoke of it.
+        seen: when a frame came last, from whatever session.
+        warned: when the log last warned of it.
     """
 
     behind: float
@@ -59,8 +59,8 @@ class _Camera:
     received: float = float("-inf")
     sent: float = float("-inf")
     noted: Optional[float] = None
-    heard: float = float("-inf")
-    told: float = float("-inf")
+    seen: float = float("-inf")
+    warned: float = float("-inf")
 
 
 class Clocks:
@@ -73,23 +73,25 @@ class Clocks:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Args:
-        note: the file that keeps what is known for the next start.
-        longest_wait: seconds for which the broker keeps frames for a worker that is away.
-        clock: seconds since 1970; it may jump.
-        ticks: the clock of `Frame.received`, which does not.
+        """Read what an earlier process has noted.
+
+        Args:
+            note: the file that keeps what is known for the next start.
+            longest_wait: seconds for which the broker keeps frames for a worker that is away.
+            clock: seconds since 1970; it may jump.
+            ticks: the clock of `Frame.received`, which does not.
         """
         self._note = note
         self._longest_wait = longest_wait
         self._clock = clock
         self._ticks = ticks
-        #: What this worker's own clock is ahead of its ticks, for good: so that it does not jump.
+        #: How far this worker's clock was ahead of its ticks at the start: their sum never jumps.
         self._ahead = clock() - ticks()
-        #: By name, the one that was heard last at the end.
+        #: By name; the camera whose frame came last at the end.
         self._cameras: Dict[str, _Camera] = _read(note)
 
     def judge(self, frame: Frame) -> None:
-        """Say how old a frame was when it came."""
+        """Find out how old a frame was when it came."""
         sent_at = frame.sent_at or frame.captured_at
         if sent_at is None:
             return
@@ -100,33 +102,33 @@ class Clocks:
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
         self._learn(camera, offset, sent, frame)
-        camera.heard = frame.received
+        camera.seen = frame.received
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
-        if abs(wrong) > WRONG:
-            self._tell(frame.camera, camera, wrong)
+        if abs(wrong) > WRONG_SECONDS:
+            self._warn(frame.camera, camera, wrong)
 
     def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
         excess = offset - camera.behind
         elapsed = frame.received - camera.received
         waited = self._longest_wait if frame.longest_wait is None else frame.longest_wait
-        late = camera.late + elapsed if elapsed <= SILENCE else 0.0
-        # Not so what another's session has kept: it comes between the frames of this worker's own.
+        late = camera.late + elapsed if elapsed <= SILENCE_SECONDS else 0.0
+        # A frame that another's session has kept is not: it comes between those of this worker's own.
         in_order = frame.longest_wait is not None
-        set_back = in_order and sent < camera.sent - JITTER
-        if excess < 0 or set_back or excess > min(waited, self._longest_wait) + late + JITTER:
+        set_back = in_order and sent < camera.sent - JITTER_SECONDS
+        if excess < 0 or set_back or excess > min(waited, self._longest_wait) + late + JITTER_SECONDS:
             camera.behind = offset
         elif waited == 0:
-            camera.behind += min(excess, FORGIVEN * elapsed)
+            camera.behind += min(excess, FORGIVEN_SHARE * elapsed)
         if waited == 0:
             camera.late, camera.received = offset - camera.behind, frame.received
         if in_order:
             camera.sent = sent
 
-    def _tell(self, name: str, camera: _Camera, wrong: float) -> None:
-        if self._ticks() - camera.told < TELL_AGAIN:
+    def _warn(self, name: str, camera: _Camera, wrong: float) -> None:
+        if self._ticks() - camera.warned < WARN_AGAIN_SECONDS:
             return
-        camera.told = self._ticks()
+        camera.warned = self._ticks()
         log.warning(
             "the clock of camera %s seems to be %s; the age of its frames is counted without that. Set the "
             "clocks of both machines (NTP). A camera that keeps frames for so long has to say sent-at",
@@ -135,10 +137,10 @@ class Clocks:
         )
 
     def widest(self) -> float:
-        """Seconds that the clock of a camera is off, at most, of those heard within the last hour."""
-        since, jumped = self._ticks() - TELL_AGAIN, self._jumped()
-        heard = [camera for camera in list(self._cameras.values()) if camera.heard > since]
-        return max((abs(camera.behind + jumped) for camera in heard), default=0.0)
+        """Seconds by which a camera's clock is off, at most; of cameras with a frame within the last hour."""
+        since, jumped = self._ticks() - WARN_AGAIN_SECONDS, self._jumped()
+        seen = [camera for camera in list(self._cameras.values()) if camera.seen > since]
+        return max((abs(camera.behind + jumped) for camera in seen), default=0.0)
 
     def _jumped(self) -> float:
         """How far this machine's own clock was set since the start."""
@@ -149,7 +151,9 @@ class Clocks:
         jumped = self._jumped()
         known = {name: camera.behind + jumped for name, camera in self._cameras.items()}
         before = [camera.noted for camera in self._cameras.values()]
-        if all(old is not None and abs(old - new) < JITTER for old, new in zip(before, known.values())):
+        if all(
+            old is not None and abs(old - new) < JITTER_SECONDS for old, new in zip(before, known.values())
+        ):
             return
         for name, camera in self._cameras.items():
             camera.noted = known[name]
@@ -174,7 +178,7 @@ def _read(note: Path) -> Dict[str, _Camera]:
         known = json.loads(note.read_bytes())
         return {name: _Camera(float(behind), noted=float(behind)) for name, behind in known.items()}
     except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # there has been none
+        return {}  # there is none, or none that can be read
 
 
 def _shown(seconds: float) -> str:

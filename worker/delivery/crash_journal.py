@@ -1,10 +1,10 @@
 """Crash journal: the frames at work when the worker last died, and which of them may be why.
 
-A file, mapped into memory, holds the frames at work. What stands in it when the process starts are those
-it died with: suspects. A suspect that is delivered again runs alone, so that if the worker dies once more
-the file says with which one. That one is not tried a third time.
+A file, mapped into memory, holds the frames at work. Those in it when a process starts were at work when the
+last one died: suspects. A suspect that is delivered again runs alone, so that if the worker dies once more
+the file shows with which frame. That frame is not tried a third time.
 
-A worker that ends for a reason that is no frame's, as a request to leave, has not died.
+A worker that ends for a reason that is no frame's, as a shutdown request, has not died.
 
 The file is not flushed to the disk: a process that dies leaves its mapped pages to the kernel, and a power
 cut is no frame's fault.
@@ -24,7 +24,7 @@ from wire import private
 from wire.errors import NanofleetError, failure_of
 from worker.delivery.frame import Frame
 
-#: A frame's key, and how many times it was put to work without an end.
+#: A frame's key, and how many times it was put to work without being done.
 _RECORD = struct.Struct("<16sB")
 #: A frame is given up after so many deaths.
 MAX_DEATHS = 2
@@ -34,9 +34,11 @@ class CrashJournal:
     """The file. A context manager; all calls come from one thread."""
 
     def __init__(self, path: Path, capacity: int) -> None:
-        """Args:
-        path: the file, this worker's alone.
-        capacity: frames that may be at work at once, at least; suspects that never return count as well.
+        """Prepare to open the file.
+
+        Args:
+            path: the file, this worker's alone.
+            capacity: frames that may be at work at once, at least; suspects that never return count as well.
         """
         self._path = path
         self._capacity = capacity
@@ -46,7 +48,7 @@ class CrashJournal:
         self._free: List[int] = []
 
     def __enter__(self) -> CrashJournal:
-        """Read what the last life has left.
+        """Read what the last process has left.
 
         Raises:
             NanofleetError: the file cannot be written.
@@ -80,7 +82,7 @@ class CrashJournal:
         return self._deaths.get(frame.key, 0)
 
     def begin(self, frame: Frame) -> None:
-        """A frame is put to work."""
+        """Note that a frame is put to work."""
         key = frame.key
         self._at_work[key] += 1
         if self._at_work[key] > 1:  # a second copy under the same id
@@ -92,7 +94,7 @@ class CrashJournal:
         self._write(self._slots[key], key, self.deaths(frame) + 1)
 
     def end(self, frame: Frame) -> None:
-        """A frame has its answer."""
+        """Note that a frame has its answer."""
         key = frame.key
         self._at_work[key] -= 1
         if self._at_work[key] <= 0 and key in self._slots:

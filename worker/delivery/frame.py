@@ -53,9 +53,9 @@ class Frame:
     dropped: Tuple[str, ...] = ()
     #: `time.perf_counter()` when it came.
     received: float = field(default_factory=time.perf_counter)
-    #: Seconds for which the broker may have kept it, at most; None where nothing tells.
+    #: Seconds for which the broker may have kept it, at most; None where that is unknown.
     longest_wait: Optional[float] = None
-    #: Seconds from its capture until it came, as far as that can be told.
+    #: Seconds from its capture until it came, as far as that is known.
     age_received: float = 0.0
     #: Its answer is with the broker; only the ack, which goes in order, may still be due.
     settled: bool = False
@@ -63,7 +63,7 @@ class Frame:
     unacked: Optional[Unacked] = None
     _kept_in: Optional[Path] = None
     _digest: bytes = b""
-    #: What tells it from others before anything in the payload is looked at, as 16 bytes.
+    #: Camera and `delivered_id` as 16 bytes.
     key: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Frame:
         return cls(delivery, camera, frame_id, delivered_id=frame_id)
 
     def redelivered(self, delivery: Delivery) -> None:
-        """The broker has sent it again: that is what will be acked. The payload is the same."""
+        """Note that the broker has delivered it again: that will be acked. The payload is the same."""
         self.delivery = replace(delivery, payload=self.delivery.payload)
 
     def put_aside(self, file: Path) -> None:
@@ -116,10 +116,10 @@ class Frame:
     def unwrap(self, max_payload: int) -> None:
         """Find the image, the frame's own id and its time of capture in the payload and its properties.
 
-        An id or a time that cannot be used is dropped, and noted: it costs no picture.
+        An id or a time that cannot be used is dropped, and noted: the picture is answered without it.
 
         Raises:
-            EmptyPayload, PayloadTooLarge, InvalidEnvelope: see there.
+            EmptyPayload, PayloadTooLarge, InvalidEnvelope: see `worker.errors`.
         """
         payload = self.delivery.payload
         if not payload:
@@ -152,7 +152,7 @@ class Frame:
         return self.age_received + time.perf_counter() - self.received
 
     def check_age(self, max_age: Optional[float]) -> None:
-        """Hold the frame against the worker's limit.
+        """Check the frame's age against the worker's limit.
 
         Raises:
             Expired: it is older than `max_age` seconds.

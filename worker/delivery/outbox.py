@@ -16,9 +16,9 @@ from worker.delivery.frame import Frame
 
 log = logging.getLogger(__name__)
 
-#: Success; and success without a subscriber: nobody listens just now.
+#: Success; and success without a subscriber.
 PUBLISHED = {0x00, 0x10}
-#: What the broker will say on every other try, too.
+#: Reason codes that every other try would get as well.
 FINAL = {
     0x87: "its ACL does not let this worker write there",
     PACKET_TOO_LARGE: "the answer is larger than the packets it takes; lower --top-k",
@@ -43,15 +43,17 @@ class Outbox:
         on_published: Callable[[Frame, Answer, float], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Args:
-        connection: where the frames come from, and where their answers go to on every other broker.
-        topics: the fleet's.
-        worker_id: whose they are.
-        on_published: hears which answer is with the broker, and how many seconds that took.
-        on_failure: hears what ended the other connection, in its network thread.
+        """Publish over the frames' connection, until `connected` finds that it cannot.
+
+        Args:
+            connection: where the frames come from, and where their answers go to on most brokers.
+            topics: the fleet's.
+            worker_id: whose answers they are.
+            on_published: called with an answer that is with the broker, and the seconds that this took.
+            on_failure: called with what ended the other connection, in its network thread.
         """
         self._connection = connection
-        self._line = connection
+        self._publishing = connection
         self._topics = topics
         self._worker_id = worker_id
         self._on_published = on_published
@@ -59,23 +61,23 @@ class Outbox:
         self._refused: List[Tuple[Frame, Answer]] = []
 
     def connected(self) -> None:
-        """The connection is there, and it shows what kind of broker it leads to."""
-        if self._line is self._connection and not self._connection.traits.sends_pubacks_while_behind:
+        """Open another connection if this one, as it shows now, leads to a broker that needs it."""
+        if self._publishing is self._connection and not self._connection.traits.sends_pubacks_while_behind:
             log.info(
                 "%s names no Receive Maximum: answers go over a second connection", self._connection.broker
             )
-            self._line = Connection(
+            self._publishing = Connection(
                 self._connection.broker,
                 answers_client_id(self._worker_id),
                 on_delivery=lambda delivery: None,
                 on_failure=self._on_failure,
             )
-            self._line.__enter__()
+            self._publishing.__enter__()
 
     def close(self) -> None:
         """Give up the other connection, if there is one; called when nothing is to be published any more."""
-        if self._line is not self._connection:
-            self._line.close()
+        if self._publishing is not self._connection:
+            self._publishing.close()
 
     def put(self, frame: Frame, answer: Answer) -> None:
         """Publish an answer."""
@@ -83,7 +85,7 @@ class Outbox:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
         topic = of(frame.camera)
 
-        def hear(reason_code: int) -> None:
+        def taken(reason_code: int) -> None:
             if reason_code in FINAL:
                 raise ConnectionRefused(
                     f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
@@ -95,17 +97,17 @@ class Outbox:
                 log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
                 self._refused.append((frame, answer))
 
-        def hear_in_its_thread(reason_code: int) -> None:
-            self._connection.call(lambda: hear(reason_code))
+        def taken_in_its_thread(reason_code: int) -> None:
+            self._connection.call(lambda: taken(reason_code))
 
-        on_puback = hear if self._line is self._connection else hear_in_its_thread
+        on_puback = taken if self._publishing is self._connection else taken_in_its_thread
         payload = answer.encode()
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
             # Before the other: when that one's PUBACK settles the frame, this one is out as well.
             correlation = frame.delivery.correlation_data
-            self._line.publish(Publication(reply_to, payload, correlation_data=correlation))
-        self._line.publish(Publication(topic, payload, on_puback=on_puback))
+            self._publishing.publish(Publication(reply_to, payload, correlation_data=correlation))
+        self._publishing.publish(Publication(topic, payload, on_puback=on_puback))
 
     def retry(self) -> None:
         """Publish again what was refused, by a broker whose quota was used up, say."""

@@ -1,4 +1,4 @@
-"""Which frames are at work, and whose turn is next.
+"""Which frames are at work, and which camera's turn is next.
 
 submit ──> waits, camera by camera ── room at work ──> work(frame) ── answered ──> done
            (on disk, if they are too many)             (one that may be poison alone)
@@ -26,31 +26,33 @@ SPARE = 16_000_000
 class Scheduler:
     """Puts frames to work: as many as keep the engine busy, the cameras in turn, but a suspect alone.
 
-    The cameras' turns are what keeps one that floods from delaying the others: a frame waits for those at
-    work and for one of each other camera, however many of another's came before it.
+    The turns keep a camera that floods from delaying the others: a frame waits for those at work and for one
+    of each other camera, however many of another's came before it.
 
-    The window is held here as well as by the broker, because some send more than the Receive Maximum:
-    Mosquitto's 2.0 line whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it, and
-    beyond SPARE bytes, is put aside on disk, so that memory stays bounded.
+    The window is kept here as well as by the broker, because some send more than the Receive Maximum:
+    Mosquitto 2.0 whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it, and beyond SPARE
+    bytes, is put aside on disk, so that memory stays bounded.
     """
 
     def __init__(
         self,
-        attempts: CrashJournal,
+        journal: CrashJournal,
         *,
         at_work: int,
         window: int,
         folder: Path,
         work: Callable[[Frame], None],
     ) -> None:
-        """Args:
-        attempts: tells the suspects.
-        at_work: frames at work, at most.
-        window: frames that are kept in memory whatever their size, those at work included.
-        folder: where the frames beyond it are kept; emptied at the start and removed at the end.
-        work: puts a frame to work; `done` must follow.
+        """Begin without a frame.
+
+        Args:
+            journal: knows the suspects.
+            at_work: frames at work, at most.
+            window: frames that are kept in memory whatever their size, those at work included.
+            folder: where the frames beyond it are kept; emptied at the start and removed at the end.
+            work: puts a frame to work; `done` must follow.
         """
-        self._attempts = attempts
+        self._journal = journal
         self._most_at_work = at_work
         self._window = window
         self._folder = folder
@@ -70,13 +72,13 @@ class Scheduler:
         Raises:
             NanofleetError: the state directory cannot be written.
         """
-        self._attempts.__enter__()
-        shutil.rmtree(self._folder, ignore_errors=True)  # what a life that was killed has left
+        self._journal.__enter__()
+        shutil.rmtree(self._folder, ignore_errors=True)  # what a process that was killed has left
         self._folder.mkdir(mode=0o700)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._attempts.__exit__(*exception)
+        self._journal.__exit__(*exception)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -85,7 +87,7 @@ class Scheduler:
         return self._waiting_count >= self._window
 
     @property
-    def _in_hand(self) -> int:
+    def _held(self) -> int:
         return len(self._at_work) + self._waiting_count
 
     def submit(self, frame: Frame) -> None:
@@ -94,7 +96,7 @@ class Scheduler:
         Raises:
             Poison: the worker has died of it too often.
         """
-        deaths = self._attempts.deaths(frame)
+        deaths = self._journal.deaths(frame)
         if deaths >= MAX_DEATHS:
             raise Poison(f"the worker died {deaths} times with this frame at work")
         self._waiting.setdefault(frame.camera, collections.deque()).append(frame)
@@ -103,12 +105,12 @@ class Scheduler:
         self._advance()
         camera = self._waiting.get(frame.camera)
         waits = camera is not None and camera[-1] is frame
-        if waits and self._waiting_bytes > SPARE and self._in_hand > self._window:
+        if waits and self._waiting_bytes > SPARE and self._held > self._window:
             self._put_aside_on_disk(frame)
 
     def done(self, frame: Frame) -> None:
-        """A frame has its answer; also one that was never put to work."""
-        self._attempts.end(frame)
+        """Note that a frame has its answer; also one that was never put to work."""
+        self._journal.end(frame)
         if frame in self._at_work:
             self._at_work.remove(frame)
             self._alone = False
@@ -126,7 +128,7 @@ class Scheduler:
     def _put_to_work(self) -> None:
         while self._waiting and not self._alone and len(self._at_work) < self._most_at_work:
             camera, frames = next(iter(self._waiting.items()))
-            suspect = self._attempts.deaths(frames[0]) > 0
+            suspect = self._journal.deaths(frames[0]) > 0
             if suspect and self._at_work:
                 return
             frame = frames.popleft()
@@ -136,7 +138,7 @@ class Scheduler:
             if frames:
                 self._waiting[camera] = frames  # its next turn comes after all the others'
             frame.take_up()
-            self._attempts.begin(frame)
+            self._journal.begin(frame)
             self._at_work.add(frame)
             self._alone = suspect
             self._work(frame)

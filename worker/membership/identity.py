@@ -20,7 +20,7 @@ _MOST_ON_ONE_HOST = 256
 def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
     """Hold an id for as long as the block lasts, by a lock that ends with the process.
 
-    Without a wish, the id is the host's name, with -2, -3, … for the next workers on the same host: started
+    Without `worker_id`, it is the host's name, with -2, -3, … for the next workers on the same host: started
     again, they find the same names.
 
     Raises:

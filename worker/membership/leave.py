@@ -65,7 +65,7 @@ class Leaving:
         self._presence = presence
         self._pacing = pacing
         self._dispute = dispute
-        #: Set by the PUBACK of the status that says that this worker leaves.
+        #: Set by the PUBACK of the status `draining`.
         self._announced = threading.Event()
         #: When there was last a broker, or something in hand that is worth waiting for it.
         self._needed = 0.0
@@ -139,7 +139,7 @@ class Leaving:
         return 0
 
     def _announce(self) -> None:
-        """Let those that have stepped aside step in first: frames that nobody subscribes to are lost.
+        """Let those that have stepped aside step in first: frames without a subscriber are lost.
 
         A worker that has announced before the PUBACK of this worker's status that it steps aside is known by
         then; one that does so later knows that this one leaves, and stays.
@@ -188,5 +188,5 @@ class Leaving:
         return now - self._needed > AWAY_TIMEOUT
 
     def _is_answered(self) -> bool:
-        """Whether the broker is there: a connection may be dead without a sign, so only its PUBACK tells."""
+        """Whether the broker is there: a connection may be dead without a sign, so its PUBACK decides."""
         return self._connection.connected.is_set() and self._announced.is_set()

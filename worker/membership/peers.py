@@ -246,7 +246,7 @@ class Peers:
     def _overdue(self, peer: _Peer) -> float:
         """Seconds since a peer died, by what is known; below 0 while it lives."""
         silence = self._clock() - peer.received
-        # Without a will, as after a broker that was killed with it, only the silence tells.
+        # Without a will, as after a broker that was killed with it, only the silence shows it.
         return silence if peer.status.state == "lost" else silence - peer.status.lease_seconds
 
     def _rank(self, dead: _Peer) -> int:

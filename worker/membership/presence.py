@@ -81,7 +81,7 @@ class Presence:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
         now, answered = time.monotonic(), self.answered
         then, before = self._last
-        # Two statuses at almost the same time say nothing about the rate.
+        # Two statuses at almost the same time show no rate.
         rate = (answered - before) / (now - then) if now - then > 1 else 0.0
         self._last = (now, answered)
         model, engine = self._worker.switch.serving.model, self._worker.switch.serving.engine

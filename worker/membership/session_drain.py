@@ -66,7 +66,7 @@ class Drain:
         return time.monotonic() - self._echoed_at > LATE_SECONDS
 
     def finished(self) -> bool:
-        """Whether nothing is left, neither with the broker nor in hand. Ask again and again."""
+        """Whether nothing is left, neither with the broker nor in hand. To be called again and again."""
         if not self._connection.unsubscribed.is_set():
             return False
         now = time.monotonic()

@@ -27,6 +27,6 @@ class ClassifySettings(Settings, EngineSettings):
 
     @property
     def level(self) -> str:
-        """Least urgent lines that are logged: an export, which takes a while, says so only to people."""
+        """Least urgent lines that are logged: an export, which takes a while, is logged only for people."""
         asked = "log_level" in self.model_fields_set
         return "warning" if self.json_ and not asked else self.log_level

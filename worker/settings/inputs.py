@@ -58,7 +58,7 @@ class InputSettings(BrokerSettings):
         return [Template(text) for text in self.input or [self.topics.frames("{camera}")]]
 
     def camera_of(self, topic: str) -> Optional[str]:
-        """Whose frames come on a topic; None if it is no frames topic, or names no valid camera."""
+        """The camera whose frames come on a topic; None if that is no frames topic, or of no valid camera."""
         matches = (template.match(topic) for template in self.templates)
         cameras = [match["camera"] for match in matches if match]
         return cameras[0] if cameras and is_id(cameras[0]) else None

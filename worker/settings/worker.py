@@ -15,7 +15,7 @@ from worker.settings.inputs import InputSettings
 
 # --help lists the fields of the last base first.
 class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, EngineSettings):
-    """Classify frames from a broker until told to stop.
+    """Classify frames from a broker until SIGTERM or Ctrl-C.
 
     nanofleet worker --broker mqtt://cameras.local --model resnet18
     nanofleet worker --broker embedded              (starts a broker of its own, on this machine)
@@ -39,7 +39,7 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, EngineSetti
         86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"
     )
     ignore_control: bool = Field(
-        False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"
+        False, description="Keep to --model, whatever `nanofleet models use` commands the fleet"
     )
     status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
     adopt_after: float = Field(

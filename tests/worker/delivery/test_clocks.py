@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 import pytest
 
 from wire.mqtt.packets import Delivery
 from worker.delivery.clocks import MOST_CAMERAS, Clocks
 from worker.delivery.frame import Frame
-from worker.delivery.unacked import EMPTY_AFTER, Unacked
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = 86_400.0
@@ -20,7 +18,7 @@ HOUR = 3600.0
 
 
 class Machine:
-    """A worker's machine, whose time is what a test says, and the frames that come to it."""
+    """A worker's machine, whose time is in the test's hands, and the frames that come to it."""
 
     def __init__(self, folder: Path) -> None:
         self.seconds = 0.0
@@ -30,7 +28,7 @@ class Machine:
         self.start()
 
     def start(self) -> None:
-        """Begin another life of the worker."""
+        """Start the worker again."""
         clock = lambda: NOON.timestamp() + self.seconds + self.ahead  # noqa: E731
         self.clocks = Clocks(self.folder / "w.clocks", DAY, clock, lambda: self.seconds)
 
@@ -73,9 +71,7 @@ def test_a_clock_that_is_wrong_makes_no_frame_old(
     assert len(caplog.records) == 2, "and again an hour later"
 
 
-def test_a_clock_that_is_right_is_nothing_to_speak_of(
-    machine: Machine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_clock_that_is_right_costs_no_warning(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     for late in (0.1, 1.5, 0.3):
         machine.seconds += 1
         assert machine.age(late) <= late
@@ -102,7 +98,7 @@ def test_what_its_sender_has_kept_is_old_if_it_says_so(machine: Machine, wrong: 
     assert machine.age(wrong, sent=wrong) == pytest.approx(0, abs=0.1)
 
 
-def test_a_line_that_falls_behind_makes_frames_old(machine: Machine) -> None:
+def test_a_sender_that_falls_behind_makes_frames_old(machine: Machine) -> None:
     """Each frame comes a little later than the one before: its times run on, and no clock was set."""
     machine.age(0)
     for late in range(1, 60):
@@ -215,7 +211,7 @@ def test_a_note_that_cannot_be_written_costs_a_warning(
     assert "not noted" in caplog.text
 
 
-def test_strangers_names_are_bounded(machine: Machine) -> None:
+def test_cameras_that_are_made_up_are_bounded(machine: Machine) -> None:
     for number in range(MOST_CAMERAS + 10):
         machine.age(0, camera=f"c{number}")
         machine.age(HOUR, camera="mine")
@@ -225,79 +221,3 @@ def test_strangers_names_are_bounded(machine: Machine) -> None:
 
 
 # --- What can have waited -------------------------------------------------------------------------------
-
-
-class Session:
-    """Frames in hand, with room for four, on ticks of the test's own."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self.unacked = Unacked(lambda delivery: True, window=4)
-
-    def deliver(self, retain: bool = False) -> Frame:
-        payload = str(self.seconds).encode()
-        frame = Frame.receive(Delivery("t", payload, qos=1, retain=retain, mid=1, epoch=1), "door")
-        frame.received = self.seconds
-        self.unacked.admit(frame)
-        return frame
-
-
-@pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    made = Session()
-    monkeypatch.setattr(time, "perf_counter", lambda: made.seconds)
-    return made
-
-
-def test_nothing_tells_what_waits_when_a_worker_begins(session: Session) -> None:
-    assert session.deliver().longest_wait is None
-    session.unacked.connected(session_present=True)
-    assert session.deliver().longest_wait is None
-    session.seconds += EMPTY_AFTER
-    assert session.deliver().longest_wait is None, "two were in hand, of four"
-
-
-def test_nothing_waits_while_there_is_room(session: Session) -> None:
-    session.unacked.connected(session_present=True)
-    session.seconds += EMPTY_AFTER
-    frames: List[Frame] = [session.deliver() for _ in range(4)]
-    assert [frame.longest_wait for frame in frames] == [0, 0, 0, 0]
-    session.seconds += 5
-    assert session.deliver().longest_wait == 5, "since there was room last"
-    for frame in frames:
-        session.unacked.settle(frame)
-    assert session.deliver(retain=True).longest_wait is None
-    session.seconds += 100
-
-
-def test_what_came_while_the_line_was_lost_has_waited_as_long(session: Session) -> None:
-    session.unacked.connected(session_present=True)
-    session.seconds += EMPTY_AFTER
-    session.unacked.lost()
-    session.seconds += 3600
-    session.unacked.connected(session_present=True)
-    assert session.deliver().longest_wait == 3600
-    frame = session.deliver()
-    session.seconds += 10
-    assert session.deliver().longest_wait == 3610
-    session.unacked.settle(frame)
-
-
-def test_an_answer_while_the_line_is_lost_makes_no_room(session: Session) -> None:
-    session.unacked.connected(session_present=True)
-    session.seconds += EMPTY_AFTER
-    frame = session.deliver()
-    session.unacked.lost()
-    session.seconds += 100
-    session.unacked.settle(frame)
-    session.seconds += 100
-    session.unacked.connected(session_present=True)
-    assert session.deliver().longest_wait == 200
-
-
-def test_nothing_tells_what_waits_in_the_session_of_another(session: Session) -> None:
-    adopted = Unacked(lambda delivery: True)
-    frame = session.deliver()
-    session.seconds += 100
-    adopted.admit(frame)
-    assert frame.longest_wait is None

@@ -169,4 +169,4 @@ def test_what_needs_no_ack_is_answered_and_forgotten(broker: Broker) -> None:
     assert broker.deliver(0, b"a", qos=0)[1]
     broker.unacked.settle(working)
     assert len(broker.unacked) == 1
-    assert not broker.unacked._orphans
+    assert not broker.unacked._awaited

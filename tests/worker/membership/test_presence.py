@@ -1,4 +1,4 @@
-"""Who is a twin of a worker, and what only an earlier process has left: by the statuses that come."""
+"""Duplicates of a worker, told from what only an earlier process has left, by the statuses that come."""
 
 from __future__ import annotations
 
