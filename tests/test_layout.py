@@ -21,7 +21,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.membership", "worker.answers"},
     {"worker.pipeline"},
     {"worker.reception"},
-    {"worker.session"},
+    {"worker.session", "worker.startup"},
     {"worker.service"},
 )
 

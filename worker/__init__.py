@@ -1,6 +1,7 @@
 """A worker: takes frames from its session with the broker, answers them, and then acks them.
 
 service      startup, serve, drain
+startup      what comes before a session: the metrics' address, the commands that the broker retains
 session      what a connect, a loss, a delivery and a tick mean
 reception    sorts deliveries: frames, statuses, commands
 pipeline     ONE FRAME'S PATH: receive, start, done, finish, acknowledge

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import resource
 import signal
-from typing import Callable, Dict, Optional
 
 import wire
 from wire.broker import Broker
@@ -23,21 +21,17 @@ from worker.engines.select import best_batch
 from worker.life import Life
 from worker.membership.identity import claim_worker_id
 from worker.metrics import Metrics
-from worker.metrics_server import serve_metrics
-from worker.serving.commands import Commands
-from worker.serving.first_command import read_commands
 from worker.serving.inference import Inference
 from worker.serving.open import open_serving
 from worker.serving.switch import Switch
 from worker.session import Session
 from worker.settings import WorkerSettings
-from worker.watchdog import do_alive, notify
+from worker.startup import allow_open_files, await_commands, commands_of, metrics_served, read_retained
+from worker.watchdog import notify
 from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Files that a worker may have open at once, where the machine lets it.
-MOST_OPEN_FILES = 65_536
 #: Also for a worker in a shell's background, which has it ignore Ctrl-C.
 HEEDED = (signal.SIGTERM, signal.SIGINT)
 #: Seconds between two looks at whether to stop.
@@ -56,7 +50,7 @@ def run(settings: WorkerSettings) -> int:
         NanofleetError: the worker cannot start, or cannot go on.
     """
     keep_memory_private()
-    _allow_open_files()
+    allow_open_files()
     broker = settings.open_broker()
     if not settings.max_batch:
         suits = best_batch(settings.choice, settings.engine, settings.device)
@@ -66,13 +60,13 @@ def run(settings: WorkerSettings) -> int:
         metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
         )
-        with _serve_metrics(metrics, settings, life) as metrics_url:
+        with metrics_served(metrics, settings, life) as metrics_url:
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             inference = Inference(settings, metrics, life.fail)
             load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
             switch = Switch(load, life.leaving)
-            commands = _commands(settings, worker_id, switch)
+            commands = commands_of(settings, worker_id, switch)
             worker = Worker(worker_id, settings, switch, commands, metrics, metrics_url, life)
             return _load_and_serve(worker, inference, broker)
 
@@ -81,7 +75,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
     """Load the model that is commanded, serve it, and drain. Returns the exit code."""
     life, switch = worker.life, worker.switch
     with stop_signals(life.leaving, always=HEEDED):
-        retained = _read_commands(worker, broker, BROKER_TIMEOUT)
+        retained = read_retained(worker, broker, BROKER_TIMEOUT)
     if life.leaving.is_set():
         return 0
     # Until the model is loaded a signal ends the process on the spot: it has no frame in hand.
@@ -92,7 +86,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
         parts.enter_context(stop_signals(life.leaving, always=HEEDED))
         parts.enter_context(inference.running(switch.serving.engine.at_once))
         if retained is None:
-            _await_commands(worker, broker)
+            await_commands(worker, broker)
         if life.leaving.is_set():
             notify("STOPPING=1")
             log.info("left with nothing in hand")
@@ -103,64 +97,6 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
         session.watchdog.watch("decoders or the engine", switch.waiting)
         with session:
             return _serve_and_leave(session, worker)
-
-
-# --- startup ------------------------------------------------------------------------------------------
-
-
-def _allow_open_files() -> None:
-    """Raise the soft limit, often 1024: each decoder has some open, and each scrape of the metrics one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _serve_metrics(
-    metrics: Metrics, settings: WorkerSettings, life: Life
-) -> contextlib.AbstractContextManager[str]:
-    return serve_metrics(
-        metrics,
-        settings.metrics_host,
-        settings.metrics_port,
-        or_next="metrics_port" not in settings.model_fields_set,
-        healthy=lambda: life.failure is None,
-        ready=lambda: life.online and not life.leaving.is_set(),
-    )
-
-
-def _commands(settings: WorkerSettings, worker_id: str, switch: Switch) -> Commands:
-    topics = [settings.topics.model_command(worker_id), settings.topics.model_command()]
-    return Commands(
-        [] if settings.ignore_control else topics,
-        settings.choice,
-        settings.weights_dir,
-        settings.state_dir / f"{worker_id}.model",
-        change_to=switch.change_to,
-    )
-
-
-def _read_commands(
-    worker: Worker, broker: Broker, timeout: float, alive: Callable[[], object] = lambda: None
-) -> Optional[Dict[str, bytes]]:
-    """The retained model commands; None if there is no broker in time."""
-    topics = worker.commands.topics
-    if not topics:
-        return {}
-    return read_commands(broker, topics, patience=timeout, stop=worker.life.leaving, alive=alive)
-
-
-def _await_commands(worker: Worker, broker: Broker) -> None:
-    """Wait for a broker, and serve what it commands before there is a frame to answer."""
-    notify("READY=1")
-    retained = _read_commands(worker, broker, float("inf"), alive=lambda: notify("WATCHDOG=1"))
-    if retained is None:  # the worker is to leave
-        return
-    choices = worker.commands.first_choices(retained)
-    if not worker.switch.serving.is_of(choices[0]):
-        do_alive(lambda: worker.switch.replace(*choices), worker.life.leaving)
-
-
-# --- serve, drain -------------------------------------------------------------------------------------
 
 
 def _serve_and_leave(session: Session, worker: Worker) -> int:

@@ -13,10 +13,8 @@ from contextlib import ExitStack
 from typing import Callable
 
 from wire.broker import Broker
-from wire.errors import ConnectionRefused
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
-from wire.mqtt.pubacks import NOT_AUTHORIZED
 from wire.topics import client_id
 from worker.delivery.unacked import Unacked
 from worker.membership.adoptions import Adoptions
@@ -164,18 +162,8 @@ class Session:
             log.info("connected again to %s", self._connection.broker)
             self._publish_status()
         else:
-            # By its PUBACK the broker has read the SUBSCRIBE before it: now frames find a subscriber.
-            self._connection.publish(self._presence.publication(on_puback=self._first_status_taken))
+            self._connection.publish(self._presence.first_publication(self._connection.broker))
         self._pacing.connected(may_step_aside=self._connection.traits.lets_members_rejoin)
-
-    def _first_status_taken(self, reason_code: int) -> None:
-        if reason_code == NOT_AUTHORIZED:
-            raise ConnectionRefused(
-                f"{self._connection.broker} refuses {self._presence.topic} (0x87): its ACL must let this "
-                "user write there. Is it a worker's, and this worker's?"
-            )
-        subscriptions = ", ".join(self._settings.subscriptions)
-        log.info("connected to %s, reading %s", self._connection.broker, subscriptions)
 
     def _lost(self) -> None:
         self._unacked.lost()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from wire.messages import AdoptionClaim, WorkerStatus
+from worker.membership.claims import Claim, Claims
 
 log = logging.getLogger(__name__)
 
@@ -24,41 +25,19 @@ MAX_PEERS = 2000
 MOST_SILENCE_SECONDS = 60.0
 #: What may be long in a status, and is not read here.
 _UNREAD = {"engine_why": "", "metrics": "", "assumed": (), "change": None}
-#: The claims on one worker's session that are kept; and those of one adopter, the last ones: a stolen
-#: worker could fill the table with names that it makes up, and no worker would know what the others adopt.
-MAX_CLAIMS, MAX_CLAIMS_OF_ONE = 64, 250
 
 
 @dataclass(frozen=True)
 class _Peer:
-    """Another worker: its last status.
-
-    Attributes:
-        received: when that came, by this machine's clock: the peer's own may be wrong.
-        live: whether it was published while this worker was subscribed: a retained one may be of a worker
-            that is gone.
-        absent: whether this broker has no session of that worker.
-    """
+    """Another worker, by its last status."""
 
     status: WorkerStatus
+    #: When that came, by this machine's clock: the peer's own may be wrong.
     received: float
+    #: Whether it was not retained: a retained one may be of a worker that is gone.
     live: bool
+    #: Whether this broker has no session of that worker.
     absent: bool = False
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """An adopter's claim on a dead worker's session.
-
-    Attributes:
-        received: when it came, by this machine's clock.
-        void: whether the process that it means has published a status since, so that no worker has to adopt
-            it: anyone may claim.
-    """
-
-    claim: AdoptionClaim
-    received: float
-    void: bool = False
 
 
 class Peers:
@@ -92,10 +71,7 @@ class Peers:
         self._peers: Dict[str, _Peer] = {}
         #: The processes whose beacons stand at this broker, by worker.
         self._here: Dict[str, str] = {}
-        #: By the dead worker, and then by its adopter.
-        self._claims: Dict[str, Dict[str, _Claim]] = {}
-        #: By the adopter, the dead workers on whose sessions it has claims, the last claimed last.
-        self._claimed: Dict[str, List[str]] = {}
+        self._claims = Claims(clock, most=MAX_PEERS)
 
     def receive(self, status: WorkerStatus, *, retained: bool = False) -> None:
         """Take note of a status.
@@ -111,18 +87,12 @@ class Peers:
         elif status.worker in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[status.worker] = _Peer(self._kept(status), self._clock(), live=not retained)
         if status.state != "lost" and not retained:
-            self._void_claims(status)
+            self._claims.void(status)
 
     def _kept(self, status: WorkerStatus) -> WorkerStatus:
         own_inputs = self._reads[1]
         inputs = own_inputs if status.inputs == own_inputs else ()
         return status.model_copy(update={**_UNREAD, "inputs": inputs})
-
-    def _void_claims(self, alive: WorkerStatus) -> None:
-        claims = self._claims.get(alive.worker, {})
-        for adopter, each in claims.items():
-            if each.claim.instance == alive.instance:
-                claims[adopter] = replace(each, void=True)
 
     def receive_beacon(self, worker: str, instance: str) -> None:
         """Take note of which process of a worker is at this broker."""
@@ -131,51 +101,23 @@ class Peers:
 
     def receive_claim(self, claim: AdoptionClaim) -> None:
         """Take note that a worker drains, or has drained, a dead one's session."""
-        if claim.dead not in self._claims and len(self._claims) >= MAX_PEERS:
-            return
-        claims = self._claims.setdefault(claim.dead, {})
-        if claim.worker in claims or len(claims) < MAX_CLAIMS:
-            claims[claim.worker] = _Claim(claim, self._clock())
-            claimed = self._claimed.setdefault(claim.worker, [])
-            if claim.dead in claimed:
-                claimed.remove(claim.dead)
-            claimed.append(claim.dead)
-            if len(claimed) > MAX_CLAIMS_OF_ONE:
-                self._remove_claim(claimed[0], claim.worker)
+        self._claims.receive(claim)
 
     def drop_claim(self, dead: str, worker: str) -> None:
         """Take note that a claim was removed: by its worker or, with the status, by `workers forget`."""
-        dropped, peer = self._remove_claim(dead, worker), self._peers.get(dead)
-        if not dropped or dropped.void or not peer:
-            return
-        if (dropped.claim.state, dropped.claim.instance) == ("ended", peer.status.instance):
+        dropped, peer = self._claims.remove(dead, worker), self._peers.get(dead)
+        if dropped and peer and dropped.has_ended and dropped.is_on(peer.status) and not dropped.void:
             self.dismiss(dead)  # what has been drained once has no session left
-
-    def _remove_claim(self, dead: str, worker: str) -> Optional[_Claim]:
-        claims = self._claims.get(dead, {})
-        removed = claims.pop(worker, None)
-        if removed is None:
-            return None
-        self._claimed[worker].remove(dead)
-        if not claims:
-            del self._claims[dead]
-        if not self._claimed[worker]:
-            del self._claimed[worker]
-        return removed
 
     def spent_claims(self) -> List[str]:
         """The workers that are back, so that this one's claims on their sessions mean nothing any more."""
-        return [
-            dead
-            for dead, claims in self._claims.items()
-            if self._own in claims
-            and dead in self._peers
-            and self._peers[dead].status.state == "online"
-            and (
-                claims[self._own].void
-                or self._peers[dead].status.instance != claims[self._own].claim.instance
-            )
-        ]
+        return [each.claim.dead for each in self._claims.by(self._own) if self._is_spent(each)]
+
+    def _is_spent(self, own: Claim) -> bool:
+        peer = self._peers.get(own.claim.dead)
+        if peer is None or peer.status.state != "online":
+            return False
+        return own.void or not own.is_on(peer.status)
 
     def dismiss(self, worker: str) -> None:
         """Leave a dead worker that has no session on this broker to others, until its next status."""
@@ -186,7 +128,6 @@ class Peers:
         """Forget all: the connection was lost, and that no status comes means nothing now."""
         self._peers.clear()
         self._claims.clear()
-        self._claimed.clear()
         self._here.clear()
 
     def abandoned(self) -> Optional[WorkerStatus]:
@@ -203,13 +144,8 @@ class Peers:
 
     def _is_claimed(self, dead: _Peer, due: float) -> bool:
         """Whether another has drained its session, or has claimed within `due` seconds that it does."""
-        claims = self._claims_on(dead)
-        return any(each.claim.state == "ended" or self._clock() - each.received < due for each in claims)
-
-    def _claims_on(self, peer: _Peer) -> List[_Claim]:
-        """The claims on the session of this very process."""
-        claims = self._claims.get(peer.status.worker, {}).values()
-        return [each for each in claims if each.claim.instance == peer.status.instance and not each.void]
+        claims = self._claims.on(dead.status)
+        return any(each.has_ended or self._clock() - each.received < due for each in claims)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -237,7 +173,7 @@ class Peers:
             # Those of another broker, whose statuses come over a bridge, take none of this one's frames.
             and self._here.get(peer.status.worker) == peer.status.instance
             # A worker that died with its broker has left no will: its last status still says online.
-            and not any(each.claim.state == "ended" for each in self._claims_on(peer))
+            and not any(each.has_ended for each in self._claims.on(peer.status))
         ]
 
     def _reads_the_same(self, peer: _Peer) -> bool:

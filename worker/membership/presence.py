@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Callable, List, Optional, Set, Tuple
 
 import wire
-from wire.errors import DecodeError, DuplicateMember
+from wire.broker import Broker
+from wire.errors import ConnectionRefused, DecodeError, DuplicateMember
 from wire.lengths import MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
 from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.mqtt.packets import Delivery, Publication
-from wire.mqtt.pubacks import REFUSED
+from wire.mqtt.pubacks import NOT_AUTHORIZED, REFUSED
 from wire.printable import cut
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
@@ -76,6 +77,19 @@ class Presence:
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
         """A status, to be published."""
         return Publication(self.topic, self.status(state).encode(), retain=True, on_puback=on_puback)
+
+    def first_publication(self, broker: Broker) -> Publication:
+        """The first status. By its PUBACK the broker has read the SUBSCRIBE: frames find a subscriber."""
+
+        def taken(reason_code: int) -> None:
+            if reason_code == NOT_AUTHORIZED:
+                raise ConnectionRefused(
+                    f"{broker} refuses {self.topic} (0x87): its ACL must let this user write there. "
+                    "Is it a worker's, and this worker's?"
+                )
+            log.info("connected to %s, reading %s", broker, ", ".join(self._settings.subscriptions))
+
+        return self.publication(on_puback=taken)
 
     def status(self, state: str = "") -> WorkerStatus:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
