@@ -36,7 +36,7 @@ class Machine(Collector):
     """Temperature and GPU memory, read when Prometheus asks, on machines that have such sensors."""
 
     def __init__(self, device: Callable[[], str], thermal: Path = THERMAL) -> None:
-        """Measure nothing yet.
+        """Prepare; nothing is measured until Prometheus asks.
 
         Args:
             device: what the model runs on now.

@@ -48,7 +48,7 @@ class Pipeline:
     """
 
     def __init__(self, worker: Worker, connection: Connection, presence: Presence, pacing: Pacing) -> None:
-        """Lay the path.
+        """Build the parts of the path; entering opens their files.
 
         Args:
             worker: whose models classify the frames.

@@ -1,4 +1,4 @@
-"""Where deliveries go: frames to the pipeline, statuses to the presence, model commands to their follower.
+"""Where deliveries go: frames to the pipeline, statuses to the presence, model commands to `Commands`.
 
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
@@ -29,7 +29,7 @@ class Reception:
     """Sorts deliveries. All calls come from the network thread."""
 
     def __init__(self, worker: Worker, pipeline: Pipeline, presence: Presence, pacing: Pacing) -> None:
-        """Know where each delivery goes.
+        """Prepare for deliveries, of a session that was kept until `connected` is called.
 
         Args:
             worker: whose model commands they are, and whose metrics count what is ignored.

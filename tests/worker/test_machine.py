@@ -1,4 +1,4 @@
-"""What the machine tells Prometheus of itself."""
+"""What Prometheus can read of the machine."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_a_container_of_version_1(group_1: Group, path: str) -> None:
 
 
 def test_version_1_counts_memory_and_swap_together(group_1: Group) -> None:
-    """Docker lets a container have as much swap as memory, unless it is told otherwise."""
+    """Docker lets a container have as much swap as memory, unless it is set otherwise."""
     files = {"memsw.limit_in_bytes": 600 * MIB, "memsw.usage_in_bytes": 260 * MIB}
     group_1("docker/8f2", **SMALL, **files)
     assert memory.free() == (100 + 290) * MIB

@@ -88,7 +88,7 @@ def test_idle_connections_cost_few_files_and_are_closed(monkeypatch: pytest.Monk
         idle = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)]
         for connection in idle:
             connection.settimeout(30)
-        # Those beyond the limit at once, the others after the silence: each hears that it is closed.
+        # Those beyond the limit at once, the others after the silence: each sees that it is closed.
         assert [connection.recv(1) for connection in idle] == [b""] * 100
         wait_for(lambda: ask_or_closed(port) == 200, what="an answer once they are gone")
 

@@ -19,7 +19,7 @@ class Adoptions:
     """The present adoption, if there is one. Any thread may look at it; the network thread begins it."""
 
     def __init__(self, worker: Worker, peers: Peers) -> None:
-        """Begin with none.
+        """Begin without an adoption.
 
         Args:
             worker: this worker.

@@ -52,7 +52,7 @@ class Pacing:
         take_frames: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take frames, to begin with.
+        """Begin in the state `taking`.
 
         Args:
             peers: the other workers.

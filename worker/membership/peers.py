@@ -53,7 +53,7 @@ class Peers:
         *,
         lease: float = 0.0,
     ) -> None:
-        """Know of no other.
+        """Begin without any peer.
 
         Args:
             own: this worker's id.

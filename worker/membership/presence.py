@@ -45,7 +45,7 @@ class Presence:
     """
 
     def __init__(self, worker: Worker, pacing: Pacing, peers: Peers, in_hand: Callable[[], int]) -> None:
-        """Begin to be online.
+        """Prepare the worker's first status, which is `online`.
 
         Args:
             worker: whose presence it is.
@@ -189,15 +189,14 @@ class Presence:
         return [Publication(topic, b"", retain=True) for topic in spent]
 
     def _look_for_duplicate(self, status: WorkerStatus, delivery: Delivery) -> None:
-        """A status under this worker's id by another process: the one that started later stays.
+        """Find a duplicate, another process of this worker's id, by its status: the later one stays.
 
         Two processes with one id take each other's session over, again and again. The DISCONNECT of the one
         that loses it, if there is any, does not say whether a duplicate has it now or an adopter; but when
         that process connects again it finds the duplicate's status. Which of them started later is seen by
         the broker's order, not by their clocks: a status that stood there, or was queued, before this process
-        received its own first one is from before it.
-        Its own has to be the copy at QoS 1, which comes behind all that was queued; one at QoS 0 does not
-        wait for its turn.
+        received its own first one is from before it. Its own has to be the copy at QoS 1, which comes behind
+        all that was queued; one at QoS 0 does not wait for its turn.
         """
         before = not self._echoed or (delivery.retain and delivery.epoch == 1)
         if status.instance == self._instance:

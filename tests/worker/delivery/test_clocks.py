@@ -189,7 +189,7 @@ def test_what_was_known_holds_after_a_restart(machine: Machine) -> None:
     machine.seconds += 100
     assert machine.age(100.0, camera="right", longest_wait=None) == pytest.approx(100)
     assert machine.age(HOUR + 100, camera="wrong", longest_wait=None) == pytest.approx(100)
-    assert machine.age(HOUR + 100, camera="new", longest_wait=None) == 0, "nothing tells"
+    assert machine.age(HOUR + 100, camera="new", longest_wait=None) == 0, "nothing is known of it"
     assert machine.age(DAY + HOUR, camera="right", longest_wait=None) == 0, "no broker keeps one for so long"
 
 

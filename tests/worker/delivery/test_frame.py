@@ -149,8 +149,8 @@ def test_when_it_was_sent_is_read_as_when_it_was_captured(payload: bytes) -> Non
     made = opened(payload, captured_at="2026-01-02T03:04:05+01:00", sent_at="2026-01-02T03:04:07+01:00")
     assert made.captured_at is not None
     assert made.sent_at == made.captured_at + timedelta(seconds=2)
-    told = opened(envelope(sent_at=1777636800))
-    assert told.sent_at is not None
-    assert told.sent_at.timestamp() == 1777636800
+    frame = opened(envelope(sent_at=1777636800))
+    assert frame.sent_at is not None
+    assert frame.sent_at.timestamp() == 1777636800
     dropped = opened(payload, sent_at="soon")
     assert (dropped.sent_at, dropped.dropped) == (None, ("sent_at",))

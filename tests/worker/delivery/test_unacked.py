@@ -14,7 +14,7 @@ from worker.delivery.unacked import Unacked
 
 
 class Broker:
-    """Hears the acks; as a connection does, it takes none for an earlier one."""
+    """Takes the acks; as a connection does, none for an earlier one."""
 
     def __init__(self) -> None:
         self.epoch = 1
@@ -150,7 +150,7 @@ def test_a_session_that_is_gone_delivers_nothing_again(broker: Broker) -> None:
 
 
 def test_an_answered_frame_that_does_not_come_again_is_forgotten(broker: Broker) -> None:
-    """Another adopted the session, or the broker's database is older: its twin is a new frame, some day."""
+    """Another adopted the session, or the broker's database is older: its like is a new frame, some day."""
     broker.deliver(1, b"b")
     answered, _ = broker.deliver(2, b"c")
     broker.unacked.settle(answered)

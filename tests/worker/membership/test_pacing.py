@@ -23,7 +23,7 @@ class Slow:
         self.name = name
         self.now = 1000.0
         self.subscribed = True
-        self.told: List[bool] = []
+        self.reported: List[bool] = []
         self.waits: List[float] = []
         self.pubacks: List[Callable[[], None]] = []
         self.peers = Peers(name, "workers", INPUTS, 60.0, clock=lambda: self.now, lease=lease)
@@ -38,7 +38,7 @@ class Slow:
 
     def publish_status(self, then: Callable[[], None]) -> None:
         takes_frames, wait = self.pacing.report()
-        self.told.append(takes_frames)
+        self.reported.append(takes_frames)
         self.waits.append(wait)
         self.pubacks.append(then)
 
@@ -54,7 +54,7 @@ class Slow:
             self.now += 0.02
             self.pacing.answered(1)
 
-    def hear_fast(self, wait: float = 0.0, *, retained: bool = False, **given: object) -> None:
+    def receive_fast(self, wait: float = 0.0, *, retained: bool = False, **given: object) -> None:
         self.peers.receive_beacon("fast", "")
         self.peers.receive(status("fast", wait_seconds=wait, **given), retained=retained)
         self.pacing.check()
@@ -76,8 +76,8 @@ def slow_with_a_queue(**options: object) -> Slow:
 
 def test_it_steps_aside_for_a_faster_one_and_back_in() -> None:
     slow = slow_with_a_queue()
-    slow.hear_fast()
-    assert slow.told == [False]
+    slow.receive_fast()
+    assert slow.reported == [False]
     assert slow.subscribed  # until the broker has said so to everybody
     slow.puback()
     assert not slow.subscribed
@@ -85,7 +85,7 @@ def test_it_steps_aside_for_a_faster_one_and_back_in() -> None:
     assert not slow.subscribed
     slow.answer(10)
     assert slow.subscribed
-    assert slow.told == [False, True]
+    assert slow.reported == [False, True]
 
 
 def test_the_wait_is_what_the_last_frames_say() -> None:
@@ -115,16 +115,16 @@ def test_the_wait_is_what_the_last_frames_say() -> None:
 )
 def test_nobody_is_there_to_step_aside_for(wait: float, given: dict) -> None:  # type: ignore[type-arg]
     slow = slow_with_a_queue()
-    slow.hear_fast(wait, **given)
-    assert slow.told == []
+    slow.receive_fast(wait, **given)
+    assert slow.reported == []
     assert slow.subscribed
 
 
 @pytest.mark.parametrize("options", [{"limit": 0.0}, {"may_step_aside": False}, {"limit": 2.0}])
 def test_it_is_told_not_to_or_need_not(options: dict) -> None:  # type: ignore[type-arg]
     slow = slow_with_a_queue(**options)
-    slow.hear_fast()
-    assert slow.told == []
+    slow.receive_fast()
+    assert slow.reported == []
 
 
 def test_a_single_frame_is_no_queue_however_slow_the_worker() -> None:
@@ -132,28 +132,28 @@ def test_a_single_frame_is_no_queue_however_slow_the_worker() -> None:
     slow.take(1)
     slow.now += 5
     slow.pacing.answered(1)
-    slow.hear_fast()
+    slow.receive_fast()
     slow.take(1)
     assert slow.pacing.wait == 5
-    assert slow.told == []
+    assert slow.reported == []
     slow.take(1)
-    assert slow.told == [False]
+    assert slow.reported == [False]
 
 
 @pytest.mark.parametrize("state", ["lost", "offline", "draining"])
 def test_it_steps_in_when_the_other_goes(state: str) -> None:
     slow = slow_with_a_queue()
-    slow.hear_fast()
+    slow.receive_fast()
     slow.puback()
     assert not slow.subscribed
-    slow.hear_fast(state=state)
+    slow.receive_fast(state=state)
     assert slow.subscribed
-    assert slow.told[-1] is True
+    assert slow.reported[-1] is True
 
 
 def test_it_steps_aside_for_nobody_that_is_silent_however_long_a_lease_it_gave_itself() -> None:
     slow = slow_with_a_queue()
-    slow.hear_fast(lease_seconds=1e9)
+    slow.receive_fast(lease_seconds=1e9)
     slow.puback()
     assert not slow.subscribed
     slow.now += MOST_SILENCE_SECONDS
@@ -161,26 +161,26 @@ def test_it_steps_aside_for_nobody_that_is_silent_however_long_a_lease_it_gave_i
     assert slow.subscribed
     slow.now += 1
     slow.pacing.check()
-    assert slow.told == [False, True]
+    assert slow.reported == [False, True]
 
 
 def test_it_steps_aside_for_nobody_whose_last_word_is_from_before_it_connected() -> None:
     """A stolen worker's stays retained after its end: each reconnect would make it live for a minute more."""
     slow = slow_with_a_queue()
-    slow.hear_fast(lease_seconds=1e9, retained=True)
-    assert slow.told == []
-    slow.hear_fast(lease_seconds=1e9)
-    assert slow.told == [False]
+    slow.receive_fast(lease_seconds=1e9, retained=True)
+    assert slow.reported == []
+    slow.receive_fast(lease_seconds=1e9)
+    assert slow.reported == [False]
     slow.puback()
     assert not slow.subscribed
     slow.peers.forget()  # the connection was lost
-    slow.hear_fast(lease_seconds=1e9, retained=True)
+    slow.receive_fast(lease_seconds=1e9, retained=True)
     assert slow.subscribed
 
 
 def test_it_stays_aside_between_two_statuses_however_rare_they_are() -> None:
     slow = slow_with_a_queue(lease=300.0)
-    slow.hear_fast(lease_seconds=300.0)
+    slow.receive_fast(lease_seconds=300.0)
     slow.puback()
     slow.now += 299
     slow.pacing.check()
@@ -192,33 +192,33 @@ def test_it_stays_aside_between_two_statuses_however_rare_they_are() -> None:
 
 def test_it_stays_if_the_other_goes_before_the_puback() -> None:
     slow = slow_with_a_queue()
-    slow.hear_fast()
-    slow.hear_fast(takes_frames=False)
+    slow.receive_fast()
+    slow.receive_fast(takes_frames=False)
     slow.puback()
     assert slow.subscribed
-    assert slow.told == [False, True]
+    assert slow.reported == [False, True]
 
 
 def test_one_that_leaves_neither_steps_aside_nor_in() -> None:
     slow = slow_with_a_queue()
-    slow.hear_fast()
+    slow.receive_fast()
     slow.pacing.leave()
     slow.puback()
     slow.answer(50)
     assert slow.subscribed
-    assert slow.told == [False]
+    assert slow.reported == [False]
 
 
 def test_the_others_hear_of_a_wait_that_has_become_shorter() -> None:
     slow = slow_with_a_queue()
     slow.publish_status(lambda: None)
-    slow.hear_fast(wait=1.0)
+    slow.receive_fast(wait=1.0)
     assert slow.waits == [1.0]
     slow.answer(30)
     assert slow.waits == [1.0, pytest.approx(0.48)]
 
 
-@pytest.mark.parametrize("instance", ["another life", None])
+@pytest.mark.parametrize("instance", ["another process", None])
 def test_one_that_is_not_at_this_broker_is_no_help(instance: Optional[str]) -> None:
     """Its status comes over a bridge: it takes another broker's frames."""
     slow = slow_with_a_queue()
@@ -226,9 +226,9 @@ def test_one_that_is_not_at_this_broker_is_no_help(instance: Optional[str]) -> N
         slow.peers.receive_beacon("fast", instance)
     slow.peers.receive(status("fast", wait_seconds=0.0))
     slow.pacing.check()
-    assert slow.told == []
-    slow.hear_fast()
-    assert slow.told == [False]
+    assert slow.reported == []
+    slow.receive_fast()
+    assert slow.reported == [False]
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -241,12 +241,12 @@ def test_one_always_stays(seed: int) -> None:
             worker.peers.receive_beacon(other.name, "")
             worker.peers.receive(status(other.name, wait_seconds=0.1))
     taken: List[Slow] = []  # by the broker, in its order
-    heard = {worker.name: 0 for worker in workers}
+    received = {worker.name: 0 for worker in workers}
 
-    def hear_all(worker: Slow) -> None:
-        for other in taken[heard[worker.name] :]:
+    def receive_all(worker: Slow) -> None:
+        for other in taken[received[worker.name] :]:
             worker.peers.receive(status(other.name, takes_frames=False))
-        heard[worker.name] = len(taken)
+        received[worker.name] = len(taken)
 
     waiting = list(workers)
     while waiting or any(worker.pubacks for worker in workers):
@@ -257,6 +257,6 @@ def test_one_always_stays(seed: int) -> None:
                 taken.append(worker)
         else:
             worker = chance.choice(workers)
-            hear_all(worker)  # what the broker took before, it has sent before
+            receive_all(worker)  # what the broker took before, it has sent before
             worker.puback()
     assert any(worker.subscribed for worker in workers)

@@ -1,4 +1,4 @@
-"""Duplicates of a worker, told from what only an earlier process has left, by the statuses that come."""
+"""Duplicates of a worker, and what only an earlier process has left: by the statuses that come."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.worker import Worker
 NOT_ASKED = cast(Any, None)
 
 
-class Heard:
+class Statuses:
     """A presence, and the statuses under its id that come to it."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Heard:
         self.own = Beacon.decode(self.presence.beacon().payload).instance
         self.epoch = 1
 
-    def hear(
+    def receive(
         self,
         instance: str,
         state: str = "online",
@@ -48,55 +48,55 @@ class Heard:
 
 
 @pytest.fixture
-def heard(tmp_path: Path) -> Heard:
-    return Heard(tmp_path)
+def statuses(tmp_path: Path) -> Statuses:
+    return Statuses(tmp_path)
 
 
-def test_one_that_starts_later_makes_it_leave(heard: Heard) -> None:
-    heard.hear("earlier", retain=True)
-    heard.hear(heard.own)
+def test_one_that_starts_later_makes_it_leave(statuses: Statuses) -> None:
+    statuses.receive("earlier", retain=True)
+    statuses.receive(statuses.own)
     with pytest.raises(DuplicateMember):
-        heard.hear("later")
+        statuses.receive("later")
 
 
-def test_one_that_was_there_before_is_not_heeded(heard: Heard) -> None:
-    heard.hear("earlier", retain=True)
-    heard.hear(heard.own)
-    heard.hear("earlier")
-    heard.epoch = 2
-    heard.hear("earlier", retain=True)
+def test_one_that_was_there_before_is_not_heeded(statuses: Statuses) -> None:
+    statuses.receive("earlier", retain=True)
+    statuses.receive(statuses.own)
+    statuses.receive("earlier")
+    statuses.epoch = 2
+    statuses.receive("earlier", retain=True)
 
 
-def test_one_that_takes_the_session_over_again_makes_it_leave(heard: Heard) -> None:
+def test_one_that_takes_the_session_over_again_makes_it_leave(statuses: Statuses) -> None:
     """Mosquitto 2.0 does not say so: all there is to see is a status that it retains."""
-    heard.hear(heard.own)
+    statuses.receive(statuses.own)
     for epoch in (2, 3):
-        heard.epoch = epoch
+        statuses.epoch = epoch
         if epoch == 3:
             with pytest.raises(DuplicateMember):
-                heard.hear("later", retain=True)
+                statuses.receive("later", retain=True)
         else:
-            heard.hear("later", retain=True)
+            statuses.receive("later", retain=True)
 
 
-def test_a_broker_that_has_an_older_state_again_makes_nobody_leave(heard: Heard) -> None:
+def test_a_broker_that_has_an_older_state_again_makes_nobody_leave(statuses: Statuses) -> None:
     """It was killed, and what it had last written to its disk is from before this process."""
     long_ago = utc_now() - timedelta(minutes=20)
-    heard.hear("the last one", "lost", retain=True)
-    heard.hear(heard.own)
+    statuses.receive("the last one", "lost", retain=True)
+    statuses.receive(statuses.own)
     for epoch, before in ((2, "the last one"), (3, "the one before that"), (4, "the one before that")):
-        heard.epoch = epoch
-        heard.hear(before, retain=True, sent_at=long_ago)
-        heard.hear(before, retain=True, qos=0, sent_at=long_ago)
-        heard.hear(heard.own)
+        statuses.epoch = epoch
+        statuses.receive(before, retain=True, sent_at=long_ago)
+        statuses.receive(before, retain=True, qos=0, sent_at=long_ago)
+        statuses.receive(statuses.own)
 
 
-def test_what_its_session_had_queued_makes_nobody_leave(heard: Heard) -> None:
+def test_what_its_session_had_queued_makes_nobody_leave(statuses: Statuses) -> None:
     """Its own status comes at QoS 0 as well, which may overtake what waits for room in the window."""
-    heard.hear("the last one", "lost", retain=True)
-    heard.hear(heard.own, qos=0)
+    statuses.receive("the last one", "lost", retain=True)
+    statuses.receive(statuses.own, qos=0)
     for before in ("the one before that", "the last one"):
-        heard.hear(before)
-    heard.hear(heard.own)
+        statuses.receive(before)
+    statuses.receive(statuses.own)
     with pytest.raises(DuplicateMember):
-        heard.hear("later")
+        statuses.receive("later")
