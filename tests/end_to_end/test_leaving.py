@@ -182,7 +182,7 @@ def test_it_waits_no_longer_than_drain_timeout(
         line.hang_up()
         worker.wait_said("trying again")
         assert worker.stop(signal.SIGTERM) == 1
-        assert worker.said("with 1 frames in hand and what it is dealt")
+        assert worker.said("with 1 frames in hand and what comes to it")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
