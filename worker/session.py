@@ -83,7 +83,7 @@ class Session:
             on_lost=self._lost,
             on_failure=self._worker.life.fail,
             # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
-            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(presence.everybodys, 0)},
+            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(presence.others_topics, 0)},
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
             session_expiry=settings.session_expiry,

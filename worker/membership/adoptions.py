@@ -56,8 +56,9 @@ class Adoptions:
         self._adoption = None
         dead = self._peers.abandoned()
         if dead is not None:
-            self._adoption = Adoption(dead, self._worker, connection, receive)
-            self._adoption.start()
+            adoption = Adoption(dead, self._worker, connection, receive)
+            adoption.start()
+            self._adoption = adoption  # only now: the main thread joins what it finds
 
     def join(self) -> None:
         """Wait for the end of the present adoption, once this worker is to leave: another will adopt."""

@@ -39,7 +39,7 @@ class Presence:
         state: `online`, until the worker drains.
         answered: frames answered or rejected so far.
         topic: where the worker's status stands.
-        everybodys: where the others' statuses, their claims and their beacons stand.
+        others_topics: where the others' statuses, their claims and their beacons stand.
         peers: the other workers.
         worker_id: the worker's name.
     """
@@ -57,7 +57,7 @@ class Presence:
         self.state = "online"
         self.answered = 0
         self.topic = topics.worker(worker.id)
-        self.everybodys = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
+        self.others_topics = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
         self.peers = peers
         self.worker_id = worker.id
         self._worker = worker
