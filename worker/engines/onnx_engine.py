@@ -148,7 +148,7 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
 
 
 class OnnxEngine:
-    """See `worker.engines.base.Engine`. Runs what `worker.engines.export_cache` has exported."""
+    """See `worker.engines.base.Engine`. Runs what `worker.engines.exports.cache` has exported."""
 
     name = "onnxruntime"
 

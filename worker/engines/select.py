@@ -84,7 +84,7 @@ def open_model(
     elif pick.engine == "torch":
         opened = _open_torch(choice, pick, max_batch, weights_dir)
     else:
-        from worker.engines.export_cache import ExportError
+        from worker.engines.exports.cache import ExportError
         from worker.engines.onnx_engine import DeviceUnusable
 
         try:
@@ -110,7 +110,7 @@ def open_model(
 def _open_export(
     choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
 ) -> Tuple[Model, Engine]:
-    from worker.engines.export_cache import opened
+    from worker.engines.exports.cache import opened
     from worker.engines.onnx_engine import OnnxEngine
 
     def open_it(model: Model, path: Path) -> Tuple[Model, Engine]:

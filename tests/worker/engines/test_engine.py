@@ -19,8 +19,8 @@ from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick, top_k
 from worker.engines.onnx_engine import DeviceUnusable
+from worker.engines.pytorch.engine import TorchEngine, cuda_device
 from worker.engines.select import open_model
-from worker.engines.torch_engine import TorchEngine, cuda_device
 from worker.models.info import Model
 from worker.models.loader import load_model
 

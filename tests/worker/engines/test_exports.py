@@ -25,9 +25,10 @@ import torchvision.models as zoo
 from tests.harness import processes_of, wait_for
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
-from worker.engines import export_cache, export_entry, export_folder
-from worker.engines.export_cache import KEPT, ExportError, exported
-from worker.engines.export_entry import find
+from worker.engines.exports import cache, entry
+from worker.engines.exports.cache import KEPT, ExportError, exported
+from worker.engines.exports.entry import find
+from worker.engines.exports.folder import _made_temporary_folder
 from worker.engines.select import open_model
 from worker.models.weights import file_of, lock, sha256_of
 
@@ -128,7 +129,7 @@ def test_replaced_weights_of_a_name_are_what_is_served(
     assert model.sha256 == first
     assert exported(NAMED, tmp_path) == (model, path)
     hashed: List[Path] = []
-    monkeypatch.setattr(export_entry, "sha256_of", lambda file: hashed.append(file) or sha256_of(file))
+    monkeypatch.setattr(entry, "sha256_of", lambda file: hashed.append(file) or sha256_of(file))
     exported(NAMED, tmp_path)
     assert hashed == [], "a file that is as it was is not read at each start"
 
@@ -154,7 +155,7 @@ def test_a_package_that_was_upgraded_is_exported_anew(
     assert find(path, weights_dir, None) == (model, "")
     upgraded = tmp_path / "efficientnet-lite0-0123abcd.pth"
     upgraded.write_bytes(b"other weights")
-    monkeypatch.setattr(export_entry, "efficientnet_lite0_file", lambda: str(upgraded))
+    monkeypatch.setattr(entry, "efficientnet_lite0_file", lambda: str(upgraded))
     assert find(path, weights_dir, None) == (None, f"{upgraded} is not what its export was made from")
 
 
@@ -193,7 +194,7 @@ def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
     model, path = exported(choice_in(folder), folder)
     path.write_bytes(b"planted")
     path.parent.chmod(0o777)
-    export_folder._made_temporary_folder.cache_clear()
+    _made_temporary_folder.cache_clear()
     pinned = choice_in(folder, sha256=model.sha256)
     again, elsewhere = exported(pinned, folder)
     assert again == model
@@ -204,7 +205,7 @@ def test_under_a_pin_no_export_is_taken_that_another_user_may_have_made(
     assert exported(pinned, folder)[1] == elsewhere
     assert exported(choice_in(folder), folder)[1] == path
     shutil.rmtree(elsewhere.parent)
-    export_folder._made_temporary_folder.cache_clear()
+    _made_temporary_folder.cache_clear()
 
 
 def test_the_childs_errors_are_the_workers(folder: Path) -> None:
@@ -250,7 +251,7 @@ def start_exporting(folder: Path) -> subprocess.Popen[str]:
         import logging, sys
         from pathlib import Path
         from wire.model_choice import ModelChoice
-        from worker.engines.export_cache import exported
+        from worker.engines.exports.cache import exported
 
         logging.basicConfig(level="INFO")
         exported(ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
@@ -271,7 +272,7 @@ def test_two_workers_at_once_export_once(folder: Path) -> None:
 
 def exporters(folder: Path) -> List[int]:
     """The processes that export below a folder."""
-    return processes_of("worker.engines.export_process", folder)
+    return processes_of("worker.engines.exports.process", folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -392,12 +393,12 @@ def test_a_folder_that_cannot_be_written_to_costs_an_export_at_each_start(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    export_folder._made_temporary_folder.cache_clear()
+    _made_temporary_folder.cache_clear()
     _, path = exported(choice_in(folder), tmp_path / "file")
     assert "the export is made again at each start" in caplog.text
     assert path.exists()
     shutil.rmtree(path.parent)
-    export_folder._made_temporary_folder.cache_clear()
+    _made_temporary_folder.cache_clear()
 
 
 def test_another_users_lock_costs_no_more(
@@ -408,14 +409,14 @@ def test_another_users_lock_costs_no_more(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return lock(path)
 
-    monkeypatch.setattr(export_cache, "lock", anothers)
+    monkeypatch.setattr(cache, "lock", anothers)
     assert exported(choice_in(folder), folder)[1].parent == folder / "nanofleet"
     assert not caplog.text
     _, path = exported(choice_in(folder, crop=60), folder)
     assert path.exists()
     assert "Permission denied: the export is made again at each start" in caplog.text
     shutil.rmtree(path.parent)
-    export_folder._made_temporary_folder.cache_clear()
+    _made_temporary_folder.cache_clear()
 
 
 def test_a_relative_folder_is_the_callers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +434,7 @@ def test_too_little_memory_costs_no_export(folder: Path) -> None:
         from worker.engines.select import open_model
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        import onnxruntime, worker.engines.export_cache, worker.engines.onnx_engine
+        import onnxruntime, worker.engines.exports.cache, worker.engines.onnx_engine
         choice, folder = ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2])
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, ((pages << 12) + (2 << 20),) * 2)

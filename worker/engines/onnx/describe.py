@@ -38,7 +38,7 @@ def described(graph: Path, model: Model) -> Loaded:
     """An export, as a file that says itself how it is served.
 
     Args:
-        graph: what `worker.engines.export_cache` has made.
+        graph: what `worker.engines.exports.cache` has made.
         model: what it is.
 
     Raises:

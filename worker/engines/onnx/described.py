@@ -140,7 +140,7 @@ class Description(BaseModel):
 
         Args:
             path: the file.
-            values: how the graph ends; see `worker.engines.onnx.outputs.Ending`.
+            values: how the graph ends; see `worker.engines.onnx.graph.outputs.Ending`.
             outputs: the numbers that it gives.
 
         Raises:

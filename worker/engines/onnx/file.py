@@ -20,7 +20,7 @@ from worker.engines.base import Engine, Pick, TwoClasses
 from worker.engines.onnx.described import Description, description_of
 from worker.engines.onnx.file_engine import OnnxFileEngine
 from worker.engines.onnx.files import Loaded, load_onnx
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import input_of
 from worker.engines.onnx.metadata import fitting_names, told_by
 from worker.engines.onnx.recipe import recipe_of

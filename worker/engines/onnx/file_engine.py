@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import first_line
 from worker.decode.preprocessing import Preprocessing
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import Input, noise_images
 from worker.engines.onnx.scores import (
     Output,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire.errors import SettingsError
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 
 _TYPES: Dict[str, Any] = {
     "tensor(float)": np.float32,

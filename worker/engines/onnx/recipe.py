@@ -12,11 +12,11 @@ from typing import Any, Dict, List, Tuple
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import SCALINGS, Preprocessing
-from worker.engines.onnx.affine import follow
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.affine import follow
+from worker.engines.onnx.graph.nodes import Graph
+from worker.engines.onnx.graph.pixels import pixels_of
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.metadata import Told
-from worker.engines.onnx.pixels import pixels_of
 from worker.models.overrides import overridden, squeezes
 
 #: Said where pixels go in as they are, and a flag speaks of something else.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wire.errors import SettingsError
 from worker.engines.base import ROUNDED
-from worker.engines.onnx.graph import Graph
-from worker.engines.onnx.outputs import Ending, ending_of, is_made_of
+from worker.engines.onnx.graph.nodes import Graph
+from worker.engines.onnx.graph.outputs import Ending, ending_of, is_made_of
 
 Scores = NDArray[np.float32]
 

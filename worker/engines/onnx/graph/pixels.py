@@ -12,8 +12,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 import numpy as np
 
 from worker.decode.preprocessing import SCALINGS, Triple
-from worker.engines.onnx.affine import Walk
-from worker.engines.onnx.steps import Affine
+from worker.engines.onnx.graph.affine import Walk
+from worker.engines.onnx.graph.steps import Affine
 
 _Scale = Tuple[Triple, Triple]
 #: What a graph may bring pixels to: the scales, and what Caffe's networks are trained on.

@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
-from worker.engines.onnx.graph import Graph, Node
+from worker.engines.onnx.graph.nodes import Graph, Node
 
 #: What values are: `softmax` and `sigmoid` have been through it, `log_softmax` is its logarithm, `logits`
 #: have been through none.

@@ -9,8 +9,8 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from worker.engines.onnx.graph import Graph, Node
-from worker.engines.onnx.steps import STEPS, Affine
+from worker.engines.onnx.graph.nodes import Graph, Node
+from worker.engines.onnx.graph.steps import STEPS, Affine
 
 
 class Walk(NamedTuple):

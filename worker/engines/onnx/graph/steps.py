@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engines.onnx.graph import Graph, Node
+from worker.engines.onnx.graph.nodes import Graph, Node
 
 Values = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Exports for ONNX Runtime: each model once, by a child process, kept beside the weights.
 
 choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as they are, without PyTorch
-                  └── not there: export_process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
+                  └── not there: process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
 
 A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
 interpreter. The key holds what the export depends on, and not which release of PyTorch has made it: each is
@@ -26,10 +26,10 @@ from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
-from worker.engines import export_end
 from worker.engines.child import cleaning_up_first, how_it_ended, run_child
-from worker.engines.export_entry import Entry, find, put
-from worker.engines.export_folder import out_of_reach, temporary_folder, writable
+from worker.engines.exports import failures
+from worker.engines.exports.entry import Entry, find, put
+from worker.engines.exports.folder import out_of_reach, temporary_folder, writable
 from worker.engines.picking import has_torch
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
@@ -178,7 +178,7 @@ def _export(
     choice: ModelChoice, bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]
 ) -> Model:
     part = part_of(path)
-    free = export_end.warn_of_little_memory(choice)
+    free = failures.warn_of_little_memory(choice)
     level = logging.getLevelName(log.getEffectiveLevel())
     wanted = bare.model_copy(update={"sha256": choice.sha256})
     with cleaning_up_first():
@@ -189,7 +189,7 @@ def _export(
             graph = part / "model.onnx"
             arguments = [wanted.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
             reply = run_child(
-                "worker.engines.export_process", arguments, stop=stop, environment={"TMPDIR": str(part)}
+                "worker.engines.exports.process", arguments, stop=stop, environment={"TMPDIR": str(part)}
             )
             if "entry" in reply:
                 entry = Entry.model_validate(reply["entry"])
@@ -204,12 +204,12 @@ def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -
     """What to raise of an export that came to nothing."""
     kind, says = reply.get("kind"), reply.get("error", "")
     if kind == "memory":
-        return export_end.out_of_memory(choice, free)
+        return failures.out_of_memory(choice, free)
     if kind == "torch":
         return NeedsTorch(choice, f"{choice.model}: PyTorch, which exports it, {says}")
     if kind is None:
         code = reply["exit_code"]
-        return export_end.error_of(choice, code, free) or ExportError(
+        return failures.error_of(choice, code, free) or ExportError(
             f"the export {how_it_ended(code)}, without a word"
         )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}

@@ -1,6 +1,6 @@
-"""The main of the process that exports a model; see `worker.engines.export_cache`, its user.
+"""The main of the process that exports a model; see `worker.engines.exports.cache`, its user.
 
-python -m worker.engines.export_process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL FOLDER
+python -m worker.engines.exports.process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL FOLDER
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.child_process import answer
-from worker.engines.export_entry import Entry
+from worker.engines.exports.entry import Entry
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, A
     from worker.engines.onnx_engine import out_of_memory  # this takes a second, and may be told to leave
 
     try:
-        from worker.engines.onnx_export import export  # as PyTorch does
+        from worker.engines.exports.graph import export  # as PyTorch does
         from worker.models.catalog import file_name
     except Exception as error:  # noqa: BLE001 - a library that is not there is an OSError, another build anything
         if out_of_memory(error) or "failed to map segment" in str(error):  # as the dynamic linker says it

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wire.errors import SettingsError
 from wire.printable import cut, first_line
-from worker.engines.cuda_slots import Slots
-from worker.engines.folding import folded
+from worker.engines.pytorch.cuda_slots import Slots
+from worker.engines.pytorch.folding import folded
 from worker.models.info import Model
 
 #: How a module's outputs become probabilities.

@@ -1,6 +1,6 @@
 """What an export takes of a small machine: looked at before it begins, and named when it was too much.
 
-what is free ──> too little: a warning ──> export_process ──> killed, crashed, out of memory ──> an error
+what is free ──> too little: a warning ──> process ──> killed, crashed, out of memory ──> an error
 
 A process in which PyTorch has died says what would become of a worker that imports PyTorch itself. So none of
 these errors is an ExportError, after which a worker goes on with PyTorch: that takes as much, at each start.
