@@ -19,7 +19,7 @@ from wire.model_choice import ModelChoice, is_checkpoint
 from worker.models import catalog
 from worker.models.checkpoint.beside import class_names, hints
 from worker.models.checkpoint.files import open_checkpoint
-from worker.models.checkpoint.fit import Architecture
+from worker.models.checkpoint.names import Architecture
 from worker.models.checkpoint.read import fill, read_weights
 from worker.models.info import EFFICIENTNET_LITE0, Model
 from worker.models.overrides import (

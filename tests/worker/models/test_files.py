@@ -79,8 +79,8 @@ TENSORS = {
 @pytest.mark.parametrize("what", TENSORS)
 def test_impossible_tensors_are_refused(what: str, tmp_path: Path) -> None:
     from worker.models.checkpoint.files import open_checkpoint
-    from worker.models.checkpoint.pickled import Malformed
     from worker.models.checkpoint.tensors import state_dicts
+    from worker.models.checkpoint.things import Malformed
 
     path = tmp_path / "mine.pth"
     archive(path, {"archive/data.pkl": TENSORS[what], "archive/data/0": bytes(16)})

@@ -6,8 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from labels.values import KEYS, names_in, number
 from worker.decode.preprocessing import SCALINGS
-from worker.models.checkpoint.pickled import Global, Thing
-from worker.models.checkpoint.tensors import Node, items, walk
+from worker.models.checkpoint.things import Global, Node, Thing, items, walk
 
 #: Under these, tools keep class names; whatever their case.
 _NAMES = frozenset(

@@ -21,8 +21,9 @@ import torch
 
 from wire.errors import SettingsError
 from worker.models.checkpoint import advice
-from worker.models.checkpoint.pickled import Global, Malformed, Persistent, Stream, Thing, read_pickle
+from worker.models.checkpoint.pickled import Stream, read_pickle
 from worker.models.checkpoint.tensors import ITEM_SIZES, Lazy, Storages, storage_type
+from worker.models.checkpoint.things import Global, Malformed, Persistent, Thing
 
 #: Bytes of a zip's pickle, at most.
 _LARGEST_PICKLE = 256 << 20

@@ -7,19 +7,15 @@ state dicts ── common prefix ──> the architecture's names ──> last l
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 
-from worker.models.checkpoint.tensors import Lazy, StateDict, items
+from worker.models.checkpoint.names import Architecture, plain_names, prefixes_of, version_of
+from worker.models.checkpoint.tensors import Lazy, StateDict
 
-# What wrappers put into names, wherever they are wrapped around: DataParallel, torch.compile, FSDP.
-_WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 # Classifiers in the middle of GoogLeNet and Inception v3, of use in training only.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# DenseNet's checkpoints are older than the rule that a module's name has no dot: norm.1 is norm1 now.
-_DENSE_LAYER = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 # What tools count in a module; thop: operations and parameters.
 _COUNTERS = frozenset(("total_ops", "total_params", "n_averaged", "num_batches_tracked"))
 # What lies beside a network without being a part of it.
@@ -32,23 +28,6 @@ _AVERAGED = re.compile(
     r"ema|avg|average|swa|teacher|momentum|shadow|best|target|encoder_k|grad", re.IGNORECASE
 )
 _PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-
-class Architecture:
-    """The names and shapes that an architecture's state dict has.
-
-    Args:
-        name: canonical.
-        template: built with any number of classes.
-    """
-
-    def __init__(self, name: str, template: torch.nn.Module) -> None:
-        self.name = name
-        self.expected = dict(template.state_dict())
-        #: The last layer: `fc`, `classifier.6`.
-        self.head = list(self.expected)[-1].rpartition(".")[0]
-        self.body = [key for key in self.expected if not key.startswith(f"{self.head}.")]
-        self.roots = {key.partition(".")[0] for key in self.expected}
 
 
 class Fit(NamedTuple):
@@ -86,8 +65,8 @@ def attempts(
         architecture: what it should fit.
         chosen: `--state-key`; what lies outside of it does not count then.
     """
-    names, twice = _plain(found.tensors)
-    prefixes = _prefixes(names, architecture)
+    names, twice = plain_names(found.tensors)
+    prefixes = prefixes_of(names, architecture)
     tried: List[Union[Fit, Misfit]] = []
     for prefix in prefixes:
         key = ".".join((*found.path, prefix.rstrip("."))).strip(".")
@@ -98,50 +77,8 @@ def attempts(
         matcher = _Matcher(names, prefix, others, architecture, confined)
         if twice:
             matcher.problems.append(_some("two tensors of one name, as", twice))
-        tried.append(matcher.result(key, _version(found.versions, prefix)))
+        tried.append(matcher.result(key, version_of(found.versions, prefix)))
     return tried
-
-
-def _version(versions: object, prefix: str) -> int:
-    """The version of a module's format; what keeps none, as a .safetensors, is newer than MNASNet's."""
-    kept = {name: entry for name, entry in items(versions).items() if isinstance(name, str)}
-    # The longest, because a wrapper has a version of its own: "" is DataParallel, "module" what it wraps.
-    for name in sorted(kept, key=len, reverse=True):
-        if _plain_name(name) == prefix.rstrip("."):
-            version = items(kept[name]).get("version")
-            return version if isinstance(version, int) else 2
-    return 2
-
-
-def _plain_name(name: str) -> str:
-    plain = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-    dense_layer = _DENSE_LAYER.fullmatch(plain)
-    return "".join(dense_layer.groups()) if dense_layer else plain
-
-
-def _plain(tensors: Dict[str, Lazy]) -> Tuple[Dict[str, Lazy], List[str]]:
-    """The tensors by names without wrappers, and the names that several would have then."""
-    names: Dict[str, Lazy] = {}
-    twice = []
-    for name, tensor in tensors.items():
-        plain = _plain_name(name)
-        if plain in names:
-            twice.append(plain)
-        names[plain] = tensor
-    return names, twice
-
-
-def _prefixes(names: Iterable[str], architecture: Architecture) -> List[str]:
-    """The prefixes under which at least half of an architecture's body is there, the shortest first."""
-    there = set(names)
-    wanted: Counter[str] = Counter()
-    for anchor in architecture.body[:3]:
-        wanted.update(name[: -len(anchor)] for name in there if name == anchor or name.endswith(f".{anchor}"))
-    body = architecture.body
-    enough = [
-        prefix for prefix in wanted if 2 * sum(f"{prefix}{name}" in there for name in body) >= len(body)
-    ]
-    return sorted(enough, key=lambda prefix: (prefix.count("."), prefix)) or [""]
 
 
 class _Matcher:
