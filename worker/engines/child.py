@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from wire.errors import NanofleetError
 from wire.settings import child_environment
@@ -54,7 +54,25 @@ def run_child(
         NanofleetError: `stop` was set, or the system lets no process start.
         TimeoutError: it took longer, and is ended.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    child, holds_it = _started([sys.executable, "-m", module, *arguments], environment)
+    with child:
+        try:
+            reply = _hear(child, stop, time.monotonic() + seconds)
+            return {**reply, "exit_code": child.wait()}
+        finally:
+            os.close(holds_it)
+            try:
+                child.wait(LEAVE_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> Tuple[subprocess.Popen[bytes], int]:
+    """A process, and the end of the pipe that keeps it: it leaves when that is closed.
+
+    Raises:
+        NanofleetError: the system lets no process start.
+    """
     stdin, holds_it = os.pipe()
     try:
         child = subprocess.Popen(
@@ -72,16 +90,7 @@ def run_child(
         raise
     finally:
         os.close(stdin)
-    with child:
-        try:
-            reply = _hear(child, stop, time.monotonic() + seconds)
-            return {**reply, "exit_code": child.wait()}
-        finally:
-            os.close(holds_it)
-            try:
-                child.wait(LEAVE_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    return child, holds_it
 
 
 def how_it_ended(exit_code: int) -> str:

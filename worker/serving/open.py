@@ -10,6 +10,7 @@ from worker.decode.pool import DecoderPool
 from worker.engines.select import open_model
 from worker.engines.trial import tried
 from worker.life import Life
+from worker.models.info import Model
 from worker.serving.inference import Inference
 from worker.serving.loaded import LoadedModel, Work, files_of
 from worker.settings import WorkerSettings
@@ -18,10 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def open_serving(
-    choice: ModelChoice,
-    settings: WorkerSettings,
-    inference: Inference,
-    life: Life,
+    choice: ModelChoice, settings: WorkerSettings, inference: Inference, life: Life
 ) -> LoadedModel:
     """Load a model into its engine, warm, with decoders that are not started yet.
 
@@ -56,7 +54,12 @@ def open_serving(
         engine.device,
         engine.why,
     )
-    decoders: DecoderPool[Work] = DecoderPool(
+    decoders = _decoders(model, settings, inference, life)
+    return LoadedModel(choice, files, model, engine, decoders)
+
+
+def _decoders(model: Model, settings: WorkerSettings, inference: Inference, life: Life) -> DecoderPool[Work]:
+    return DecoderPool(
         model.preprocessing,
         processes=settings.decoder_count,
         slots=settings.at_work,
@@ -67,4 +70,3 @@ def open_serving(
         on_done=inference.decoded,
         on_failure=life.fail,
     )
-    return LoadedModel(choice, files, model, engine, decoders)

@@ -18,9 +18,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Annotated
 
 from wire.errors import SettingsError
-from wire.lengths import Name, Sentence
+from wire.lengths import MAX_NAME, Name, Sentence
 from wire.messages import explain
 from wire.model_choice import ModelChoice, is_published
+from wire.printable import cut
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.recipe import BYTES_TAKEN
@@ -88,6 +89,17 @@ class Description(BaseModel):
         if self.multi_label and (self.activation == "softmax" or len(self.classes) == 1):
             raise ValueError("multi_label: of a softmax, or of one class, several cannot be true at once")
         return self
+
+    @classmethod
+    def of(cls, model: Model, origin: str) -> Description:
+        """What a file is to say of a model.
+
+        Raises:
+            ValidationError: it is nothing that a file can say.
+        """
+        says = {name: getattr(model, name) for name in _SHARED}
+        says["classes"] = tuple(cut(name, MAX_NAME) for name in model.classes)
+        return cls(format=FORMAT, origin=origin, **says)
 
     def recipe(self, path: Path, wanted: Input, choice: ModelChoice) -> Tuple[Preprocessing, Tuple[str, ...]]:
         """The recipe, with what the flags say instead, and what there is to say of them.
@@ -158,18 +170,13 @@ class Description(BaseModel):
 
     def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
         """The model: called as the one that it was exported from, and with the file's own hash."""
-        return Model(
-            name=self.name,
-            weights=self.weights,
-            sha256=sha256,
-            classes=self.classes,
-            own_names=self.classes,
-            preprocessing=recipe,
-            activation=self.activation,
-            multi_label=self.multi_label,
-            threshold=self.threshold,
-            assumed=assumed,
-        )
+        says = {name: getattr(self, name) for name in _SHARED}
+        says.update(sha256=sha256, preprocessing=recipe)
+        return Model(own_names=self.classes, assumed=assumed, **says)
+
+
+#: What a file says in a Model's own words.
+_SHARED = [name for name in Description.model_fields if name in Model.model_fields]
 
 
 def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description]:

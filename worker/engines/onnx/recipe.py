@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
-from worker.decode.preprocessing import SCALINGS, Preprocessing
+from worker.decode.preprocessing import SCALINGS, Preprocessing, Triple
 from worker.engines.onnx.graph.affine import follow
 from worker.engines.onnx.graph.nodes import Graph
-from worker.engines.onnx.graph.pixels import pixels_of
+from worker.engines.onnx.graph.pixels import Pixels, pixels_of
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.metadata import Told
 from worker.models.overrides import overridden, squeezes
@@ -89,36 +89,45 @@ def _pixels(
     channels = told.channels or (found and found.channels) or "rgb"
     if wanted.channels == 1:
         channels = "gray"
-    given = bool(choice.scaling or choice.mean or choice.std)
     order = f" and channels in the order {channels}" if not told.channels and not choice.channels else ""
     if wanted.channels == 1 or (found and found.channels):
         order = ""
+    (mean, std), note = _scale(wanted, told, found, order)
+    given = bool(choice.scaling or choice.mean or choice.std)
+    # The flags settle what else would be assumed; of bytes they settle nothing.
+    if note and given == wanted.takes_bytes:
+        assumed.append(note)
+    return {"mean": mean, "std": std, "channels": channels}
+
+
+def _scale(
+    wanted: Input, told: Told, found: Optional[Pixels], order: str
+) -> Tuple[Tuple[Triple, Triple], str]:
+    """Mean and deviation, and what there is to say of them; empty where the file tells.
+
+    Args:
+        wanted: what the file takes.
+        told: what its metadata tells.
+        found: what its first operators tell.
+        order: what there is to say of the channels; empty where their order is known.
+    """
     if wanted.takes_bytes:
-        if given:
-            assumed.append(BYTES_TAKEN)
-        return {"mean": SCALINGS["bytes"][0], "std": SCALINGS["bytes"][1], "channels": channels}
+        return SCALINGS["bytes"], BYTES_TAKEN
     if told.scale:
-        scale = told.scale
-        if order and not given:
-            assumed.append(
-                "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
-                "says otherwise"
-            )
-    elif found:
-        scale = SCALINGS[found.scaling]
-        if found.likely and not given:
-            assumed.append(
-                f"its quantisation was calibrated on pixels {_MEANS[found.scaling]}: --scaling "
-                f"{found.scaling}{order} {'are' if order else 'is'} assumed; --scaling and --channels say "
-                "otherwise"
-            )
-    else:
-        scaling = "unit" if wanted.channels == 1 else "imagenet" if wanted.channels_first else "symmetric"
-        scale = SCALINGS[scaling]
-        if not given:
-            assumed.append(
-                f"nothing in the file tells what its pixels are: --scaling {scaling} ({_MEANS[scaling]})"
-                f"{order} {'are' if order else 'is'} assumed; --scaling (imagenet, unit, symmetric, bytes)"
-                f"{' and --channels (rgb, bgr) say' if order else ' says'} otherwise"
-            )
-    return {"mean": scale[0], "std": scale[1], "channels": channels}
+        unknown = (
+            "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
+            "says otherwise"
+        )
+        return told.scale, unknown if order else ""
+    if found:
+        calibrated = (
+            f"its quantisation was calibrated on pixels {_MEANS[found.scaling]}: --scaling {found.scaling}"
+            f"{order} {'are' if order else 'is'} assumed; --scaling and --channels say otherwise"
+        )
+        return SCALINGS[found.scaling], calibrated if found.likely else ""
+    scaling = "unit" if wanted.channels == 1 else "imagenet" if wanted.channels_first else "symmetric"
+    return SCALINGS[scaling], (
+        f"nothing in the file tells what its pixels are: --scaling {scaling} ({_MEANS[scaling]})"
+        f"{order} {'are' if order else 'is'} assumed; --scaling (imagenet, unit, symmetric, bytes)"
+        f"{' and --channels (rgb, bgr) say' if order else ' says'} otherwise"
+    )

@@ -120,23 +120,7 @@ def activation_of(
         SettingsError: what is asked for, or what the file does, makes no probabilities.
     """
     several = scores.shape[1] > 1
-    done = _DONE.get(values or "")
-    if (
-        asked in ("softmax", "sigmoid")
-        and done
-        and asked != values
-        and (asked, values) != ("softmax", "log_softmax")
-    ):
-        raise SettingsError(
-            f"--activation {asked}: {path} ends with {done} already, which cannot be taken back: leave "
-            "--activation out, or export it without"
-        )
-    if not several and "softmax" in (asked, values):
-        where = "--activation softmax" if asked == "softmax" else "the Softmax at its end"
-        raise SettingsError(
-            f"{path} has a single output, of which {where} makes 1 whatever is seen: a single output wants a "
-            "sigmoid"
-        )
+    _check_possible(path, values, several, asked)
     if values == "softmax" and asked != "none":
         _check_sums(path, scores)
     if asked is None and values is None:
@@ -154,6 +138,23 @@ def activation_of(
             f"{scores.max():g}, which are no probabilities"
         )
     return Activation(how, multi_label)
+
+
+def _check_possible(path: Path, values: Optional[str], several: bool, asked: Optional[str]) -> None:
+    """See that what is asked for can follow what the graph has done, and makes probabilities."""
+    done = _DONE.get(values or "")
+    possible = asked == values or (asked, values) == ("softmax", "log_softmax")
+    if asked in ("softmax", "sigmoid") and done and not possible:
+        raise SettingsError(
+            f"--activation {asked}: {path} ends with {done} already, which cannot be taken back: leave "
+            "--activation out, or export it without"
+        )
+    if not several and "softmax" in (asked, values):
+        where = "--activation softmax" if asked == "softmax" else "the Softmax at its end"
+        raise SettingsError(
+            f"{path} has a single output, of which {where} makes 1 whatever is seen: a single output wants a "
+            "sigmoid"
+        )
 
 
 def _check_sums(path: Path, scores: Scores) -> None:
