@@ -94,13 +94,18 @@ class DecoderPool(Generic[T]):
         max_pixels: int = MAX_PIXELS,
         exact: bool = False,
     ) -> None:
-        """Args:
-        preprocessing: what the model wants; the slots have its size.
-        processes: decoders, each of them a process.
-        slots: images that may be decoded and not yet released; decoding waits while there are more.
-        on_done: gets each submitted job with its outcome, in one of the pool's threads.
-        on_failure: gets what `failed` is set to, in the thread that it ended.
-        timeout, memory, max_pixels, exact: of a decoder; see `worker.decode.decoder`.
+        """Take what a pool is made of; `with` starts it.
+
+        Args:
+            preprocessing: what the model wants; the slots have its size.
+            processes: decoders, each of them a process.
+            slots: images that may be decoded and not yet released; decoding waits while there are more.
+            on_done: gets each submitted job with its outcome, in one of the pool's threads.
+            on_failure: gets what `failed` is set to, in the thread that it ended.
+            timeout: of a decoder, as are those that follow; see `worker.decode.decoder`.
+            memory: likewise.
+            max_pixels: likewise.
+            exact: likewise.
         """
         self.failed: Optional[BaseException] = None
         self._shape = preprocessing.shape

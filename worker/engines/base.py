@@ -91,8 +91,10 @@ class TwoClasses:
     """An engine of two classes by one of a single output: the probability of the second."""
 
     def __init__(self, engine: Engine) -> None:
-        """Args:
-        engine: float32 [N, 1].
+        """Wrap an engine of one output.
+
+        Args:
+            engine: float32 [N, 1].
         """
         self._engine = engine
         self.name, self.device, self.why = engine.name, engine.device, engine.why

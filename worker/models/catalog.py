@@ -53,7 +53,7 @@ def canonical(name: str) -> str:
 
 
 def weights_of(name: str) -> List[Any]:
-    """torchvision's weights of a canonical name, the default first; only those with a classifier."""
+    """Weights of torchvision's, of a canonical name, the default first; only those with a classifier."""
     enum = get_model_weights(name)
     # VGG-16 has weights without a classifier, for others to build on.
     usable = [weights for weights in enum if weights.meta.get("categories")]
@@ -61,7 +61,7 @@ def weights_of(name: str) -> List[Any]:
 
 
 def find_weights(name: str, weights: str) -> Any:
-    """torchvision's weights of a model by their name, in either case; empty or `DEFAULT` for the default.
+    """Weights of torchvision's, by model and name, in either case; empty or `DEFAULT` for the default.
 
     Raises:
         SettingsError: there are no such weights.

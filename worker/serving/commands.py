@@ -63,13 +63,15 @@ class Commands:
         *,
         change_to: Callable[[ModelChoice, bool], None],
     ) -> None:
-        """Args:
-        topics: the control topics to follow; the first that holds a command is in force.
-        own: the choice of the worker's settings.
-        folder: where the files that a command names are looked for.
-        note: the file that keeps the last command's choice that was served.
-        change_to: loads a choice and swaps to it, if it is not the one that serves; told whether to compare
-            with the former one. In the control thread; raises what keeps it from that.
+        """Begin without a command in force.
+
+        Args:
+            topics: the control topics to follow; the first that holds a command is in force.
+            own: the choice of the worker's settings.
+            folder: where the files that a command names are looked for.
+            note: the file that keeps the last command's choice that was served.
+            change_to: loads a choice and swaps to it, if it is not the one that serves; its second argument
+                says whether to compare with the former one. In the control thread; raises what prevents it.
         """
         self.topics = topics
         self.change: Optional[Change] = None

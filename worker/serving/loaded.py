@@ -49,12 +49,14 @@ class LoadedModel:
         engine: Engine,
         decoders: DecoderPool[Work],
     ) -> None:
-        """Args:
-        choice: what was asked for.
-        files: those it named, as they were before they were read.
-        model: what came of it.
-        engine: runs it.
-        decoders: make its pixels.
+        """Put a loaded model at work.
+
+        Args:
+            choice: what was asked for.
+            files: those it named, as they were before they were read.
+            model: what came of it.
+            engine: runs it.
+            decoders: make its pixels.
         """
         #: What was asked for; `model` is what came of it.
         self.choice = choice

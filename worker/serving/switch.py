@@ -37,10 +37,12 @@ class Switch:
         stop: threading.Event,
         load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
-        """Args:
-        load: opens a model, its engine and its decoders.
-        stop: set when the worker leaves, and nothing is to be waited for any more.
-        load_timeout: seconds that a load may take while another model serves.
+        """Begin without a model; `opened` loads the first.
+
+        Args:
+            load: opens a model, its engine and its decoders.
+            stop: set when the worker leaves, and nothing is to be waited for any more.
+            load_timeout: seconds that a load may take while another model serves.
         """
         self._load = load
         self._stop = stop

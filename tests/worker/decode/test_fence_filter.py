@@ -81,7 +81,7 @@ def test_every_picture_fares_the_same_behind_the_fence(photos: Path) -> None:
 
 
 def test_the_list_is_within_that_of_the_unit() -> None:
-    """systemd's filter comes first: what it forbids, the fence cannot allow."""
+    """The filter of systemd comes first: what it forbids, the fence cannot allow."""
     unit = (ROOT / "deploy" / "systemd" / "nanofleet-worker.service").read_text(encoding="utf-8")
     assert "SystemCallFilter=@system-service\n" in unit
 

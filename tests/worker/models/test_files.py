@@ -48,7 +48,6 @@ def test_a_hostile_checkpoint_runs_nothing(name: str, zipped: bool, tmp_path: Pa
 
 def tensor(storage: str, numel: int, offset: int, shape: Tuple[int, ...], stride: Tuple[int, ...]) -> bytes:
     """A state dict of one tensor, as PyTorch pickles it, with whatever numbers."""
-
     storage_itself = Path("the storage")
 
     class Pickler(pickle.Pickler):

@@ -98,8 +98,10 @@ def opened(
     """What is made of an export, which is made again if it turns out to be damaged.
 
     Args:
-        choice, weights_dir, stop: see `exported`.
+        choice: which; see `exported`.
+        weights_dir: where weights and exports are kept.
         open_it: has onnxruntime load the graph.
+        stop: set to give up waiting for the export.
 
     Raises:
         Damaged: onnxruntime cannot load it, and it cannot be made again; or the new one neither.

@@ -31,11 +31,13 @@ class Slot:
     def __init__(
         self, forward: Forward, shape: Tuple[int, ...], max_batch: int, device: torch.device
     ) -> None:
-        """Args:
-        forward: what to run.
-        shape: of an image.
-        max_batch: images in a batch, at most.
-        device: a CUDA device.
+        """Set the memory for one batch aside.
+
+        Args:
+            forward: what to run.
+            shape: of an image.
+            max_batch: images in a batch, at most.
+            device: a CUDA device.
         """
         self._forward = forward
         self._device = device

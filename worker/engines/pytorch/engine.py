@@ -78,8 +78,10 @@ class TorchEngine:
         return probabilities
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Args:
-        pixels: uint8 [N, H, W, C], on the device.
+        """Probabilities of a batch.
+
+        Args:
+            pixels: uint8 [N, H, W, C], on the device.
         """
         # They travelled as bytes. NHWC in memory is channels last: permuting moves none of them.
         images = pixels.permute(0, 3, 1, 2).to(self._dtype)

@@ -43,8 +43,10 @@ class Graph:
     """The nodes of a model, with its functions inlined."""
 
     def __init__(self, model: Any) -> None:
-        """Args:
-        model: a ModelProto, with its external data taken in.
+        """Read a model's nodes.
+
+        Args:
+            model: a ModelProto, with its external data taken in.
         """
         if model.functions:
             from onnx.inliner import inline_local_functions
