@@ -136,7 +136,7 @@ def test_a_damaged_export_in_the_weights_folder_is_made_anew(
     file = tmp_path / "net.onnx"
     done = export(folder, "three", file, "--weights-dir", str(weights))
     assert done.returncode == 0, done.stderr
-    assert "exporting it anew" in done.stderr
+    assert "exporting it again" in done.stderr
     assert file.read_bytes() == made[0].read_bytes()
 
 

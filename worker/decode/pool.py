@@ -120,14 +120,14 @@ class DecoderPool(Generic[T]):
             "exact": exact,
         }
         self._decoders = [decoder_for(preprocessing, **limits) for _ in range(processes)]
-        # None tells a thread to end.
+        # None ends a thread.
         self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()
         self._threads: List[threading.Thread] = []
         self._closing = False
 
     def __enter__(self) -> DecoderPool[T]:
-        """Start the processes, and wait until each has said hello.
+        """Start the processes, and wait until each is ready.
 
         Raises:
             NanofleetError: one cannot start; the text says why.

@@ -51,14 +51,14 @@ _LFS = b"version https://git-lfs.github.com/spec"
 
 
 def by_name(model: str) -> Optional[str]:
-    """What `--model` names, where its ending tells that it cannot be run; None otherwise."""
+    """What `--model` names, where its ending says that it cannot be run; None otherwise."""
     lower = model.lower()
     found = [ending for ending in _ENDINGS if lower.endswith(ending)]
     return f"{model} is {_ENDINGS[max(found, key=len)]}" if found else None
 
 
 def by_content(path: Path) -> Optional[str]:
-    """What a file is instead of a model, by its first bytes; None where they do not tell.
+    """What a file is instead of a model, by its first bytes; None where they do not say.
 
     Raises:
         OSError: it cannot be read.

@@ -1,7 +1,7 @@
 """Files of weights: downloaded once, whole or not at all, and what they must be.
 
 URL ── lock ──> .NAME.part ── length, hash prefix ──> NAME
-                a leftover of a killed download is begun anew
+                a leftover of a killed download is begun again
 """
 
 from __future__ import annotations

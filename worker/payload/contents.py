@@ -8,7 +8,7 @@ from worker.errors import InvalidEnvelope
 
 #: JPEG, PNG, and RIFF, the container of WebP.
 PICTURES = (b"\xff\xd8", b"\x89PNG", b"RIFF")
-#: Another format, told apart so that the decoder can name it.
+#: Another format, known here so that the decoder can name it.
 _OTHERS = (b"GIF8",)
 #: What may stand around a picture or a text without a meaning of its own.
 BLANK = b"\0 \t\r\n\v\f"

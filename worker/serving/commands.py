@@ -80,9 +80,9 @@ class Commands:
         self._last = LastServed(note)
         self._change_to = change_to
         self._commands: Dict[str, InForce] = {}
-        #: Topics whose command was read before there was a session that hears when it is taken back.
+        #: Topics whose command was read before there was a session that receives when it is taken back.
         self._read_ahead: Set[str] = set()
-        # None tells the thread to end; (None,), that no command is in force.
+        # None ends the thread; (None,) says that no command is in force.
         self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
 
     def first_choices(self, commands: Optional[Mapping[str, bytes]]) -> List[ModelChoice]:
@@ -120,7 +120,7 @@ class Commands:
             self._wanted.put((now,))
 
     def all_heard(self) -> None:
-        """A new session has been told what is retained: what did not come again was taken back meanwhile."""
+        """A new session has received what is retained: what did not come again was taken back meanwhile."""
         for topic in list(self._read_ahead):
             self.receive(topic, b"")
 
@@ -137,7 +137,7 @@ class Commands:
         """Follow the commands while the block lasts.
 
         Args:
-            report: something that the status tells has changed; called in the control thread.
+            report: called in the control thread when something in the status has changed.
         """
         thread = threading.Thread(
             target=self._follow_until_closed, args=(report,), name="control", daemon=True

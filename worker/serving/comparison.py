@@ -42,10 +42,10 @@ class Comparison:
             return job
         self._busy = True
         pair = _Pair(self)
-        self.former.submit(Job(check=_nothing, done=pair.hear, flush=_nothing), image)
+        self.former.submit(Job(check=_nothing, done=pair.receive, flush=_nothing), image)
 
         def done(outcome: Outcome) -> None:
-            pair.hear(outcome)
+            pair.receive(outcome)
             job.done(outcome)
 
         return job._replace(done=done)
@@ -66,7 +66,7 @@ class _Pair:
         self._outcomes: List[Outcome] = []
         self._lock = threading.Lock()
 
-    def hear(self, outcome: Outcome) -> None:
+    def receive(self, outcome: Outcome) -> None:
         """One of the two is done; in a thread of its own."""
         with self._lock:
             self._outcomes.append(outcome)

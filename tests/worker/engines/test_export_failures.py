@@ -185,7 +185,7 @@ def test_the_kernel_takes_an_export_before_the_worker_beside_it(checkpoint: Path
 
     thread = threading.Thread(target=watch)
     thread.start()
-    with pytest.raises(NanofleetError, match="told to stop"):
+    with pytest.raises(NanofleetError, match="shut down"):
         exported(choice_of(checkpoint), checkpoint.parent, stop)
     thread.join()
     assert seen == [True]

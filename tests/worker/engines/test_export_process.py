@@ -53,7 +53,7 @@ def test_told_to_stop_it_leaves_nothing(folder: Path) -> None:
     shutil.rmtree(folder / "nanofleet")
     stop = threading.Event()
     stop.set()
-    with pytest.raises(NanofleetError, match="told to stop"):
+    with pytest.raises(NanofleetError, match="shut down"):
         exported(choice_in(folder), folder, stop)
     assert exporters(folder) == []
     assert entries(folder) == []
@@ -104,7 +104,7 @@ def test_a_child_that_somebody_ends_is_an_export_error_and_auto_goes_on_with_tor
 
     killer = threading.Thread(target=end)
     killer.start()
-    with pytest.raises(ExportError, match=r"the export was killed \(SIGHUP\), without a word"):
+    with pytest.raises(ExportError, match=r"the export was killed \(SIGHUP\), without an error message"):
         exported(choice_in(folder), folder)
     killer.join()
     assert entries(folder) == []
@@ -117,7 +117,7 @@ def test_a_child_that_somebody_ends_is_an_export_error_and_auto_goes_on_with_tor
     _, engine = open_model(choice, engine="auto", device="cpu", max_batch=1, weights_dir=folder)
     killer.join()
     assert engine.name == "torch"
-    assert "onnxruntime is faster, but the export was killed (SIGHUP), without a word" in engine.why
+    assert "onnxruntime is faster, but the export was killed (SIGHUP), without an error message" in engine.why
 
 
 def test_too_little_memory_costs_no_export(folder: Path) -> None:

@@ -129,8 +129,8 @@ def test_a_damaged_graph_is_made_anew(folder: Path, caplog: pytest.LogCaptureFix
         path.write_bytes(damage)
         with pytest.raises(SettingsError, match=r"mine\.pth has 3 classes: name them in a file.*--labels"):
             open_model(choice_in(folder), engine="onnxruntime", device="cpu", max_batch=2, weights_dir=folder)
-        assert "exporting it anew" in caplog.text
-    assert "exporting it anew" not in _reopened(folder, caplog)
+        assert "exporting it again" in caplog.text
+    assert "exporting it again" not in _reopened(folder, caplog)
 
 
 def _reopened(folder: Path, caplog: pytest.LogCaptureFixture) -> str:

@@ -40,7 +40,7 @@ from worker.models.weights import lock, remove_part, remove_stale_parts
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Of the exported graph: a new number makes every export anew.
+#: Of the exported graph: a new number makes all exports again.
 FORMAT = 4
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
@@ -51,7 +51,7 @@ class ExportError(NanofleetError):
 
 
 def exported(
-    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None, *, anew: bool = False
+    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None, *, again: bool = False
 ) -> Tuple[Model, Path]:
     """A model as an ONNX file: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
 
@@ -59,7 +59,7 @@ def exported(
         choice: which; a NAME, NAME@WEIGHTS or NAME@FILE. Its labels are the caller's business.
         weights_dir: where weights and exports are kept.
         stop: set to give up waiting for the export.
-        anew: make it even where one is; that is kept until the new one is whole.
+        again: make it even where there is one, which is kept until the new one is whole.
 
     Raises:
         ExportError: PyTorch cannot export it.
@@ -72,13 +72,13 @@ def exported(
     if choice.sha256 is not None:
         path = out_of_reach(path)
     remove_stale_parts(path.parent)
-    model, why_not = (None, f"{path} is damaged") if anew else find(path, weights_dir, choice.sha256)
+    model, why_not = (None, f"{path} is damaged") if again else find(path, weights_dir, choice.sha256)
     if model is None:
         _check_that_it_can_be_made(choice, path.parent, why_not)
-        if path.exists() and not anew:
+        if path.exists() and not again:
             log.info("%s: %s", choice.model, why_not)
         path = writable(path, pinned=choice.sha256 is not None)
-        make = partial(_export_once, choice, bare, weights_dir, stop=stop, anew=anew)
+        make = partial(_export_once, choice, bare, weights_dir, stop=stop, again=again)
         try:
             model = make(path)
         except PermissionError as error:  # another user's lock, or half of an export
@@ -114,8 +114,8 @@ def opened(
     except Damaged as error:
         if not has_torch():  # it may be of another machine, whose onnxruntime is newer
             raise
-        log.warning("%s; exporting it anew", error)
-    return open_it(*exported(choice, weights_dir, stop, anew=True))
+        log.warning("%s; exporting it again", error)
+    return open_it(*exported(choice, weights_dir, stop, again=True))
 
 
 def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> None:
@@ -165,11 +165,11 @@ def _export_once(
     path: Path,
     *,
     stop: Optional[threading.Event],
-    anew: bool,
+    again: bool,
 ) -> Model:
     with lock(path):
         # Another worker may just have made it.
-        model = None if anew else find(path, weights_dir, choice.sha256)[0]
+        model = None if again else find(path, weights_dir, choice.sha256)[0]
         if model is None:
             model = _export(choice, bare, weights_dir, path, stop)
             _clean(path.parent)
@@ -212,7 +212,7 @@ def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -
     if kind is None:
         code = reply["exit_code"]
         return failures.error_of(choice, code, free) or ExportError(
-            f"the export {how_it_ended(code)}, without a word"
+            f"the export {how_it_ended(code)}, without an error message"
         )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
     return errors[kind](says)
@@ -222,7 +222,7 @@ def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
             written = entry.stat().st_mtime
-            # One of 1970 was written before the machine heard of the time.
+            # One of 1970 was written before the machine knew the time.
             if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):

@@ -47,7 +47,7 @@ def needed() -> int:
 
 
 def error_of(choice: ModelChoice, exit_code: int, free: Optional[int]) -> Optional[NanofleetError]:
-    """What to tell the user of an export that was killed or has crashed; None if it ended in another way.
+    """The error of an export that was killed or has crashed; None if it ended in another way.
 
     Args:
         choice: whose export.
@@ -80,7 +80,7 @@ def error_of(choice: ModelChoice, exit_code: int, free: Optional[int]) -> Option
 
 
 def out_of_memory(choice: ModelChoice, free: Optional[int]) -> NanofleetError:
-    """What to tell the user of an export that was refused memory."""
+    """The error of an export that was refused memory."""
     return NanofleetError(
         f"{choice.model}: there is too little memory to export it; {_too_much(choice, free)}"
     )

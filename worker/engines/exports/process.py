@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, Any]:
-    from worker.engines.onnx_engine import out_of_memory  # this takes a second, and may be told to leave
+    from worker.engines.onnx_engine import out_of_memory  # takes a second, in which it may be ended
 
     try:
         from worker.engines.exports.graph import export  # as PyTorch does
@@ -35,7 +35,7 @@ def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, A
             return {"kind": "memory"}
         return {"kind": "torch", "error": f"cannot be imported: {_why(error)}"}
     try:
-        # The exporter and what it is built on tell every step, and of a failure more than its exception says.
+        # The exporter and what it is built on log every step, and of a failure more than its exception says.
         for name in ("torch", "onnxscript", "onnx_ir"):  # not before: PyTorch sets its own level, and writes
             logging.getLogger(name).setLevel(logging.CRITICAL)  # to stderr itself
         model = export(choice, weights_dir, target)

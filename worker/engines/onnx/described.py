@@ -37,7 +37,7 @@ MAX_TEXT, MAX_CLASSES, MAX_SIDE = 8 << 20, 100_000, 4096
 
 #: In a name: what a terminal obeys, and halves of characters.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_ANEW = "write it anew with `nanofleet models export`"
+_AGAIN = "export it again with `nanofleet models export`"
 
 
 def _bounded(recipe: Preprocessing) -> Preprocessing:
@@ -58,7 +58,7 @@ def _readable(name: str) -> str:
 
 
 def _all_readable(names: Tuple[str, ...]) -> Tuple[str, ...]:
-    return tuple(map(_readable, names))  # one fault of all, which tells the field; not one of each
+    return tuple(map(_readable, names))  # one error for the whole field, not one for each name
 
 
 class Description(BaseModel):
@@ -112,7 +112,7 @@ class Description(BaseModel):
         if wanted.dtype != np.uint8 or wanted.channels_first or sides != recipe.shape:
             raise SettingsError(
                 f"{path} says that it takes {recipe.shape[1]} x {recipe.shape[0]} pixels of "
-                f"{recipe.shape[2]} channels, a byte each, and its graph takes something else: {_ANEW}"
+                f"{recipe.shape[2]} channels, a byte each, and its graph takes something else: {_AGAIN}"
             )
         if choice.crop not in (None, recipe.crop):
             raise SettingsError(
@@ -163,10 +163,12 @@ class Description(BaseModel):
         if values is not None and self.activation != ("none" if values == "logits" else values):
             raise SettingsError(
                 f"{path}: activation in its {KEY} is {self.activation}, and its graph ends with {values}: "
-                f"{_ANEW}"
+                f"{_AGAIN}"
             )
         if self.multi_label and outputs == 1:
-            raise SettingsError(f"{path}: multi_label in its {KEY} is true, and it gives one number: {_ANEW}")
+            raise SettingsError(
+                f"{path}: multi_label in its {KEY} is true, and it gives one number: {_AGAIN}"
+            )
 
     def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
         """The model: called as the one that it was exported from, and with the file's own hash."""
@@ -189,11 +191,11 @@ def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description
     if text is None:
         return None
     if len(text) > MAX_TEXT:
-        raise SettingsError(f"{path}: {KEY} in its metadata has more than {MAX_TEXT} characters: {_ANEW}")
+        raise SettingsError(f"{path}: {KEY} in its metadata has more than {MAX_TEXT} characters: {_AGAIN}")
     try:
         return Description.model_validate_json(text)
     except ValidationError as error:
         raise SettingsError(
-            f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_ANEW}, by a release of "
+            f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_AGAIN}, by a release of "
             "nanofleet that is not newer than this one"
         ) from None

@@ -57,7 +57,7 @@ class OnnxFileEngine:
         #: Images in a run; None for as many as there are.
         self._size = wanted.batch
         self._quiet = onnxruntime.RunOptions()
-        self._quiet.log_severity_level = 4  # what goes wrong is told once, by us
+        self._quiet.log_severity_level = 4  # what goes wrong is reported once, by us
 
     def settle(self, graph: Graph, classes: Optional[int], asked: Optional[str]) -> List[str]:
         """Run the file on two images, and see what comes out.

@@ -16,7 +16,7 @@ from worker.engines.onnx.graph.affine import follow
 from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.graph.pixels import Pixels, pixels_of
 from worker.engines.onnx.input import Input
-from worker.engines.onnx.metadata import Told
+from worker.engines.onnx.metadata import Stated
 from worker.models.overrides import overridden, squeezes
 
 #: Said where pixels go in as they are, and a flag speaks of something else.
@@ -31,7 +31,7 @@ _MEANS = {
 
 
 def recipe_of(
-    path: Path, wanted: Input, graph: Graph, told: Told, choice: ModelChoice
+    path: Path, wanted: Input, graph: Graph, stated: Stated, choice: ModelChoice
 ) -> Tuple[Preprocessing, Tuple[str, ...]]:
     """The recipe, and what was assumed of it.
 
@@ -39,8 +39,8 @@ def recipe_of(
         SettingsError: the flags ask for what the file does not take.
     """
     assumed: List[str] = []
-    recipe = _size(path, wanted, told, choice, assumed)
-    recipe = replace(recipe, **_pixels(wanted, graph, told, choice, assumed))
+    recipe = _size(path, wanted, stated, choice, assumed)
+    recipe = replace(recipe, **_pixels(wanted, graph, stated, choice, assumed))
     recipe = overridden(recipe, choice)
     if recipe.shape[2] != wanted.channels:
         raise SettingsError(
@@ -50,12 +50,14 @@ def recipe_of(
     return recipe, tuple(assumed)
 
 
-def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: List[str]) -> Preprocessing:
+def _size(
+    path: Path, wanted: Input, stated: Stated, choice: ModelChoice, assumed: List[str]
+) -> Preprocessing:
     height, width = wanted.height or wanted.width, wanted.width or wanted.height
     if height and width and choice.crop and choice.crop != height:
         raise SettingsError(f"--crop {choice.crop}: {path} takes images of {width} x {height} pixels")
     if height is None or width is None:
-        usual = (choice.crop, choice.crop) if choice.crop else told.size
+        usual = (choice.crop, choice.crop) if choice.crop else stated.size
         height, width = usual or (_DEFAULT_CROP, _DEFAULT_CROP)
         if usual is None:
             assumed.append(
@@ -63,9 +65,9 @@ def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: L
                 f"{_DEFAULT_CROP} pixels are assumed; --crop says otherwise"
             )
     oblong = height != width
-    resize = round(min(height, width) * (1 if told.whole_side else 256 / 224))
-    fit = told.fit or ("squeeze" if oblong or squeezes(choice, height) else "crop")
-    if not (told.fit or choice.fit) and (fit == "squeeze" or not choice.resize):
+    resize = round(min(height, width) * (1 if stated.whole_side else 256 / 224))
+    fit = stated.fit or ("squeeze" if oblong or squeezes(choice, height) else "crop")
+    if not (stated.fit or choice.fit) and (fit == "squeeze" or not choice.resize):
         if fit == "squeeze":
             how = f"the whole image is squeezed into its {width} x {height} pixels"
         else:
@@ -81,18 +83,18 @@ def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: L
 
 
 def _pixels(
-    wanted: Input, graph: Graph, told: Told, choice: ModelChoice, assumed: List[str]
+    wanted: Input, graph: Graph, stated: Stated, choice: ModelChoice, assumed: List[str]
 ) -> Dict[str, Any]:
     """Mean, deviation and order of the channels."""
     axis = (1 if wanted.channels_first else 3) - (0 if wanted.batched else 1)
     found = pixels_of(follow(graph, wanted.name, wanted.channels, axis, 4 if wanted.batched else 3))
-    channels = told.channels or (found and found.channels) or "rgb"
+    channels = stated.channels or (found and found.channels) or "rgb"
     if wanted.channels == 1:
         channels = "gray"
-    order = f" and channels in the order {channels}" if not told.channels and not choice.channels else ""
+    order = f" and channels in the order {channels}" if not stated.channels and not choice.channels else ""
     if wanted.channels == 1 or (found and found.channels):
         order = ""
-    (mean, std), note = _scale(wanted, told, found, order)
+    (mean, std), note = _scale(wanted, stated, found, order)
     given = bool(choice.scaling or choice.mean or choice.std)
     # The flags settle what else would be assumed; of bytes they settle nothing.
     if note and given == wanted.takes_bytes:
@@ -101,24 +103,24 @@ def _pixels(
 
 
 def _scale(
-    wanted: Input, told: Told, found: Optional[Pixels], order: str
+    wanted: Input, stated: Stated, found: Optional[Pixels], order: str
 ) -> Tuple[Tuple[Triple, Triple], str]:
     """Mean and deviation, and what there is to say of them; empty where the file tells.
 
     Args:
         wanted: what the file takes.
-        told: what its metadata tells.
+        stated: what its metadata states.
         found: what its first operators tell.
         order: what there is to say of the channels; empty where their order is known.
     """
     if wanted.takes_bytes:
         return SCALINGS["bytes"], BYTES_TAKEN
-    if told.scale:
+    if stated.scale:
         unknown = (
             "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
             "says otherwise"
         )
-        return told.scale, unknown if order else ""
+        return stated.scale, unknown if order else ""
     if found:
         calibrated = (
             f"its quantisation was calibrated on pixels {_MEANS[found.scaling]}: --scaling {found.scaling}"

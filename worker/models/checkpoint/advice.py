@@ -119,7 +119,7 @@ def refused_maker(makers: List[str], path: Path) -> Optional[str]:
 
 
 def about_name(name: str) -> Optional[str]:
-    """What somebody gave as --model that is neither a NAME nor a FILE.onnx; None if nothing tells."""
+    """What a --model is that is neither a NAME nor a FILE.onnx; None where nothing is known of it."""
     lower = name.lower()
     file = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     for suffixes, what in _SUFFIXES.items():

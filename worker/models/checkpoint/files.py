@@ -1,4 +1,4 @@
-"""What kind of file a checkpoint is, told by its content, and what it holds.
+"""What kind of file a checkpoint is, by its content, and what it holds.
 
 .safetensors ────────────────────────> names and tensors
 zip of PyTorch (since 1.6) ── pickle ─> plain data; the tensors' numbers in entries of their own

@@ -38,7 +38,7 @@ class Fit(NamedTuple):
     #: By the architecture's names.
     tensors: Dict[str, Lazy]
     outputs: int
-    #: Of the module's format, by which MNASNet tells its old checkpoints.
+    #: Of the module's format, by which MNASNet recognises its old checkpoints.
     version: int
     #: A sentence each on what was decided.
     notes: Tuple[str, ...]

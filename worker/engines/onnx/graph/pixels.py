@@ -30,14 +30,14 @@ class Pixels(NamedTuple):
 
     #: A name of SCALINGS.
     scaling: str
-    #: `rgb` or `bgr`, where that can be told.
+    #: `rgb` or `bgr`, where that can be known.
     channels: Optional[str]
     #: Whether it is only likely: by the range of a calibration.
     likely: bool = False
 
 
 def pixels_of(walk: Walk) -> Optional[Pixels]:
-    """The scale and the order of the channels that a graph takes; None where it does not tell."""
+    """The scale and the order of the channels that a graph takes; None where it does not say."""
     exact = [each for each in map(_recognised, walk.affine) if each]
     if exact:
         order = next((each.channels for each in exact if each.channels), None)
@@ -62,8 +62,8 @@ def _recognised(affine: Affine) -> Optional[Pixels]:
             off = {order: _distance(affine, fed, wanted, order) for order in ("rgb", "bgr")}
             order = min(off, key=lambda each: off[each])
             if off[order] < best[0]:
-                told = abs(off["rgb"] - off["bgr"]) > 1e-4 and len(affine.scale) == 3
-                best = off[order], Pixels(scaling, order if told else None)
+                known = abs(off["rgb"] - off["bgr"]) > 1e-4 and len(affine.scale) == 3
+                best = off[order], Pixels(scaling, order if known else None)
     return best[1]
 
 
