@@ -11,7 +11,7 @@ from wire.decoder.decoder import Decoder
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from worker.decode.preprocessing import Preprocessing
 
-#: What of a Preprocessing is left to the decoders.
+#: The fields of a Preprocessing that decoders act on.
 _DECODERS_READ = ("resize", "crop", "interpolation", "fit", "channels", "width")
 
 

@@ -136,7 +136,7 @@ def _crop(picture: Picture, preprocessing: Preprocessing, resample: Image.Resamp
 
 
 def _part(wanted: int, of: int, side: int, crop: int) -> Tuple[float, float]:
-    """Where the middle `crop` pixels of a resized side begin and end, in shares, as torchvision rounds."""
+    """Begin and end of the middle `crop` pixels of a resized side, in shares, as torchvision rounds."""
     resized = int(wanted * side / of)
     offset = round((resized - crop) / 2)
     return offset / resized, (offset + crop) / resized

@@ -94,7 +94,7 @@ def _started(command: Sequence[str], environment: Mapping[str, str]) -> Tuple[su
 
 
 def how_it_ended(exit_code: int) -> str:
-    """What to say of a process: it `crashed (SIGSEGV)`, `was killed (SIGKILL)`, `ended with exit code 1`."""
+    """A process's end in words: it `crashed (SIGSEGV)`, `was killed (SIGKILL)`, `ended with exit code 1`."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     names = {each.value: each.name for each in signal.Signals}

@@ -36,7 +36,7 @@ def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
         signal.signal(signum, _leave)
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     os.chdir(folder)  # its modules were found from where it was started
-    # What PyTorch prints must not end up in the answer.
+    # Output of PyTorch's must not end up in the answer.
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)  # a worker may be serving meanwhile

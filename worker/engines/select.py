@@ -91,7 +91,7 @@ def open_model(
 
 
 def _as_chosen(choice: ModelChoice, found: Model, engine: Engine) -> Tuple[Model, Engine]:
-    """What was opened, with the class names and the threshold that the choice gives instead."""
+    """An opened model with the class names and the threshold that the choice gives instead."""
     model = relabelled(found, choice.labels)
     if choice.threshold is not None:
         model = model.model_copy(update={"threshold": choice.threshold})

@@ -79,7 +79,7 @@ def find_weights(name: str, weights: str) -> Any:
 
 
 def file_name(model: str) -> Optional[str]:
-    """What the file of a NAME or NAME@WEIGHTS is called, wherever it lies; None of an own checkpoint.
+    """The name of the file of a NAME or NAME@WEIGHTS, wherever it lies; None of an own checkpoint.
 
     Raises:
         SettingsError: there is no such model, or it has no such weights.
@@ -160,7 +160,7 @@ EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(resize=256, crop=224)
 
 
 def facts(weights: Any) -> Dict[str, Any]:
-    """What torchvision says of some weights; None for what this release does not say.
+    """Torchvision's facts on some weights; None for what this release does not say.
 
     Top-1 in percent on ImageNet-1k; floating point operations in GFLOPs (multiply-adds count once); the size
     of the file in MB; pixels of the square input.

@@ -1,4 +1,4 @@
-"""What a user says of a model beside its name: labels, hash, preprocessing."""
+"""A user's own facts on a model: labels, hash, preprocessing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def squeezes(choice: ModelChoice, side: int) -> bool:
 
 
 def squeezed(side: int) -> str:
-    """What there is to say of that."""
+    """The sentence on that, for the user."""
     return (
         f"the whole image is squeezed into its {side} x {side} pixels, because --resize is the model's own "
         "side: --fit crop cuts the centre out"
@@ -75,7 +75,7 @@ def squeezed(side: int) -> str:
 
 
 def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
-    """What makes probabilities of a checkpoint's outputs, as fields of a Model.
+    """The activation of a checkpoint's outputs, as fields of a Model.
 
     Raises:
         SettingsError: softmax of a single output, which is 1 whatever is seen.
@@ -87,7 +87,7 @@ def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
 
 
 def assumptions(name: str, recipe: Preprocessing, hinted: Hints, choice: ModelChoice) -> List[str]:
-    """What nobody said of a checkpoint's preprocessing, a sentence each.
+    """The assumptions on a checkpoint's preprocessing, a sentence each.
 
     Args:
         name: of its architecture.
@@ -157,7 +157,7 @@ def relabelled(model: Model, labels: Optional[Path]) -> Model:
 
 
 def _compared(model: Model, classes: Tuple[str, ...], labels: Path) -> List[str]:
-    """What there is to say of a label file beside the names in the model itself."""
+    """Sentences on a label file that differs from the names in the model itself."""
     own = [name.strip().casefold() for name in model.own_names]
     given = [name.strip().casefold() for name in classes]
     single = len(own) == 1 and len(given) == 2  # the own one is what 1 means, and so is the second

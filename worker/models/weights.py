@@ -41,7 +41,7 @@ _HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
 
 
 def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
-    """Where the file of a URL lies, after downloading it if it isn't there.
+    """The path of a URL's file, after downloading it if it isn't there.
 
     Args:
         url: its last part is the file's name.
@@ -74,12 +74,12 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
 
 
 def file_of(url: str) -> str:
-    """What the file of a URL is called in the folder that it is downloaded to."""
+    """The name of a URL's file in the folder that it is downloaded to."""
     return Path(urlparse(url).path).name
 
 
 def efficientnet_lite0_file() -> str:
-    """Where the weights of efficientnet_lite0 are installed.
+    """The path of the installed weights of efficientnet_lite0.
 
     Raises:
         SettingsError: they are not.

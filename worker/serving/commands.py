@@ -86,7 +86,7 @@ class Commands:
         self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
 
     def first_choices(self, commands: Optional[Mapping[str, bytes]]) -> List[ModelChoice]:
-        """What to serve at the start, best first: where one cannot be loaded, the next is tried.
+        """The choices to serve at the start, best first: where one cannot be loaded, the next is tried.
 
         Args:
             commands: the retained payloads by topic; None if there is no broker to read them from yet, and
@@ -99,11 +99,11 @@ class Commands:
         if commands is not None and wanted is None:
             self._last.forget()
         choices = []
-        # One to be compared with the former model is loaded beside it.
+        # A model to be compared with the former one is loaded beside it.
         if wanted is not None and not wanted.fault and not wanted.command.compare:
             with contextlib.suppress(SettingsError):  # reported when it is followed
                 choices.append(self._confined(wanted.command.choice))
-        # What cannot be removed must not come back.
+        # A note that cannot be removed must not come back.
         last = None if commands is not None and wanted is None else self._last.read()
         return list(dict.fromkeys([*choices, *([last] if last else []), self._own]))
 
@@ -194,7 +194,7 @@ class Commands:
             self._last.keep(choice)
 
     def _confined(self, choice: ModelChoice) -> ModelChoice:
-        """Whoever may publish on the control topic must not read files all over this machine."""
+        """A client that may publish on the control topic must not read files all over this machine."""
         try:
             return choice.below(self._folder)
         except ValueError as error:

@@ -59,7 +59,7 @@ class Comparison:
 
 
 class _Pair:
-    """What the two models say of one picture."""
+    """The outcomes of both models for one picture."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
@@ -67,7 +67,7 @@ class _Pair:
         self._lock = threading.Lock()
 
     def receive(self, outcome: Outcome) -> None:
-        """One of the two is done; in a thread of its own."""
+        """Take the outcome of one of the two; in a thread of its model's."""
         with self._lock:
             self._outcomes.append(outcome)
             if len(self._outcomes) < 2:

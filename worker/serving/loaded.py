@@ -117,7 +117,7 @@ class LoadedModel:
 
 
 class Work(NamedTuple):
-    """What goes through decoders and engine: a job, and the model that it is for."""
+    """The work of decoders and engine on one picture: a job, and the model that it is for."""
 
     serving: LoadedModel
     job: Job

@@ -26,7 +26,7 @@ LOAD_TIMEOUT = 3600.0
 
 
 class Switch:
-    """Loads models, and says which one a picture goes to."""
+    """Loads models, and sends each picture to the one in service."""
 
     serving: LoadedModel
     comparison: Optional[Comparison] = None
@@ -95,7 +95,7 @@ class Switch:
         """
         if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
-        # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
+        # A model that is still there to be compared with is not loaded again: a roll-back takes no time.
         ready = [serving for serving in self._in_service() if serving.is_of(choice)]
         serving = ready[0] if ready else self._start(self._loaded_in_time(choice))
         comparison = None

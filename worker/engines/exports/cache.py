@@ -95,7 +95,7 @@ def opened(
     open_it: Callable[[Model, Path], T],
     stop: Optional[threading.Event] = None,
 ) -> T:
-    """What is made of an export, which is made again if it turns out to be damaged.
+    """Open an export, which is made again if it turns out to be damaged.
 
     Args:
         choice: which; see `exported`.
@@ -132,7 +132,7 @@ def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> N
 
 
 def _bare(choice: ModelChoice) -> ModelChoice:
-    """What the export depends on: not labels nor threshold, nor by which of its names the model is called."""
+    """The parts of a choice that the export depends on: not labels nor threshold, nor the model's alias."""
     name, at, weights = choice.model.partition("@")
     if name.isidentifier():  # else it is no name, and the error shall say what was given
         name = ALIASES.get(name.lower(), name.lower())
@@ -143,7 +143,7 @@ def _bare(choice: ModelChoice) -> ModelChoice:
 
 
 def _key(bare: ModelChoice, sha256: Optional[str]) -> str:
-    """What an export is called, by all that it depends on.
+    """The name of an export, made of all that it depends on.
 
     Raises:
         SettingsError: the file of an own checkpoint cannot be read, or has not the SHA-256 that is demanded.
@@ -203,7 +203,7 @@ def _export(
 
 
 def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -> NanofleetError:
-    """What to raise of an export that came to nothing."""
+    """The error of an export that came to nothing."""
     kind, says = reply.get("kind"), reply.get("error", "")
     if kind == "memory":
         return failures.out_of_memory(choice, free)
@@ -222,7 +222,7 @@ def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
             written = entry.stat().st_mtime
-            # One of 1970 was written before the machine knew the time.
+            # An entry of 1970 was written before the machine knew the time.
             if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):

@@ -1,4 +1,4 @@
-"""What an export takes of a small machine: looked at before it begins, and named when it was too much.
+"""The memory that an export takes: compared with what is free before, and named when it was too much.
 
 what is free ──> too little: a warning ──> process ──> killed, crashed, out of memory ──> an error
 

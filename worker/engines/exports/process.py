@@ -49,7 +49,7 @@ def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, A
 
 
 def _why(error: BaseException) -> str:
-    """What went wrong first: that step 1 of 3 has failed, as the exporter's own error says, helps nobody."""
+    """The first cause: the exporter's own error only says which of its steps has failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)}"

@@ -62,7 +62,7 @@ def _all_readable(names: Tuple[str, ...]) -> Tuple[str, ...]:
 
 
 class Description(BaseModel):
-    """What such a file says of itself."""
+    """The description that such a file carries."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -75,11 +75,11 @@ class Description(BaseModel):
         Tuple[Name, ...], Field(min_length=1, max_length=MAX_CLASSES), AfterValidator(_all_readable)
     ]
     preprocessing: Annotated[Preprocessing, AfterValidator(_bounded)]
-    #: What the graph has done already to make probabilities of its outputs.
+    #: The activation that the graph has done already.
     activation: Literal["softmax", "sigmoid", "none"]
     multi_label: bool
     threshold: float = Field(ge=0, le=1)
-    #: What has made it, a sentence for people.
+    #: The program that has made it: a sentence for people.
     origin: Sentence
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class Description(BaseModel):
 
     @classmethod
     def of(cls, model: Model, origin: str) -> Description:
-        """What a file is to say of a model.
+        """The description that a file of a model is to carry.
 
         Raises:
             ValidationError: it is nothing that a file can say.
@@ -133,7 +133,7 @@ class Description(BaseModel):
         return recipe, tuple(notes)
 
     def to_do(self, path: Path, choice: ModelChoice) -> str:
-        """What is still to be done to make probabilities of its outputs.
+        """The activation that is still to be done.
 
         Raises:
             SettingsError: the flags ask for another activation than the graph has done.
@@ -177,12 +177,12 @@ class Description(BaseModel):
         return Model(own_names=self.classes, assumed=assumed, **says)
 
 
-#: What a file says in a Model's own words.
+#: The fields that a file describes in a Model's own words.
 _SHARED = [name for name in Description.model_fields if name in Model.model_fields]
 
 
 def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description]:
-    """What a file says of itself, if `nanofleet models export` has written it.
+    """The description in a file, if `nanofleet models export` has written one.
 
     Raises:
         SettingsError: it is damaged, or of a later release.

@@ -128,7 +128,7 @@ class OnnxFileEngine:
         return outputs
 
     def _tried(self, graph: Graph, images: _Pixels) -> List[Output]:
-        """What may be the classes; the images alone, as long as nothing else is known to work."""
+        """Outputs that may be the classes; each image runs alone, until more is known to work."""
         names = [output.name for output in self._session.get_outputs()]
         size = self._size or 1
         try:

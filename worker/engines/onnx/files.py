@@ -176,7 +176,7 @@ def _locations(model: Any) -> Dict[str, int]:
 
 
 def _place(tensor: Any) -> Tuple[Optional[str], int, Optional[int]]:
-    """Where a tensor's values lie: file (None: the model itself), first byte, bytes (None: to the end)."""
+    """The place of a tensor's values: file (None: the model itself), first byte, bytes (None: to the end)."""
     if tensor.data_location != tensor.EXTERNAL:
         return None, 0, None
     entries = {entry.key: entry.value for entry in tensor.external_data}

@@ -1,4 +1,4 @@
-"""What a file takes: where its channels are, of which type, how many pixels, how many images at once."""
+"""The input of a file: its channels and their place, its type, its size, and how many images at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WANTED = "one batch of images: [N, 3, H, W] or [N, H, W, 3] (or 1 channel for g
 
 
 class Input(NamedTuple):
-    """What a file wants; None for a dimension that it leaves open."""
+    """The input of a file; None for a dimension that it leaves open."""
 
     name: str
     dtype: Any
@@ -56,7 +56,7 @@ class Input(NamedTuple):
 
 
 def input_of(path: Path, session: Any, graph: Graph) -> Input:
-    """What a file takes.
+    """Read the input of a file.
 
     Raises:
         SettingsError: something else than images of one or three channels.

@@ -1,4 +1,4 @@
-"""What a file's metadata says of its pixels and its classes, as the tools write it.
+"""A file's metadata on its pixels and its classes, as the tools write it.
 
 Ultralytics      task, imgsz, names; 0..1, the short side resized to imgsz     (YOLOv5: names, stride)
 Windows ML       Image.BitmapPixelFormat, Image.NominalPixelRange              (Custom Vision: BGR, 0..255)
@@ -44,7 +44,7 @@ _RESIZES: Dict[str, Literal["crop", "squeeze", "pad"]] = {
 
 
 class Stated(NamedTuple):
-    """What the metadata states; None for what it does not."""
+    """The facts that the metadata states; None for each other."""
 
     scale: Optional[Tuple[Triple, Triple]] = None
     channels: Optional[str] = None

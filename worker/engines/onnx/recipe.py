@@ -1,6 +1,6 @@
 """The recipe for a file's pixels: flags, then its metadata, then its first operators, then what is usual.
 
-What is only usual is said, with the flag that says otherwise.
+An assumption is reported, with the flag that says otherwise.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def rows(raw: Any, images: int, keys: Sequence[Any]) -> Optional[NDArray[Any]]:
 
 
 class Output(NamedTuple):
-    """One that may be the classes."""
+    """An output that may be the classes."""
 
     number: int
     name: str
@@ -97,7 +97,7 @@ def _fits(output: Output, wanted: Optional[int]) -> bool:
 
 
 class Activation(NamedTuple):
-    """What makes probabilities of scores."""
+    """The function that makes probabilities of scores."""
 
     #: `softmax`, `sigmoid`, `exp` or `none`.
     how: str
@@ -107,7 +107,7 @@ class Activation(NamedTuple):
 def activation_of(
     path: Path, values: Optional[str], scores: Scores, asked: Optional[str], assumed: List[str]
 ) -> Activation:
-    """What is still to be done, by what the graph has done already.
+    """The activation that is still to be done, by what the graph has done already.
 
     Args:
         path: for messages.
@@ -168,7 +168,7 @@ def _check_sums(path: Path, scores: Scores) -> None:
 
 
 def _guess(scores: Scores, assumed: List[str]) -> str:
-    """Where the graph does not tell: by the values for two test pictures."""
+    """The activation of a graph that does not say it: by the values for two test pictures."""
     if not ((scores >= -1e-3).all() and (scores <= 1 + 1e-3).all()):
         guess, why = ("softmax" if scores.shape[1] > 1 else "sigmoid"), "they are no probabilities yet"
     elif scores.shape[1] == 1 or np.allclose(scores.sum(1), 1, atol=1e-2):

@@ -1,4 +1,4 @@
-"""What kind of file a checkpoint is, by its content, and what it holds.
+"""The kind of file that a checkpoint is, by its content, and what it holds.
 
 .safetensors ────────────────────────> names and tensors
 zip of PyTorch (since 1.6) ── pickle ─> plain data; the tensors' numbers in entries of their own
@@ -202,7 +202,7 @@ def _item_sizes(root: Any) -> Dict[str, int]:
 
 
 def _offsets(stream: Stream, keys: Any, sizes: Dict[str, int]) -> Dict[str, Tuple[int, int]]:
-    """Where the numbers of each storage lie: start and length in bytes."""
+    """The place of each storage's numbers: start and length in bytes."""
     if not isinstance(keys, list):
         raise Malformed("no list of storages")
     where = {}

@@ -16,9 +16,9 @@ from worker.models.checkpoint.tensors import Lazy, StateDict
 
 # Classifiers in the middle of GoogLeNet and Inception v3, of use in training only.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# What tools count in a module; thop: operations and parameters.
+# Counters of tools in a module; thop: operations and parameters.
 _COUNTERS = frozenset(("total_ops", "total_params", "n_averaged", "num_batches_tracked"))
-# What lies beside a network without being a part of it.
+# Modules beside a network that are no part of it.
 _BESIDE = re.compile(
     r"(?:^|_)(loss(es)?|losses|criterion|criteria|metrics?|acc(uracy)?|auroc|auc|f1|confmat|confusion|precision|"
     r"recall|ema|teacher|momentum|optimizer|queue|center_?loss)(?:$|_|\d)|loss(_?fn|_?func\w*)?\d*$"
@@ -33,7 +33,7 @@ _PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"
 class Fit(NamedTuple):
     """Tensors that fit."""
 
-    #: Where they were: what `--state-key` takes.
+    #: Their place in the checkpoint, as `--state-key` takes it.
     key: str
     #: By the architecture's names.
     tensors: Dict[str, Lazy]
@@ -109,7 +109,7 @@ class _Matcher:
         self._only_the_head = body_fits and bool(self.problems)
 
     def result(self, key: str, version: int) -> Union[Fit, Misfit]:
-        """What came of it."""
+        """The result."""
         if self.problems:
             return Misfit(key, self.problems, len(self._tensors), self._only_the_head)
         return Fit(key, self._tensors, self._outputs, version, tuple(self._notes))

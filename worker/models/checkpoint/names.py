@@ -14,7 +14,7 @@ import torch
 from worker.models.checkpoint.tensors import Lazy
 from worker.models.checkpoint.things import items
 
-# What wrappers put into names, wherever they are wrapped around: DataParallel, torch.compile, FSDP.
+# Parts that wrappers put into names, wherever they are wrapped around: DataParallel, torch.compile, FSDP.
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 # DenseNet's checkpoints are older than the rule that a module's name has no dot: norm.1 is norm1 now.
 _DENSE_LAYER = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")

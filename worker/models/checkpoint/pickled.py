@@ -18,7 +18,7 @@ LIMIT = 4_000_000
 
 
 class Stream(Protocol):
-    """What is read from: a file, or bytes as one."""
+    """A source of bytes: a file, or bytes as one."""
 
     def read(self, size: int = ...) -> bytes:
         """As of a file."""
@@ -31,7 +31,7 @@ class Stream(Protocol):
 
 
 def read_pickle(stream: Stream) -> Any:
-    """What a pickle holds: Python's plain values, and Globals, Persistents and Things for all else.
+    """Read what a pickle holds: Python's plain values, and Globals, Persistents and Things for all else.
 
     Args:
         stream: read up to the end of the pickle, and no further.

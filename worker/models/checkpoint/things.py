@@ -1,4 +1,4 @@
-"""What a pickle names, without anything having been imported or called; and all that such things hold.
+"""The things that a pickle names, of which none has been imported or called; and what they hold.
 
 Global         would be imported: `torch.FloatStorage`
 Persistent     lies outside of the pickle: the numbers of a tensor
@@ -29,7 +29,7 @@ class Global:
 
 
 class Persistent:
-    """What lies outside the pickle, such as the numbers of a tensor, by the identity that it was given."""
+    """Something outside the pickle, such as the numbers of a tensor, by the identity that it was given."""
 
     __slots__ = ("identity",)
 
@@ -51,7 +51,7 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """What would be called: `collections.OrderedDict`; empty if that is no import."""
+        """The name of what would be called: `collections.OrderedDict`; empty if that is no import."""
         maker = self.maker
         reconstructed = isinstance(maker, Global) and maker.name in (
             "copyreg._reconstructor",
@@ -73,7 +73,7 @@ def attributes(thing: Thing) -> Dict[Any, Any]:
 
 
 def items(value: Any) -> Dict[Any, Any]:
-    """What a value holds by name or index: of a dict in any clothes, of an object, of a short list."""
+    """The contents of a value by name or index: of a dict of any class, of an object, of a short list."""
     if isinstance(value, dict):
         return value
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What an ONNX graph says of itself: its pixels, read forward from the input, and its outputs, read backward.
+"""An ONNX graph, read forward for the pixels that it takes, and backward for what its outputs are.
 
 nodes    the graph, to look things up in
 affine   what the graph does to each channel first, operator by operator (steps) ──> pixels: their scale

@@ -59,7 +59,7 @@ class Graph:
         self._producers = {name: node for node in _all_nodes(model.graph) for name in node.outputs if name}
 
     def producer(self, name: str) -> Optional[Node]:
-        """What makes a value, also within the branches of an If; None for inputs and initializers."""
+        """The node that makes a value, also in the branches of an If; None for inputs and initializers."""
         return self._producers.get(name)
 
     def is_constant(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a graph's last operators say about its outputs: probabilities of which kind, or logits.
+"""A graph's last operators, which say what its outputs are: probabilities of which kind, or logits.
 
 ... ──> MatMul ──> Softmax ──> QuantizeLinear ──> Reshape ──> output       read backward from the output
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from worker.engines.onnx.graph.nodes import Graph, Node
 
-#: What values are: `softmax` and `sigmoid` have been through it, `log_softmax` is its logarithm, `logits`
+#: The kinds of values: `softmax` and `sigmoid` have been through it, `log_softmax` is its logarithm, `logits`
 #: have been through none.
 _SOFTMAX, _SIGMOID, _LOG, _LOGITS = "softmax", "sigmoid", "log_softmax", "logits"
 
@@ -55,7 +55,7 @@ _QUANTIZED.update(dict.fromkeys(("QLinearSoftmax", "QLinearSigmoid", "QLinearGlo
 
 
 class Ending(NamedTuple):
-    """What an output is."""
+    """The kind of an output's values, and how they are kept."""
 
     #: `softmax`, `sigmoid`, `log_softmax`, `logits`; None where the graph does not say.
     values: Optional[str]
@@ -91,7 +91,7 @@ class _Reader:
         self._known: Dict[str, Optional[str]] = {}
 
     def values(self, name: str) -> Optional[str]:
-        """What a value is; None where that cannot be known."""
+        """The kind of a value; None where that cannot be known."""
         path = []
         while name not in self._known:
             self._known[name] = None  # while it is looked for: a circle ends here

@@ -1,4 +1,4 @@
-"""What pixels a graph was trained on, by what it does to them first.
+"""The pixels that a graph was trained on, by what it does to them first.
 
 A network is trained on pixels that its framework has brought to one of a few scales. Where the graph itself
 brings them from one of those to another, that says which ones it is fed: x / 255 wants bytes, 2 x - 1 wants
@@ -16,7 +16,7 @@ from worker.engines.onnx.graph.affine import Walk
 from worker.engines.onnx.graph.steps import Affine
 
 _Scale = Tuple[Triple, Triple]
-#: What a graph may bring pixels to: the scales, and what Caffe's networks are trained on.
+#: Scales that a graph may bring pixels to: those that are named, and what Caffe's networks are trained on.
 _TARGETS: Dict[str, _Scale] = {
     **{name: scale for name, scale in SCALINGS.items() if name != "bytes"},
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
@@ -26,7 +26,7 @@ _ROUNDED = 0.035
 
 
 class Pixels(NamedTuple):
-    """What a graph wants."""
+    """The pixels that a graph takes."""
 
     #: A name of SCALINGS.
     scaling: str

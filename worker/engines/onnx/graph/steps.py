@@ -1,4 +1,4 @@
-"""What an operator makes of values that are affine in a graph's input, channel by channel."""
+"""Operators on values that are affine in a graph's input, channel by channel."""
 
 from __future__ import annotations
 
