@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional, Sequence
 
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
+from wire.waiting import wait_until
 from worker.serving.comparison import Comparison
 from worker.serving.job import Job
 from worker.serving.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a load beside a model that serves is left behind: a download over a slow line and
+#: Seconds after which a load beside a model that serves is left behind: a download over a slow network and
 #: TensorRT's building take a long while, and what takes longer hangs.
 LOAD_TIMEOUT = 3600.0
 
@@ -133,14 +133,11 @@ class Switch:
 
         thread = threading.Thread(target=load, name="load", daemon=True)
         thread.start()
-        deadline = time.monotonic() + self._load_timeout
-        while thread.is_alive():
-            if time.monotonic() > deadline:
-                raise NanofleetError(
-                    f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
-                    "behind, and may keep a core busy until the worker is started again"
-                )
-            thread.join(0.1)
+        if not wait_until(lambda: not thread.is_alive(), self._load_timeout):
+            raise NanofleetError(
+                f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
+                "behind, and may keep a core busy until the worker is started again"
+            )
         if failures:
             raise failures[0]
         return loaded[0]
@@ -158,6 +155,8 @@ class Switch:
         return [serving for serving in self._open if serving not in in_service]
 
     def _wait(self, event: threading.Event) -> None:
-        while not event.wait(0.1):
+        def check() -> None:
             if self._stop.is_set():
                 raise NanofleetError("the worker is leaving")
+
+        wait_until(event.is_set, check=check)
