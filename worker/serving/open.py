@@ -6,6 +6,7 @@ import logging
 from typing import Any, Dict
 
 from wire.model_choice import ModelChoice
+from worker.decode.decoder import Limits
 from worker.decode.pool import DecoderPool
 from worker.engines.select import open_model
 from worker.engines.trial import tried
@@ -63,10 +64,12 @@ def _decoders(model: Model, settings: WorkerSettings, inference: Inference, life
         model.preprocessing,
         processes=settings.decoder_count,
         slots=settings.at_work,
-        timeout=settings.decoder_timeout,
-        memory=settings.decoder_bytes,
-        max_pixels=settings.max_pixels,
-        exact=settings.decode == "exact",
         on_done=inference.decoded,
         on_failure=life.fail,
+        limits=Limits(
+            timeout=settings.decoder_timeout,
+            memory=settings.decoder_bytes,
+            max_pixels=settings.max_pixels,
+            exact=settings.decode == "exact",
+        ),
     )

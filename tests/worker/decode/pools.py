@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple, Union
 
 from tests.harness import wait_for
+from worker.decode.decoder import Limits
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
 from worker.errors import FrameError
@@ -56,7 +57,7 @@ def open_pool(
         slots=slots,
         on_done=outcomes.put,
         on_failure=outcomes.failures.append,
-        **limits,
+        limits=Limits(**limits),
     ) as pool:
         yield pool
     assert pool.failed is None

@@ -18,7 +18,7 @@ from tests.harness import need
 from tests.worker.decode.pools import RECIPE
 from wire.decoder import fence
 from wire.picture.errors import Undecodable
-from worker.decode.decoder import decoder_for
+from worker.decode.decoder import Limits, decoder_for
 from worker.decode.image import decode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fence is Linux's")
@@ -64,7 +64,7 @@ def test_every_picture_fares_the_same_behind_the_fence(photos: Path) -> None:
     """What a codec asks of the kernel for some pictures, or what Python imports late, would be missing."""
     limits: Any = {"memory": 4 << 30, "max_pixels": 8_000_000}  # of memory so much that it ends nothing
     count = 0
-    with decoder_for(RECIPE, timeout=60, **limits) as decoder:
+    with decoder_for(RECIPE, Limits(timeout=60, **limits)) as decoder:
         for name, payload in varieties(photos):
             count += 1
             try:
