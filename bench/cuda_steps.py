@@ -19,8 +19,8 @@ from worker.decode.image import decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import top_k
-from worker.engines.folding import folded
-from worker.engines.torch_engine import TorchEngine
+from worker.engines.pytorch.engine import TorchEngine
+from worker.engines.pytorch.folding import folded
 from worker.errors import FrameError
 from worker.models.loader import load_model
 

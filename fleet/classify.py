@@ -13,7 +13,7 @@ import numpy as np
 from wire.decoder.decoder import Decoder
 from wire.picture.errors import Undecodable
 from wire.printable import show
-from worker.decode.decoder import decoder_for
+from worker.decode.decoder import Limits, decoder_for
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.base import Engine, top_k
 from worker.engines.select import open_model
@@ -51,8 +51,8 @@ def classify(settings: ClassifySettings) -> int:
     if not settings.json_:
         _print_settings(model, engine)
     exit_code = 0
-    exact = settings.decode == "exact"
-    with decoder_for(model.preprocessing, timeout=DECODER_TIMEOUT, exact=exact) as decoder:
+    limits = Limits(timeout=DECODER_TIMEOUT, exact=settings.decode == "exact")
+    with decoder_for(model.preprocessing, limits) as decoder:
         for path in settings.images:
             try:
                 answer = _classify_file(path, model, decoder, engine, settings.top_k)

@@ -150,7 +150,7 @@ def main(arrangement: str, model: str, weights_dir: str) -> None:
     pipeline = Pipeline(choice)
     with contextlib.ExitStack() as stack:
         if arrangement == "each":
-            from worker.engines.export_cache import exported
+            from worker.engines.exports.cache import exported
 
             opened, path = exported(choice, folder)
             submit = stack.enter_context(each(pipeline, opened.preprocessing, path))

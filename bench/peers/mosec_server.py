@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.peers.fast import MAX_BATCH, decode, open_engine
 from wire.model_choice import ModelChoice
-from worker.engines.export_cache import exported
+from worker.engines.exports.cache import exported
 
 
 class Decode(Worker):

@@ -16,7 +16,7 @@ from wire.files import PUBLIC, locked
 from wire.install import how_to_install
 from wire.printable import show
 from worker.engines.child import cleaning_up_first
-from worker.engines.export_cache import opened
+from worker.engines.exports.cache import opened
 from worker.engines.onnx.describe import check_flags, described
 from worker.engines.onnx.file import read_back
 from worker.engines.onnx.files import is_onnx

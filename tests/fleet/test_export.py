@@ -136,7 +136,7 @@ def test_a_damaged_export_in_the_weights_folder_is_made_anew(
     file = tmp_path / "net.onnx"
     done = export(folder, "three", file, "--weights-dir", str(weights))
     assert done.returncode == 0, done.stderr
-    assert "exporting it anew" in done.stderr
+    assert "exporting it again" in done.stderr
     assert file.read_bytes() == made[0].read_bytes()
 
 
@@ -274,7 +274,7 @@ def test_ctrl_c_leaves_what_was_there(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fleet", "models", "export", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        wait_for(lambda: processes_of("worker.engines.export_process", weights), what="the export")
+        wait_for(lambda: processes_of("worker.engines.exports.process", weights), what="the export")
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate()
     assert process.returncode == 130, said

@@ -5,35 +5,42 @@ from __future__ import annotations
 import functools
 import json
 import math
+from typing import NamedTuple
 
 from wire.decoder.child import Child
 from wire.decoder.decoder import Decoder
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from worker.decode.preprocessing import Preprocessing
 
-#: What of a Preprocessing is left to the decoders.
+#: The fields of a Preprocessing that decoders act on.
 _DECODERS_READ = ("resize", "crop", "interpolation", "fit", "channels", "width")
 
 
-def decoder_for(
-    preprocessing: Preprocessing,
-    *,
-    timeout: float,
-    memory: int = MEMORY,
-    max_pixels: int = MAX_PIXELS,
-    exact: bool = False,
-) -> Decoder:
-    """A decoder that is not started yet.
+class Limits(NamedTuple):
+    """The time, memory and pixels that decoding one image may take."""
 
-    Args:
-        preprocessing: what the model wants.
-        timeout: seconds for one image, from its first byte written to the process.
-        memory: bytes of address space that the process may use.
-        max_pixels: to decode of an image, at most; of a JPEG, counted after libjpeg's scaling.
-        exact: whether to decode every JPEG at its full size.
-    """
+    #: Seconds, from its first byte written to the process.
+    timeout: float = 5.0
+    #: Bytes of address space that the process may use.
+    memory: int = MEMORY
+    #: Pixels to decode of an image; of a JPEG, counted after libjpeg's scaling.
+    max_pixels: int = MAX_PIXELS
+    #: Whether every JPEG is decoded at its full size.
+    exact: bool = False
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def decoder_for(preprocessing: Preprocessing, limits: Limits) -> Decoder:
+    """A decoder of what a model wants, which is not started yet."""
     recipe = {name: getattr(preprocessing, name) for name in _DECODERS_READ}
-    arguments = [str(max_pixels), "exact" if exact else "fast", json.dumps(recipe)]
-    capacity = math.prod(preprocessing.shape)
-    start = functools.partial(Child, "worker.decode.process", arguments, capacity=capacity, memory=memory)
-    return Decoder(start, timeout)
+    arguments = [str(limits.max_pixels), "exact" if limits.exact else "fast", json.dumps(recipe)]
+    start = functools.partial(
+        Child,
+        "worker.decode.process",
+        arguments,
+        capacity=math.prod(preprocessing.shape),
+        memory=limits.memory,
+    )
+    return Decoder(start, limits.timeout)

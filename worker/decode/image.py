@@ -48,9 +48,8 @@ def decode(
 ) -> Decoded:
     """Decode one JPEG, PNG or WebP (of an animation, the first picture).
 
-    The pixels are those of torchvision's Resize and CenterCrop, or of its Resize to height and width, or
-    of Pillow's ImageOps.pad, within rounding; a JPEG that is much larger differs a little more, because
-    libjpeg already scales it.
+    The pixels are those of torchvision's Resize and CenterCrop, of its Resize to height and width, or of
+    Pillow's ImageOps.pad, within rounding. A much larger JPEG differs a little more: libjpeg scales it first.
 
     Args:
         payload: the file's bytes.
@@ -137,7 +136,7 @@ def _crop(picture: Picture, preprocessing: Preprocessing, resample: Image.Resamp
 
 
 def _part(wanted: int, of: int, side: int, crop: int) -> Tuple[float, float]:
-    """Where the middle `crop` pixels of a resized side begin and end, in shares, as torchvision rounds."""
+    """Begin and end of the middle `crop` pixels of a resized side, in shares, as torchvision rounds."""
     resized = int(wanted * side / of)
     offset = round((resized - crop) / 2)
     return offset / resized, (offset + crop) / resized

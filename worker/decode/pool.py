@@ -13,15 +13,14 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from typing import Any, Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
 
 import numpy as np
 
 from wire.decoder.child import Decoded
 from wire.decoder.decoder import Closed, Decoder
 from wire.picture.errors import Undecodable
-from wire.picture.limits import MAX_PIXELS, MEMORY
-from worker.decode.decoder import decoder_for
+from worker.decode.decoder import DEFAULT_LIMITS, Limits, decoder_for
 from worker.decode.preprocessing import Preprocessing
 from worker.errors import (
     CorruptImage,
@@ -89,18 +88,17 @@ class DecoderPool(Generic[T]):
         slots: int,
         on_done: Callable[[T, Union[Pixels, FrameError]], None],
         on_failure: Callable[[BaseException], None],
-        timeout: float = 5.0,
-        memory: int = MEMORY,
-        max_pixels: int = MAX_PIXELS,
-        exact: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        """Args:
-        preprocessing: what the model wants; the slots have its size.
-        processes: decoders, each of them a process.
-        slots: images that may be decoded and not yet released; decoding waits while there are more.
-        on_done: gets each submitted job with its outcome, in one of the pool's threads.
-        on_failure: gets what `failed` is set to, in the thread that it ended.
-        timeout, memory, max_pixels, exact: of a decoder; see `worker.decode.decoder`.
+        """Take what a pool is made of; `with` starts it.
+
+        Args:
+            preprocessing: what the model wants; the slots have its size.
+            processes: decoders, each of them a process.
+            slots: images that may be decoded and not yet released; decoding waits while there are more.
+            on_done: gets each submitted job with its outcome, in one of the pool's threads.
+            on_failure: gets what `failed` is set to, in the thread that it ended.
+            limits: of each decoder.
         """
         self.failed: Optional[BaseException] = None
         self._shape = preprocessing.shape
@@ -108,21 +106,15 @@ class DecoderPool(Generic[T]):
         self._slots = slots
         self._on_done = on_done
         self._on_failure = on_failure
-        limits: Dict[str, Any] = {
-            "timeout": timeout,
-            "memory": memory,
-            "max_pixels": max_pixels,
-            "exact": exact,
-        }
-        self._decoders = [decoder_for(preprocessing, **limits) for _ in range(processes)]
-        # None tells a thread to end.
+        self._decoders = [decoder_for(preprocessing, limits) for _ in range(processes)]
+        # None ends a thread.
         self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()
         self._threads: List[threading.Thread] = []
         self._closing = False
 
     def __enter__(self) -> DecoderPool[T]:
-        """Start the processes, and wait until each has said hello.
+        """Start the processes, and wait until each is ready.
 
         Raises:
             NanofleetError: one cannot start; the text says why.

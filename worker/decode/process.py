@@ -3,7 +3,7 @@
     python -m worker.decode.process FD MEMORY MAX_PIXELS fast|exact RECIPE
 
 See `wire.decoder.process`, which it runs. All it imports is Pillow, what Pillow needs, `wire.picture` and two
-modules without any more: it starts anew for hostile frames.
+modules without any more: it starts again for hostile frames.
 """
 
 from __future__ import annotations

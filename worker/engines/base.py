@@ -1,4 +1,4 @@
-"""What an engine is: pixels in, probabilities out."""
+"""The engine: pixels in, probabilities out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from worker.errors import NotANumber
 
-#: What `open_model` can be asked for; `auto` is the fastest that is installed for the device.
+#: The engines that `open_model` can be asked for; `auto` is the fastest that is installed for the device.
 EngineName = Literal["auto", "torch", "onnxruntime"]
 
 
@@ -22,11 +22,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs the model: `torch` or `onnxruntime`."""
+        """The library that runs the model: `torch` or `onnxruntime`."""
 
     @property
     def device(self) -> str:
-        """Where it runs: `cpu`, `cuda`, `cuda:1`."""
+        """The device that it runs on: `cpu`, `cuda`, `cuda:1`."""
 
     @property
     def why(self) -> str:
@@ -91,8 +91,10 @@ class TwoClasses:
     """An engine of two classes by one of a single output: the probability of the second."""
 
     def __init__(self, engine: Engine) -> None:
-        """Args:
-        engine: float32 [N, 1].
+        """Wrap an engine of one output.
+
+        Args:
+            engine: float32 [N, 1].
         """
         self._engine = engine
         self.name, self.device, self.why = engine.name, engine.device, engine.why

@@ -1,8 +1,8 @@
-"""A process that exports or tries a model, as its user has it: started, listened to, and told to leave.
+"""A process that exports or tries a model, as its user has it: started, its log relayed, and ended.
 
-It has a session of its own, so that Ctrl-C is this process's, which then takes it along. It holds the end of
-a pipe, and leaves when the other end is closed, however this process ends. `worker.engines.child_process` is
-its own end.
+The child has a session of its own, so that Ctrl-C goes to this process, which then ends it. It holds one end
+of a pipe, and exits when the other end is closed, however this process ends. `worker.engines.child_process`
+is the child's side.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from wire.errors import NanofleetError
 from wire.settings import child_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
-#: Seconds in which it leaves by itself.
+#: Seconds in which the child exits by itself.
 LEAVE_TIMEOUT = 2.0
 #: Signals by which a process ends itself, because of what it does.
 CRASHES = {
@@ -41,7 +41,7 @@ def run_child(
     seconds: float = float("inf"),
     environment: Mapping[str, str] = {},
 ) -> Dict[str, Any]:
-    """Run a process to its end, and return its last word and its `exit_code`; without a word, that alone.
+    """Run a process to its end, and return its answer and its `exit_code`; without an answer, that alone.
 
     Args:
         module: its main, which calls `worker.engines.child_process.answer`.
@@ -54,7 +54,25 @@ def run_child(
         NanofleetError: `stop` was set, or the system lets no process start.
         TimeoutError: it took longer, and is ended.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    child, holds_it = _started([sys.executable, "-m", module, *arguments], environment)
+    with child:
+        try:
+            reply = _relayed(child, stop, time.monotonic() + seconds)
+            return {**reply, "exit_code": child.wait()}
+        finally:
+            os.close(holds_it)
+            try:
+                child.wait(LEAVE_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> Tuple[subprocess.Popen[bytes], int]:
+    """A process, and the end of the pipe that keeps it: it exits when that is closed.
+
+    Raises:
+        NanofleetError: the system lets no process start.
+    """
     stdin, holds_it = os.pipe()
     try:
         child = subprocess.Popen(
@@ -72,20 +90,11 @@ def run_child(
         raise
     finally:
         os.close(stdin)
-    with child:
-        try:
-            reply = _hear(child, stop, time.monotonic() + seconds)
-            return {**reply, "exit_code": child.wait()}
-        finally:
-            os.close(holds_it)
-            try:
-                child.wait(LEAVE_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    return child, holds_it
 
 
 def how_it_ended(exit_code: int) -> str:
-    """What to say of a process: it `crashed (SIGSEGV)`, `was killed (SIGKILL)`, `ended with exit code 1`."""
+    """A process's end in words: it `crashed (SIGSEGV)`, `was killed (SIGKILL)`, `ended with exit code 1`."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     names = {each.value: each.name for each in signal.Signals}
@@ -93,7 +102,9 @@ def how_it_ended(exit_code: int) -> str:
     return f"crashed ({name})" if -exit_code in CRASHES else f"was killed ({name})"
 
 
-def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadline: float) -> Dict[str, Any]:
+def _relayed(
+    child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadline: float
+) -> Dict[str, Any]:
     """Log what the process logs until it ends; returns the last line that is no log's."""
     assert child.stdout
     reply: Dict[str, Any] = {}
@@ -102,7 +113,7 @@ def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadl
         selector.register(child.stdout, selectors.EVENT_READ)
         while True:
             if stop is not None and stop.is_set():
-                raise NanofleetError("told to stop while the model was loaded")
+                raise NanofleetError("shut down while the model was loaded")
             if time.monotonic() > deadline:
                 raise TimeoutError
             if not selector.select(0.2):
@@ -118,8 +129,8 @@ def _hear(child: subprocess.Popen[bytes], stop: Optional[threading.Event], deadl
                     reply = line
 
 
-class _Told(BaseException):
-    """A signal has told this process to end."""
+class _Signalled(BaseException):
+    """A signal would end this process."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -133,22 +144,22 @@ def cleaning_up_first() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: that was Ctrl-C.
     """
-    told = False
+    signalled = False
 
-    def tell(signum: int, frame: object) -> None:
-        nonlocal told
-        if not told:  # another must not disturb the cleaning up, which is short
-            told = True
-            raise _Told(signum)
+    def end_block(signum: int, frame: object) -> None:
+        nonlocal signalled
+        if not signalled:  # another must not disturb the cleaning up, which is short
+            signalled = True
+            raise _Signalled(signum)
 
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     in_main_thread = threading.current_thread() is threading.main_thread()
     deadly = [each for each in ends if in_main_thread and signal.getsignal(each) is signal.SIG_DFL]
     for signum in deadly:
-        signal.signal(signum, tell)
+        signal.signal(signum, end_block)
     try:
         yield
-    except _Told as reason:
+    except _Signalled as reason:
         if reason.signum == signal.SIGINT:
             raise KeyboardInterrupt from None
         signal.signal(reason.signum, signal.SIG_DFL)

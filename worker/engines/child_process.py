@@ -1,7 +1,7 @@
 """The child's end of `worker.engines.child`: one piece of work, and its answer.
 
 stdout  a JSON object a line: what it logs, and at last the answer, or the error and its kind
-stdin   says nothing, and ends when the process shall leave: at its parent's word or death
+stdin   carries nothing; it is closed when the process has to exit: by its parent, or by the parent's death
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from typing import Any, Callable, Dict, TextIO
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import plain
 
-#: Seconds in which it must have left: code of PyTorch's may not let it go.
+#: Seconds in which it must have exited: code of PyTorch's may hold it up.
 LEAVE_TIMEOUT = 1.0
 
 
 def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
-    """Do the work, and tell the parent what came of it.
+    """Do the work, and send the parent its result.
 
     Args:
-        folder: where its user is: what is said of a file goes by names from there.
-        level: the least urgent that the parent logs.
-        work: it; its NanofleetError is an answer as well.
+        folder: the working directory of its user, from which messages name files.
+        level: the lowest level that the parent logs.
+        work: what to do; its NanofleetError is an answer as well.
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _leave)
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     os.chdir(folder)  # its modules were found from where it was started
-    # What PyTorch prints must not end up in the answer.
+    # Output of PyTorch's must not end up in the answer.
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)  # a worker may be serving meanwhile
@@ -52,7 +52,7 @@ def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
 
 
 def _let_the_kernel_take_this_first() -> None:
-    """Where memory runs out, the worker beside it must not be what is ended, nor anything else."""
+    """Where memory runs out, the kernel is to kill this process, and not the worker beside it."""
     with contextlib.suppress(OSError):  # no Linux
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
@@ -76,7 +76,7 @@ class _ToParent(logging.Handler):
 
 
 def _leave(signum: int, frame: object) -> None:
-    """Leave without a word, but let a download remove what it has so far."""
+    """Exit without output, but let a download remove what it has so far."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

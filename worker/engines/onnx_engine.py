@@ -28,7 +28,7 @@ Provider = Union[str, Tuple[str, Dict[str, Any]]]
 CPU_BATCHES = 2
 
 
-#: What onnxruntime raises for a file that it can read and not run.
+#: Errors of onnxruntime for a file that it can read and not run.
 _DAMAGED = {
     *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented"),
     "UnicodeDecodeError",
@@ -75,7 +75,7 @@ def open_session(
             content or str(path),
             options,
             providers=_providers(device, weights_dir),
-            enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a word on stdout
+            enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a line on stdout
         )
     # Its exceptions have no common class but Exception.
     except Exception as error:
@@ -96,7 +96,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """What stands in the way, and the next step where one is known."""
+    """The reason, and the next step where one is known."""
     text = plain(str(error))
     installed = f"onnxruntime {onnxruntime.__version__}"
     found = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
@@ -148,7 +148,7 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
 
 
 class OnnxEngine:
-    """See `worker.engines.base.Engine`. Runs what `worker.engines.export_cache` has exported."""
+    """See `worker.engines.base.Engine`. Runs what `worker.engines.exports.cache` has exported."""
 
     name = "onnxruntime"
 

@@ -81,7 +81,7 @@ def torch_engine() -> Tuple[Any, str]:
     """The module of the engine that is PyTorch; None, and why, where that cannot be imported."""
     try:
         import worker.models.loader  # noqa: F401 - with torchvision, which may be for another PyTorch
-        from worker.engines import torch_engine as module
+        from worker.engines.pytorch import engine as module
     except ModuleNotFoundError as error:
         if error.name == "torch":
             return None, "is not installed"

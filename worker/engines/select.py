@@ -23,6 +23,8 @@ from worker.models.info import Model
 from worker.models.overrides import relabelled
 
 log = logging.getLogger(__name__)
+#: Opens one model on a device, and with what may be said of why.
+Open = Callable[[Pick], Tuple[Model, Engine]]
 
 
 def best_batch(choice: ModelChoice, engine: EngineName, device: str) -> int:
@@ -74,43 +76,45 @@ def open_model(
     if foreign:
         raise SettingsError(foreign)
     pick = pick_engine(engine, device, own_onnx)
-    # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
-    opened: Tuple[Model, Engine]
+    open_file = partial(_open_file, choice, max_batch=max_batch, weights_dir=weights_dir)
+    open_torch = partial(_open_torch, choice, max_batch=max_batch, weights_dir=weights_dir)
+    open_export = partial(_open_export, choice, max_batch=max_batch, weights_dir=weights_dir, stop=stop)
     if own_onnx:
-        from worker.engines.onnx.file import open_onnx
-
-        open_file = partial(open_onnx, choice, max_batch=max_batch, weights_dir=weights_dir)
         opened = _or_on_cpu(open_file, pick, device)
     elif pick.engine == "torch":
-        opened = _open_torch(choice, pick, max_batch, weights_dir)
+        opened = open_torch(pick)
+    elif engine == "onnxruntime":
+        opened = _or_on_cpu(open_export, pick, device)
     else:
-        from worker.engines.export_cache import ExportError
-        from worker.engines.onnx_engine import DeviceUnusable
+        opened = _or_with_torch(open_export, open_torch, pick, device, choice.model)
+    return _as_chosen(choice, *opened)
 
-        try:
-            open_it = partial(_open_export, choice, max_batch=max_batch, weights_dir=weights_dir, stop=stop)
-            opened = _or_on_cpu(open_it, pick, device, or_torch=engine == "auto")
-        except (ExportError, DeviceUnusable) as error:
-            if engine == "onnxruntime":
-                raise
-            log.warning("%s: %s; running it with PyTorch", choice.model, error)
-            slower = pick._replace(why=f"onnxruntime is faster, but {error}")
-            opened = _open_torch(choice, slower, max_batch, weights_dir)
-    found, runner = opened
+
+def _as_chosen(choice: ModelChoice, found: Model, engine: Engine) -> Tuple[Model, Engine]:
+    """An opened model with the class names and the threshold that the choice gives instead."""
     model = relabelled(found, choice.labels)
     if choice.threshold is not None:
         model = model.model_copy(update={"threshold": choice.threshold})
     if len(model.classes) == 2 and len(found.classes) == 1:
-        runner = TwoClasses(runner)
+        engine = TwoClasses(engine)
     for sentence in model.assumed:
         log.warning("%s: %s", choice.model, sentence)
-    return model, runner
+    return model, engine
+
+
+# Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
+
+
+def _open_file(choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
+    from worker.engines.onnx.file import open_onnx
+
+    return open_onnx(choice, pick, max_batch, weights_dir)
 
 
 def _open_export(
-    choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
+    choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
 ) -> Tuple[Model, Engine]:
-    from worker.engines.export_cache import opened
+    from worker.engines.exports.cache import opened
     from worker.engines.onnx_engine import OnnxEngine
 
     def open_it(model: Model, path: Path) -> Tuple[Model, Engine]:
@@ -119,9 +123,33 @@ def _open_export(
     return opened(choice, weights_dir, open_it, stop)
 
 
-def _or_on_cpu(
-    open_it: Callable[[Pick], Tuple[Model, Engine]], pick: Pick, device: str, *, or_torch: bool = False
+def _open_torch(
+    choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path
 ) -> Tuple[Model, Engine]:
+    engine, reason = torch_engine()
+    if engine is None:
+        raise NeedsTorch(choice, f"{choice.model}: PyTorch, which is to run it, {reason}")
+    from worker.models.loader import load_model
+
+    model, module = load_model(choice, weights_dir)
+    return model, engine.TorchEngine(model, module, pick.device, pick.why, max_batch)
+
+
+def _or_with_torch(
+    open_it: Open, open_torch: Open, pick: Pick, device: str, name: str
+) -> Tuple[Model, Engine]:
+    """Open an export with ONNX Runtime, or with PyTorch where there is none, or CUDA is PyTorch's alone."""
+    from worker.engines.exports.cache import ExportError
+    from worker.engines.onnx_engine import DeviceUnusable
+
+    try:
+        return _or_on_cpu(open_it, pick, device, or_torch=True)
+    except (ExportError, DeviceUnusable) as error:
+        log.warning("%s: %s; running it with PyTorch", name, error)
+        return open_torch(pick._replace(why=f"onnxruntime is faster, but {error}"))
+
+
+def _or_on_cpu(open_it: Open, pick: Pick, device: str, *, or_torch: bool = False) -> Tuple[Model, Engine]:
     """Open with ONNX Runtime where that was picked, or on the CPU if its CUDA libraries are not there.
 
     Raises:
@@ -139,13 +167,3 @@ def _or_on_cpu(
         if or_torch and torch_engine()[0] is None:
             raise SettingsError(str(error)) from error
         raise
-
-
-def _open_torch(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
-    engine, reason = torch_engine()
-    if engine is None:
-        raise NeedsTorch(choice, f"{choice.model}: PyTorch, which is to run it, {reason}")
-    from worker.models.loader import load_model
-
-    model, module = load_model(choice, weights_dir)
-    return model, engine.TorchEngine(model, module, pick.device, pick.why, max_batch)

@@ -12,7 +12,7 @@ import contextlib
 import signal
 import threading
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
@@ -22,7 +22,7 @@ from worker.engines.onnx.files import OtherBytes, is_onnx
 from worker.engines.select import runs_on_cpu
 
 #: Seconds to wait for a second of its time on a processor: where a worker serves beside it, it gets few.
-PATIENCE = 10
+SECONDS_PER_CPU_SECOND = 10
 
 
 @contextlib.contextmanager
@@ -57,14 +57,8 @@ def tried(
         yield choice
         return
     on_cpu = runs_on_cpu(choice, engine, device)
-    arguments = [choice.model_dump_json(), engine, str(max_batch), str(weights_dir.resolve()), str(seconds)]
-    arguments.append(str(Path.cwd()))
-    try:
-        reply = run_child(
-            "worker.engines.trial_process", arguments, stop=stop, seconds=PATIENCE * seconds + PATIENCE
-        )
-    except TimeoutError:
-        raise SettingsError(_endless(choice.model, seconds)) from None
+    arguments = [choice.model_dump_json(), engine, str(max_batch), str(weights_dir.resolve())]
+    reply = _run(choice.model, arguments, seconds, stop)
     _check(choice.model, reply, seconds, on_cpu)
     try:
         yield choice.model_copy(update={"sha256": reply.get("sha256", choice.sha256)})
@@ -72,6 +66,19 @@ def tried(
         if choice.sha256 is not None:
             raise
         raise NanofleetError(f"{choice.model} was replaced while it was loaded: try again") from error
+
+
+def _run(path: str, arguments: List[str], seconds: float, stop: Optional[threading.Event]) -> Dict[str, Any]:
+    """Run the process that tries a file; returns what it says, see `run_child`."""
+    try:
+        return run_child(
+            "worker.engines.trial_process",
+            [*arguments, str(seconds), str(Path.cwd())],
+            stop=stop,
+            seconds=(seconds + 1) * SECONDS_PER_CPU_SECOND,
+        )
+    except TimeoutError:
+        raise SettingsError(_endless(path, seconds)) from None
 
 
 def _check(path: str, reply: Dict[str, Any], seconds: float, on_cpu: bool) -> None:

@@ -62,7 +62,7 @@ def _try(choice: ModelChoice, engine: EngineName, max_batch: int, weights_dir: P
 
 
 def _limit_time(seconds: float) -> None:
-    """Let the kernel end this process after so much time on a processor: by then it may hear no other."""
+    """Have the kernel end this process after so much processor time: it may react to nothing else then."""
     keep_memory_private()  # without a core dump
     _limit(resource.RLIMIT_CPU, math.ceil(seconds))
 

@@ -1,4 +1,4 @@
-"""What to do with a model where PyTorch is not, or does not work: it is exported where it does."""
+"""The way out where PyTorch is missing or does not work: a model is exported where it does."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def canonical(name: str) -> str:
 
 
 def weights_of(name: str) -> List[Any]:
-    """torchvision's weights of a canonical name, the default first; only those with a classifier."""
+    """Weights of torchvision's, of a canonical name, the default first; only those with a classifier."""
     enum = get_model_weights(name)
     # VGG-16 has weights without a classifier, for others to build on.
     usable = [weights for weights in enum if weights.meta.get("categories")]
@@ -61,7 +61,7 @@ def weights_of(name: str) -> List[Any]:
 
 
 def find_weights(name: str, weights: str) -> Any:
-    """torchvision's weights of a model by their name, in either case; empty or `DEFAULT` for the default.
+    """Weights of torchvision's, by model and name, in either case; empty or `DEFAULT` for the default.
 
     Raises:
         SettingsError: there are no such weights.
@@ -79,7 +79,7 @@ def find_weights(name: str, weights: str) -> Any:
 
 
 def file_name(model: str) -> Optional[str]:
-    """What the file of a NAME or NAME@WEIGHTS is called, wherever it lies; None of an own checkpoint.
+    """The name of the file of a NAME or NAME@WEIGHTS, wherever it lies; None of an own checkpoint.
 
     Raises:
         SettingsError: there is no such model, or it has no such weights.
@@ -160,7 +160,7 @@ EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(resize=256, crop=224)
 
 
 def facts(weights: Any) -> Dict[str, Any]:
-    """What torchvision says of some weights; None for what this release does not say.
+    """Torchvision's facts on some weights; None for what this release does not say.
 
     Top-1 in percent on ImageNet-1k; floating point operations in GFLOPs (multiply-adds count once); the size
     of the file in MB; pixels of the square input.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, Optional
 
 _EXPORT = "export it to ONNX where it was trained, and give the .onnx"
-#: What a file with this ending is, and what to do; lower case.
+#: The kind of file with this ending (in lower case), and what to do.
 _ENDINGS: Dict[str, str] = {
     ".pb": f"a TensorFlow graph: {_EXPORT} "
     "(python -m tf2onnx.convert --saved-model FOLDER --output model.onnx)",
@@ -51,14 +51,14 @@ _LFS = b"version https://git-lfs.github.com/spec"
 
 
 def by_name(model: str) -> Optional[str]:
-    """What `--model` names, where its ending tells that it cannot be run; None otherwise."""
+    """The kind of file that `--model` names, where its ending says that it cannot be run; None otherwise."""
     lower = model.lower()
     found = [ending for ending in _ENDINGS if lower.endswith(ending)]
     return f"{model} is {_ENDINGS[max(found, key=len)]}" if found else None
 
 
 def by_content(path: Path) -> Optional[str]:
-    """What a file is instead of a model, by its first bytes; None where they do not tell.
+    """The kind of a file that is no model, by its first bytes; None where they do not say.
 
     Raises:
         OSError: it cannot be read.

@@ -40,7 +40,7 @@ class Model(BaseModel):
     multi_label: bool = False
     #: The confidence from which on a class of a multi-label model counts as seen.
     threshold: float = 0.5
-    #: What nothing in the file tells, and was assumed: a sentence each, with the setting that says otherwise.
+    #: Assumptions, where the file says nothing: a sentence each, with the setting that says otherwise.
     assumed: Tuple[str, ...] = ()
 
     def seen(self, probabilities: NDArray[np.float32]) -> Optional[Tuple[str, ...]]:

@@ -19,7 +19,7 @@ from wire.model_choice import ModelChoice, is_checkpoint
 from worker.models import catalog
 from worker.models.checkpoint.beside import class_names, hints
 from worker.models.checkpoint.files import open_checkpoint
-from worker.models.checkpoint.fit import Architecture
+from worker.models.checkpoint.names import Architecture
 from worker.models.checkpoint.read import fill, read_weights
 from worker.models.info import EFFICIENTNET_LITE0, Model
 from worker.models.overrides import (
@@ -116,16 +116,16 @@ def _own(name: str, path: Path, choice: ModelChoice) -> Tuple[Model, torch.nn.Mo
     else:
         default = catalog.find_weights(name, "")
         recipe, imagenet = catalog.preprocessing_of(default), tuple(default.meta["categories"])
-    told = hints(opened.root)
-    if told.fields:
-        log.info("%s: preprocessing from the arguments of its training: %s", path, told.fields)
-    recipe = overridden(replace(recipe, **told.fields), choice)
-    if not told.size and squeezes(choice, recipe.crop):
+    hinted = hints(opened.root)
+    if hinted.fields:
+        log.info("%s: preprocessing from the arguments of its training: %s", path, hinted.fields)
+    recipe = overridden(replace(recipe, **hinted.fields), choice)
+    if not hinted.size and squeezes(choice, recipe.crop):
         recipe = replace(recipe, fit="squeeze")
     architecture = Architecture(name, catalog.build(name, len(imagenet), recipe.crop))
     weights = read_weights(opened, architecture, path, choice.state_key)
     own_names = class_names(opened.root, weights.outputs)
-    assumed = [*weights.notes, *assumptions(name, recipe, told, choice)]
+    assumed = [*weights.notes, *assumptions(name, recipe, hinted, choice)]
     if not own_names and weights.outputs == len(imagenet):
         assumed.append(IMAGENET_NAMES)
     model = Model(

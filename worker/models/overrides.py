@@ -1,4 +1,4 @@
-"""What a user says of a model beside its name: labels, hash, preprocessing."""
+"""A user's own facts on a model: labels, hash, preprocessing."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def squeezes(choice: ModelChoice, side: int) -> bool:
     """Whether `--resize` alone means the whole image: it is the side of the model's square itself.
 
     It is `Resize((224, 224))` that leaves nothing to crop. Who has trained on `Resize(224)` and a crop of as
-    much sees the edges as well then, distorted, and is told of `--fit crop`.
+    much sees the edges as well then, distorted, and is pointed to `--fit crop`.
     """
     return choice.resize == side and choice.crop is None and choice.fit is None
 
 
 def squeezed(side: int) -> str:
-    """What there is to say of that."""
+    """The sentence on that, for the user."""
     return (
         f"the whole image is squeezed into its {side} x {side} pixels, because --resize is the model's own "
         "side: --fit crop cuts the centre out"
@@ -75,7 +75,7 @@ def squeezed(side: int) -> str:
 
 
 def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
-    """What makes probabilities of a checkpoint's outputs, as fields of a Model.
+    """The activation of a checkpoint's outputs, as fields of a Model.
 
     Raises:
         SettingsError: softmax of a single output, which is 1 whatever is seen.
@@ -86,19 +86,19 @@ def activated(choice: ModelChoice, outputs: int) -> Dict[str, Any]:
     return {"activation": activation, "multi_label": activation == "sigmoid" and outputs > 1}
 
 
-def assumptions(name: str, recipe: Preprocessing, told: Hints, choice: ModelChoice) -> List[str]:
-    """What nobody said of a checkpoint's preprocessing, a sentence each.
+def assumptions(name: str, recipe: Preprocessing, hinted: Hints, choice: ModelChoice) -> List[str]:
+    """The assumptions on a checkpoint's preprocessing, a sentence each.
 
     Args:
         name: of its architecture.
         recipe: what it is served with.
-        told: what the checkpoint itself says.
+        hinted: what the checkpoint itself says.
         choice: what its user says.
     """
     sentences = []
-    if not told.size and squeezes(choice, recipe.crop):
+    if not hinted.size and squeezes(choice, recipe.crop):
         sentences.append(squeezed(recipe.crop))
-    elif not told.size and choice.resize is None and choice.crop is None and choice.fit is None:
+    elif not hinted.size and choice.resize is None and choice.crop is None and choice.fit is None:
         sentences.append(
             f"resize {recipe.resize}, crop {recipe.crop} ({recipe.interpolation}) are assumed, as of "
             f"{name}'s own weights: if it was trained otherwise, say --resize, --crop, --fit or "
@@ -106,7 +106,7 @@ def assumptions(name: str, recipe: Preprocessing, told: Hints, choice: ModelChoi
         )
     symmetric = (recipe.mean, recipe.std) == SCALINGS["symmetric"]
     transforms = name in ("googlenet", "inception_v3")
-    if told.scaling or choice.mean is not None or choice.std is not None:
+    if hinted.scaling or choice.mean is not None or choice.std is not None:
         pass
     elif transforms and choice.scaling == "imagenet":
         sentences.append(
@@ -157,7 +157,7 @@ def relabelled(model: Model, labels: Optional[Path]) -> Model:
 
 
 def _compared(model: Model, classes: Tuple[str, ...], labels: Path) -> List[str]:
-    """What there is to say of a label file beside the names in the model itself."""
+    """Sentences on a label file that differs from the names in the model itself."""
     own = [name.strip().casefold() for name in model.own_names]
     given = [name.strip().casefold() for name in classes]
     single = len(own) == 1 and len(given) == 2  # the own one is what 1 means, and so is the second

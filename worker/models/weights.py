@@ -1,7 +1,7 @@
 """Files of weights: downloaded once, whole or not at all, and what they must be.
 
 URL ── lock ──> .NAME.part ── length, hash prefix ──> NAME
-                a leftover of a killed download is begun anew
+                a leftover of a killed download is begun again
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
 
 
 def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
-    """Where the file of a URL lies, after downloading it if it isn't there.
+    """The path of a URL's file, after downloading it if it isn't there.
 
     Args:
         url: its last part is the file's name.
@@ -74,12 +74,12 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
 
 
 def file_of(url: str) -> str:
-    """What the file of a URL is called in the folder that it is downloaded to."""
+    """The name of a URL's file in the folder that it is downloaded to."""
     return Path(urlparse(url).path).name
 
 
 def efficientnet_lite0_file() -> str:
-    """Where the weights of efficientnet_lite0 are installed.
+    """The path of the installed weights of efficientnet_lite0.
 
     Raises:
         SettingsError: they are not.

@@ -1,4 +1,4 @@
-"""What a payload is found to hold, and how pictures begin."""
+"""The contents of a payload, and how pictures begin."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from worker.errors import InvalidEnvelope
 
 #: JPEG, PNG, and RIFF, the container of WebP.
 PICTURES = (b"\xff\xd8", b"\x89PNG", b"RIFF")
-#: Another format, told apart so that the decoder can name it.
+#: Another format, known here so that the decoder can name it.
 _OTHERS = (b"GIF8",)
-#: What may stand around a picture or a text without a meaning of its own.
+#: Bytes without a meaning of their own around a picture or a text.
 BLANK = b"\0 \t\r\n\v\f"
 
 
 class Contents(NamedTuple):
-    """What a payload holds.
+    """The contents of a payload.
 
     Attributes:
         image: a picture's bytes; or bytes of something else, which the decoder will name.

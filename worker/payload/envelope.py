@@ -31,7 +31,7 @@ _MOST_CONTAINERS, _MOST_NAMES = 250_000, 1_000_000
 #: Digits of a number, at most: to convert more takes time that grows with their square.
 _DIGITS = 40
 
-#: What Python writes otherwise than JSON.
+#: Python's spellings that are not JSON's.
 _PYTHON = (
     (b": b'", b": '"),
     (b"'", b'"'),
@@ -44,7 +44,7 @@ _Bytes = Union[str, List[Any], Dict[str, Any]]
 
 
 class _Found(NamedTuple):
-    """What may be a picture: base64, a list of bytes, or an object with a byte at each index."""
+    """A value that may be a picture: base64, a list of bytes, or an object with a byte at each index."""
 
     value: _Bytes
     metadata: Tuple[Mapping[str, Any], ...]

@@ -1,4 +1,4 @@
-"""What comes beside a picture: its id, and when it was captured and sent.
+"""The metadata beside a picture: its id, and when it was captured and sent.
 
 Neither costs the picture: one that cannot be used is dropped, and a note says so.
 """
@@ -23,7 +23,7 @@ _IS_FRAME_ID = re.compile(FRAME_ID)
 
 
 class Metadata(NamedTuple):
-    """What could be used.
+    """The metadata that could be used.
 
     Attributes:
         frame_id: None if none came that can be.

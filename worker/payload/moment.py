@@ -22,7 +22,7 @@ _FIRST, _LAST = 10**9, 41 * 10**8
 _UNITS = (1, 10**3, 10**6, 10**9)
 
 _ZONE = r"(?P<zone>Z|UTC|UT|GMT|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?)"
-#: A zone may be named behind its offset, as Java and Go do it; a name alone is not told apart from others.
+#: A zone may be named behind its offset, as Java and Go do it; a name alone is ambiguous.
 _ZONED = rf"(?: *{_ZONE}(?: [A-Z]{{3,5}}|\[[\w/+-]{{1,40}}\])?)?"
 _CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -45,7 +45,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 class Moment(NamedTuple):
-    """A time in UTC, and whether that it is UTC was assumed, because nothing told its zone."""
+    """A time in UTC, and whether that it is UTC was assumed, because nothing named its zone."""
 
     time: datetime
     zone_assumed: bool

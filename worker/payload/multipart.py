@@ -25,7 +25,7 @@ _LINE_END = re.compile(rb"\r?\n")
 
 
 class Part(NamedTuple):
-    """One part's body, and whether its headers call it base64."""
+    """The body of a part, and whether its headers call it base64."""
 
     body: bytes
     is_base64: bool
@@ -54,7 +54,7 @@ def parts(data: bytes) -> Iterator[Part]:
 
 
 def _part(section: bytes) -> Optional[Part]:
-    """What stands behind headers; None where there are none."""
+    """The bytes behind headers; None where there are none."""
     start = _START_LINE.match(section, 0, _LONGEST_HEADERS)
     at = start.end() if start else 0
     headers = _HEADERS.match(section, at, at + _LONGEST_HEADERS)

@@ -48,7 +48,7 @@ def open_payload(payload: bytes) -> Contents:
 
 
 def _open(data: bytes, depth: int) -> Optional[Contents]:
-    """What a payload, or a part of one, holds; None if nothing shows that it holds a picture."""
+    """The contents of a payload, or of a part of one; None if nothing shows that it holds a picture."""
     data = _as_utf8(data).lstrip(BLANK)
     if data[:1] in (b"{", b"[", b'"'):
         contents = _open_json(data)
@@ -87,7 +87,7 @@ def _peeled(contents: Contents, depth: int) -> Contents:
 
 
 def _open_bytes(data: bytes, depth: int) -> Optional[Contents]:
-    """What bytes hold that are no JSON."""
+    """The contents of bytes that are no JSON."""
     if data.startswith(PICTURES):
         return Contents(data)
     if looks_like_picture(data):

@@ -23,7 +23,7 @@ _HEX = re.compile(
 )
 _LITERAL = re.compile(r"""\s*(?:bytearray\(|bytes\()?(?:b?["']?\\xff\\xd8|b?["']?\\x89PNG|b["']RIFF)""")
 _CHARACTERS = re.compile("\xff\xd8\xff|\x89PNG\r\n\x1a")
-#: What Python writes with a backslash, and what is then written as in a URL.
+#: Python's escapes with a backslash, and the same as in a URL.
 _ESCAPES = (
     (b"%", b"%25"),
     (b"\\\\", b"%5C"),

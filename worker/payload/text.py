@@ -32,7 +32,7 @@ _URI = re.compile(rb"data(?::|%3a)|(?:image/[\w.+-]{1,40};)?base64,", re.IGNOREC
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 #: Bytes in front of a data URI's comma, at most.
 _LONGEST_HEAD = 2048
-#: Bytes that are looked at to tell whether a text is a picture's.
+#: Bytes that are looked at to see whether a text is a picture's.
 _LOOK = 512
 #: Characters of base64 that surely hold a picture's signature.
 _SIGNATURE = 32

@@ -8,8 +8,8 @@ from typing import Callable, Generic, List, Optional, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds that a batch waits for what is about to come, at most: some pictures take their decoder long.
-PATIENCE = 0.05
+#: A batch waits for what is about to come no longer than this: some pictures take their decoder long.
+MAX_WAIT_SECONDS = 0.05
 
 
 class Batcher(Generic[T]):
@@ -18,11 +18,13 @@ class Batcher(Generic[T]):
     def __init__(
         self, max_batch: int, max_delay: float, more_to_come: Callable[[T], bool] = lambda first: False
     ) -> None:
-        """Args:
-        max_batch: items in a batch, at most.
-        max_delay: seconds to wait for more once there is one; 0 answers an idle fleet at once.
-        more_to_come: whether others like the first of a batch are queued before this queue, so that it does
-            well to wait for them.
+        """Begin with an empty queue.
+
+        Args:
+            max_batch: items in a batch, at most.
+            max_delay: seconds to wait for more once there is one; 0 answers an idle fleet at once.
+            more_to_come: whether others like the first of a batch are queued before this queue, so that
+                waiting for them is worth it.
         """
         self._max_batch = max_batch
         self._max_delay = max_delay
@@ -47,9 +49,8 @@ class Batcher(Generic[T]):
                     item = self._ready.get()
                     began = time.monotonic()
                 else:
-                    delay = (
-                        max(self._max_delay, PATIENCE) if self._more_to_come(batch[0]) else self._max_delay
-                    )
+                    expected = self._more_to_come(batch[0])
+                    delay = max(self._max_delay, MAX_WAIT_SECONDS) if expected else self._max_delay
                     item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
             except queue.Empty:
                 break

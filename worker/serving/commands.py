@@ -63,13 +63,15 @@ class Commands:
         *,
         change_to: Callable[[ModelChoice, bool], None],
     ) -> None:
-        """Args:
-        topics: the control topics to follow; the first that holds a command is in force.
-        own: the choice of the worker's settings.
-        folder: where the files that a command names are looked for.
-        note: the file that keeps the last command's choice that was served.
-        change_to: loads a choice and swaps to it, if it is not the one that serves; told whether to compare
-            with the former one. In the control thread; raises what keeps it from that.
+        """Begin without a command in force.
+
+        Args:
+            topics: the control topics to follow; the first that holds a command is in force.
+            own: the choice of the worker's settings.
+            folder: where the files that a command names are looked for.
+            note: the file that keeps the last command's choice that was served.
+            change_to: loads a choice and swaps to it, if it is not the one that serves; its second argument
+                says whether to compare with the former one. In the control thread; raises what prevents it.
         """
         self.topics = topics
         self.change: Optional[Change] = None
@@ -78,13 +80,13 @@ class Commands:
         self._last = LastServed(note)
         self._change_to = change_to
         self._commands: Dict[str, InForce] = {}
-        #: Topics whose command was read before there was a session that hears when it is taken back.
+        #: Topics whose command was read before there was a session that receives when it is taken back.
         self._read_ahead: Set[str] = set()
-        # None tells the thread to end; (None,), that no command is in force.
+        # None ends the thread; (None,) says that no command is in force.
         self._wanted: queue.SimpleQueue[Optional[Tuple[Optional[InForce]]]] = queue.SimpleQueue()
 
     def first_choices(self, commands: Optional[Mapping[str, bytes]]) -> List[ModelChoice]:
-        """What to serve at the start, best first: where one cannot be loaded, the next is tried.
+        """The choices to serve at the start, best first: where one cannot be loaded, the next is tried.
 
         Args:
             commands: the retained payloads by topic; None if there is no broker to read them from yet, and
@@ -97,11 +99,11 @@ class Commands:
         if commands is not None and wanted is None:
             self._last.forget()
         choices = []
-        # One to be compared with the former model is loaded beside it.
+        # A model to be compared with the former one is loaded beside it.
         if wanted is not None and not wanted.fault and not wanted.command.compare:
             with contextlib.suppress(SettingsError):  # reported when it is followed
                 choices.append(self._confined(wanted.command.choice))
-        # What cannot be removed must not come back.
+        # A note that cannot be removed must not come back.
         last = None if commands is not None and wanted is None else self._last.read()
         return list(dict.fromkeys([*choices, *([last] if last else []), self._own]))
 
@@ -118,7 +120,7 @@ class Commands:
             self._wanted.put((now,))
 
     def all_heard(self) -> None:
-        """A new session has been told what is retained: what did not come again was taken back meanwhile."""
+        """A new session has received what is retained: what did not come again was taken back meanwhile."""
         for topic in list(self._read_ahead):
             self.receive(topic, b"")
 
@@ -135,7 +137,7 @@ class Commands:
         """Follow the commands while the block lasts.
 
         Args:
-            report: something that the status tells has changed; called in the control thread.
+            report: called in the control thread when something in the status has changed.
         """
         thread = threading.Thread(
             target=self._follow_until_closed, args=(report,), name="control", daemon=True
@@ -192,7 +194,7 @@ class Commands:
             self._last.keep(choice)
 
     def _confined(self, choice: ModelChoice) -> ModelChoice:
-        """Whoever may publish on the control topic must not read files all over this machine."""
+        """A client that may publish on the control topic must not read files all over this machine."""
         try:
             return choice.below(self._folder)
         except ValueError as error:

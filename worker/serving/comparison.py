@@ -42,10 +42,10 @@ class Comparison:
             return job
         self._busy = True
         pair = _Pair(self)
-        self.former.submit(Job(check=_nothing, done=pair.hear, flush=_nothing), image)
+        self.former.submit(Job(check=_nothing, done=pair.receive, flush=_nothing), image)
 
         def done(outcome: Outcome) -> None:
-            pair.hear(outcome)
+            pair.receive(outcome)
             job.done(outcome)
 
         return job._replace(done=done)
@@ -59,15 +59,15 @@ class Comparison:
 
 
 class _Pair:
-    """What the two models say of one picture."""
+    """The outcomes of both models for one picture."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
         self._outcomes: List[Outcome] = []
         self._lock = threading.Lock()
 
-    def hear(self, outcome: Outcome) -> None:
-        """One of the two is done; in a thread of its own."""
+    def receive(self, outcome: Outcome) -> None:
+        """Take the outcome of one of the two; in a thread of its model's."""
         with self._lock:
             self._outcomes.append(outcome)
             if len(self._outcomes) < 2:

@@ -15,6 +15,7 @@ from wire.broker import Broker
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from wire.mqtt.reach import wait_until_quiet
+from wire.waiting import wait_until
 
 #: Seconds without a retained message after which all have come.
 QUIET = 0.3
@@ -45,41 +46,49 @@ def read_commands(
     Raises:
         ConnectionRefused: the broker does not let this member in, or read there.
     """
-    found: Dict[str, bytes] = {}
-    last = time.monotonic()
+    retained = _Retained(broker, topics)
+    connection = retained.connection
 
-    def receive(delivery: Delivery) -> None:
-        nonlocal last
-        if delivery.topic in topics:
-            found[delivery.topic] = delivery.payload
-            last = time.monotonic()
+    def check() -> None:
+        connection.check()
+        alive()
 
-    # A broker that names its clients itself, by their user say, hands the worker's own session over, with the
-    # frames that wait for it. Only one that is new is ended.
-    is_new = False
-
-    def connected(session_present: bool) -> None:
-        nonlocal is_new
-        is_new = not session_present
-
-    connection = Connection(
-        broker,
-        f"nanofleet-commands-{uuid.uuid4().hex[:12]}",
-        on_delivery=receive,
-        on_connected=connected,
-        subscriptions=dict.fromkeys(topics, 0),
-        session_expiry=SESSION_EXPIRY,
-    )
-    deadline = time.monotonic() + patience
     connection.__enter__()
     try:
-        while not connection.subscribed.is_set():
-            connection.check()
-            if stop.is_set() or time.monotonic() > deadline:
-                return None
-            alive()
-            connection.ended.wait(0.05)
-        wait_until_quiet(connection, lambda: last, QUIET)
+        wait_until(lambda: connection.subscribed.is_set() or stop.is_set(), patience, check=check)
+        if not connection.subscribed.is_set():
+            return None
+        wait_until_quiet(connection, lambda: retained.last_came, QUIET)
     finally:
-        connection.close(session_expiry=0 if is_new else None)
-    return {topic: payload for topic, payload in found.items() if payload}
+        connection.close(session_expiry=0 if retained.session_is_new else None)
+    return {topic: payload for topic, payload in retained.found.items() if payload}
+
+
+class _Retained:
+    """What is retained on some topics, and the connection that receives it."""
+
+    def __init__(self, broker: Broker, topics: Sequence[str]) -> None:
+        self._topics = topics
+        self.found: Dict[str, bytes] = {}
+        self.last_came = time.monotonic()
+        #: A broker that names its clients itself, by their user say, hands the worker's own session over
+        #: with the frames that wait for it. Only a session that is new is ended.
+        self.session_is_new = False
+        self.connection = Connection(
+            broker,
+            f"nanofleet-commands-{uuid.uuid4().hex[:12]}",
+            on_delivery=self._receive,
+            on_connected=self._connected,
+            subscriptions=dict.fromkeys(topics, 0),
+            session_expiry=SESSION_EXPIRY,
+        )
+
+    # --- in the connection's network thread -------------------------------------------------------------
+
+    def _receive(self, delivery: Delivery) -> None:
+        if delivery.topic in self._topics:
+            self.found[delivery.topic] = delivery.payload
+            self.last_came = time.monotonic()
+
+    def _connected(self, session_present: bool) -> None:
+        self.session_is_new = not session_present

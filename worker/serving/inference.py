@@ -28,10 +28,12 @@ class Inference:
     def __init__(
         self, settings: WorkerSettings, metrics: Metrics, on_failure: Callable[[BaseException], None]
     ) -> None:
-        """Args:
-        settings: the worker's.
-        metrics: hears of batches.
-        on_failure: gets what ended a thread, if anything but `running`'s end did.
+        """Take what runs batches; `running` starts it.
+
+        Args:
+            settings: the worker's.
+            metrics: counts batches.
+            on_failure: gets what ended a thread, if anything but `running`'s end did.
         """
         self._settings = settings
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""One picture's way through decoders and engine, which know nothing else of it."""
+"""One picture's path through decoders and engine, which know nothing else of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.models.info import Model
 
 
 class Classified(NamedTuple):
-    """What a model says of a picture."""
+    """A model's answer to a picture."""
 
     model: Model
     #: Classes and their confidences, the best first.
@@ -37,7 +37,7 @@ Outcome = Union[Classified, FrameError]
 
 
 class Job(NamedTuple):
-    """What is done with a picture.
+    """The callbacks of a picture that is decoded and classified.
 
     Attributes:
         check: raises the FrameError of a picture that is too late to be classified.

@@ -1,4 +1,4 @@
-"""The last command's choice that was served, noted on disk: what to serve where the next cannot be followed.
+"""The last command's choice that was served, noted on disk: it serves where the next cannot be followed.
 
 It is a help, and no more: a disk that is full or read-only costs a warning, and no model.
 """
@@ -24,7 +24,7 @@ class LastServed:
         self._path = path
 
     def read(self) -> Optional[ModelChoice]:
-        """What it says; None if there is none that can be read."""
+        """The choice in it; None if there is none that can be read."""
         try:
             return ModelChoice.model_validate_json(self._path.read_bytes())
         except (OSError, ValidationError):

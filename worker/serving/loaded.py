@@ -49,12 +49,14 @@ class LoadedModel:
         engine: Engine,
         decoders: DecoderPool[Work],
     ) -> None:
-        """Args:
-        choice: what was asked for.
-        files: those it named, as they were before they were read.
-        model: what came of it.
-        engine: runs it.
-        decoders: make its pixels.
+        """Put a loaded model at work.
+
+        Args:
+            choice: what was asked for.
+            files: those it named, as they were before they were read.
+            model: what came of it.
+            engine: runs it.
+            decoders: make its pixels.
         """
         #: What was asked for; `model` is what came of it.
         self.choice = choice
@@ -115,7 +117,7 @@ class LoadedModel:
 
 
 class Work(NamedTuple):
-    """What goes through decoders and engine: a job, and the model that it is for."""
+    """The work of decoders and engine on one picture: a job, and the model that it is for."""
 
     serving: LoadedModel
     job: Job

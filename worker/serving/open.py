@@ -6,10 +6,12 @@ import logging
 from typing import Any, Dict
 
 from wire.model_choice import ModelChoice
+from worker.decode.decoder import Limits
 from worker.decode.pool import DecoderPool
 from worker.engines.select import open_model
 from worker.engines.trial import tried
 from worker.life import Life
+from worker.models.info import Model
 from worker.serving.inference import Inference
 from worker.serving.loaded import LoadedModel, Work, files_of
 from worker.settings import WorkerSettings
@@ -18,10 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def open_serving(
-    choice: ModelChoice,
-    settings: WorkerSettings,
-    inference: Inference,
-    life: Life,
+    choice: ModelChoice, settings: WorkerSettings, inference: Inference, life: Life
 ) -> LoadedModel:
     """Load a model into its engine, warm, with decoders that are not started yet.
 
@@ -56,15 +55,21 @@ def open_serving(
         engine.device,
         engine.why,
     )
-    decoders: DecoderPool[Work] = DecoderPool(
+    decoders = _decoders(model, settings, inference, life)
+    return LoadedModel(choice, files, model, engine, decoders)
+
+
+def _decoders(model: Model, settings: WorkerSettings, inference: Inference, life: Life) -> DecoderPool[Work]:
+    return DecoderPool(
         model.preprocessing,
         processes=settings.decoder_count,
         slots=settings.at_work,
-        timeout=settings.decoder_timeout,
-        memory=settings.decoder_bytes,
-        max_pixels=settings.max_pixels,
-        exact=settings.decode == "exact",
         on_done=inference.decoded,
         on_failure=life.fail,
+        limits=Limits(
+            timeout=settings.decoder_timeout,
+            memory=settings.decoder_bytes,
+            max_pixels=settings.max_pixels,
+            exact=settings.decode == "exact",
+        ),
     )
-    return LoadedModel(choice, files, model, engine, decoders)

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional, Sequence
 
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
+from wire.waiting import wait_until
 from worker.serving.comparison import Comparison
 from worker.serving.job import Job
 from worker.serving.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a load beside a model that serves is left behind: a download over a slow line and
+#: Seconds after which a load beside a model that serves is left behind: a download over a slow network and
 #: TensorRT's building take a long while, and what takes longer hangs.
 LOAD_TIMEOUT = 3600.0
 
 
 class Switch:
-    """Loads models, and says which one a picture goes to."""
+    """Loads models, and sends each picture to the one in service."""
 
     serving: LoadedModel
     comparison: Optional[Comparison] = None
@@ -37,10 +37,12 @@ class Switch:
         stop: threading.Event,
         load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
-        """Args:
-        load: opens a model, its engine and its decoders.
-        stop: set when the worker leaves, and nothing is to be waited for any more.
-        load_timeout: seconds that a load may take while another model serves.
+        """Begin without a model; `opened` loads the first.
+
+        Args:
+            load: opens a model, its engine and its decoders.
+            stop: set when the worker leaves, and nothing is to be waited for any more.
+            load_timeout: seconds that a load may take while another model serves.
         """
         self._load = load
         self._stop = stop
@@ -93,7 +95,7 @@ class Switch:
         """
         if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
-        # One that is still there to be compared with need not be loaded again: so a roll-back takes no time.
+        # A model that is still there to be compared with is not loaded again: a roll-back takes no time.
         ready = [serving for serving in self._in_service() if serving.is_of(choice)]
         serving = ready[0] if ready else self._start(self._loaded_in_time(choice))
         comparison = None
@@ -131,14 +133,11 @@ class Switch:
 
         thread = threading.Thread(target=load, name="load", daemon=True)
         thread.start()
-        deadline = time.monotonic() + self._load_timeout
-        while thread.is_alive():
-            if time.monotonic() > deadline:
-                raise NanofleetError(
-                    f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
-                    "behind, and may keep a core busy until the worker is started again"
-                )
-            thread.join(0.1)
+        if not wait_until(lambda: not thread.is_alive(), self._load_timeout):
+            raise NanofleetError(
+                f"{choice.model} was not loaded within {self._load_timeout:g} s. What hangs is left "
+                "behind, and may keep a core busy until the worker is started again"
+            )
         if failures:
             raise failures[0]
         return loaded[0]
@@ -156,6 +155,8 @@ class Switch:
         return [serving for serving in self._open if serving not in in_service]
 
     def _wait(self, event: threading.Event) -> None:
-        while not event.wait(0.1):
+        def check() -> None:
             if self._stop.is_set():
                 raise NanofleetError("the worker is leaving")
+
+        wait_until(event.is_set, check=check)

@@ -137,7 +137,7 @@ def test_a_damaged_export_is_kept_until_there_is_another(
     before = sorted(path.name for path in (tmp_path / "nanofleet").glob("*.json"))
     done = run("classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "exporting it anew" in done.stderr
+    assert "exporting it again" in done.stderr
     assert MISSING in done.stderr
     assert sorted(path.name for path in (tmp_path / "nanofleet").glob("*.json")) == before != []
 

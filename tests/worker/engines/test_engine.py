@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 import onnxruntime
@@ -19,8 +19,9 @@ from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick, top_k
 from worker.engines.onnx_engine import DeviceUnusable
+from worker.engines.pytorch.engine import TorchEngine, cuda_device
 from worker.engines.select import open_model
-from worker.engines.torch_engine import TorchEngine, cuda_device
+from worker.errors import NotANumber
 from worker.models.info import Model
 from worker.models.loader import load_model
 
@@ -209,3 +210,13 @@ def test_top_k_is_the_beginning_of_all_classes_sorted(digits: int) -> None:
         everyone = sorted(range(50), key=lambda index: (-row[index], index))
         for k in (1, 5, 49, 50, 60):
             assert [index for index, _ in top_k(row, k)] == everyone[:k]
+
+
+@pytest.mark.parametrize("values", [[0.2, -0.5], [0.2, 1.5], [np.nan, 0.1], [np.inf, 0.1]])
+def test_what_is_no_probability_is_no_answer(values: Sequence[float]) -> None:
+    with pytest.raises(NotANumber):
+        top_k(np.array(values, np.float32), 2)
+
+
+def test_what_is_rounded_beyond_1_is_1() -> None:
+    assert top_k(np.array([1.004, -0.002], np.float32), 2) == [(0, 1.0), (1, 0.0)]

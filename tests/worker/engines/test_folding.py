@@ -9,7 +9,7 @@ import torch
 import torchvision.models as zoo
 
 from wire.model_choice import ModelChoice
-from worker.engines.folding import folded
+from worker.engines.pytorch.folding import folded
 from worker.models.loader import load_model
 
 

@@ -9,26 +9,14 @@ from typing import Any, Callable, Dict, Optional, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto
 from PIL import Image
 
 from fleet.classify import classify
-from tests.worker.engines.graphs import FLOAT, SIDE, Net, opened, pictures, sigmoid, softmax
+from tests.worker.engines.graphs import FLOAT, SIDE, Net, opened, sigmoid, softmax
+from tests.worker.engines.logits import LOGITS, NAMES, PIXELS, SHOWN, logits
 from wire.errors import SettingsError
-from worker.engines.base import top_k
-from worker.errors import NotANumber
 from worker.settings import ClassifySettings
-
-NAMES = ("a", "b", "c")
-#: Nothing is assumed of the pixels.
-PIXELS: Dict[str, Any] = {"scaling": "unit", "fit": "squeeze"}
-SHOWN = pictures(4)
-MEANS = (SHOWN / 255.0).mean((1, 2))
-LOGITS = 6 * MEANS - 3
-
-
-def logits(net: Net) -> str:
-    return str(net.add("Sub", net.add("Mul", net.means(), net.const(6.0)), net.const(3.0)))
 
 
 def written_out(net: Net, name: str) -> str:
@@ -146,9 +134,6 @@ def average(net: Net, name: str) -> str:
     return str(net.add("Mul", net.add("Add", net.add("Softmax", name, axis=1), twice), net.const(0.5)))
 
 
-# --- one output -------------------------------------------------------------------------------------------
-
-
 def single(net: Net) -> str:
     """[N, 1]: a logit."""
     return str(net.add("MatMul", logits(net), net.const([[1.0], [0.0], [-1.0]])))
@@ -228,9 +213,6 @@ def test_names_in_the_file_make_two_classes_of_one_output(tmp_path: Path) -> Non
     assert engine.infer(SHOWN).shape == (4, 2)
 
 
-# --- several labels ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("threshold", "seen"), [(0.5, ["c", "a"]), (0.75, ["c"]), (0.05, ["c", "a", "b"]), (0.99, [])]
 )
@@ -250,185 +232,6 @@ def test_several_labels_may_be_true(
     assert answer["label"] == "c"
     assert classify(ClassifySettings(**common)) == 0
     assert f"seen: {', '.join(seen) or 'nothing'}" in capfd.readouterr().out
-
-
-# --- forms ------------------------------------------------------------------------------------------------
-
-
-FORMS: Dict[str, Callable[[Net, str], str]] = {
-    "[N, C, 1, 1]": lambda net, x: net.add("Unsqueeze", x, net.const([2, 3], np.int64)),
-    "[N, 1, 1, C]": lambda net, x: net.add("Unsqueeze", x, net.const([1, 2], np.int64)),
-    "squeezed": lambda net, x: net.add("Squeeze", net.add("Unsqueeze", x, net.const([2], np.int64))),
-    "fixed to one inside": lambda net, x: net.add("Reshape", x, net.const([1, 3], np.int64)),
-    "the first of the batch": lambda net, x: net.add("Gather", x, net.const(0, np.int64), axis=0),
-    "the batch's mean": lambda net, x: net.add("ReduceMean", x, axes=[0], keepdims=1),
-    "doubled": lambda net, x: net.add("Cast", x, to=TensorProto.DOUBLE),
-    "halved": lambda net, x: net.add("Cast", x, to=TensorProto.FLOAT16),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("softmaxed", [False, True])
-def test_every_form_gives_each_picture_its_own_answer(form: str, softmaxed: bool, tmp_path: Path) -> None:
-    net = Net()
-    name = FORMS[form](net, logits(net))
-    if softmaxed:
-        axis = {"[N, C, 1, 1]": 1, "the first of the batch": 0}.get(form, -1)
-        name = net.add("Softmax", name, axis=axis)
-    dtype = {"doubled": TensorProto.DOUBLE, "halved": TensorProto.FLOAT16}.get(form, FLOAT)
-    _, engine = opened(net.give(name, None, dtype).save(tmp_path / "net.onnx"), NAMES, **PIXELS)
-    engine.warm_up()
-    for number in (4, 3, 1):
-        np.testing.assert_allclose(engine.infer(SHOWN[:number]), softmax(LOGITS)[:number], atol=2e-3)
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_fixed_batch_is_filled(batch: int, tmp_path: Path) -> None:
-    net = Net((batch, 3, SIDE, SIDE))
-    path = net.give(logits(net), (batch, 3)).save(tmp_path / "net.onnx")
-    _, engine = opened(path, NAMES, **PIXELS)
-    np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
-
-
-@pytest.mark.parametrize("channels_first", [True, False])
-def test_a_file_without_a_batch(channels_first: bool, tmp_path: Path) -> None:
-    net = Net((3, SIDE, SIDE) if channels_first else (SIDE, SIDE, 3))
-    mean = net.add("ReduceMean", "x", axes=[1, 2] if channels_first else [0, 1], keepdims=0)
-    path = net.give(net.add("Mul", mean, net.const(6.0)), (3,)).save(tmp_path / "net.onnx")
-    _, engine = opened(path, NAMES, **PIXELS)
-    np.testing.assert_allclose(engine.infer(SHOWN), softmax(6 * MEANS), atol=1e-4)
-
-
-def embedding(net: Net) -> str:
-    return str(net.add("MatMul", net.means(), net.const(np.ones((3, 7)))))
-
-
-def test_the_classes_are_found_among_several_outputs(tmp_path: Path) -> None:
-    orders: Sequence[Callable[[Net, str], Sequence[str]]] = [
-        lambda net, x: [embedding(net), x],
-        lambda net, x: [x, embedding(net)],
-        lambda net, x: [x, net.add("Softmax", x, axis=1)],
-        lambda net, x: [net.add("ArgMax", x, axis=1, keepdims=0), x],
-    ]
-    for order in orders:
-        net = Net()
-        for name in order(net, logits(net)):
-            argmax = any(node.op_type == "ArgMax" and name in node.output for node in net.nodes)
-            net.give(name, None, TensorProto.INT64 if argmax else FLOAT)
-        model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
-        np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
-        assert model.assumed == ()
-
-
-def test_an_embedding_that_the_classes_are_made_of_is_not_taken_for_them(tmp_path: Path) -> None:
-    net = Net()
-    inner = embedding(net)
-    outer = net.add("MatMul", inner, net.const(np.eye(7, 1000)))
-    path = net.give(inner).give(outer).save(tmp_path / "net.onnx")
-    model, engine = opened(path, **PIXELS)
-    assert len(model.classes) == engine.infer(SHOWN).shape[1] == 1000
-
-
-def test_of_outputs_that_are_alike_it_is_said_which_was_taken(tmp_path: Path) -> None:
-    net = Net()
-    first = logits(net)
-    net.give(first).give(net.add("Mul", net.means(), net.const(-6.0)))
-    model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, **PIXELS)
-    np.testing.assert_allclose(engine.infer(SHOWN), softmax(LOGITS), atol=1e-4)
-    assert any(f"{first} was taken" in sentence for sentence in model.assumed)
-
-
-@pytest.mark.parametrize("labels", [("x", "y", "z"), (0, 1, 2), (3, 5, 9)])
-def test_maps_as_scikit_learns_classifiers_give_them(labels: Sequence[Any], tmp_path: Path) -> None:
-    net = Net()
-    scores = net.add("Softmax", logits(net), axis=1)
-    named = isinstance(labels[0], str)
-    keys = {"classlabels_strings" if named else "classlabels_int64s": labels}
-    best = net.add("ArgMax", scores, axis=1, keepdims=0)
-    maps = net.add("ZipMap", scores, **keys)
-    net.nodes[-1].domain = "ai.onnx.ml"
-    net.give(best, ("N",), TensorProto.INT64)
-    value = helper.make_tensor_type_proto(FLOAT, [])
-    kind = helper.make_map_type_proto(TensorProto.STRING if named else TensorProto.INT64, value)
-    net.outputs.append(helper.make_value_info(maps, helper.make_sequence_type_proto(kind)))
-    path = net.save(tmp_path / "net.onnx")
-    model, engine = opened(path, () if labels != (0, 1, 2) else NAMES, **PIXELS)
-    assert model.classes == (NAMES if labels == (0, 1, 2) else tuple(map(str, labels)))
-    for number in (4, 1):
-        np.testing.assert_allclose(engine.infer(SHOWN[:number]), softmax(LOGITS)[:number], atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("shape", "says"),
-    [
-        (("N", 4, SIDE, SIDE), "transparency, or of four channels"),
-        (("N", SIDE, SIDE, 4), "transparency, or of four channels"),
-        (("N", 9, SIDE, SIDE), "9 channels"),
-        (("N", 768), "one row of numbers there: put a Reshape before it"),
-        (("N", 8, 3, SIDE, SIDE), "not one batch of images"),
-        (("N", None, None, None), "does not tell where the channels are"),
-    ],
-)
-def test_other_inputs_are_refused_in_a_sentence(shape: Sequence[Any], says: str, tmp_path: Path) -> None:
-    net = Net(shape)
-    axes = list(range(2, len(shape)))
-    name = net.add("ReduceMean", "x", axes=axes, keepdims=0) if axes else net.add("Identity", "x")
-    with pytest.raises(SettingsError, match=says):
-        opened(net.give(name).save(tmp_path / "net.onnx"), NAMES)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_convolution_tells_where_the_channels_are(
-    channels: int, channels_last: bool, tmp_path: Path
-) -> None:
-    net = Net(("N", None, None, None))
-    name = net.add("Transpose", "x", perm=[0, 3, 1, 2]) if channels_last else "x"
-    weights = np.ones((3, channels, 1, 1), np.float32) * np.array([1, 2, 3], np.float32).reshape(3, 1, 1, 1)
-    net.give(net.means(net.add("Conv", name, net.const(weights))))
-    model, engine = opened(net.save(tmp_path / "net.onnx"), NAMES, crop=SIDE, **PIXELS)
-    assert model.preprocessing.shape == (SIDE, SIDE, channels)
-    shown = pictures(2, channels)
-    sums = (shown / 255.0).mean((1, 2)).sum(1, keepdims=True)
-    np.testing.assert_allclose(engine.infer(shown), softmax(sums * [1, 2, 3]), atol=1e-4)
-
-
-def test_a_shape_that_is_not_square_is_squeezed_into_unless_told_otherwise(tmp_path: Path) -> None:
-    net = Net(("N", 3, SIDE, 2 * SIDE))
-    path = net.give(net.means()).save(tmp_path / "net.onnx")
-    model, engine = opened(path, NAMES, scaling="unit")
-    assert (model.preprocessing.shape, model.preprocessing.fit) == ((SIDE, 2 * SIDE, 3), "squeeze")
-    assert any("squeezed into its 32 x 16 pixels; --fit" in each for each in model.assumed)
-    shown = pictures(2, width=2 * SIDE)
-    np.testing.assert_allclose(engine.infer(shown), softmax((shown / 255.0).mean((1, 2))), atol=1e-4)
-    model, _ = opened(path, NAMES, scaling="unit", fit="pad")
-    assert (model.preprocessing.fit, model.assumed) == ("pad", ())
-
-
-def test_a_resize_that_leaves_nothing_to_crop_shows_the_whole_image(tmp_path: Path) -> None:
-    net = Net()
-    path = net.give(net.means()).save(tmp_path / "net.onnx")
-    model, _ = opened(path, NAMES, scaling="unit", channels="rgb", resize=SIDE)
-    (sentence,) = model.assumed
-    assert model.preprocessing.fit == "squeeze"
-    assert "squeezed into its 16 x 16 pixels; --fit says otherwise" in sentence
-    for more in ({"crop": SIDE}, {"fit": "crop"}):
-        model, _ = opened(path, NAMES, scaling="unit", resize=SIDE, **more)
-        assert (model.preprocessing.fit, model.assumed) == ("crop", ())
-    assert opened(path, NAMES, scaling="unit", resize=SIDE + 2)[0].preprocessing.fit == "crop"
-    net.metadata = {"task": "classify", "imgsz": "[16, 16]", "names": str(dict(enumerate(NAMES)))}
-    model, _ = opened(net.save(path), resize=SIDE)
-    assert (model.preprocessing.fit, model.assumed) == ("crop", ())
-
-
-@pytest.mark.parametrize("values", [[0.2, -0.5], [0.2, 1.5], [np.nan, 0.1], [np.inf, 0.1]])
-def test_what_is_no_probability_is_no_answer(values: Sequence[float]) -> None:
-    with pytest.raises(NotANumber):
-        top_k(np.array(values, np.float32), 2)
-
-
-def test_what_is_rounded_beyond_1_is_1() -> None:
-    assert top_k(np.array([1.004, -0.002], np.float32), 2) == [(0, 1.0), (1, 0.0)]
 
 
 def test_a_class_alone_is_no_classifier(tmp_path: Path) -> None:

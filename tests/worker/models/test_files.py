@@ -48,7 +48,6 @@ def test_a_hostile_checkpoint_runs_nothing(name: str, zipped: bool, tmp_path: Pa
 
 def tensor(storage: str, numel: int, offset: int, shape: Tuple[int, ...], stride: Tuple[int, ...]) -> bytes:
     """A state dict of one tensor, as PyTorch pickles it, with whatever numbers."""
-
     storage_itself = Path("the storage")
 
     class Pickler(pickle.Pickler):
@@ -79,8 +78,8 @@ TENSORS = {
 @pytest.mark.parametrize("what", TENSORS)
 def test_impossible_tensors_are_refused(what: str, tmp_path: Path) -> None:
     from worker.models.checkpoint.files import open_checkpoint
-    from worker.models.checkpoint.pickled import Malformed
     from worker.models.checkpoint.tensors import state_dicts
+    from worker.models.checkpoint.things import Malformed
 
     path = tmp_path / "mine.pth"
     archive(path, {"archive/data.pkl": TENSORS[what], "archive/data/0": bytes(16)})

@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, Tuple
 import pytest
 
 from worker.models.checkpoint import pickled
-from worker.models.checkpoint.pickled import Malformed, Thing, read_pickle
-from worker.models.checkpoint.tensors import items, walk
+from worker.models.checkpoint.pickled import read_pickle
+from worker.models.checkpoint.things import Malformed, Thing, items, walk
 
 
 def read(content: bytes) -> Any:

@@ -10,12 +10,10 @@ from pydantic import ValidationError
 from labels import read_labels
 from wire import __version__
 from wire.errors import SettingsError
-from wire.lengths import MAX_NAME
 from wire.messages import explain
 from wire.model_choice import ModelChoice
-from wire.printable import cut
 from worker.decode.preprocessing import Preprocessing
-from worker.engines.onnx.described import FORMAT, KEY, MAX_SIDE, MAX_TEXT, Description
+from worker.engines.onnx.described import KEY, MAX_SIDE, MAX_TEXT, Description
 from worker.engines.onnx.files import Loaded, load_onnx
 from worker.models.info import Model
 from worker.models.overrides import overridden
@@ -38,7 +36,7 @@ def described(graph: Path, model: Model) -> Loaded:
     """An export, as a file that says itself how it is served.
 
     Args:
-        graph: what `worker.engines.export_cache` has made.
+        graph: what `worker.engines.exports.cache` has made.
         model: what it is.
 
     Raises:
@@ -54,12 +52,7 @@ def described(graph: Path, model: Model) -> Loaded:
 
 def _text(given: str, model: Model, origin: str) -> str:
     try:
-        says = Description(
-            format=FORMAT,
-            classes=tuple(cut(name, MAX_NAME) for name in model.classes),
-            origin=origin,
-            **{name: getattr(model, name) for name in _TAKEN},
-        )
+        says = Description.of(model, origin)
     except ValidationError as error:
         raise SettingsError(f"{given}: no file can say how it is served: {explain(error)}") from None
     text = says.model_dump_json()
@@ -69,7 +62,3 @@ def _text(given: str, model: Model, origin: str) -> str:
             f"{len(text)} characters, and {MAX_TEXT} are the most: give it shorter --labels"
         )
     return text
-
-
-#: Of a Model: what a file says in the same words.
-_TAKEN = ("name", "weights", "sha256", "preprocessing", "activation", "multi_label", "threshold")

@@ -18,9 +18,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Annotated
 
 from wire.errors import SettingsError
-from wire.lengths import Name, Sentence
+from wire.lengths import MAX_NAME, Name, Sentence
 from wire.messages import explain
 from wire.model_choice import ModelChoice, is_published
+from wire.printable import cut
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.onnx.input import Input
 from worker.engines.onnx.recipe import BYTES_TAKEN
@@ -36,7 +37,7 @@ MAX_TEXT, MAX_CLASSES, MAX_SIDE = 8 << 20, 100_000, 4096
 
 #: In a name: what a terminal obeys, and halves of characters.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_ANEW = "write it anew with `nanofleet models export`"
+_AGAIN = "export it again with `nanofleet models export`"
 
 
 def _bounded(recipe: Preprocessing) -> Preprocessing:
@@ -57,11 +58,11 @@ def _readable(name: str) -> str:
 
 
 def _all_readable(names: Tuple[str, ...]) -> Tuple[str, ...]:
-    return tuple(map(_readable, names))  # one fault of all, which tells the field; not one of each
+    return tuple(map(_readable, names))  # one error for the whole field, not one for each name
 
 
 class Description(BaseModel):
-    """What such a file says of itself."""
+    """The description that such a file carries."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -74,11 +75,11 @@ class Description(BaseModel):
         Tuple[Name, ...], Field(min_length=1, max_length=MAX_CLASSES), AfterValidator(_all_readable)
     ]
     preprocessing: Annotated[Preprocessing, AfterValidator(_bounded)]
-    #: What the graph has done already to make probabilities of its outputs.
+    #: The activation that the graph has done already.
     activation: Literal["softmax", "sigmoid", "none"]
     multi_label: bool
     threshold: float = Field(ge=0, le=1)
-    #: What has made it, a sentence for people.
+    #: The program that has made it: a sentence for people.
     origin: Sentence
 
     @model_validator(mode="after")
@@ -88,6 +89,17 @@ class Description(BaseModel):
         if self.multi_label and (self.activation == "softmax" or len(self.classes) == 1):
             raise ValueError("multi_label: of a softmax, or of one class, several cannot be true at once")
         return self
+
+    @classmethod
+    def of(cls, model: Model, origin: str) -> Description:
+        """The description that a file of a model is to carry.
+
+        Raises:
+            ValidationError: it is nothing that a file can say.
+        """
+        says = {name: getattr(model, name) for name in _SHARED}
+        says["classes"] = tuple(cut(name, MAX_NAME) for name in model.classes)
+        return cls(format=FORMAT, origin=origin, **says)
 
     def recipe(self, path: Path, wanted: Input, choice: ModelChoice) -> Tuple[Preprocessing, Tuple[str, ...]]:
         """The recipe, with what the flags say instead, and what there is to say of them.
@@ -100,7 +112,7 @@ class Description(BaseModel):
         if wanted.dtype != np.uint8 or wanted.channels_first or sides != recipe.shape:
             raise SettingsError(
                 f"{path} says that it takes {recipe.shape[1]} x {recipe.shape[0]} pixels of "
-                f"{recipe.shape[2]} channels, a byte each, and its graph takes something else: {_ANEW}"
+                f"{recipe.shape[2]} channels, a byte each, and its graph takes something else: {_AGAIN}"
             )
         if choice.crop not in (None, recipe.crop):
             raise SettingsError(
@@ -121,7 +133,7 @@ class Description(BaseModel):
         return recipe, tuple(notes)
 
     def to_do(self, path: Path, choice: ModelChoice) -> str:
-        """What is still to be done to make probabilities of its outputs.
+        """The activation that is still to be done.
 
         Raises:
             SettingsError: the flags ask for another activation than the graph has done.
@@ -140,7 +152,7 @@ class Description(BaseModel):
 
         Args:
             path: the file.
-            values: how the graph ends; see `worker.engines.onnx.outputs.Ending`.
+            values: how the graph ends; see `worker.engines.onnx.graph.outputs.Ending`.
             outputs: the numbers that it gives.
 
         Raises:
@@ -151,29 +163,26 @@ class Description(BaseModel):
         if values is not None and self.activation != ("none" if values == "logits" else values):
             raise SettingsError(
                 f"{path}: activation in its {KEY} is {self.activation}, and its graph ends with {values}: "
-                f"{_ANEW}"
+                f"{_AGAIN}"
             )
         if self.multi_label and outputs == 1:
-            raise SettingsError(f"{path}: multi_label in its {KEY} is true, and it gives one number: {_ANEW}")
+            raise SettingsError(
+                f"{path}: multi_label in its {KEY} is true, and it gives one number: {_AGAIN}"
+            )
 
     def model(self, sha256: str, recipe: Preprocessing, assumed: Tuple[str, ...]) -> Model:
         """The model: called as the one that it was exported from, and with the file's own hash."""
-        return Model(
-            name=self.name,
-            weights=self.weights,
-            sha256=sha256,
-            classes=self.classes,
-            own_names=self.classes,
-            preprocessing=recipe,
-            activation=self.activation,
-            multi_label=self.multi_label,
-            threshold=self.threshold,
-            assumed=assumed,
-        )
+        says = {name: getattr(self, name) for name in _SHARED}
+        says.update(sha256=sha256, preprocessing=recipe)
+        return Model(own_names=self.classes, assumed=assumed, **says)
+
+
+#: The fields that a file describes in a Model's own words.
+_SHARED = [name for name in Description.model_fields if name in Model.model_fields]
 
 
 def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description]:
-    """What a file says of itself, if `nanofleet models export` has written it.
+    """The description in a file, if `nanofleet models export` has written one.
 
     Raises:
         SettingsError: it is damaged, or of a later release.
@@ -182,11 +191,11 @@ def description_of(path: Path, metadata: Dict[str, str]) -> Optional[Description
     if text is None:
         return None
     if len(text) > MAX_TEXT:
-        raise SettingsError(f"{path}: {KEY} in its metadata has more than {MAX_TEXT} characters: {_ANEW}")
+        raise SettingsError(f"{path}: {KEY} in its metadata has more than {MAX_TEXT} characters: {_AGAIN}")
     try:
         return Description.model_validate_json(text)
     except ValidationError as error:
         raise SettingsError(
-            f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_ANEW}, by a release of "
+            f"{path}: {KEY} in its metadata cannot be used ({explain(error)}): {_AGAIN}, by a release of "
             "nanofleet that is not newer than this one"
         ) from None

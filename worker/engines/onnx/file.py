@@ -20,9 +20,9 @@ from worker.engines.base import Engine, Pick, TwoClasses
 from worker.engines.onnx.described import Description, description_of
 from worker.engines.onnx.file_engine import OnnxFileEngine
 from worker.engines.onnx.files import Loaded, load_onnx
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import input_of
-from worker.engines.onnx.metadata import fitting_names, told_by
+from worker.engines.onnx.metadata import fitting_names, stated_in
 from worker.engines.onnx.recipe import recipe_of
 from worker.engines.onnx_engine import open_session
 from worker.models.info import Model
@@ -102,13 +102,13 @@ def _described(
 def _found_out(
     path: Path, sha256: str, graph: Graph, session: Any, choice: ModelChoice, pick: Pick, max_batch: int
 ) -> Tuple[Model, Engine]:
-    told = told_by(path, graph.metadata)
+    stated = stated_in(path, graph.metadata)
     wanted = input_of(path, session, graph)
-    recipe, assumed = recipe_of(path, wanted, graph, told, choice)
-    known = len(read_labels(choice.labels)) if choice.labels else len(told.names) or None
+    recipe, assumed = recipe_of(path, wanted, graph, stated, choice)
+    known = len(read_labels(choice.labels)) if choice.labels else len(stated.names) or None
     file = OnnxFileEngine(path, session, wanted, recipe, pick, max_batch)
     settled = file.settle(graph, known, choice.activation)
-    names, notes = fitting_names(told.names or file.keys, file.outputs)
+    names, notes = fitting_names(stated.names or file.keys, file.outputs)
     imagenet = not names and file.outputs == 1000
     numbers = tuple(map(str, range(file.outputs)))
     model = Model(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import first_line
 from worker.decode.preprocessing import Preprocessing
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import Input, noise_images
 from worker.engines.onnx.scores import (
     Output,
@@ -57,7 +57,7 @@ class OnnxFileEngine:
         #: Images in a run; None for as many as there are.
         self._size = wanted.batch
         self._quiet = onnxruntime.RunOptions()
-        self._quiet.log_severity_level = 4  # what goes wrong is told once, by us
+        self._quiet.log_severity_level = 4  # what goes wrong is reported once, by us
 
     def settle(self, graph: Graph, classes: Optional[int], asked: Optional[str]) -> List[str]:
         """Run the file on two images, and see what comes out.
@@ -128,7 +128,7 @@ class OnnxFileEngine:
         return outputs
 
     def _tried(self, graph: Graph, images: _Pixels) -> List[Output]:
-        """What may be the classes; the images alone, as long as nothing else is known to work."""
+        """Outputs that may be the classes; each image runs alone, until more is known to work."""
         names = [output.name for output in self._session.get_outputs()]
         size = self._size or 1
         try:

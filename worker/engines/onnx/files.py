@@ -45,7 +45,7 @@ def _read(path: Path) -> Tuple[Any, bytes]:
         ) from None
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
         raise SettingsError(
-            f"{path} is no ONNX model: it has no graph; weights alone are no model, export it anew"
+            f"{path} is no ONNX model: it has no graph; weights alone are no model, export it again"
         )
     return model, content
 
@@ -148,7 +148,7 @@ def _take_in(model: Any, folder: Path, file: Path) -> str:
 
 
 def files_of_onnx(path: Path) -> List[Path]:
-    """The file and those that its weights lie in; where that cannot be told, the file alone."""
+    """The file and those that its weights lie in; where they cannot be read, the file alone."""
     # Without a check whether they are there: one that comes later is a change.
     try:
         model, _ = _read(path)
@@ -176,7 +176,7 @@ def _locations(model: Any) -> Dict[str, int]:
 
 
 def _place(tensor: Any) -> Tuple[Optional[str], int, Optional[int]]:
-    """Where a tensor's values lie: file (None: the model itself), first byte, bytes (None: to the end)."""
+    """The place of a tensor's values: file (None: the model itself), first byte, bytes (None: to the end)."""
     if tensor.data_location != tensor.EXTERNAL:
         return None, 0, None
     entries = {entry.key: entry.value for entry in tensor.external_data}

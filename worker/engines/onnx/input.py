@@ -1,4 +1,4 @@
-"""What a file takes: where its channels are, of which type, how many pixels, how many images at once."""
+"""The input of a file: its channels and their place, its type, its size, and how many images at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire.errors import SettingsError
-from worker.engines.onnx.graph import Graph
+from worker.engines.onnx.graph.nodes import Graph
 
 _TYPES: Dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -26,7 +26,7 @@ _WANTED = "one batch of images: [N, 3, H, W] or [N, H, W, 3] (or 1 channel for g
 
 
 class Input(NamedTuple):
-    """What a file wants; None for a dimension that it leaves open."""
+    """The input of a file; None for a dimension that it leaves open."""
 
     name: str
     dtype: Any
@@ -56,61 +56,65 @@ class Input(NamedTuple):
 
 
 def input_of(path: Path, session: Any, graph: Graph) -> Input:
-    """What a file takes.
+    """Read the input of a file.
 
     Raises:
         SettingsError: something else than images of one or three channels.
     """
-    inputs = session.get_inputs()
-    described = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs) or "nothing"
-    if len(inputs) != 1:
-        raise SettingsError(
-            f"{path} takes {described}, and not {_WANTED}. Export the part that classifies one image, with "
-            "the other inputs as constants (of Keras, by way of a SavedModel: model.export(FOLDER), and "
-            "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx)"
-        )
-    shape: List[Optional[int]] = [
-        side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape
-    ]
-    if inputs[0].type not in _TYPES or len(shape) not in (3, 4):
-        hint = ""
-        if len(shape) == 2:
-            hint = (
-                ". Each image is one row of numbers there: put a Reshape before it, so that it takes "
-                "[N, H, W, C] (onnx.compose.merge_models), or export it with its flattening"
-            )
-        elif inputs[0].type not in _TYPES:
-            hint = ". Export it without the part that decodes or tokenizes, or in float32"
-        raise SettingsError(f"{path} takes {described}, and not {_WANTED}{hint}")
+    only, said = _only_input(path, session.get_inputs())
+    shape: List[Optional[int]] = [side if isinstance(side, int) and side > 0 else None for side in only.shape]
+    _check_form(said, only.type, len(shape))
     sides = shape[-3:]
-    first = _channels_first(sides)
-    channels = None
+    first, counted = _channels_first(sides), None
     if first is None:
-        first, channels = _layout_in(graph, inputs[0].name, sides)
+        first, counted = _layout_in(graph, only.name, sides)
     if first is None:
         raise SettingsError(
-            f"{path} takes {described}, which does not tell where the channels are: export it with 3 (or 1) "
-            "fixed"
+            f"{said}, which does not tell where the channels are: export it with 3 (or 1) fixed"
         )
-    channels = (sides[0] if first else sides[2]) or channels
-    height, width = sides[1:] if first else sides[:2]
+    channels = (sides[0] if first else sides[2]) or counted
     if channels not in (1, 3):
         what = "images with transparency, or of four channels" if channels == 4 else f"{channels} channels"
         raise SettingsError(
-            f"{path} takes {described}: {what}, and cameras' pictures have 3. Train it on RGB, or export it "
-            "with the other channels computed within"
+            f"{said}: {what}, and cameras' pictures have 3. Train it on RGB, or export it with the other "
+            "channels computed within"
         )
+    height, width = sides[1:] if first else sides[:2]
     batched = len(shape) == 4
-    return Input(
-        inputs[0].name,
-        _TYPES[inputs[0].type],
-        channels,
-        first,
-        batched,
-        shape[0] if batched else 1,
-        height,
-        width,
-    )
+    batch = shape[0] if batched else 1
+    return Input(only.name, _TYPES[only.type], channels, first, batched, batch, height, width)
+
+
+def _only_input(path: Path, inputs: List[Any]) -> Tuple[Any, str]:
+    """The input of a file that has one, and what the file takes, as the begin of a sentence."""
+    described = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs) or "nothing"
+    said = f"{path} takes {described}"
+    if len(inputs) != 1:
+        raise SettingsError(
+            f"{said}, and not {_WANTED}. Export the part that classifies one image, with "
+            "the other inputs as constants (of Keras, by way of a SavedModel: model.export(FOLDER), and "
+            "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx)"
+        )
+    return inputs[0], said
+
+
+def _check_form(said: str, type_of_number: str, dimensions: int) -> None:
+    """See that an input may be a batch of images, or one image.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if type_of_number in _TYPES and dimensions in (3, 4):
+        return
+    hint = ""
+    if dimensions == 2:
+        hint = (
+            ". Each image is one row of numbers there: put a Reshape before it, so that it takes "
+            "[N, H, W, C] (onnx.compose.merge_models), or export it with its flattening"
+        )
+    elif type_of_number not in _TYPES:
+        hint = ". Export it without the part that decodes or tokenizes, or in float32"
+    raise SettingsError(f"{said}, and not {_WANTED}{hint}")
 
 
 def _channels_first(sides: List[Optional[int]]) -> Optional[bool]:

@@ -1,4 +1,4 @@
-"""What a file's metadata says of its pixels and its classes, as the tools write it.
+"""A file's metadata on its pixels and its classes, as the tools write it.
 
 Ultralytics      task, imgsz, names; 0..1, the short side resized to imgsz     (YOLOv5: names, stride)
 Windows ML       Image.BitmapPixelFormat, Image.NominalPixelRange              (Custom Vision: BGR, 0..255)
@@ -43,8 +43,8 @@ _RESIZES: Dict[str, Literal["crop", "squeeze", "pad"]] = {
 }
 
 
-class Told(NamedTuple):
-    """What the metadata tells; None for what it does not."""
+class Stated(NamedTuple):
+    """The facts that the metadata states; None for each other."""
 
     scale: Optional[Tuple[Triple, Triple]] = None
     channels: Optional[str] = None
@@ -56,13 +56,13 @@ class Told(NamedTuple):
     names: Tuple[str, ...] = ()
 
 
-def told_by(path: object, metadata: Dict[str, str]) -> Told:
+def stated_in(path: object, metadata: Dict[str, str]) -> Stated:
     """Read a file's metadata.
 
     Raises:
         SettingsError: it says that this is no classifier.
     """
-    told = Told(size=_size(metadata), names=_names(metadata))
+    stated = Stated(size=_size(metadata), names=_names(metadata))
     if metadata.get("author") == "Ultralytics" or {"task", "imgsz", "names"} <= set(metadata):
         task = metadata.get("task", "classify")
         if task != "classify":
@@ -70,19 +70,19 @@ def told_by(path: object, metadata: Dict[str, str]) -> Told:
                 f"{path} is no classifier: Ultralytics exported it for the task {task}; train and export a "
                 "classification model (yolo classify train model=yolo11n-cls.pt)"
             )
-        return told._replace(scale=SCALINGS["unit"], channels="rgb", fit="crop", whole_side=True)
+        return stated._replace(scale=SCALINGS["unit"], channels="rgb", fit="crop", whole_side=True)
     if {"names", "stride"} <= set(metadata):  # YOLOv5's classifiers normalise as torchvision does
-        return told._replace(scale=SCALINGS["imagenet"], channels="rgb", fit="crop", whole_side=True)
+        return stated._replace(scale=SCALINGS["imagenet"], channels="rgb", fit="crop", whole_side=True)
     if any(key.startswith("Image.") for key in metadata):
         scaling = _RANGES.get(metadata.get("Image.NominalPixelRange", ""))
         channels = _FORMATS.get(metadata.get("Image.BitmapPixelFormat", ""))
-        return told._replace(scale=SCALINGS[scaling] if scaling else None, channels=channels)
+        return stated._replace(scale=SCALINGS[scaling] if scaling else None, channels=channels)
     fit = _RESIZES.get(metadata.get("model_info resize_type", ""))
     scale = _mean_and_std(metadata)
     channels = _order(scale)
     if scale and channels == "bgr":  # they are kept in the order of red, green and blue
         scale = scale[0][::-1], scale[1][::-1]
-    return told._replace(scale=scale, channels=channels, fit=fit)
+    return stated._replace(scale=scale, channels=channels, fit=fit)
 
 
 def _names(metadata: Dict[str, str]) -> Tuple[str, ...]:

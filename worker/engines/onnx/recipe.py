@@ -1,22 +1,22 @@
 """The recipe for a file's pixels: flags, then its metadata, then its first operators, then what is usual.
 
-What is only usual is said, with the flag that says otherwise.
+An assumption is reported, with the flag that says otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
-from worker.decode.preprocessing import SCALINGS, Preprocessing
-from worker.engines.onnx.affine import follow
-from worker.engines.onnx.graph import Graph
+from worker.decode.preprocessing import SCALINGS, Preprocessing, Triple
+from worker.engines.onnx.graph.affine import follow
+from worker.engines.onnx.graph.nodes import Graph
+from worker.engines.onnx.graph.pixels import Pixels, pixels_of
 from worker.engines.onnx.input import Input
-from worker.engines.onnx.metadata import Told
-from worker.engines.onnx.pixels import pixels_of
+from worker.engines.onnx.metadata import Stated
 from worker.models.overrides import overridden, squeezes
 
 #: Said where pixels go in as they are, and a flag speaks of something else.
@@ -31,7 +31,7 @@ _MEANS = {
 
 
 def recipe_of(
-    path: Path, wanted: Input, graph: Graph, told: Told, choice: ModelChoice
+    path: Path, wanted: Input, graph: Graph, stated: Stated, choice: ModelChoice
 ) -> Tuple[Preprocessing, Tuple[str, ...]]:
     """The recipe, and what was assumed of it.
 
@@ -39,8 +39,8 @@ def recipe_of(
         SettingsError: the flags ask for what the file does not take.
     """
     assumed: List[str] = []
-    recipe = _size(path, wanted, told, choice, assumed)
-    recipe = replace(recipe, **_pixels(wanted, graph, told, choice, assumed))
+    recipe = _size(path, wanted, stated, choice, assumed)
+    recipe = replace(recipe, **_pixels(wanted, graph, stated, choice, assumed))
     recipe = overridden(recipe, choice)
     if recipe.shape[2] != wanted.channels:
         raise SettingsError(
@@ -50,12 +50,14 @@ def recipe_of(
     return recipe, tuple(assumed)
 
 
-def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: List[str]) -> Preprocessing:
+def _size(
+    path: Path, wanted: Input, stated: Stated, choice: ModelChoice, assumed: List[str]
+) -> Preprocessing:
     height, width = wanted.height or wanted.width, wanted.width or wanted.height
     if height and width and choice.crop and choice.crop != height:
         raise SettingsError(f"--crop {choice.crop}: {path} takes images of {width} x {height} pixels")
     if height is None or width is None:
-        usual = (choice.crop, choice.crop) if choice.crop else told.size
+        usual = (choice.crop, choice.crop) if choice.crop else stated.size
         height, width = usual or (_DEFAULT_CROP, _DEFAULT_CROP)
         if usual is None:
             assumed.append(
@@ -63,9 +65,9 @@ def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: L
                 f"{_DEFAULT_CROP} pixels are assumed; --crop says otherwise"
             )
     oblong = height != width
-    resize = round(min(height, width) * (1 if told.whole_side else 256 / 224))
-    fit = told.fit or ("squeeze" if oblong or squeezes(choice, height) else "crop")
-    if not (told.fit or choice.fit) and (fit == "squeeze" or not choice.resize):
+    resize = round(min(height, width) * (1 if stated.whole_side else 256 / 224))
+    fit = stated.fit or ("squeeze" if oblong or squeezes(choice, height) else "crop")
+    if not (stated.fit or choice.fit) and (fit == "squeeze" or not choice.resize):
         if fit == "squeeze":
             how = f"the whole image is squeezed into its {width} x {height} pixels"
         else:
@@ -81,44 +83,53 @@ def _size(path: Path, wanted: Input, told: Told, choice: ModelChoice, assumed: L
 
 
 def _pixels(
-    wanted: Input, graph: Graph, told: Told, choice: ModelChoice, assumed: List[str]
+    wanted: Input, graph: Graph, stated: Stated, choice: ModelChoice, assumed: List[str]
 ) -> Dict[str, Any]:
     """Mean, deviation and order of the channels."""
     axis = (1 if wanted.channels_first else 3) - (0 if wanted.batched else 1)
     found = pixels_of(follow(graph, wanted.name, wanted.channels, axis, 4 if wanted.batched else 3))
-    channels = told.channels or (found and found.channels) or "rgb"
+    channels = stated.channels or (found and found.channels) or "rgb"
     if wanted.channels == 1:
         channels = "gray"
-    given = bool(choice.scaling or choice.mean or choice.std)
-    order = f" and channels in the order {channels}" if not told.channels and not choice.channels else ""
+    order = f" and channels in the order {channels}" if not stated.channels and not choice.channels else ""
     if wanted.channels == 1 or (found and found.channels):
         order = ""
+    (mean, std), note = _scale(wanted, stated, found, order)
+    given = bool(choice.scaling or choice.mean or choice.std)
+    # The flags settle what else would be assumed; of bytes they settle nothing.
+    if note and given == wanted.takes_bytes:
+        assumed.append(note)
+    return {"mean": mean, "std": std, "channels": channels}
+
+
+def _scale(
+    wanted: Input, stated: Stated, found: Optional[Pixels], order: str
+) -> Tuple[Tuple[Triple, Triple], str]:
+    """Mean and deviation, and what there is to say of them; empty where the file tells.
+
+    Args:
+        wanted: what the file takes.
+        stated: what its metadata states.
+        found: what its first operators tell.
+        order: what there is to say of the channels; empty where their order is known.
+    """
     if wanted.takes_bytes:
-        if given:
-            assumed.append(BYTES_TAKEN)
-        return {"mean": SCALINGS["bytes"][0], "std": SCALINGS["bytes"][1], "channels": channels}
-    if told.scale:
-        scale = told.scale
-        if order and not given:
-            assumed.append(
-                "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
-                "says otherwise"
-            )
-    elif found:
-        scale = SCALINGS[found.scaling]
-        if found.likely and not given:
-            assumed.append(
-                f"its quantisation was calibrated on pixels {_MEANS[found.scaling]}: --scaling "
-                f"{found.scaling}{order} {'are' if order else 'is'} assumed; --scaling and --channels say "
-                "otherwise"
-            )
-    else:
-        scaling = "unit" if wanted.channels == 1 else "imagenet" if wanted.channels_first else "symmetric"
-        scale = SCALINGS[scaling]
-        if not given:
-            assumed.append(
-                f"nothing in the file tells what its pixels are: --scaling {scaling} ({_MEANS[scaling]})"
-                f"{order} {'are' if order else 'is'} assumed; --scaling (imagenet, unit, symmetric, bytes)"
-                f"{' and --channels (rgb, bgr) say' if order else ' says'} otherwise"
-            )
-    return {"mean": scale[0], "std": scale[1], "channels": channels}
+        return SCALINGS["bytes"], BYTES_TAKEN
+    if stated.scale:
+        unknown = (
+            "nothing in the file tells the order of its channels: --channels rgb is assumed; --channels "
+            "says otherwise"
+        )
+        return stated.scale, unknown if order else ""
+    if found:
+        calibrated = (
+            f"its quantisation was calibrated on pixels {_MEANS[found.scaling]}: --scaling {found.scaling}"
+            f"{order} {'are' if order else 'is'} assumed; --scaling and --channels say otherwise"
+        )
+        return SCALINGS[found.scaling], calibrated if found.likely else ""
+    scaling = "unit" if wanted.channels == 1 else "imagenet" if wanted.channels_first else "symmetric"
+    return SCALINGS[scaling], (
+        f"nothing in the file tells what its pixels are: --scaling {scaling} ({_MEANS[scaling]})"
+        f"{order} {'are' if order else 'is'} assumed; --scaling (imagenet, unit, symmetric, bytes)"
+        f"{' and --channels (rgb, bgr) say' if order else ' says'} otherwise"
+    )

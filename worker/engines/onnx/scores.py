@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wire.errors import SettingsError
 from worker.engines.base import ROUNDED
-from worker.engines.onnx.graph import Graph
-from worker.engines.onnx.outputs import Ending, ending_of, is_made_of
+from worker.engines.onnx.graph.nodes import Graph
+from worker.engines.onnx.graph.outputs import Ending, ending_of, is_made_of
 
 Scores = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ def rows(raw: Any, images: int, keys: Sequence[Any]) -> Optional[NDArray[Any]]:
 
 
 class Output(NamedTuple):
-    """One that may be the classes."""
+    """An output that may be the classes."""
 
     number: int
     name: str
@@ -97,7 +97,7 @@ def _fits(output: Output, wanted: Optional[int]) -> bool:
 
 
 class Activation(NamedTuple):
-    """What makes probabilities of scores."""
+    """The function that makes probabilities of scores."""
 
     #: `softmax`, `sigmoid`, `exp` or `none`.
     how: str
@@ -107,7 +107,7 @@ class Activation(NamedTuple):
 def activation_of(
     path: Path, values: Optional[str], scores: Scores, asked: Optional[str], assumed: List[str]
 ) -> Activation:
-    """What is still to be done, by what the graph has done already.
+    """The activation that is still to be done, by what the graph has done already.
 
     Args:
         path: for messages.
@@ -120,23 +120,7 @@ def activation_of(
         SettingsError: what is asked for, or what the file does, makes no probabilities.
     """
     several = scores.shape[1] > 1
-    done = _DONE.get(values or "")
-    if (
-        asked in ("softmax", "sigmoid")
-        and done
-        and asked != values
-        and (asked, values) != ("softmax", "log_softmax")
-    ):
-        raise SettingsError(
-            f"--activation {asked}: {path} ends with {done} already, which cannot be taken back: leave "
-            "--activation out, or export it without"
-        )
-    if not several and "softmax" in (asked, values):
-        where = "--activation softmax" if asked == "softmax" else "the Softmax at its end"
-        raise SettingsError(
-            f"{path} has a single output, of which {where} makes 1 whatever is seen: a single output wants a "
-            "sigmoid"
-        )
+    _check_possible(path, values, several, asked)
     if values == "softmax" and asked != "none":
         _check_sums(path, scores)
     if asked is None and values is None:
@@ -156,6 +140,23 @@ def activation_of(
     return Activation(how, multi_label)
 
 
+def _check_possible(path: Path, values: Optional[str], several: bool, asked: Optional[str]) -> None:
+    """See that what is asked for can follow what the graph has done, and makes probabilities."""
+    done = _DONE.get(values or "")
+    possible = asked == values or (asked, values) == ("softmax", "log_softmax")
+    if asked in ("softmax", "sigmoid") and done and not possible:
+        raise SettingsError(
+            f"--activation {asked}: {path} ends with {done} already, which cannot be taken back: leave "
+            "--activation out, or export it without"
+        )
+    if not several and "softmax" in (asked, values):
+        where = "--activation softmax" if asked == "softmax" else "the Softmax at its end"
+        raise SettingsError(
+            f"{path} has a single output, of which {where} makes 1 whatever is seen: a single output wants a "
+            "sigmoid"
+        )
+
+
 def _check_sums(path: Path, scores: Scores) -> None:
     sums = scores.sum(1)
     # What 8 bits hold is off by up to a step for each class.
@@ -167,7 +168,7 @@ def _check_sums(path: Path, scores: Scores) -> None:
 
 
 def _guess(scores: Scores, assumed: List[str]) -> str:
-    """Where the graph does not tell: by the values for two test pictures."""
+    """The activation of a graph that does not say it: by the values for two test pictures."""
     if not ((scores >= -1e-3).all() and (scores <= 1 + 1e-3).all()):
         guess, why = ("softmax" if scores.shape[1] > 1 else "sigmoid"), "they are no probabilities yet"
     elif scores.shape[1] == 1 or np.allclose(scores.sum(1), 1, atol=1e-2):

@@ -1,4 +1,4 @@
-"""What a file or a name is that is no checkpoint of torchvision's, and the next step."""
+"""Files and names that are no checkpoint of torchvision's: what they are, and the next step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _CORE_ML = (
 )
 _ONNX = "an ONNX file: give it alone, as --model {name}"
 
-#: What files of other tools are called; `canonical` meets them as --model.
+#: Endings of other tools' files; `canonical` meets them as --model.
 _SUFFIXES = {
     (".h5", ".hdf5", ".keras"): _KERAS,
     (".tflite", ".lite"): _TFLITE,
@@ -71,7 +71,7 @@ _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl", ".tar", 
 
 
 def refusal(head: bytes, path: Path) -> Optional[str]:
-    """What a file is by its first kilobyte, and what to do; None for what may be a checkpoint."""
+    """The kind of a file by its first kilobyte, and what to do; None for what may be a checkpoint."""
     start = head.lstrip()[:256].lower()
     if not head:
         return "not a checkpoint, or a damaged one: it is empty"
@@ -119,7 +119,7 @@ def refused_maker(makers: List[str], path: Path) -> Optional[str]:
 
 
 def about_name(name: str) -> Optional[str]:
-    """What somebody gave as --model that is neither a NAME nor a FILE.onnx; None if nothing tells."""
+    """The kind of a --model that is neither a NAME nor a FILE.onnx; None where nothing is known of it."""
     lower = name.lower()
     file = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     for suffixes, what in _SUFFIXES.items():

@@ -1,4 +1,4 @@
-"""What was saved beside the tensors and says more of the model: its classes' names, its preprocessing."""
+"""Facts of the model that were saved beside its tensors: the names of its classes, its preprocessing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from labels.values import KEYS, names_in, number
 from worker.decode.preprocessing import SCALINGS
-from worker.models.checkpoint.pickled import Global, Thing
-from worker.models.checkpoint.tensors import Node, items, walk
+from worker.models.checkpoint.things import Global, Node, Thing, items, walk
 
 #: Under these, tools keep class names; whatever their case.
 _NAMES = frozenset(
@@ -62,7 +61,7 @@ def _plain(value: Any) -> Any:
 
 
 def hints(root: Any) -> Hints:
-    """What the arguments of torchvision's reference training, or of timm's, say of the preprocessing."""
+    """The preprocessing in the arguments of torchvision's reference training, or of timm's."""
     for node in walk(root):
         if node.path and node.path[-1] in ("args", "hparams", "config"):
             found = _hints(node)

@@ -1,4 +1,4 @@
-"""What kind of file a checkpoint is, told by its content, and what it holds.
+"""The kind of file that a checkpoint is, by its content, and what it holds.
 
 .safetensors ────────────────────────> names and tensors
 zip of PyTorch (since 1.6) ── pickle ─> plain data; the tensors' numbers in entries of their own
@@ -21,8 +21,9 @@ import torch
 
 from wire.errors import SettingsError
 from worker.models.checkpoint import advice
-from worker.models.checkpoint.pickled import Global, Malformed, Persistent, Stream, Thing, read_pickle
+from worker.models.checkpoint.pickled import Stream, read_pickle
 from worker.models.checkpoint.tensors import ITEM_SIZES, Lazy, Storages, storage_type
+from worker.models.checkpoint.things import Global, Malformed, Persistent, Thing
 
 #: Bytes of a zip's pickle, at most.
 _LARGEST_PICKLE = 256 << 20
@@ -201,7 +202,7 @@ def _item_sizes(root: Any) -> Dict[str, int]:
 
 
 def _offsets(stream: Stream, keys: Any, sizes: Dict[str, int]) -> Dict[str, Tuple[int, int]]:
-    """Where the numbers of each storage lie: start and length in bytes."""
+    """The place of each storage's numbers: start and length in bytes."""
     if not isinstance(keys, list):
         raise Malformed("no list of storages")
     where = {}

@@ -7,22 +7,18 @@ state dicts ── common prefix ──> the architecture's names ──> last l
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 
-from worker.models.checkpoint.tensors import Lazy, StateDict, items
+from worker.models.checkpoint.names import Architecture, plain_names, prefixes_of, version_of
+from worker.models.checkpoint.tensors import Lazy, StateDict
 
-# What wrappers put into names, wherever they are wrapped around: DataParallel, torch.compile, FSDP.
-_WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 # Classifiers in the middle of GoogLeNet and Inception v3, of use in training only.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# DenseNet's checkpoints are older than the rule that a module's name has no dot: norm.1 is norm1 now.
-_DENSE_LAYER = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
-# What tools count in a module; thop: operations and parameters.
+# Counters of tools in a module; thop: operations and parameters.
 _COUNTERS = frozenset(("total_ops", "total_params", "n_averaged", "num_batches_tracked"))
-# What lies beside a network without being a part of it.
+# Modules beside a network that are no part of it.
 _BESIDE = re.compile(
     r"(?:^|_)(loss(es)?|losses|criterion|criteria|metrics?|acc(uracy)?|auroc|auc|f1|confmat|confusion|precision|"
     r"recall|ema|teacher|momentum|optimizer|queue|center_?loss)(?:$|_|\d)|loss(_?fn|_?func\w*)?\d*$"
@@ -34,32 +30,15 @@ _AVERAGED = re.compile(
 _PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-class Architecture:
-    """The names and shapes that an architecture's state dict has.
-
-    Args:
-        name: canonical.
-        template: built with any number of classes.
-    """
-
-    def __init__(self, name: str, template: torch.nn.Module) -> None:
-        self.name = name
-        self.expected = dict(template.state_dict())
-        #: The last layer: `fc`, `classifier.6`.
-        self.head = list(self.expected)[-1].rpartition(".")[0]
-        self.body = [key for key in self.expected if not key.startswith(f"{self.head}.")]
-        self.roots = {key.partition(".")[0] for key in self.expected}
-
-
 class Fit(NamedTuple):
     """Tensors that fit."""
 
-    #: Where they were: what `--state-key` takes.
+    #: Their place in the checkpoint, as `--state-key` takes it.
     key: str
     #: By the architecture's names.
     tensors: Dict[str, Lazy]
     outputs: int
-    #: Of the module's format, by which MNASNet tells its old checkpoints.
+    #: Of the module's format, by which MNASNet recognises its old checkpoints.
     version: int
     #: A sentence each on what was decided.
     notes: Tuple[str, ...]
@@ -86,8 +65,8 @@ def attempts(
         architecture: what it should fit.
         chosen: `--state-key`; what lies outside of it does not count then.
     """
-    names, twice = _plain(found.tensors)
-    prefixes = _prefixes(names, architecture)
+    names, twice = plain_names(found.tensors)
+    prefixes = prefixes_of(names, architecture)
     tried: List[Union[Fit, Misfit]] = []
     for prefix in prefixes:
         key = ".".join((*found.path, prefix.rstrip("."))).strip(".")
@@ -98,50 +77,8 @@ def attempts(
         matcher = _Matcher(names, prefix, others, architecture, confined)
         if twice:
             matcher.problems.append(_some("two tensors of one name, as", twice))
-        tried.append(matcher.result(key, _version(found.versions, prefix)))
+        tried.append(matcher.result(key, version_of(found.versions, prefix)))
     return tried
-
-
-def _version(versions: object, prefix: str) -> int:
-    """The version of a module's format; what keeps none, as a .safetensors, is newer than MNASNet's."""
-    kept = {name: entry for name, entry in items(versions).items() if isinstance(name, str)}
-    # The longest, because a wrapper has a version of its own: "" is DataParallel, "module" what it wraps.
-    for name in sorted(kept, key=len, reverse=True):
-        if _plain_name(name) == prefix.rstrip("."):
-            version = items(kept[name]).get("version")
-            return version if isinstance(version, int) else 2
-    return 2
-
-
-def _plain_name(name: str) -> str:
-    plain = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-    dense_layer = _DENSE_LAYER.fullmatch(plain)
-    return "".join(dense_layer.groups()) if dense_layer else plain
-
-
-def _plain(tensors: Dict[str, Lazy]) -> Tuple[Dict[str, Lazy], List[str]]:
-    """The tensors by names without wrappers, and the names that several would have then."""
-    names: Dict[str, Lazy] = {}
-    twice = []
-    for name, tensor in tensors.items():
-        plain = _plain_name(name)
-        if plain in names:
-            twice.append(plain)
-        names[plain] = tensor
-    return names, twice
-
-
-def _prefixes(names: Iterable[str], architecture: Architecture) -> List[str]:
-    """The prefixes under which at least half of an architecture's body is there, the shortest first."""
-    there = set(names)
-    wanted: Counter[str] = Counter()
-    for anchor in architecture.body[:3]:
-        wanted.update(name[: -len(anchor)] for name in there if name == anchor or name.endswith(f".{anchor}"))
-    body = architecture.body
-    enough = [
-        prefix for prefix in wanted if 2 * sum(f"{prefix}{name}" in there for name in body) >= len(body)
-    ]
-    return sorted(enough, key=lambda prefix: (prefix.count("."), prefix)) or [""]
 
 
 class _Matcher:
@@ -172,7 +109,7 @@ class _Matcher:
         self._only_the_head = body_fits and bool(self.problems)
 
     def result(self, key: str, version: int) -> Union[Fit, Misfit]:
-        """What came of it."""
+        """The result."""
         if self.problems:
             return Misfit(key, self.problems, len(self._tensors), self._only_the_head)
         return Fit(key, self._tensors, self._outputs, version, tuple(self._notes))

@@ -8,19 +8,17 @@ what: a `Thing`. Tensors are Things as well, which `tensors` knows how to read.
 from __future__ import annotations
 
 import pickletools
-from typing import IO, Any, Callable, Dict, List, Optional, Protocol, Tuple, cast
+from typing import IO, Any, Callable, Dict, List, Protocol, Tuple, cast
+
+from worker.models.checkpoint.things import Global, Malformed, Persistent, Thing
 
 #: Instructions in one pickle, at most: a checkpoint has some 30 for each tensor. Each makes one object at
 #: most, so that this bounds memory and time as well.
 LIMIT = 4_000_000
 
 
-class Malformed(ValueError):
-    """The bytes are no pickle, a damaged one, or one beyond the limits."""
-
-
 class Stream(Protocol):
-    """What is read from: a file, or bytes as one."""
+    """A source of bytes: a file, or bytes as one."""
 
     def read(self, size: int = ...) -> bytes:
         """As of a file."""
@@ -32,51 +30,8 @@ class Stream(Protocol):
         """As of a file."""
 
 
-class Global:
-    """Something that the pickle would import, by its name: `torch.FloatStorage`."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Persistent:
-    """What lies outside the pickle, such as the numbers of a tensor, by the identity that it was given."""
-
-    __slots__ = ("identity",)
-
-    def __init__(self, identity: Any) -> None:
-        self.identity = identity
-
-
-class Thing:
-    """An object that the pickle would make: by calling what, with what, and what it would then be given."""
-
-    __slots__ = ("arguments", "elements", "items", "maker", "state")
-
-    def __init__(self, maker: Any, arguments: Any) -> None:
-        self.maker = maker
-        self.arguments = arguments
-        self.state: Any = None
-        self.items: Optional[Dict[Any, Any]] = None
-        self.elements: Optional[List[Any]] = None
-
-    @property
-    def name(self) -> str:
-        """What would be called: `collections.OrderedDict`; empty if that is no import."""
-        maker = self.maker
-        reconstructed = isinstance(maker, Global) and maker.name in (
-            "copyreg._reconstructor",
-            "copy_reg._reconstructor",
-        )
-        if reconstructed and isinstance(self.arguments, tuple) and self.arguments:
-            maker = self.arguments[0]
-        return maker.name if isinstance(maker, Global) else ""
-
-
 def read_pickle(stream: Stream) -> Any:
-    """What a pickle holds: Python's plain values, and Globals, Persistents and Things for all else.
+    """Read what a pickle holds: Python's plain values, and Globals, Persistents and Things for all else.
 
     Args:
         stream: read up to the end of the pickle, and no further.

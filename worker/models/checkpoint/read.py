@@ -14,9 +14,10 @@ from worker.models import catalog
 from worker.models.checkpoint import advice
 from worker.models.checkpoint.beside import makers
 from worker.models.checkpoint.files import Opened
-from worker.models.checkpoint.fit import Architecture, Fit, Misfit, attempts, in_order
-from worker.models.checkpoint.pickled import Malformed
-from worker.models.checkpoint.tensors import StateDict, items, state_dicts
+from worker.models.checkpoint.fit import Fit, Misfit, attempts, in_order
+from worker.models.checkpoint.names import Architecture
+from worker.models.checkpoint.tensors import StateDict, state_dicts
+from worker.models.checkpoint.things import Malformed, items
 
 State = Dict[str, torch.Tensor]
 #: Tensors of the smallest architecture, AlexNet.

@@ -7,14 +7,19 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 import torch
 
-from worker.models.checkpoint.pickled import Global, Malformed, Persistent, Thing
+from worker.models.checkpoint.things import (
+    LARGEST_WALK,
+    Global,
+    Malformed,
+    Persistent,
+    Thing,
+    attributes,
+    items,
+    walk,
+)
 
 #: Numbers that the views of one tensor may repeat, at most: 1 GiB of float32.
 _LARGEST_VIEW = 1 << 28
-#: Objects that are looked at, at most.
-_LARGEST_WALK = 1_000_000
-#: How deep a state dict may lie.
-_DEEPEST = 16
 
 _TYPES = {
     "DoubleStorage": torch.float64,
@@ -175,62 +180,6 @@ def _view(
     return flat.as_strided(shape, stride, offset)
 
 
-def attributes(thing: Thing) -> Dict[Any, Any]:
-    """The attributes that an object would have been given."""
-    states = thing.state if isinstance(thing.state, tuple) else (thing.state,)
-    found: Dict[Any, Any] = {}
-    for state in states:  # __dict__, and __slots__ beside it
-        if isinstance(state, dict):
-            found.update(state)
-    return found
-
-
-def items(value: Any) -> Dict[Any, Any]:
-    """What a value holds by name or index: of a dict in any clothes, of an object, of a short list."""
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, (list, tuple)):
-        return dict(enumerate(value)) if len(value) <= 64 else {}
-    if not isinstance(value, Thing):
-        return {}
-    found = attributes(value)
-    # OrderedDict(pairs), as Python 2 pickles it.
-    if value.name == "collections.OrderedDict" and isinstance(value.arguments, tuple) and value.arguments:
-        pairs = value.arguments[0]
-        if isinstance(pairs, list):
-            found.update(
-                (pair[0], pair[1])
-                for pair in pairs
-                if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
-            )
-    if value.items:
-        found.update(value.items)
-    return found
-
-
-class Node(NamedTuple):
-    """A place in a checkpoint: the keys that lead there, and what is there."""
-
-    path: Tuple[str, ...]
-    value: Any
-
-
-def walk(root: Any) -> Iterator[Node]:
-    """Everything in a checkpoint that holds something else, each once, the outermost first."""
-    seen: set[int] = set()
-    pending: List[Node] = [Node((), root)]
-    for node in pending:  # it grows meanwhile
-        if id(node.value) in seen:
-            continue
-        seen.add(id(node.value))
-        yield node
-        if len(node.path) >= _DEEPEST or len(pending) > _LARGEST_WALK:
-            continue
-        for key, value in items(node.value).items():
-            if isinstance(value, (dict, list, tuple, Thing)) and isinstance(key, (str, int)):
-                pending.append(Node((*node.path, str(key)), value))
-
-
 class StateDict(NamedTuple):
     """Names and tensors, as a module's `state_dict()` has them."""
 
@@ -266,7 +215,7 @@ def _of_module(module: Thing, storages: Storages) -> Dict[str, Lazy]:
     pending: List[Tuple[str, Any, int]] = [("", module, 0)]
     while pending:
         prefix, part, depth = pending.pop()
-        if not isinstance(part, Thing) or depth > 32 or len(found) > _LARGEST_WALK:
+        if not isinstance(part, Thing) or depth > 32 or len(found) > LARGEST_WALK:
             continue
         held = attributes(part)
         for kind in ("_parameters", "_buffers"):

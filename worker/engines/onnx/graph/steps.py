@@ -1,4 +1,4 @@
-"""What an operator makes of values that are affine in a graph's input, channel by channel."""
+"""Operators on values that are affine in a graph's input, channel by channel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engines.onnx.graph import Graph, Node
+from worker.engines.onnx.graph.nodes import Graph, Node
 
 Values = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""What a CUDA device runs batches in: slots, each with its memory, a stream, and a graph for each batch size.
+"""Slots in which a CUDA device runs batches: each has memory, a stream, and a graph for each batch size.
 
 batch ──> pinned pixels ──> device ──> forward ──> pinned answers ──> rows
           └────────────── one graph: a single launch ───────────┘
@@ -31,11 +31,13 @@ class Slot:
     def __init__(
         self, forward: Forward, shape: Tuple[int, ...], max_batch: int, device: torch.device
     ) -> None:
-        """Args:
-        forward: what to run.
-        shape: of an image.
-        max_batch: images in a batch, at most.
-        device: a CUDA device.
+        """Set the memory for one batch aside.
+
+        Args:
+            forward: what to run.
+            shape: of an image.
+            max_batch: images in a batch, at most.
+            device: a CUDA device.
         """
         self._forward = forward
         self._device = device
@@ -157,7 +159,7 @@ def sizes(max_batch: int) -> List[int]:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong first: the end of a capture that has failed fails as well."""
+    """The first cause: the end of a capture that has failed fails as well."""
     while error.__context__ is not None:
         error = error.__context__
     return f"{type(error).__name__}: {first_line(error)}"

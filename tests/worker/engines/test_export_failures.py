@@ -22,9 +22,9 @@ from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
 from worker import memory
 from worker.engines.child import how_it_ended
-from worker.engines.export_cache import ExportError, exported
-from worker.engines.export_end import needed
-from worker.engines.export_process import _why
+from worker.engines.exports.cache import ExportError, exported
+from worker.engines.exports.failures import needed
+from worker.engines.exports.process import _why
 from worker.engines.select import open_model
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -63,7 +63,7 @@ def struck(tmp_path: Path) -> Iterator[Callable[[signal.Signals], None]]:
 
 
 def exporters(folder: Path) -> List[int]:
-    return processes_of("worker.engines.export_process", folder)
+    return processes_of("worker.engines.exports.process", folder)
 
 
 def choice_of(checkpoint: Path) -> ModelChoice:
@@ -124,7 +124,7 @@ def test_one_that_is_refused_memory_is_no_reason_for_pytorch_either(checkpoint: 
         from wire.model_choice import ModelChoice
         from wire.errors import NanofleetError
         from worker.engines.select import open_model
-        import worker.engines.export_cache, worker.engines.onnx_engine
+        import worker.engines.exports.cache, worker.engines.onnx_engine
 
         choice, folder = ModelChoice.model_validate_json(sys.argv[1]), Path(sys.argv[2])
         resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
@@ -185,7 +185,7 @@ def test_the_kernel_takes_an_export_before_the_worker_beside_it(checkpoint: Path
 
     thread = threading.Thread(target=watch)
     thread.start()
-    with pytest.raises(NanofleetError, match="told to stop"):
+    with pytest.raises(NanofleetError, match="shut down"):
         exported(choice_of(checkpoint), checkpoint.parent, stop)
     thread.join()
     assert seen == [True]

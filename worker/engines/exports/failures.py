@@ -1,6 +1,6 @@
-"""What an export takes of a small machine: looked at before it begins, and named when it was too much.
+"""The memory that an export takes: compared with what is free before, and named when it was too much.
 
-what is free ──> too little: a warning ──> export_process ──> killed, crashed, out of memory ──> an error
+what is free ──> too little: a warning ──> process ──> killed, crashed, out of memory ──> an error
 
 A process in which PyTorch has died says what would become of a worker that imports PyTorch itself. So none of
 these errors is an ExportError, after which a worker goes on with PyTorch: that takes as much, at each start.
@@ -47,7 +47,7 @@ def needed() -> int:
 
 
 def error_of(choice: ModelChoice, exit_code: int, free: Optional[int]) -> Optional[NanofleetError]:
-    """What to tell the user of an export that was killed or has crashed; None if it ended in another way.
+    """The error of an export that was killed or has crashed; None if it ended in another way.
 
     Args:
         choice: whose export.
@@ -80,7 +80,7 @@ def error_of(choice: ModelChoice, exit_code: int, free: Optional[int]) -> Option
 
 
 def out_of_memory(choice: ModelChoice, free: Optional[int]) -> NanofleetError:
-    """What to tell the user of an export that was refused memory."""
+    """The error of an export that was refused memory."""
     return NanofleetError(
         f"{choice.model}: there is too little memory to export it; {_too_much(choice, free)}"
     )

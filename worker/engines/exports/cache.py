@@ -1,7 +1,7 @@
 """Exports for ONNX Runtime: each model once, by a child process, kept beside the weights.
 
 choice ── key ──> nanofleet/KEY.json + KEY.onnx          there: used as they are, without PyTorch
-                  └── not there: export_process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
+                  └── not there: process ──> .KEY.onnx.part/ ──> KEY.onnx, then KEY.json
 
 A child does it, so that a worker that serves meanwhile has neither PyTorch in its memory nor waits for the
 interpreter. The key holds what the export depends on, and not which release of PyTorch has made it: each is
@@ -26,10 +26,10 @@ from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
-from worker.engines import export_end
 from worker.engines.child import cleaning_up_first, how_it_ended, run_child
-from worker.engines.export_entry import Entry, find, put
-from worker.engines.export_folder import out_of_reach, temporary_folder, writable
+from worker.engines.exports import failures
+from worker.engines.exports.entry import Entry, find, put
+from worker.engines.exports.folder import out_of_reach, temporary_folder, writable
 from worker.engines.picking import has_torch
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
@@ -40,7 +40,7 @@ from worker.models.weights import lock, remove_part, remove_stale_parts
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Of the exported graph: a new number makes every export anew.
+#: Of the exported graph: a new number makes all exports again.
 FORMAT = 4
 #: Seconds after which an export that nobody used is removed.
 KEPT = 30 * 86_400
@@ -51,7 +51,7 @@ class ExportError(NanofleetError):
 
 
 def exported(
-    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None, *, anew: bool = False
+    choice: ModelChoice, weights_dir: Path, stop: Optional[threading.Event] = None, *, again: bool = False
 ) -> Tuple[Model, Path]:
     """A model as an ONNX file: uint8 [N, crop, crop, 3] -> float32 [N, classes], probabilities.
 
@@ -59,7 +59,7 @@ def exported(
         choice: which; a NAME, NAME@WEIGHTS or NAME@FILE. Its labels are the caller's business.
         weights_dir: where weights and exports are kept.
         stop: set to give up waiting for the export.
-        anew: make it even where one is; that is kept until the new one is whole.
+        again: make it even where there is one, which is kept until the new one is whole.
 
     Raises:
         ExportError: PyTorch cannot export it.
@@ -72,13 +72,13 @@ def exported(
     if choice.sha256 is not None:
         path = out_of_reach(path)
     remove_stale_parts(path.parent)
-    model, why_not = (None, f"{path} is damaged") if anew else find(path, weights_dir, choice.sha256)
+    model, why_not = (None, f"{path} is damaged") if again else find(path, weights_dir, choice.sha256)
     if model is None:
         _check_that_it_can_be_made(choice, path.parent, why_not)
-        if path.exists() and not anew:
+        if path.exists() and not again:
             log.info("%s: %s", choice.model, why_not)
         path = writable(path, pinned=choice.sha256 is not None)
-        make = partial(_export_once, choice, bare, weights_dir, stop=stop, anew=anew)
+        make = partial(_export_once, choice, bare, weights_dir, stop=stop, again=again)
         try:
             model = make(path)
         except PermissionError as error:  # another user's lock, or half of an export
@@ -95,11 +95,13 @@ def opened(
     open_it: Callable[[Model, Path], T],
     stop: Optional[threading.Event] = None,
 ) -> T:
-    """What is made of an export, which is made again if it turns out to be damaged.
+    """Open an export, which is made again if it turns out to be damaged.
 
     Args:
-        choice, weights_dir, stop: see `exported`.
+        choice: which; see `exported`.
+        weights_dir: where weights and exports are kept.
         open_it: has onnxruntime load the graph.
+        stop: set to give up waiting for the export.
 
     Raises:
         Damaged: onnxruntime cannot load it, and it cannot be made again; or the new one neither.
@@ -112,8 +114,8 @@ def opened(
     except Damaged as error:
         if not has_torch():  # it may be of another machine, whose onnxruntime is newer
             raise
-        log.warning("%s; exporting it anew", error)
-    return open_it(*exported(choice, weights_dir, stop, anew=True))
+        log.warning("%s; exporting it again", error)
+    return open_it(*exported(choice, weights_dir, stop, again=True))
 
 
 def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> None:
@@ -130,7 +132,7 @@ def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> N
 
 
 def _bare(choice: ModelChoice) -> ModelChoice:
-    """What the export depends on: not labels nor threshold, nor by which of its names the model is called."""
+    """The parts of a choice that the export depends on: not labels nor threshold, nor the model's alias."""
     name, at, weights = choice.model.partition("@")
     if name.isidentifier():  # else it is no name, and the error shall say what was given
         name = ALIASES.get(name.lower(), name.lower())
@@ -141,7 +143,7 @@ def _bare(choice: ModelChoice) -> ModelChoice:
 
 
 def _key(bare: ModelChoice, sha256: Optional[str]) -> str:
-    """What an export is called, by all that it depends on.
+    """The name of an export, made of all that it depends on.
 
     Raises:
         SettingsError: the file of an own checkpoint cannot be read, or has not the SHA-256 that is demanded.
@@ -163,11 +165,11 @@ def _export_once(
     path: Path,
     *,
     stop: Optional[threading.Event],
-    anew: bool,
+    again: bool,
 ) -> Model:
     with lock(path):
         # Another worker may just have made it.
-        model = None if anew else find(path, weights_dir, choice.sha256)[0]
+        model = None if again else find(path, weights_dir, choice.sha256)[0]
         if model is None:
             model = _export(choice, bare, weights_dir, path, stop)
             _clean(path.parent)
@@ -178,7 +180,7 @@ def _export(
     choice: ModelChoice, bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]
 ) -> Model:
     part = part_of(path)
-    free = export_end.warn_of_little_memory(choice)
+    free = failures.warn_of_little_memory(choice)
     level = logging.getLevelName(log.getEffectiveLevel())
     wanted = bare.model_copy(update={"sha256": choice.sha256})
     with cleaning_up_first():
@@ -189,7 +191,7 @@ def _export(
             graph = part / "model.onnx"
             arguments = [wanted.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
             reply = run_child(
-                "worker.engines.export_process", arguments, stop=stop, environment={"TMPDIR": str(part)}
+                "worker.engines.exports.process", arguments, stop=stop, environment={"TMPDIR": str(part)}
             )
             if "entry" in reply:
                 entry = Entry.model_validate(reply["entry"])
@@ -201,16 +203,16 @@ def _export(
 
 
 def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -> NanofleetError:
-    """What to raise of an export that came to nothing."""
+    """The error of an export that came to nothing."""
     kind, says = reply.get("kind"), reply.get("error", "")
     if kind == "memory":
-        return export_end.out_of_memory(choice, free)
+        return failures.out_of_memory(choice, free)
     if kind == "torch":
         return NeedsTorch(choice, f"{choice.model}: PyTorch, which exports it, {says}")
     if kind is None:
         code = reply["exit_code"]
-        return export_end.error_of(choice, code, free) or ExportError(
-            f"the export {how_it_ended(code)}, without a word"
+        return failures.error_of(choice, code, free) or ExportError(
+            f"the export {how_it_ended(code)}, without an error message"
         )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
     return errors[kind](says)
@@ -220,7 +222,7 @@ def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
             written = entry.stat().st_mtime
-            # One of 1970 was written before the machine heard of the time.
+            # An entry of 1970 was written before the machine knew the time.
             if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wire.errors import SettingsError
 from wire.printable import cut, first_line
-from worker.engines.cuda_slots import Slots
-from worker.engines.folding import folded
+from worker.engines.pytorch.cuda_slots import Slots
+from worker.engines.pytorch.folding import folded
 from worker.models.info import Model
 
 #: How a module's outputs become probabilities.
@@ -78,8 +78,10 @@ class TorchEngine:
         return probabilities
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Args:
-        pixels: uint8 [N, H, W, C], on the device.
+        """Probabilities of a batch.
+
+        Args:
+            pixels: uint8 [N, H, W, C], on the device.
         """
         # They travelled as bytes. NHWC in memory is channels last: permuting moves none of them.
         images = pixels.permute(0, 3, 1, 2).to(self._dtype)

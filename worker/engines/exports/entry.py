@@ -20,7 +20,7 @@ from worker.models.weights import efficientnet_lite0_file, lock, sha256_of
 
 
 class Entry(BaseModel):
-    """What KEY.json holds."""
+    """The content of KEY.json."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,7 +41,7 @@ class Entry(BaseModel):
         write_whole(path.with_suffix(".json"), content, PUBLIC, lasting=lasting)
 
     def weights(self, weights_dir: Path) -> Optional[Path]:
-        """Where the file of weights lies that PyTorch would load here; None if none is to be compared."""
+        """The file of weights that PyTorch would load here; None if none is to be compared."""
         if self.file is None:
             return None
         if self.model.name != EFFICIENTNET_LITE0:
@@ -91,7 +91,7 @@ def find(path: Path, weights_dir: Path, sha256: Optional[str]) -> Tuple[Optional
 
 
 def read(path: Path) -> Optional[Entry]:
-    """What stands beside a graph; None if it, or the graph, is not there or damaged."""
+    """The entry beside a graph; None if it, or the graph, is not there or damaged."""
     try:
         entry = Entry.model_validate_json(path.with_suffix(".json").read_bytes())
     except (OSError, ValidationError):

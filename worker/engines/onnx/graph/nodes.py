@@ -43,8 +43,10 @@ class Graph:
     """The nodes of a model, with its functions inlined."""
 
     def __init__(self, model: Any) -> None:
-        """Args:
-        model: a ModelProto, with its external data taken in.
+        """Read a model's nodes.
+
+        Args:
+            model: a ModelProto, with its external data taken in.
         """
         if model.functions:
             from onnx.inliner import inline_local_functions
@@ -57,7 +59,7 @@ class Graph:
         self._producers = {name: node for node in _all_nodes(model.graph) for name in node.outputs if name}
 
     def producer(self, name: str) -> Optional[Node]:
-        """What makes a value, also within the branches of an If; None for inputs and initializers."""
+        """The node that makes a value, also in the branches of an If; None for inputs and initializers."""
         return self._producers.get(name)
 
     def is_constant(self, name: str) -> bool:

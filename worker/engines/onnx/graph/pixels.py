@@ -1,4 +1,4 @@
-"""What pixels a graph was trained on, by what it does to them first.
+"""The pixels that a graph was trained on, by what it does to them first.
 
 A network is trained on pixels that its framework has brought to one of a few scales. Where the graph itself
 brings them from one of those to another, that says which ones it is fed: x / 255 wants bytes, 2 x - 1 wants
@@ -12,11 +12,11 @@ from typing import Dict, NamedTuple, Optional, Tuple
 import numpy as np
 
 from worker.decode.preprocessing import SCALINGS, Triple
-from worker.engines.onnx.affine import Walk
-from worker.engines.onnx.steps import Affine
+from worker.engines.onnx.graph.affine import Walk
+from worker.engines.onnx.graph.steps import Affine
 
 _Scale = Tuple[Triple, Triple]
-#: What a graph may bring pixels to: the scales, and what Caffe's networks are trained on.
+#: Scales that a graph may bring pixels to: those that are named, and what Caffe's networks are trained on.
 _TARGETS: Dict[str, _Scale] = {
     **{name: scale for name, scale in SCALINGS.items() if name != "bytes"},
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
@@ -26,18 +26,18 @@ _ROUNDED = 0.035
 
 
 class Pixels(NamedTuple):
-    """What a graph wants."""
+    """The pixels that a graph takes."""
 
     #: A name of SCALINGS.
     scaling: str
-    #: `rgb` or `bgr`, where that can be told.
+    #: `rgb` or `bgr`, where that can be known.
     channels: Optional[str]
     #: Whether it is only likely: by the range of a calibration.
     likely: bool = False
 
 
 def pixels_of(walk: Walk) -> Optional[Pixels]:
-    """The scale and the order of the channels that a graph takes; None where it does not tell."""
+    """The scale and the order of the channels that a graph takes; None where it does not say."""
     exact = [each for each in map(_recognised, walk.affine) if each]
     if exact:
         order = next((each.channels for each in exact if each.channels), None)
@@ -62,8 +62,8 @@ def _recognised(affine: Affine) -> Optional[Pixels]:
             off = {order: _distance(affine, fed, wanted, order) for order in ("rgb", "bgr")}
             order = min(off, key=lambda each: off[each])
             if off[order] < best[0]:
-                told = abs(off["rgb"] - off["bgr"]) > 1e-4 and len(affine.scale) == 3
-                best = off[order], Pixels(scaling, order if told else None)
+                known = abs(off["rgb"] - off["bgr"]) > 1e-4 and len(affine.scale) == 3
+                best = off[order], Pixels(scaling, order if known else None)
     return best[1]
 
 

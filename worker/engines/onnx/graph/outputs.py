@@ -1,4 +1,4 @@
-"""What a graph's last operators say about its outputs: probabilities of which kind, or logits.
+"""A graph's last operators, which say what its outputs are: probabilities of which kind, or logits.
 
 ... ──> MatMul ──> Softmax ──> QuantizeLinear ──> Reshape ──> output       read backward from the output
 """
@@ -9,9 +9,9 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
-from worker.engines.onnx.graph import Graph, Node
+from worker.engines.onnx.graph.nodes import Graph, Node
 
-#: What values are: `softmax` and `sigmoid` have been through it, `log_softmax` is its logarithm, `logits`
+#: The kinds of values: `softmax` and `sigmoid` have been through it, `log_softmax` is its logarithm, `logits`
 #: have been through none.
 _SOFTMAX, _SIGMOID, _LOG, _LOGITS = "softmax", "sigmoid", "log_softmax", "logits"
 
@@ -55,9 +55,9 @@ _QUANTIZED.update(dict.fromkeys(("QLinearSoftmax", "QLinearSigmoid", "QLinearGlo
 
 
 class Ending(NamedTuple):
-    """What an output is."""
+    """The kind of an output's values, and how they are kept."""
 
-    #: `softmax`, `sigmoid`, `log_softmax`, `logits`; None where the graph does not tell.
+    #: `softmax`, `sigmoid`, `log_softmax`, `logits`; None where the graph does not say.
     values: Optional[str]
     #: Scale and zero point of integers.
     quantized: Optional[Tuple[float, float]]
@@ -73,15 +73,15 @@ def ending_of(graph: Graph, output: str) -> Ending:
 def is_made_of(graph: Graph, output: str, other: str) -> bool:
     """Whether an output is computed from another one."""
     seen: Set[str] = set()
-    waiting = [output]
-    while waiting:
-        node = graph.producer(waiting.pop())
+    pending = [output]
+    while pending:
+        node = graph.producer(pending.pop())
         for name in node.inputs if node else ():
             if name == other:
                 return True
             if name not in seen:
                 seen.add(name)
-                waiting.append(name)
+                pending.append(name)
     return False
 
 
@@ -91,11 +91,11 @@ class _Reader:
         self._known: Dict[str, Optional[str]] = {}
 
     def values(self, name: str) -> Optional[str]:
-        """What a value is; None where that cannot be told."""
-        way = []
+        """The kind of a value; None where that cannot be known."""
+        path = []
         while name not in self._known:
             self._known[name] = None  # while it is looked for: a circle ends here
-            way.append(name)
+            path.append(name)
             node = self._graph.producer(name)
             if node is None:  # an input of the graph: nothing has made probabilities of it
                 self._known[name] = _LOGITS if name else None
@@ -105,7 +105,7 @@ class _Reader:
                 break
             name = next((each for each in node.inputs if not self._is_constant(each)), "")
         found = self._known.get(name)
-        self._known.update(dict.fromkeys(way, found))
+        self._known.update(dict.fromkeys(path, found))
         return found
 
     def _is_constant(self, name: str) -> bool:
@@ -163,7 +163,7 @@ class _Reader:
 
 
 def _of_classifier(node: Node) -> Optional[str]:
-    """One that transforms nothing gives votes, or shares of them: the values tell which."""
+    """A classifier that transforms nothing gives votes, or shares of them: the values tell which."""
     values = _TRANSFORMS.get(bytes(node.attributes.get("post_transform", b"NONE")))
     labels = node.attributes.get("classlabels_strings") or node.attributes.get("classlabels_int64s")
     labels = labels or node.attributes.get("classlabels_ints") or ()

@@ -1,6 +1,6 @@
-"""The main of the process that exports a model; see `worker.engines.export_cache`, its user.
+"""The main of the process that exports a model; see `worker.engines.exports.cache`, its user.
 
-python -m worker.engines.export_process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL FOLDER
+python -m worker.engines.exports.process CHOICE WEIGHTS_DIR TARGET LOG_LEVEL FOLDER
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.child_process import answer
-from worker.engines.export_entry import Entry
+from worker.engines.exports.entry import Entry
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,17 +25,17 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, Any]:
-    from worker.engines.onnx_engine import out_of_memory  # this takes a second, and may be told to leave
+    from worker.engines.onnx_engine import out_of_memory  # takes a second, in which it may be ended
 
     try:
-        from worker.engines.onnx_export import export  # as PyTorch does
+        from worker.engines.exports.graph import export  # as PyTorch does
         from worker.models.catalog import file_name
     except Exception as error:  # noqa: BLE001 - a library that is not there is an OSError, another build anything
         if out_of_memory(error) or "failed to map segment" in str(error):  # as the dynamic linker says it
             return {"kind": "memory"}
         return {"kind": "torch", "error": f"cannot be imported: {_why(error)}"}
     try:
-        # The exporter and what it is built on tell every step, and of a failure more than its exception says.
+        # The exporter and what it is built on log every step, and of a failure more than its exception says.
         for name in ("torch", "onnxscript", "onnx_ir"):  # not before: PyTorch sets its own level, and writes
             logging.getLogger(name).setLevel(logging.CRITICAL)  # to stderr itself
         model = export(choice, weights_dir, target)
@@ -49,7 +49,7 @@ def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, A
 
 
 def _why(error: BaseException) -> str:
-    """What went wrong first: that step 1 of 3 has failed, as the exporter's own error says, helps nobody."""
+    """The first cause: the exporter's own error only says which of its steps has failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)}"

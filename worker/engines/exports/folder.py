@@ -1,4 +1,4 @@
-"""Where an export may be taken from and can be made: beside the weights, or in a temporary folder."""
+"""The folder of an export: beside the weights, or a temporary one where others may write there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def out_of_reach(path: Path) -> Path:
-    """Where an export lies, or shall lie, that nobody else can have made: it says itself of what it is."""
+    """The path of an export that no other user can have made: nothing but itself says what it is of."""
     path = path.parent.resolve() / path.name  # a link that leads there may lead elsewhere soon
     existing = [each for each in (path.parent, path, path.with_suffix(".json")) if os.access(each, os.F_OK)]
     reason = next(filter(None, map(writers, existing)), "")
@@ -29,7 +29,7 @@ def out_of_reach(path: Path) -> Path:
 
 
 def writable(path: Path, pinned: bool) -> Path:
-    """Where an export can be made: there, or in a temporary folder."""
+    """The path at which an export can be made: that one, or one in a temporary folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -1,4 +1,4 @@
-"""What a graph does to its pixels before anything else: a multiply-add for each channel, followed forward.
+"""A graph's first operators on its pixels: a multiply-add for each channel, followed forward.
 
 input ──> Transpose, Cast, Sub, Mul, BatchNormalization, Split, Concat, means ──> anything else: the end
 """
@@ -9,12 +9,12 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from worker.engines.onnx.graph import Graph, Node
-from worker.engines.onnx.steps import STEPS, Affine
+from worker.engines.onnx.graph.nodes import Graph, Node
+from worker.engines.onnx.graph.steps import STEPS, Affine
 
 
 class Walk(NamedTuple):
-    """What was found from the input on."""
+    """The affine values that were found from the input on."""
 
     #: Each value that is affine in the input, in the graph's order; the input itself is not among them.
     affine: List[Affine]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from wire.model_choice import ModelChoice
-from worker.engines.torch_engine import ACTIVATIONS
+from worker.engines.pytorch.engine import ACTIVATIONS
 from worker.models.info import Model
 from worker.models.loader import load_model
 

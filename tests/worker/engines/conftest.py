@@ -1,0 +1,30 @@
+"""What the tests of exports share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.worker.engines.exports import choice_in
+from worker.engines.exports.cache import exported
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with a small network's checkpoint, and its export."""
+    import torch  # here, because most tests of this folder do without
+    import torchvision.models as zoo
+
+    folder = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    torch.save(zoo.squeezenet1_1(weights=None, num_classes=3).state_dict(), folder / "mine.pth")
+    exported(choice_in(folder), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as one likes."""
+    return Path(shutil.copytree(made, tmp_path / "weights"))
