@@ -26,8 +26,8 @@ from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
 from wire.mqtt.connection import Connection
+from wire.mqtt.handlers import HandlerFailed
 from wire.mqtt.packets import PACKET_OVERHEAD, Delivery, Publication
-from wire.mqtt.publish_queue import HandlerFailed
 
 NEVER = threading.Event()
 
@@ -217,7 +217,7 @@ def test_we_keep_to_the_brokers_receive_maximum(
     in_flight: List[int] = []
 
     def count(code: int) -> None:
-        in_flight.append(len(connection._outgoing))
+        in_flight.append(len(connection._queue))
 
     for n in range(60):
         connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=count))
@@ -312,14 +312,13 @@ def test_a_broker_that_restarts_gets_what_was_published_meanwhile(
     broker = mosquitto(
         "allow_anonymous true", "persistence true", f"persistence_location {state}/", "user root"
     )
-    reader = join(broker.url, f"{root}/#", session_expiry=60, on_delivery=lambda delivery: None)
     heard: List[bytes] = []
 
     def take(delivery: Delivery) -> None:
         heard.append(delivery.payload)
         reader.connection.ack(delivery)
 
-    reader.connection._on_delivery = take
+    reader = join(broker.url, f"{root}/#", session_expiry=60, on_delivery=take)
     writer = join(broker.url, session_expiry=60)
     send(writer, f"{root}/a", b"before")
     broker.stop()
