@@ -64,9 +64,11 @@ class ReadingRefused(ConnectionRefused):
     """The broker does not let this member read some topics."""
 
     def __init__(self, text: str, topics: Sequence[str]) -> None:
-        """Args:
-        text: what is wrong.
-        topics: those that it may not read until somebody changes something.
+        """Name what is refused.
+
+        Args:
+            text: what is wrong.
+            topics: those that it may not read until somebody changes something.
         """
         super().__init__(text)
         self.topics = topics

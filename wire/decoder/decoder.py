@@ -21,9 +21,11 @@ class Decoder:
     """
 
     def __init__(self, start: Callable[[], Child], timeout: float) -> None:
-        """Args:
-        start: starts a process.
-        timeout: seconds for one picture, from its first byte written to a process.
+        """Prepare a decoder; `start` starts its process.
+
+        Args:
+            start: starts a process.
+            timeout: seconds for one picture, from its first byte written to a process.
         """
         self._start = start
         self._timeout = timeout
