@@ -1,7 +1,7 @@
 """What is common to all JSON messages: each encodes and decodes itself, within bounds.
 
-Anybody may write anything to a topic: each kind says how long it and its parts may be, and `decode` reads
-nothing that is longer. So the cost of reading is bounded, whatever the bytes are.
+A topic may hold anything: each kind has a limit for itself and for its parts, and `decode` reads nothing that
+is longer. So the cost of reading is bounded, whatever the bytes are.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def make_client(options: ConnectionOptions, tls: FreshTls) -> mqtt.Client:
         properties = Properties(PacketTypes.WILLMESSAGE)
         properties.WillDelayInterval = options.will_delay
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
-    # Its presence tells paho that somebody else writes: without it publish() writes at once.
+    # With it paho leaves writing to the caller's loop: without it publish() writes at once.
     client.on_socket_register_write = lambda client, userdata, sock: None
     return client
 

@@ -1,6 +1,6 @@
 """Why there is no connection: what another try does not change, and what the user reads about the rest.
 
-What a broker says in its CONNACK has a module of its own, `refusals`.
+Refusals by CONNACK have a module of their own, `refusals`.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class NetworkThread:
         # The thread takes the flag back before it looks at the calls: a byte too many, but never one too few.
         if not self._is_woken and threading.get_ident() != self._thread.ident:
             self._is_woken = True
-            # Full: it will wake anyway. Closed: nobody is left to run it.
+            # Full: the thread will wake anyway. Closed: it has ended.
             with contextlib.suppress(OSError):
                 self._waker.send(b"\0")
 

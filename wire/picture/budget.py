@@ -1,4 +1,4 @@
-"""What decoding one picture may cost in pixels and memory, by what its header says of it."""
+"""What decoding one picture may cost in pixels and memory, checked against its header."""
 
 from __future__ import annotations
 
