@@ -1,11 +1,11 @@
-"""Where the broker is and how to get in."""
+"""Where the broker is, and how to log in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -26,7 +26,7 @@ class Broker:
     port: int
     path: str = "/mqtt"
     credentials: Credentials = field(default_factory=Credentials)
-    #: Seconds between two signs of life; either side gives the other up after one and a half of it.
+    #: Seconds between packets, at most; after one and a half times that either side takes the other for gone.
     keepalive: int = 30
 
     @property
@@ -98,7 +98,25 @@ class BrokerSettings(Settings):
         Raises:
             SettingsError: the URL is malformed.
         """
-        # Looked for in the text, because a URL that cannot be parsed must not be echoed either.
+        url = self._parse_url()
+        return Broker(
+            scheme=url.scheme,
+            host=url.hostname or "",
+            port=url.port or _DEFAULT_PORTS[url.scheme],
+            path=url.path or "/mqtt",
+            credentials=Credentials(
+                unquote(url.username) if url.username else None,
+                self.password_file,
+                self.ca_file,
+                self.cert_file,
+                self.key_file,
+            ),
+            keepalive=self.keepalive,
+        )
+
+    def _parse_url(self) -> SplitResult:
+        """The parts of --broker, which fit the other settings."""
+        # Found in the text, because a URL that cannot be parsed must not be echoed either.
         user, at, _ = self.broker.rpartition("://")[2].rpartition("@")
         if at and ":" in user:
             raise SettingsError(
@@ -107,7 +125,7 @@ class BrokerSettings(Settings):
             )
         try:
             url = urlsplit(self.broker)
-            port = url.port
+            url.port  # noqa: B018 - with a ValueError where it is no number
             (url.hostname or "").encode("idna")  # as connecting does, with the same ValueError
         except ValueError as error:
             raise SettingsError(f"--broker {self.broker}: {error}") from None
@@ -121,17 +139,4 @@ class BrokerSettings(Settings):
             raise SettingsError(f"--broker {self.broker}: certificates need mqtts:// or wss://")
         if self.key_file and not self.cert_file:
             raise SettingsError(f"--key-file {self.key_file}: name the certificate as well, with --cert-file")
-        return Broker(
-            scheme=url.scheme,
-            host=url.hostname,
-            port=port or _DEFAULT_PORTS[url.scheme],
-            path=url.path or "/mqtt",
-            credentials=Credentials(
-                unquote(url.username) if url.username else None,
-                self.password_file,
-                self.ca_file,
-                self.cert_file,
-                self.key_file,
-            ),
-            keepalive=self.keepalive,
-        )
+        return url

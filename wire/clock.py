@@ -1,4 +1,4 @@
-"""What can be told of a clock by what it shows."""
+"""Whether a machine's clock has been set."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How a member gets in: its password, certificate and CA, read from their files again at each connect.
+"""How a member logs in: its password, certificate and CA, read from their files again at each connect.
 
-Somebody who rotates one of them replaces a file; the next connect uses it, without a restart.
+To rotate one of them, replace its file; the next connect uses it, without a restart.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Credentials:
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise SettingsError(f"--password-file {self.password_file}: {error}") from None
-        except UnicodeDecodeError:  # its text would tell a byte of the password
+        except UnicodeDecodeError:  # its text would reveal a byte of the password
             raise SettingsError(f"--password-file {self.password_file}: expected text in UTF-8") from None
 
     def tls(self) -> ssl.SSLContext:
         """A context that verifies the broker's certificate and name, and shows this member's.
 
         Raises:
-            SettingsError: a file cannot be read, or is none; the text says which.
+            SettingsError: a file cannot be read, or holds something else; the text names it.
         """
         try:
             context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
@@ -99,13 +99,13 @@ class Credentials:
         _warn_if_shared("--key-file", self.key_file or cert_file)
 
     def ends(self) -> Optional[datetime]:
-        """When this member's certificate expires; None without one, or where it cannot be told."""
+        """When this member's certificate expires; None without one, or if that cannot be read."""
         if self.cert_file is None:
             return None
         try:
             found = _VALIDITY.search(_der(self.cert_file))
         except OSError:
-            return None  # it is being replaced: the next look tells
+            return None  # it is being replaced: the next connect reads it
         if found is None:
             return None
         short, long = found.group(3), found.group(4)
@@ -115,9 +115,9 @@ class Credentials:
 
 
 class FreshTls:
-    """Stands in for an SSLContext, so that each connection gets one made from the files as they are.
+    """A stand-in for an SSLContext, so that each connect uses a new one, made from the present files.
 
-    paho takes a context once, and for good; all that it does with it is to wrap a socket.
+    paho accepts a context only once; all that it does with it is to wrap a socket.
     """
 
     check_hostname = True
@@ -134,7 +134,7 @@ class FreshTls:
         self._context = credentials.tls()
 
     def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
-        """See SSLContext."""
+        """Wrap a socket as SSLContext does."""
         assert self._context is not None
         return self._context.wrap_socket(sock, **options)
 
@@ -159,8 +159,8 @@ def _warn_once(secret: str, who: str, file: Path) -> None:
 
 
 def _warn_if_shared(setting: str, file: Path) -> None:
-    """Warn, and no more: Kubernetes and Docker mount secrets so, where nobody else is."""
-    with contextlib.suppress(OSError):  # that is told where it is read
+    """Only warn: Kubernetes and Docker mount secrets like this where there are no other users."""
+    with contextlib.suppress(OSError):  # reading it reports that
         who = private.readers(file)
         if who:
             _warn_once(f"{setting} {file}", who, file)

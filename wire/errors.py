@@ -1,8 +1,8 @@
-"""Errors that end a command, told to the user in one message.
+"""Errors that end a command, shown to the user in one message.
 
     NanofleetError            exit code 1
     ├── SettingsError         2   a flag, variable, file or model name is wrong
-    ├── ConnectionRefused     3   the broker answered, and said no
+    ├── ConnectionRefused     3   the broker answered, and refused
     │   └── ReadingRefused    3   … to a subscription
     ├── DuplicateMember       4   another member runs under this id
     └── DecodeError           1   a message on the wire breaks the contract
@@ -18,10 +18,10 @@ from typing import ClassVar, Sequence
 
 
 class NanofleetError(Exception):
-    """Base of the errors a user is told about in one message."""
+    """Base of the errors that are shown to the user in one message."""
 
     exit_code: ClassVar[int] = 1
-    #: A thread hangs, and would hang the interpreter's way out as well: the process must end at once.
+    #: Whether a thread hangs, which would keep the interpreter from exiting: the process must end at once.
     ends_process: ClassVar[bool] = False
 
 
@@ -31,7 +31,7 @@ class SettingsError(NanofleetError):
     exit_code = 2
 
 
-#: What keeps a member from its disk or port now may be gone at the next try: a supervisor should try again.
+#: These may pass by themselves, so that a supervisor should restart the member.
 _PASSING = {
     *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
     *(errno.ENODEV, errno.ENOMEM, errno.ENOSPC, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
@@ -64,9 +64,11 @@ class ReadingRefused(ConnectionRefused):
     """The broker does not let this member read some topics."""
 
     def __init__(self, text: str, topics: Sequence[str]) -> None:
-        """Args:
-        text: what is wrong.
-        topics: those that it may not read until somebody changes something.
+        """Name what is refused.
+
+        Args:
+            text: what is wrong.
+            topics: those that it may not read until the broker's configuration changes.
         """
         super().__init__(text)
         self.topics = topics

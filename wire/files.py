@@ -1,4 +1,4 @@
-"""Files that are whole at any time, and locks: each in one way for all who keep something."""
+"""Files that are whole at any time, and locks: one implementation for all members that keep state."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def part_of(file: Path) -> Path:
 
 
 def write_whole(file: Path, content: bytes, mode: int = SECRET, *, lasting: bool = True) -> None:
-    """Put a content in the place of a file's: the file is whole at any time, or as it was.
+    """Replace a file's content at once: at any time it holds either the old or the new one.
 
     Args:
         file: need not exist.
         content: its bytes.
-        mode: others can read a secret at no time.
+        mode: its permissions, from the first byte on.
         lasting: whether it survives a power cut from here on. That takes as long as the disk does.
 
     Raises:
-        OSError: the disk is full, say. The file is as it was.
+        OSError: it could not be written, because the disk is full, say. The file is as it was.
     """
     part = part_of(file)
     try:

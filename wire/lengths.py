@@ -1,4 +1,4 @@
-"""How long what stands in messages may be: for those who read it, and for those who write it."""
+"""The lengths of what stands in messages, which readers enforce and writers respect."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing_extensions import Annotated
 MAX_WORD, MAX_NAME, MAX_TOPIC, MAX_SENTENCE = 128, 256, 512, 1024
 #: Topics that one worker reads, sentences about one model, and labels or candidates of one Result, at most.
 MAX_INPUTS, MAX_SENTENCES, MAX_LABELS = 64, 32, 1000
-#: Bytes of the largest packet with an answer: a client that reads nothing larger tells it the broker.
+#: Bytes of the largest packet with an answer: the Maximum Packet Size of clients that read nothing larger.
 MAX_ANSWER_PACKET = (1 << 20) + (1 << 16)
 
-# No Field: pydantic 2.10 gives what one field says by Field, its default too, to all fields of the type.
+# Without Field: pydantic 2.10 applies the Field of one model's attribute to all others of the type.
 Word = Annotated[str, StringConstraints(max_length=MAX_WORD)]
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME)]
 Topic = Annotated[str, StringConstraints(max_length=MAX_TOPIC)]

@@ -1,4 +1,4 @@
-"""The JSON messages of a fleet, each a frozen model that encodes and decodes itself.
+"""The JSON messages of a fleet, each a frozen model; `wire.message` says what is common to all.
 
     Result          nanofleet/results/<camera>     worker -> listeners
     Rejection       nanofleet/rejects/<camera>     worker -> listeners
@@ -9,52 +9,28 @@
                     nanofleet/control/<worker>/model
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
-
-Others may write there, too, and anything: each kind says how long it and its parts may be, and `decode` reads
-nothing that is longer. So what it costs is bounded, whatever the bytes are.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from enum import Enum
-from typing import ClassVar, Dict, Literal, Optional, Tuple, Type, TypeVar
+from typing import ClassVar, Dict, Literal, Optional, Tuple
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from typing_extensions import Annotated
+from pydantic import BaseModel, ConfigDict, Field
 
-from wire.errors import DecodeError
-from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, MAX_WORD, Name, Sentence, Topic, Word
+from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, Name, Sentence, Topic, Word
+from wire.message import Message as Message
+from wire.message import UtcTime as UtcTime
+from wire.message import explain as explain
+from wire.message import utc_now as utc_now
 from wire.model_choice import ModelChoice
-from wire.printable import cut
 
-M = TypeVar("M", bound="Message")
 #: A frame id: visible ASCII, so that it can stand in logs, JSON and user properties alike.
 FRAME_ID = r"^[\x21-\x7e]{1,128}$"
 #: The user properties of a frame that is published as plain image bytes.
 FRAME_ID_PROPERTY = "frame-id"
 CAPTURED_AT_PROPERTY = "captured-at"
 SENT_AT_PROPERTY = "sent-at"
-
-
-#: Faults that an error names, at most, and how many there may be for that.
-_MAX_NAMED, _MAX_FAULTS = 5, 100
-
-
-def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
-    return datetime.now(timezone.utc)
-
-
-def _to_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(timezone.utc)
-    except OverflowError:
-        raise ValueError("not within the years 1 to 9999 of UTC") from None
-
-
-#: A time with an offset, kept and written as UTC.
-UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 class Reason(str, Enum):
@@ -71,57 +47,6 @@ class Reason(str, Enum):
     DECODER_TIMEOUT = "decoder_timeout"
     NOT_A_NUMBER = "not_a_number"
     POISON = "poison"
-
-
-class Message(BaseModel):
-    """What is common to all messages: frozen, versioned, tolerant of unknown fields."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True, protected_namespaces=()
-    )
-
-    #: Bytes, at most, and parts: lists, objects and commas, each of which costs memory.
-    MAX_BYTES: ClassVar[int] = 1 << 16
-    MAX_PARTS: ClassVar[int] = 4000
-
-    schema_: Literal[1] = Field(1, alias="schema")
-
-    def encode(self) -> bytes:
-        """The JSON payload, UTF-8. Times are RFC 3339 with a `Z`."""
-        return self.model_dump_json(by_alias=True).encode()
-
-    @classmethod
-    def decode(cls: Type[M], payload: bytes) -> M:
-        """Read a payload.
-
-        Raises:
-            DecodeError: it is too large, not JSON, or not this message; the text names the fields at fault.
-        """
-        if len(payload) > cls.MAX_PARTS:  # most have fewer bytes
-            _check_length(cls, payload)
-        try:
-            return cls.model_validate_json(payload)
-        except ValidationError as error:
-            raise DecodeError(f"not a {cls.__name__}: {explain(error)}") from None
-
-
-def _check_length(kind: Type[Message], payload: bytes) -> None:
-    parts = len(payload) - len(payload.translate(None, b"[{,"))
-    for count, most, what in ((len(payload), kind.MAX_BYTES, "bytes"), (parts, kind.MAX_PARTS, "parts")):
-        if count > most:
-            raise DecodeError(f"not a {kind.__name__}: {count} {what}, at most {most} are read")
-
-
-def explain(error: ValidationError) -> str:
-    """The first faults in a validation error on one line, without the input, perhaps huge, perhaps secret."""
-    if error.error_count() > _MAX_FAULTS:
-        return f"{error.error_count()} faults"
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    shown = []
-    for fault in faults[:_MAX_NAMED]:  # a field's name may be a stranger's, and some messages quote a value
-        where = cut(".".join(map(str, fault["loc"])), MAX_WORD)
-        shown.append(f"{where}: {cut(fault['msg'], 2 * MAX_WORD)}" if where else fault["msg"])
-    return "; ".join(shown) + (f"; and {len(faults) - _MAX_NAMED} more" if faults[_MAX_NAMED:] else "")
 
 
 class Answer(Message):
@@ -175,7 +100,7 @@ class Result(Answer):
 
 
 class Rejection(Answer):
-    """A frame that gets no Result, and why."""
+    """The answer to a frame that gets no Result, and why."""
 
     reason: Reason
     detail: Sentence
@@ -183,13 +108,13 @@ class Rejection(Answer):
 
 
 class ModelCommand(Message):
-    """Which model a worker shall run instead of its own settings' until the command is taken back.
+    """Which model workers run instead of the one of their own settings, until the command is taken back.
 
-    Retained; an empty payload takes it back. The command for one worker goes before the fleet's. Files that
-    the choice names are looked for below the worker's weights folder, and nowhere else.
+    Retained; an empty payload takes it back. A command for one worker takes precedence over the fleet's.
+    Files that the choice names must lie below the worker's weights folder.
     """
 
-    #: Says in the worker's status which command it speaks of.
+    #: Names the command in the status of each worker that follows it.
     id: Word = ""
     choice: ModelChoice
     #: Run the former model beside this one, and report how often they agree.
@@ -197,26 +122,27 @@ class ModelCommand(Message):
 
 
 class Change(BaseModel):
-    """How a worker stands with the ModelCommand that it follows."""
+    """How far a worker is with the ModelCommand that it follows."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     command: Word = Field(description="The command's id")
-    topic: Topic = Field(description="Where it stands: the fleet's or the worker's own control topic")
+    topic: Topic = Field(description="Its topic: the fleet's or the worker's own")
     model: Name = Field(description="The model it names")
     instead_of: Name = Field(description="The model of the worker's own settings, which it overrides")
     state: Literal["loading", "serving", "failed"]
     detail: Sentence = Field("", description="Why it failed")
     compared: int = Field(0, ge=0, description="Frames that the former model has classified as well")
-    agreed: int = Field(0, ge=0, description="Those of them on which both said the same")
+    agreed: int = Field(0, ge=0, description="Those of them to which both gave the same label")
 
 
 class WorkerStatus(Message):
-    """One worker as the fleet sees it.
+    """What a worker reports of itself.
 
-    `instance` tells two processes apart that were given the same id. Workers of the same `group` and
-    `inputs` adopt each other's frames: of one that is `lost`, or silent for longer than its lease, another
-    drains the session and ends it, which its AdoptionClaim says. Each worker writes its own status only.
+    `instance` distinguishes two processes that were given the same id. Workers of the same `group` and
+    `inputs` adopt each other's frames: where one is `lost`, or silent for longer than its lease, another
+    drains its session and ends it, and announces that by an AdoptionClaim. Each worker writes its own status
+    only.
     """
 
     worker: Word
@@ -233,16 +159,18 @@ class WorkerStatus(Message):
     engine_why: Sentence = Field("", description="Why this engine, on this device")
     device: Name
     assumed: Tuple[Sentence, ...] = Field(
-        (), max_length=MAX_SENTENCES, description="What nothing tells of the model's file, and was assumed"
+        (), max_length=MAX_SENTENCES, description="What the model's file does not say, and was assumed"
     )
-    metrics: Topic = Field("", description="Where it serves its metrics, by its own name for the machine")
+    metrics: Topic = Field("", description="URL of its metrics, with the machine's own host name")
     version: Word
     started_at: UtcTime
     sent_at: UtcTime
     frames_per_second: float = Field(0.0, ge=0, description="Answers over the last status interval")
     in_hand: int = Field(0, ge=0, description="Frames received and not yet acked")
     takes_frames: bool = Field(True, description="False while it has stepped aside, to catch up")
-    wait_seconds: float = Field(0.0, ge=0, description="What a new frame would wait there, by its last pace")
+    wait_seconds: float = Field(
+        0.0, ge=0, description="How long a new frame would wait there, at its last speed"
+    )
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
 
@@ -250,9 +178,9 @@ class WorkerStatus(Message):
 class AdoptionClaim(Message):
     """One worker drains, or has drained, the session of another that does not return.
 
-    It stands on a topic of the adopter's own, so that a broker can keep each worker from speaking for others.
-    It means the process that it names: once the dead worker has returned, as another or as the same that had
-    only lost its connection, it means nothing, and the adopter takes it back.
+    Its topic is the adopter's own, so that a broker can keep each worker from writing in another's name. It
+    concerns the process that it names only: once the dead worker is back, as a new process or as the same
+    that had only lost its connection, the claim is void, and the adopter takes it back.
     """
 
     dead: Word
@@ -264,7 +192,7 @@ class AdoptionClaim(Message):
 
 
 class Beacon(Message):
-    """A process of a worker is at this very broker, and not only heard of here over a bridge.
+    """A worker's process is connected to this very broker, and not only known here over a bridge.
 
     A bridge that carries it has to carry the frames as well.
     """

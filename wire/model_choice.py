@@ -47,7 +47,7 @@ Triple = Annotated[Tuple[float, float, float], NoDecode, BeforeValidator(_split)
 class ModelChoice(BaseModel):
     """A model, its weights, the names of its classes and the preprocessing it was trained with.
 
-    What is not given is what the weights themselves say.
+    Settings that are not given are taken from the weights' own metadata.
     """
 
     # As Settings has it, because settings derive from both.
@@ -133,7 +133,7 @@ class ModelChoice(BaseModel):
 
     @property
     def choice(self) -> ModelChoice:
-        """Only what says which model: settings have much beside it."""
+        """The ModelChoice alone, without the settings beside it."""
         return ModelChoice(**{name: getattr(self, name) for name in ModelChoice.model_fields})
 
     @property

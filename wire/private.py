@@ -1,4 +1,4 @@
-"""What is nobody else's: this process's memory, and the files that it keeps."""
+"""Privacy from other users: this process's memory, and the files that it keeps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PR_SET_DUMPABLE = 4
 
 
 def keep_memory_private() -> None:
-    """Have no core dump, and no other process of the same user, show what is in this process's memory.
+    """Keep this process's memory out of core dumps, and from other processes of the same user.
 
-    A process that is started anew has to ask for this again.
+    A child process does not inherit this.
     """
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -57,7 +57,7 @@ def _open_privately(path: str, flags: int) -> int:
 
 
 def writers(path: Path) -> str:
-    """Who else may write a file or folder, or put another in its place, in a few words; empty for nobody.
+    """Other users who may write a file or folder, or replace it, in a few words; empty if there are none.
 
     Raises:
         OSError: there is none.
@@ -67,7 +67,7 @@ def writers(path: Path) -> str:
         state = each.stat()
         if state.st_uid not in (0, os.geteuid()):
             return f"{each} is another user's"
-        # In a folder such as /tmp nobody removes what is another's.
+        # In a folder such as /tmp users cannot remove what belongs to others.
         is_sticky = each != path and state.st_mode & stat.S_ISVTX
         if state.st_mode & stat.S_IWOTH and not is_sticky:
             return f"every user of this machine may write {each} (chmod o-w)"
@@ -77,7 +77,7 @@ def writers(path: Path) -> str:
 
 
 def readers(file: Path) -> str:
-    """Who else may read a file, in a word; empty for nobody.
+    """Other users who may read a file, in a few words; empty if there are none.
 
     Its group counts only where this user could change that: root gives a file to a service by its group, and
     systemd a credential.

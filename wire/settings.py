@@ -46,7 +46,7 @@ Names = Annotated[List[str], NoDecode, BeforeValidator(_split)]
 
 
 def default_state_dir() -> Path:
-    """Where a member keeps what must outlive it."""
+    """Where a member keeps its state between runs."""
     # systemd names a unit's StateDirectory in STATE_DIRECTORY.
     if "STATE_DIRECTORY" in os.environ:
         return Path(os.environ["STATE_DIRECTORY"])
@@ -55,12 +55,12 @@ def default_state_dir() -> Path:
 
 
 def child_environment() -> Dict[str, str]:
-    """The environment for a child that is set otherwise: without our variables, and so without a password."""
+    """The environment for a child process: without nanofleet's variables, and so without a password."""
     return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
 
 
 class Settings(BaseSettings):
-    """What the settings of every command share: where they come from."""
+    """Base of the settings of every command: where they come from, and how they are logged."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
 
     @property
     def level(self) -> str:
-        """Least urgent lines that are logged."""
+        """The least urgent level that is logged."""
         return self.log_level
 
     @classmethod
@@ -98,12 +98,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> Tuple[PydanticBaseSettingsSource, ...]:
-        """What is given, then variables."""
+        """Flags and file first, then variables."""
         return (init_settings, env_settings)
 
     @classmethod
     def variables(cls) -> Set[str]:
-        """The environment variables that are read; what a command works on is named on its line only."""
+        """The environment variables that are read; positional arguments have none."""
         return {variable_of(name) for name in cls.file_keys()}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Signals that tell a process to leave: Ctrl-C, SIGTERM and the end of the terminal."""
+"""Signals that ask a process to shut down: Ctrl-C, SIGTERM and the end of the terminal."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterator[List[int]]:
     """Let the first signal set an event, and a second one raise KeyboardInterrupt; yields those that came.
 
-    An event, because an exception could come in the middle of anything, as between a frame's way to the disk
-    and the note that it is there.
+    It sets an event, because an exception could come in the middle of anything, such as between writing a
+    frame to disk and recording it.
 
     Args:
-        stop: the event. Nobody may wait for it, but only look: one that is set while its own thread begins to
-            wait stands still.
-        always: signals to heed even where whoever started this process has it ignore them, as a shell does
-            with Ctrl-C for its background jobs, and nohup with the end of the terminal.
+        stop: the event. The main thread may only look at it, and not wait for it: setting it in a handler
+            while that thread begins to wait is a deadlock.
+        always: signals to handle even where the parent has this process ignore them, as a shell does with
+            Ctrl-C for its background jobs, and nohup with the end of the terminal.
     """
     came: List[int] = []
 
@@ -42,10 +42,10 @@ def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterato
 
 @contextlib.contextmanager
 def blocked_in_children() -> Iterator[None]:
-    """Let a child that is started in the block heed no signal that tells to leave.
+    """Block the signals that ask to shut down in a child that is started in the block.
 
-    Those reach the whole process group, and a parent that drains needs the child for that. A process begins
-    with its parent's mask, so that there is no moment in which it can be hit. It has to end with its parent.
+    They reach the whole process group, and a parent that drains still needs the child. A process begins with
+    its parent's mask, so that they never reach it. It has to exit by itself when its parent has.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     try:

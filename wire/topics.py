@@ -73,9 +73,9 @@ class Topics:
     def is_reply(self, topic: str, camera: str) -> bool:
         """Whether the Response Topic of a camera's frame may be followed.
 
-        Any other could make workers publish anywhere, or one camera's answers pass for another's. Nor one
-        that a broker hangs up on: Mosquitto takes at most 200 levels and no control characters, but looks at
-        the levels only when somebody publishes there.
+        Any other could make workers publish anywhere, or let one camera's answers pass for another's. Topics
+        for which a broker drops the connection are not followed either: Mosquitto takes at most 200 levels
+        and no control characters, but checks the levels only when something is published there.
         """
         prefix = f"{self.replies(camera)}/"
         rest = topic[len(prefix) :]

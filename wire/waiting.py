@@ -24,7 +24,7 @@ def wait_until(
     Args:
         condition: what to wait for.
         seconds: how long, by the monotonic clock.
-        check: called between two looks; what it raises ends the waiting.
+        check: called after each look in vain; what it raises ends the waiting.
         step: seconds between two looks.
 
     Returns:
@@ -32,9 +32,9 @@ def wait_until(
     """
     deadline = time.monotonic() + seconds
     while not condition():
+        check()
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        check()
         time.sleep(min(step, left))
     return True

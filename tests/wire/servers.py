@@ -117,9 +117,11 @@ class RefusingBroker(Server):
     """Speaks just enough MQTT 5 to let a member subscribe, and answers its publications with given codes."""
 
     def __init__(self, codes: Sequence[int], granted: int = 1) -> None:
-        """Args:
-        codes: the reason codes of the PUBACKs, in turn; the last one holds for all that come later.
-        granted: what each subscription gets: a QoS, or a reason code that refuses it.
+        """Prepare the answers.
+
+        Args:
+            codes: the reason codes of the PUBACKs, in turn; the last one holds for all that come later.
+            granted: what each subscription gets: a QoS, or a reason code that refuses it.
         """
         super().__init__()
         self._codes = list(codes)

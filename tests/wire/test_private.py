@@ -69,7 +69,7 @@ def test_folders_and_files_are_this_users_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_exists_keeps_its_mode_and_a_file_does_not(tmp_path: Path) -> None:
-    """Of a folder somebody else may need it; a file is ours."""
+    """The mode of a folder may be meant for others; a file is the member's own."""
     tmp_path.chmod(0o755)
     private.make_folder(tmp_path)
     (tmp_path / "file").touch()

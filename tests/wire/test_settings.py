@@ -213,7 +213,7 @@ def test_help_of_every_command(command: str) -> None:
 
 
 def test_the_default_in_help_is_the_one_that_holds_here() -> None:
-    """stdout is no terminal here, so publish does not wait."""
+    """Here stdout is no terminal, so publish does not wait."""
     shown = " ".join(nanofleet("publish", "--help").stdout.split())
     assert "this is the default (default: no)" in shown
 

@@ -1,9 +1,9 @@
-"""Decoding in a process of its own, which may die, hang or be taken over by a picture.
+"""Decoding in a child process, which may die, hang or be taken over by a picture.
 
-decoder    a process that is there again after whatever a picture did to it     parent
+decoder    replaces the process after whatever a picture has done to it          parent
 child      one process: its pipes, its memory (memory), its replies             parent
 process    jobs on stdin, replies on stdout, what came of them in the memory    child
 fence      what it may ask of the kernel meanwhile                              child
 
-A child imports `process` and `fence` alone: it starts anew for hostile pictures.
+A child imports `process` and `fence` alone: one that a hostile picture has ended is replaced.
 """

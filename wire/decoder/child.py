@@ -30,7 +30,7 @@ START_TIMEOUT = 30.0
 #: Where our packages are imported from. The processes run there, so that theirs are the same.
 _ROOT = Path(__file__).resolve().parents[2]
 #: Makes glibc return a large image's memory: by itself it learns to keep it, 500 MB in each process. Pillow
-#: asks for almost 16 MB at a time. What is smaller, 1080p say, is kept: zeroing its pages for each image anew
+#: asks for almost 16 MB at a time. Smaller ones, 1080p say, are kept: zeroing the pages again for each image
 #: takes half as long as decoding it.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(12 << 20), "MALLOC_TRIM_THRESHOLD_": str(24 << 20)}
 
@@ -80,7 +80,7 @@ class Child:
         Raises:
             NanofleetError: the system lets no process start.
         """
-        # Its own, so that it reaches the pixels of no frame but the one that it decodes.
+        # Each process has memory of its own, so that it reaches no other frame's pixels.
         with shared_memory(capacity) as memory_fd:
             self._memory = memoryview(mmap.mmap(memory_fd, 0))
             command = [sys.executable, "-m", module, str(memory_fd), str(memory + capacity), *arguments]
@@ -98,8 +98,8 @@ class Child:
         """Wait for the process's hello.
 
         Raises:
-            SettingsError: it says that it cannot work with what is installed.
-            NanofleetError: it says that it cannot work, or says nothing.
+            SettingsError: it reports that it cannot work with what is installed.
+            NanofleetError: it reports another fault, or sends nothing.
         """
         try:
             hello = self._receive(time.monotonic() + START_TIMEOUT, {CANNOT_START, UNFIT})
@@ -147,7 +147,7 @@ class Child:
         return Decoded(self._memory, *reply[2:])
 
     def usable(self) -> bool:
-        """Whether the process runs, and has said nothing unasked: that would be taken for its next reply."""
+        """Whether the process runs, and has sent nothing unasked: that would be taken for its next reply."""
         return not self._readable.poll(0) and self._process.poll() is None
 
     def kill(self) -> None:
@@ -160,7 +160,7 @@ class Child:
         self._process.wait()
         self._stdin.close()
         self._stdout.close()
-        self._memory = memoryview(b"")  # lets go of it, once nobody looks at it
+        self._memory = memoryview(b"")  # unmapped once the last view of it is gone
 
     def _send(self, data: bytes, deadline: float) -> None:
         rest = memoryview(data)

@@ -16,14 +16,16 @@ class Closed(Exception):
 class Decoder:
     """Decodes in a process, which is replaced when it has died. A context manager.
 
-    A process that takes too long is killed; one that dies, or says what cannot be understood, is replaced.
+    A process that takes too long is killed; one that dies, or replies with what cannot be read, is replaced.
     Either costs the one picture it had. One thread decodes; any may `kill`.
     """
 
     def __init__(self, start: Callable[[], Child], timeout: float) -> None:
-        """Args:
-        start: starts a process.
-        timeout: seconds for one picture, from its first byte written to a process.
+        """Prepare a decoder; `start` starts its process.
+
+        Args:
+            start: starts a process.
+            timeout: seconds for one picture, from its first byte written to a process.
         """
         self._start = start
         self._timeout = timeout
@@ -89,7 +91,7 @@ class Decoder:
         return self._child.decode(picture, self._timeout)
 
     def revive(self) -> None:
-        """Replace the process if it has died or strays, so that the next picture need not wait for that.
+        """Replace the process if it has died or is out of step, so that the next picture does not wait.
 
         Raises:
             NanofleetError: none can start.

@@ -1,4 +1,4 @@
-"""What a process that decodes strangers' pictures may ask of the kernel, once it has all that it needs.
+"""A system call filter for processes that decode untrusted pictures, raised once they have all they need.
 
 raise_fence ──> from here on:  read the jobs, write the replies, take and give back memory, end
                 all else:      "not permitted" (EPERM)
@@ -62,7 +62,7 @@ class _Check(NamedTuple):
 
 
 def raise_fence(jobs: int, replies: int) -> str:
-    """Let this process, which must have a single thread, do no more than it needs. There is no way back.
+    """Restrict this process, which must have a single thread, to the calls that it needs. This is final.
 
     Args:
         jobs: the file descriptor that it reads.

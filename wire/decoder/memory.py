@@ -15,7 +15,7 @@ from typing import Iterator
 def shared_memory(size: int) -> Iterator[int]:
     """A file descriptor of memory that has no name, so that nothing is left of it.
 
-    A process that made it smaller would have the parent killed by SIGBUS, so that nobody can.
+    It is sealed: a process that made it smaller would have the parent killed by SIGBUS.
     """
     if sys.platform == "linux":
         fd = os.memfd_create("nanofleet-pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

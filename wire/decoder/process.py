@@ -52,21 +52,16 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
     Args:
         memory_fd: file descriptor of the memory that is shared with the parent.
         address_space: bytes that this process may use in all.
-        prepare: imports what decoding needs, and returns what decodes. It is called where the limit holds
-            and where the parent can be told what is missing.
+        prepare: imports what decoding needs, and returns what decodes. It is called once the limit holds, and
+            what it raises is reported to the parent.
     """
-    # A parent that was killed cannot hear: end without a word.
+    # A parent that was killed reads nothing more: end without a traceback.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # A stray print must not end up between the replies.
     replies = os.dup(1)
     os.dup2(2, 1)
-    keep_memory_private()
     try:
-        _limit(address_space)
-        # Pillow 10 imports numpy for its type hints: 0.1 s, 20 MB, and 100 MB of address space.
-        sys.modules["numpy"] = None  # type: ignore[assignment]
-        check_pillow()
-        decode = prepare()
+        decode = _prepare(address_space, prepare)
         memory = mmap.mmap(memory_fd, 0)
         os.close(memory_fd)
         free = address_space - _address_space_used()
@@ -87,6 +82,16 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
         if len(picture) < size:
             return
         _answer(replies, memory, decode, picture, free - 2 * size)
+
+
+def _prepare(address_space: int, prepare: Callable[[], Decode]) -> Decode:
+    """Import what decoding needs, within the limit of memory, and hide that memory from other processes."""
+    keep_memory_private()
+    _limit(address_space)
+    # Pillow 10 imports numpy for its type hints: 0.1 s, 20 MB, and 100 MB of address space.
+    sys.modules["numpy"] = None  # type: ignore[assignment]
+    check_pillow()
+    return prepare()
 
 
 def _answer(replies: int, memory: mmap.mmap, decode: Decode, picture: bytes, free: int) -> None:

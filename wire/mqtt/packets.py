@@ -1,4 +1,4 @@
-"""Messages: one to be published, and one as it came."""
+"""Messages: a publication, to be sent, and a delivery, as it was received."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Publication:
     """A message to publish at QoS 1.
 
     Attributes:
-        stamps: makes further user properties each time the message goes out: now, and after a reconnect.
-        on_puback: hears the reason code, in the network thread.
+        stamps: makes further user properties each time the message is sent: now, and after a reconnect.
+        on_puback: called with the reason code, in the network thread.
     """
 
     topic: str
@@ -37,7 +37,7 @@ class Publication:
         return len(self.payload) + len(self.topic.encode()) + PACKET_OVERHEAD
 
     def properties(self) -> Optional[Properties]:
-        """What paho wants to be told besides topic and payload."""
+        """The PUBLISH properties, if there are any."""
         given = self.user_properties or self.stamps or self.response_topic is not None
         if given or self.correlation_data is not None:
             return PublishProperties(
@@ -48,7 +48,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message as it came. `epoch` counts connections: an ack is only good on the one that delivered."""
+    """A received message. `epoch` counts connections: an ack only counts on the one that delivered it."""
 
     topic: str
     payload: bytes

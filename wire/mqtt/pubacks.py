@@ -8,7 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 NO_SUBSCRIBERS = 0x10
-#: From here on a code says no.
+#: Codes from here on are refusals.
 REFUSED = 0x80
 NOT_AUTHORIZED = 0x87
 TOPIC_NAME_INVALID = 0x90
@@ -16,14 +16,14 @@ PACKET_IDENTIFIER_IN_USE = 0x91
 PACKET_TOO_LARGE = 0x95
 QUOTA_EXCEEDED = 0x97
 PAYLOAD_FORMAT_INVALID = 0x99
-#: Refusals that pass by themselves; a SUBACK has them as well.
+#: Refusals that may pass by themselves; a SUBACK has them as well.
 PASSING = {QUOTA_EXCEEDED, PACKET_IDENTIFIER_IN_USE}
 
 _paho_unpack = ReasonCode.unpack
 
 
 def _unpack(self: ReasonCode, buffer: Union[bytes, bytearray]) -> int:
-    """Take any code in a PUBACK.
+    """Accept any code in a PUBACK.
 
     Mosquitto's message_size_limit answers with 0x95, which MQTT has for other packets only. paho finds such a
     PUBACK malformed and drops the connection, or dies: it would send the frame again, and so on for ever.
@@ -34,5 +34,5 @@ def _unpack(self: ReasonCode, buffer: Union[bytes, bytearray]) -> int:
     return 1
 
 
-# For every client in this process: paho offers no other place to say it.
+# For every client in this process: paho has no other place for it.
 ReasonCode.unpack = _unpack  # type: ignore[method-assign]

@@ -1,13 +1,13 @@
-"""The properties of a PUBLISH, read and written by our own ways, in time that grows with their length alone.
+"""The properties of a PUBLISH, read and written by code of our own, in time linear in their length.
 
-paho's own copy the rest of the packet, payload and all, several times for each property, look every name up
-in a list, and make the tables for that anew for each message: half of what it takes to receive a frame, and
-for a message with thousands of properties a worker's end. They also take characters for malformed that
-brokers pass on, and drop the connection over them: the broker would deliver such a message again and again,
+paho's code copies the rest of the packet, payload and all, several times for each property, looks every name
+up in a list, and makes the tables for that again for each message: half of what it takes to receive a frame,
+and too much for a worker where a message has thousands of properties. It also finds characters malformed that
+brokers pass on, and drops the connection over them: the broker would deliver such a message again and again,
 to one worker after the other.
 
-Only what somebody here asks for is kept, and none of more than MOST bytes is looked at: a packet has room for
-three million user properties, of which each would cost 25 times what it has in the packet.
+Only properties that nanofleet uses are kept, and properties of more than MOST bytes are not read at all: a
+packet has room for three million user properties, and each would take 25 times its bytes in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paho.mqtt.properties import (  # type: ignore[attr-defined]
 
 from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, SENT_AT_PROPERTY
 
-#: The user properties that are kept: all that is ever asked for.
+#: The user properties that are kept: no other is used.
 KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY)
 #: Bytes of all properties of a message, at most: of more, none is read.
 MOST = 1 << 18
@@ -45,7 +45,7 @@ _tables = vars(Properties(PacketTypes.PUBLISH))
 
 
 class PublishProperties(Properties):
-    """The properties of a PUBLISH to be sent, by paho's names; it asks for nothing but `pack`."""
+    """The properties of a PUBLISH to be sent; paho calls nothing but `pack`."""
 
     def __init__(
         self,
@@ -54,11 +54,13 @@ class PublishProperties(Properties):
         response_topic: Optional[str] = None,
         stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None,
     ) -> None:
-        """Args:
-        user_properties: names and values.
-        correlation_data: at most 65,535 bytes.
-        response_topic: a topic.
-        stamps: further user properties, made anew each time the packet goes out.
+        """Pack what stays the same each time the packet is sent.
+
+        Args:
+            user_properties: names and values.
+            correlation_data: at most 65,535 bytes.
+            response_topic: a topic.
+            stamps: makes further user properties each time the packet is sent.
 
         Raises:
             struct.error: a text or the data is longer than 65,535 bytes.
@@ -73,7 +75,7 @@ class PublishProperties(Properties):
         vars(self).update(unstamped=bytes(packed), stamps=stamps)
 
     def pack(self) -> bytes:
-        """As they stand in the packet, their length first."""
+        """The properties as they stand in the packet, their length first."""
         stamps = vars(self)["stamps"]
         packed = vars(self)["unstamped"] + (_pairs(stamps()) if stamps else b"")
         return bytes(VariableByteIntegers.encode(len(packed)) + packed)
@@ -91,7 +93,7 @@ def _with_length(data: bytes) -> bytes:
 
 
 def _init(self: Properties, packetType: int) -> None:
-    """Share the tables, which nobody writes to."""
+    """Share the tables, which are never written to."""
     vars(self).update(_tables, packetType=packetType)
 
 
@@ -119,7 +121,7 @@ def _unpack(self: Properties, buffer: bytes) -> Tuple[Properties, int]:
 
 
 def _read(region: bytes, length: int) -> Dict[str, Any]:
-    """What a Delivery tells of a message's properties, by paho's names. Texts are taken as they are."""
+    """The properties that a Delivery has, by paho's names. Texts are not checked."""
     pairs: List[Tuple[str, str]] = []
     found: Dict[str, Any] = {}
     at = 0
@@ -156,10 +158,10 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
 
 
 def _data(region: bytes, at: int) -> Tuple[bytes, int]:
-    """What stands behind its length, and where it ends."""
+    """The bytes behind a length, and where they end."""
     end = at + 2 + _LENGTH.unpack_from(region, at)[0]
     return region[at + 2 : end], end
 
 
-# For every client in this process: paho offers no other place to say it.
+# For every client in this process: paho has no other place for it.
 Properties.__init__, Properties.unpack = _init, _unpack  # type: ignore[method-assign]

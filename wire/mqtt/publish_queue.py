@@ -1,4 +1,4 @@
-"""Publications on their way: queued by us, in flight with paho, until their PUBACKs.
+"""Publications until their PUBACKs: queued here, then in flight, where paho holds them.
 
 put ──> queue ── as the broker's window has room ──> in flight (sent again by paho) ── PUBACK ──> on_puback
 """
@@ -6,14 +6,14 @@ put ──> queue ── as the broker's window has room ──> in flight (sent
 from __future__ import annotations
 
 import collections
-import contextlib
 import logging
-from typing import Any, Deque, Dict, Iterator, Optional
+from typing import Any, Deque, Dict, Optional
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from wire.mqtt.handlers import in_handler
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
 from wire.mqtt.traits import Traits
@@ -25,20 +25,7 @@ DEFAULT_RECEIVE_MAXIMUM = 65535
 DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
 
 
-class HandlerFailed(Exception):
-    """A handler raised an OSError, of a file of its own, say."""
-
-
-@contextlib.contextmanager
-def not_the_lines() -> Iterator[None]:
-    """Raise a handler's OSError as a HandlerFailed: the connection is not what has failed."""
-    try:
-        yield
-    except OSError as error:
-        raise HandlerFailed(f"{type(error).__name__}: {error}") from error
-
-
-class Outgoing:
+class PublishQueue:
     """What one client publishes. All calls come from the network thread.
 
     Attributes:
@@ -66,8 +53,8 @@ class Outgoing:
         self._queue.append(publication)
 
     def connected(self, properties: Optional[Properties]) -> None:
-        """Keep to what the CONNACK names."""
-        self.traits = Traits.told_by(properties)
+        """Respect the limits that the CONNACK names."""
+        self.traits = Traits.of(properties)
         self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
 
@@ -95,7 +82,7 @@ class Outgoing:
             publication.size,
             self.maximum_packet_size,
         )
-        self._tell(publication, PACKET_TOO_LARGE)
+        self._report(publication, PACKET_TOO_LARGE)
 
     def _handle_puback(
         self,
@@ -105,10 +92,10 @@ class Outgoing:
         reason: ReasonCode,
         properties: Optional[Properties],
     ) -> None:
-        self._tell(self._in_flight.pop(mid), reason.value)
+        self._report(self._in_flight.pop(mid), reason.value)
         self.pump()
 
-    def _tell(self, publication: Publication, reason_code: int) -> None:
+    def _report(self, publication: Publication, reason_code: int) -> None:
         if publication.on_puback:
-            with not_the_lines():
+            with in_handler():
                 publication.on_puback(reason_code)

@@ -1,4 +1,4 @@
-"""Waiting for a broker no longer than somebody wants to, and naming it where it was not there."""
+"""Waiting for a broker for a limited time, with an error that names it where it was not there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Callable
 
 from wire.errors import NanofleetError
 from wire.mqtt.connection import Connection
+from wire.waiting import wait_until
 
 
 class NotReached(NanofleetError):
@@ -18,7 +19,7 @@ class NotReached(NanofleetError):
 
 
 def connect_within(connection: Connection, seconds: float) -> None:
-    """Begin a connection, and wait until the broker has confirmed what it subscribes to.
+    """Open a connection, and wait until the broker has confirmed what it subscribes to.
 
     Raises:
         NanofleetError: the broker refused, or was not there in time; the connection is closed again.
@@ -43,23 +44,21 @@ def wait_for(connection: Connection, condition: Callable[[], bool], seconds: flo
     Raises:
         NanofleetError: the connection has ended.
     """
-    deadline = time.monotonic() + seconds
-    while not condition():
+
+    def check() -> None:
         connection.check()
         if connection.ended.is_set():
             raise NanofleetError(f"the connection to {connection.broker} has ended")
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+
+    return wait_until(condition, seconds, check=check)
 
 
 def wait_until_quiet(connection: Connection, last: Callable[[], float], quiet: float) -> None:
-    """Wait until all that is retained has come, which follows the SUBACK at once.
+    """Wait until all retained messages have come, which follow the SUBACK at once.
 
     Args:
         connection: its subscriptions are confirmed.
-        last: tells when something retained came last, by the monotonic clock.
+        last: when something retained came last, by the monotonic clock.
         quiet: seconds without more after which all has come.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a broker says when a member connects, and what to do about it: its CONNACK [MQTT 5, 3.2]."""
+"""What a broker refuses in its CONNACK, and what to do about it [MQTT 5, 3.2]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wire.errors import ConnectionRefused, SettingsError
 
 #: Refusals that another try does not change [MQTT 5, 3.2.2.2].
 _FINAL = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D}
-#: To a will of a higher QoS than it has; without a will its Maximum QoS tells.
+#: Answers a will of a higher QoS than the broker has; without a will its Maximum QoS says so.
 _QOS_NOT_SUPPORTED = 0x9B
 _ADVICE = {
     0x84: "it does not speak MQTT 5, which nanofleet needs (Mosquitto 1.6 and later do)",
@@ -25,13 +25,13 @@ _ADVICE = {
 def check_connack(
     broker: Broker, reason: ReasonCode, properties: Optional[Properties], *, first: bool
 ) -> None:
-    """See to it that a connection can be used.
+    """Check that a connection can be used.
 
     Args:
         broker: whose it is.
         reason: the CONNACK's.
         properties: the CONNACK's.
-        first: whether there was none before, so that a refusal is no passing state of the broker's.
+        first: whether there was none before: a refusal later may be a passing state of the broker's.
 
     Raises:
         ConnectionRefused: the first was refused for good.

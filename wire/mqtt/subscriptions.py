@@ -1,4 +1,4 @@
-"""What a member reads: subscribed to on each connection, left and taken up again in between."""
+"""What a member reads: subscribed to on each connection, and perhaps unsubscribed from in between."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from wire.broker import Broker
 from wire.errors import ReadingRefused
+from wire.mqtt.options import ConnectionOptions
 from wire.mqtt.pubacks import PASSING
 
 
@@ -23,19 +23,14 @@ class Subscriptions:
         left: set once it has confirmed what was left.
     """
 
-    def __init__(self, client: mqtt.Client, broker: Broker, wanted: Mapping[str, int], *, anew: bool) -> None:
-        """Args:
-        client: paho's.
-        broker: named in errors.
-        wanted: topic filters with their QoS, 0 or 1.
-        anew: whether to subscribe where the broker has no session of this client, too.
-        """
+    def __init__(self, client: mqtt.Client, options: ConnectionOptions) -> None:
+        """Take a client of paho's, and what its member wants to read."""
         self.confirmed = threading.Event()
         self.left = threading.Event()
         self._client = client
-        self._broker = broker
-        self._wanted = dict(wanted)
-        self._anew = anew
+        self._broker = options.broker
+        self._wanted = dict(options.subscriptions or {})
+        self._in_new_session = options.subscribe_in_new_session
         #: Those that were left; the broker's session may still have them after a reconnect.
         self._unwanted: Dict[str, int] = {}
         self._unconfirmed: Dict[int, List[str]] = {}
@@ -43,22 +38,22 @@ class Subscriptions:
         client.on_unsubscribe = self._handle_unsuback
 
     def connected(self, session_present: bool) -> None:
-        """Have the session hold what is wanted, and nothing else."""
+        """Make the broker's session hold what is wanted, and nothing else."""
         self._unconfirmed.clear()
         self.confirmed.clear()
-        if session_present or self._anew:
+        if session_present or self._in_new_session:
             self._subscribe(self._wanted)
         if self._unwanted:
             self._client.unsubscribe(list(self._unwanted))
 
     def leave(self, topics: Sequence[str], connected: bool) -> None:
-        """Leave some, which may be an earlier connection's: at once, or as soon as there is a connection."""
+        """Unsubscribe from some, which may be an earlier connection's: now, or at the next connect."""
         self._unwanted.update({topic: self._wanted.pop(topic, 1) for topic in topics})
         if connected:
             self._client.unsubscribe(list(self._unwanted))
 
-    def take_up(self, topics: Sequence[str], connected: bool) -> None:
-        """Take some up again that were left."""
+    def resume(self, topics: Sequence[str], connected: bool) -> None:
+        """Subscribe again to some that were left."""
         again = {topic: self._unwanted.pop(topic) for topic in topics if topic in self._unwanted}
         self._wanted.update(again)
         if connected:

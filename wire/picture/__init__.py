@@ -1,10 +1,10 @@
 """Bytes of an image -> one upright picture, the same for worker and publisher.
 
-kinds       what the bytes are, without Pillow    limits      what decoding may cost
-decoding    bytes -> Picture: limits, repairs          upright     the right way up, in RGB or grey
-jpeg        the segments and scans of a JPEG          jpeg_end    how much of a JPEG is missing
-png, webp   rewritten without what nobody needs       pillow      whether it is new enough
+decoding    bytes -> Picture: the story           formats     each format, and its repairs
+kinds       what the bytes are, without Pillow    budget      what one may cost; limits: by default
+jpeg        the segments and scans of a JPEG      jpeg_end    how much of a JPEG is missing
+png, webp   rewritten without what nobody needs   upright     the right way up, in RGB or grey
+pillow      whether Pillow is new enough          errors      why no picture came of the bytes
 
-Only decoding, upright and jpeg_end import Pillow; pillow looks at it. Nothing here imports pydantic: decoder
-processes start anew for hostile frames.
+Nothing here imports pydantic: decoder processes restart often where frames are hostile.
 """

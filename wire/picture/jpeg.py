@@ -92,7 +92,7 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Optional[Header]:
-    """What a JPEG's header says; None if it has no frame, or no scan."""
+    """The header of a JPEG; None if it has no frame, or no scan."""
     segments, frame = [], None
     for segment in _segments(data, 2):
         segments.append(segment)
@@ -182,13 +182,15 @@ def _scan(header: bytes, begin: int, end: int, following: int) -> Scan:
 def only_needed(data: bytes, header: Header) -> bytes:
     """The same picture without junk, and without the segments that decoding does not need.
 
-    What says how the colours and the picture are turned stays: JFIF, Adobe, EXIF.
+    Segments on colours and orientation stay: JFIF, Adobe, EXIF.
     """
-    kept = [data[s.start : s.end] for s in header.segments if s.marker in _NEEDED or _tells(data, s)]
+    kept = [
+        data[s.start : s.end] for s in header.segments if s.marker in _NEEDED or _is_metadata_to_keep(data, s)
+    ]
     return SOI + b"".join(kept) + data[header.segments[-1].end : read_scans(data, header)[-1].end] + EOI
 
 
-def _tells(data: bytes, segment: Segment) -> bool:
+def _is_metadata_to_keep(data: bytes, segment: Segment) -> bool:
     begin, size = data[segment.data : segment.data + 6], segment.end - segment.data
     return (
         (segment.marker == 0xE0 and begin[:5] == b"JFIF\0" and size >= 14)

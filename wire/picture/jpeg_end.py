@@ -1,8 +1,8 @@
 """How much of a JPEG is missing.
 
-libjpeg never says: where the data of a scan ends early, what is left of the picture is mid grey, or stays as
-coarse as earlier scans made it. So a picture that may be cut is decoded once more, with more bytes where its
-data ends. Those of a whole scan are passed over, and the pixels are the same; otherwise the pixels differ
+libjpeg does not report it: where the data of a scan ends early, the rest of the picture is mid grey, or stays
+as coarse as earlier scans made it. So a picture that may be cut is decoded once more, with more bytes where
+its data ends. After a whole scan libjpeg skips them, and the pixels are the same; otherwise the pixels differ
 from the row on in which the data ended.
 
 suspected: no end marker, a grey end, arithmetic coding, several scans (each of which covers the picture)

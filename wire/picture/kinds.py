@@ -77,7 +77,7 @@ def other(payload: bytes) -> str:
 
 
 def look(payload: bytes) -> str:
-    """What a person would make of the first bytes."""
+    """What the first bytes look like, for an error message."""
     known = other(payload)
     if known:
         return known

@@ -1,4 +1,4 @@
-"""What decoding a picture may cost, where nothing else is said."""
+"""What decoding a picture may cost by default."""
 
 from __future__ import annotations
 

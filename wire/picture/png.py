@@ -1,4 +1,4 @@
-"""A PNG rewritten with nothing but what its pixels need."""
+"""A PNG rewritten with only the chunks that its pixels need."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Chunk(NamedTuple):
 def has_end(payload: bytes) -> bool:
     """Whether the last chunk is there.
 
-    Where it is not, what fills a file up may have been taken for pixels: nobody else looks at checksums.
+    Where it is missing, padding may have been taken for pixels: no other code looks at the checksums.
     """
     at = len(SIGNATURE)
     while at + 8 <= len(payload):

@@ -41,7 +41,7 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
 def turn_of(image: Image.Image) -> Turn:
     """How an image is to be turned, by its EXIF block.
 
-    `ImageOps.exif_transpose` would also write the EXIF block anew, which fails on many a camera's.
+    `ImageOps.exif_transpose` would also rewrite the EXIF block, which fails with those of many cameras.
     """
     try:
         return _TURNS.get(int(image.getexif().get(_ORIENTATION, 1)), _UPRIGHT)

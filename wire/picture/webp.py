@@ -1,4 +1,4 @@
-"""A WebP rewritten with nothing but what its pixels need."""
+"""A WebP rewritten with only the chunks that its pixels need."""
 
 from __future__ import annotations
 

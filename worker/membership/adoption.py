@@ -87,7 +87,7 @@ class Adoption:
             # The session has them; but rumqttd confirms only the end of what this connection has begun.
             subscriptions={**dict.fromkeys(settings.subscriptions, 1), self._topic: 1},
             # Where the session is gone there is nothing to take over, and a new one's frames would be lost.
-            subscribe_anew=False,
+            subscribe_in_new_session=False,
             session_expiry=settings.session_expiry,
             # On top of the worker's own.
             receive_maximum=settings.window,

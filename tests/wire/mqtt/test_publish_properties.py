@@ -19,8 +19,8 @@ texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0
 pairs = st.lists(st.tuples(texts | st.sampled_from(properties.KEPT), texts), max_size=5)
 data = st.none() | st.binary(max_size=300)
 topics = st.none() | texts
-#: What a Delivery tells.
-TOLD = ("UserProperty", "ResponseTopic", "CorrelationData")
+#: What a Delivery has.
+KEPT = ("UserProperty", "ResponseTopic", "CorrelationData")
 
 
 def read(unpack: Any, packet: bytes) -> Optional[Dict[str, Any]]:
@@ -30,7 +30,7 @@ def read(unpack: Any, packet: bytes) -> Optional[Dict[str, Any]]:
         _, end = unpack(found, packet)
     except MalformedPacket:
         return None
-    return {"end": end, **{name: getattr(found, name) for name in TOLD if hasattr(found, name)}}
+    return {"end": end, **{name: getattr(found, name) for name in KEPT if hasattr(found, name)}}
 
 
 def by_paho(
@@ -129,15 +129,15 @@ def test_no_character_is_worth_the_connection(character: str) -> None:
     assert found["ResponseTopic"] == f"r{character}"
 
 
-def test_what_is_no_utf8_is_read_as_something_else() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     pair = b"\x26\x00\x08frame-id\x00\x02\xed\xa0\x26\x00\x02\xff\xfe\x00\x02\xed\xa0"
     found = read(Properties.unpack, bytes([len(pair)]) + pair + PAYLOAD)
     assert found
     assert found["UserProperty"] == [("frame-id", "\ufffd\ufffd")]
 
 
-def test_long_values_are_cut_and_long_ways_to_reply_are_none() -> None:
-    """An id or a time of that length is none in any case, but somebody wants to hear of it."""
+def test_long_values_are_cut_and_long_response_topics_are_dropped() -> None:
+    """An id or a time of that length is never valid, but a rejection should name it."""
     long = "a" * 5000
     found = read(Properties.unpack, PublishProperties([("frame-id", long)], b"1", "r/me").pack() + PAYLOAD)
     assert found
@@ -151,8 +151,8 @@ def test_long_values_are_cut_and_long_ways_to_reply_are_none() -> None:
         assert "ResponseTopic" not in found
 
 
-def test_of_too_many_none_is_looked_at() -> None:
-    """What they cost is what it takes to hold the packet, however many there are."""
+def test_too_many_properties_are_not_read() -> None:
+    """They take no more memory than the packet, however many there are."""
     packet = PublishProperties([("", "")] * 200_000, b"1", "r/me").pack() + PAYLOAD
     tracemalloc.start()
     found = read(Properties.unpack, packet)
@@ -162,7 +162,7 @@ def test_of_too_many_none_is_looked_at() -> None:
     assert peak < 10_000
 
 
-def test_other_packets_are_pahos() -> None:
+def test_paho_reads_other_packets() -> None:
     made = Properties(PacketTypes.CONNACK)
     made.ReceiveMaximum = 7
     found = Properties(PacketTypes.CONNACK)
@@ -170,7 +170,7 @@ def test_other_packets_are_pahos() -> None:
     assert found.ReceiveMaximum == 7
 
 
-def test_nobody_shares_what_is_in_them() -> None:
+def test_properties_share_no_values() -> None:
     one, other = Properties(PacketTypes.PUBLISH), Properties(PacketTypes.PUBLISH)
     one.UserProperty = ("a", "b")
     assert not hasattr(other, "UserProperty")

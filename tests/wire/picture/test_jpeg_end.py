@@ -2,71 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import random
-from pathlib import Path
-from typing import Any, Callable, Dict, Tuple, Union
+from typing import Any, Callable, Dict, Tuple
 
 import pytest
-from PIL import Image, ImageChops, ImageStat, features
+from PIL import Image, ImageChops, ImageStat
 
-from tests.faults.hostile import containers as c
+from tests.wire.picture.cut import ENCODERS, EOI, MARKED, SMALL, TAILS, encode, judge
 from wire.picture import jpeg, jpeg_end
 from wire.picture.decoding import decode_picture
-from wire.picture.errors import Undecodable
-
-EOI = b"\xff\xd9"
-#: Ways in which the encoders of cameras and programs differ.
-ENCODERS: Dict[str, Dict[str, Any]] = {
-    "4:2:0": {},
-    "4:2:2": {"subsampling": 1},
-    "4:4:4": {"subsampling": 0},
-    "optimised": {"optimize": True},
-    "restarts": {"restart_marker_blocks": 10},
-    "a restart each row": {"restart_marker_rows": 1},
-    "a restart each block": {"restart_marker_blocks": 1, "subsampling": 0},
-    "progressive": {"progressive": True},
-    "progressive with restarts": {"progressive": True, "restart_marker_blocks": 7},
-}
-#: What senders leave behind the last byte of a picture that was cut.
-TAILS: Dict[str, Callable[[bytes], bytes]] = {
-    "nothing": lambda cut: cut,
-    "an end marker": lambda cut: cut + EOI,
-    "half an end marker": lambda cut: cut + b"\xff",
-    "a newline": lambda cut: cut + b"\n",
-    "a boundary": lambda cut: cut + b"\r\n--frame--\r\n",
-    "a page of text": lambda cut: cut + b"\r\nGuru Meditation Error: Core 1 panicked\r\n" * 300,
-    "ff": lambda cut: cut + b"\xff" * 300,
-    "ff and an end marker": lambda cut: cut + b"\xff" * 300 + EOI,
-    "zeros": lambda cut: cut + bytes(300),
-    "zeros and a newline": lambda cut: cut + bytes(3000) + b"\r\n",
-    "spaces": lambda cut: cut + b" " * 64,
-    "the next picture": lambda cut: cut + cut + EOI,
-    "the next part of a stream": lambda cut: cut + b"\r\n--f\r\nContent-Type: image/jpeg\r\n\r\n" + cut + EOI,
-}
-#: Those that put an end marker right behind the cut.
-MARKED = (TAILS["an end marker"], TAILS["ff and an end marker"])
-SMALL = 8.0  # times that a picture may be reduced
-
-
-def encode(image: Image.Image, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **{"quality": 88, **options})
-    return buffer.getvalue()
-
-
-def judge(payload: bytes, reduce: float = 1.0) -> Union[bool, str]:
-    """Whether a picture is complete, or why it is rejected."""
-    try:
-        return decode_picture(payload, reduce=lambda width, height: reduce).complete
-    except Undecodable as error:
-        return error.detail if error.reason == "corrupt_image" else error.reason
-
-
-@pytest.fixture(scope="module")
-def coffee(photos: Path) -> Image.Image:
-    with Image.open(photos / "coffee.png") as image:
-        return image.convert("RGB")
 
 
 @pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
@@ -209,97 +153,8 @@ def test_wherever_it_is_cut(coffee: Image.Image, tail: str) -> None:
         assert order == sorted(order), options
 
 
-def one_scan_a_component(image: Image.Image) -> bytes:
-    """A sequential JPEG that sends its components one after the other."""
-    bands = [c.pieces(encode(band)) for band in image.convert("YCbCr").split()]
-    frame = c.sof(*image.size, components=3)
-    tables = [piece for piece in bands[0] if piece[:2] in (b"\xff\xdb", b"\xff\xc4")]
-    scans = []
-    for number, band in enumerate(bands):
-        scan = next(piece for piece in band if piece[:2] == b"\xff\xda")
-        scans.append(scan[:5] + bytes([number + 1]) + scan[6:])
-    return b"".join([c.SOI, c.APP0, *tables, frame, *scans, c.EOI])
-
-
-@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
-def test_components_that_come_one_after_the_other(
-    coffee: Image.Image, tail: Callable[[bytes], bytes]
-) -> None:
-    whole = one_scan_a_component(coffee)
-    picture = decode_picture(whole)
-    difference = ImageChops.difference(picture.image, coffee).convert("L")
-    assert picture.complete
-    assert sum(difference.histogram()[20:]) < 600 * 400 / 50
-    assert judge(tail(whole[:-2])) is True
-    last = len(whole) - whole.rindex(b"\xff\xda")
-    assert judge(tail(whole[: -last // 20])) is False
-    assert "sharp" in str(judge(tail(whole[: -last // 2]))), "half of its red is missing"
-    assert "sharp" in str(judge(tail(whole[:-last]))), "all of it"
-    assert "sharp" in str(judge(tail(whole[: len(whole) // 2])))
-
-
-def test_of_two_pictures_in_one_file_the_first_is_judged(coffee: Image.Image) -> None:
-    buffer = io.BytesIO()
-    coffee.save(buffer, "MPO", save_all=True, append_images=[coffee.rotate(180)], quality=85)
-    both, one = buffer.getvalue(), len(encode(coffee, quality=85))
-    assert judge(both) is True
-    for length in (len(both) - 2, len(both) - 5000, one + 1000):
-        assert judge(both[:length]) is True
-        assert judge(both[:length] + EOI) is True
-    assert judge(both[: one - 2000]) is False
-    assert "rows are missing" in str(judge(both[: one // 2]))
-
-
-def test_scans_that_never_came(coffee: Image.Image) -> None:
-    """Of a progressive JPEG with only its first scans, an end marker behind them, there is but a preview."""
-    whole = encode(coffee, progressive=True)
-    header = jpeg.read_header(whole)
-    assert header
-    scans = jpeg.read_scans(whole, header)
-    assert len(scans) == 10
-    judgements = [judge(whole[: scan.end] + EOI) for scan in scans]
-    assert ["sharp" in str(judgement) for judgement in judgements[:4]] == [True] * 4
-    assert judgements[4:] == [False] * 5 + [True]
-
-
 def test_a_size_that_its_bytes_cannot_hold(coffee: Image.Image) -> None:
     whole = bytearray(encode(coffee))
     frame = whole.index(b"\xff\xc0")
     whole[frame + 5 : frame + 9] = b"\xc0\x00\xc0\x00"
     assert "too few" in str(judge(bytes(whole), SMALL))
-
-
-def lossless(image: Image.Image) -> bytes:
-    """A lossless grey JPEG (predictor 1: the pixel to the left, or of a row's first the one above)."""
-    width, height = image.size
-    pixels = image.tobytes()
-    bits = []
-    for at, pixel in enumerate(pixels):
-        above = pixels[at - width] if at >= width else 128
-        difference = pixel - (pixels[at - 1] if at % width else above)
-        length = abs(difference).bit_length()
-        bits.append("1" * length + "0")
-        if length:
-            bits.append(f"{difference if difference > 0 else difference + 2**length - 1:0{length}b}")
-    written = "".join(bits)
-    written += "1" * (-len(written) % 8)
-    entropy = int(written, 2).to_bytes(len(written) // 8, "big").replace(b"\xff", b"\xff\0")
-    return b"".join(
-        [c.SOI, c.APP0, c.dht(0x00, *range(9)), c.sof(width, height, marker=0xC3), c.sos(1, 0, entropy), EOI]
-    )
-
-
-@pytest.mark.skipif(
-    int((features.version("libjpeg_turbo") or "0").split(".")[0]) < 3,
-    reason="libjpeg-turbo decodes lossless JPEGs from 3.0 on",
-)
-@pytest.mark.parametrize("reduce", [1.0, 2.0, SMALL])
-def test_a_lossless_jpeg_which_libjpeg_cannot_shrink(coffee: Image.Image, reduce: float) -> None:
-    grey = coffee.convert("L")
-    whole = lossless(grey)
-    picture = decode_picture(whole, reduce=lambda width, height: reduce)
-    assert (picture.complete, picture.image.convert("L").tobytes()) == (True, grey.tobytes())
-    assert judge(whole[:-2], reduce) is True
-    assert judge(whole[:-2] + bytes(300), reduce) is True
-    assert judge(whole[: int(len(whole) * 0.95)], reduce) is False
-    assert "rows are missing" in str(judge(whole[: len(whole) // 2], reduce))

@@ -1,184 +1,19 @@
-"""Pictures whose pixels are all right, in files that are broken where nobody needs it."""
+"""JPEGs and WebPs that are broken in parts that decoding does not need, and junk around any picture."""
 
 from __future__ import annotations
 
 import io
 import re
 import struct
-import zlib
-from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Callable, Dict
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from tests.faults.hostile import containers as c
-from wire.picture.decoding import Picture, decode_picture
+from tests.wire.picture.repaired import JUNK, encode, lying, reason, same
+from wire.picture.decoding import decode_picture
 from wire.picture.errors import Undecodable
-
-ORIENTATION = 0x0112
-JUNK = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n" + bytes(range(200)) * 20
-
-
-def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **{"lossless": True, "method": 0, **options})
-    return buffer.getvalue()
-
-
-def lying() -> bytes:
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    return exif.tobytes()
-
-
-@pytest.fixture(scope="module")
-def chelsea(photos: Path) -> Image.Image:
-    with Image.open(photos / "chelsea.png") as image:
-        return image.convert("RGB")
-
-
-def same(picture: Picture, payload: bytes) -> bool:
-    expected = decode_picture(payload)
-    return picture._replace(image=0) == expected._replace(image=0) and (  # type: ignore[arg-type]
-        picture.image.tobytes() == expected.image.tobytes()
-    )
-
-
-def reason(payload: bytes) -> str:
-    with pytest.raises(Undecodable) as caught:
-        decode_picture(payload)
-    return caught.value.reason
-
-
-# --- PNG --------------------------------------------------------------------------------------------------
-
-
-def into_png(good: bytes, *chunks: bytes) -> bytes:
-    return good[:33] + b"".join(chunks) + good[33:]
-
-
-PNG_PARTS = {
-    "iCCP, wrong CRC": c.chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(b"x"), crc=1),
-    "iCCP, no profile": c.chunk(b"iCCP", b"name\0\0" + b"nonsense"),
-    "iCCP that explodes": c.chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(50_000_000), 1)),
-    "zTXt, wrong CRC": c.chunk(b"zTXt", b"k\0\0" + zlib.compress(b"x"), crc=1),
-    "zTXt that explodes": c.chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 1)),
-    "tEXt, wrong CRC": c.chunk(b"tEXt", b"Software\0x", crc=7),
-    "iTXt, wrong CRC": c.chunk(b"iTXt", b"k\0\0\0\0\0x", crc=7),
-    "tIME, wrong CRC": c.chunk(b"tIME", bytes(7), crc=1),
-    "gAMA, wrong CRC": c.chunk(b"gAMA", bytes(4), crc=1),
-    "gAMA, too short": c.chunk(b"gAMA", b""),
-    "cHRM, wrong length": c.chunk(b"cHRM", b"1"),
-    "pHYs, wrong CRC": c.chunk(b"pHYs", bytes(9), crc=1),
-    "pHYs, too short": c.chunk(b"pHYs", b"12"),
-    "sRGB, too short": c.chunk(b"sRGB"),
-    "eXIf, wrong CRC": c.chunk(b"eXIf", b"MM\0\x2a", crc=1),
-    "a private one, wrong CRC": c.chunk(b"prVt", b"x" * 100, crc=1),
-    "acTL, wrong CRC": c.chunk(b"acTL", bytes(8), crc=1),
-}
-
-
-@pytest.mark.parametrize("part", PNG_PARTS.values(), ids=PNG_PARTS)
-def test_a_png_without_a_part_that_nobody_needs(chelsea: Image.Image, part: bytes) -> None:
-    good = encode(chelsea, "PNG", compress_level=1)
-    assert same(decode_picture(into_png(good, part)), good)
-    assert same(decode_picture(good[:-12] + part + good[-12:]), good), "behind the pixels"
-
-
-def test_what_a_png_needs_is_kept(chelsea: Image.Image) -> None:
-    broken = PNG_PARTS["tIME, wrong CRC"]
-    turned = encode(chelsea, "PNG", exif=lying(), compress_level=1)
-    picture = decode_picture(into_png(turned, broken))
-    assert (picture.width, picture.height) == (300, 451)
-    assert same(picture, turned)
-    clear = encode(chelsea.quantize(64), "PNG", transparency=bytes(range(64)))
-    assert same(decode_picture(into_png(clear, broken)), clear)
-    deep = encode(chelsea.convert("I;16"), "PNG")
-    assert same(decode_picture(into_png(deep, broken)), deep)
-
-
-@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
-def test_a_wrong_checksum_of_what_a_png_needs_is_an_error(chelsea: Image.Image, name: bytes) -> None:
-    wrong = bytearray(encode(chelsea.quantize(64), "PNG"))
-    at = wrong.index(name)
-    length = int.from_bytes(wrong[at - 4 : at], "big")
-    wrong[at + 4 + length] ^= 1
-    assert reason(bytes(wrong)) == "corrupt_image"
-
-
-@pytest.mark.parametrize("interlaced", [False, True])
-def test_a_png_that_is_cut(chelsea: Image.Image, interlaced: bool) -> None:
-    good = interlace(chelsea) if interlaced else encode(chelsea, "PNG", compress_level=1)
-    assert same(decode_picture(good[:-12]), good), "no IEND"
-    assert same(decode_picture(good[:-14]), good), "no checksum"
-    end = good[-12:]
-    assert same(decode_picture(good[:-14] + end), good), "an end where its last bytes are missing"
-    if interlaced:
-        assert reason(good[: int(len(good) * 0.97)]) == "corrupt_image"
-        return
-    nearly = decode_picture(good[: int(len(good) * 0.95)])
-    assert (nearly.complete, nearly.width, nearly.height) == (False, 451, 300)
-    assert not decode_picture(good[: int(len(good) * 0.95)] + end).complete
-    assert reason(good[: int(len(good) * 0.8)] + end) == "corrupt_image"
-    upper = (0, 0, 451, 260)
-    assert nearly.image.crop(upper).tobytes() == chelsea.crop(upper).tobytes()
-    assert nearly.image.crop((0, 298, 451, 299)).tobytes() == nearly.image.crop((0, 299, 451, 300)).tobytes()
-    for share in (0.8, 0.5, 0.1):
-        assert reason(good[: int(len(good) * share)]) == "corrupt_image"
-
-
-@pytest.mark.parametrize("level", [1, 9])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "1"])
-def test_what_fills_up_a_png_that_is_cut_is_not_taken_for_pixels(
-    chelsea: Image.Image, mode: str, level: int
-) -> None:
-    image = chelsea.quantize(64) if mode == "P" else chelsea.convert(mode)
-    good = encode(image, "PNG", compress_level=level)
-    expected = decode_picture(good).image
-    for share in (0.999, 0.99, 0.95, 0.92):
-        cut = good[: int((len(good) - 60) * share)]
-        alone = decode_picture(cut)
-        assert not alone.complete
-        lost = ImageChops.difference(alone.image, expected).getbbox()
-        assert lost
-        assert lost[1] > 300 * 7 / 8
-        for tail in (good[-12:], bytes(100), bytes(400), bytes(5000)):
-            padded = decode_picture(cut + tail)
-            assert not padded.complete
-            below = ImageChops.difference(padded.image, alone.image).getbbox()
-            assert below is None or below[1] >= lost[1] - 18, "a few zeros may be pixels"
-    assert same(decode_picture(good[:-12] + bytes(400)), good)
-    assert reason(good[: int(len(good) * 0.8)] + bytes(400)) == "corrupt_image"
-
-
-def test_an_interlaced_png_that_is_cut_and_filled_up(chelsea: Image.Image) -> None:
-    good = interlace(chelsea)
-    for lost in (100, 400):
-        assert reason(good[: len(good) - lost] + bytes(400)) == "corrupt_image"
-
-
-def interlace(image: Image.Image) -> bytes:
-    """An Adam7 PNG."""
-    rows = []
-    passes = (
-        (0, 0, 8, 8),
-        (4, 0, 8, 8),
-        (0, 4, 4, 8),
-        (2, 0, 4, 4),
-        (0, 2, 2, 4),
-        (1, 0, 2, 2),
-        (0, 1, 1, 2),
-    )
-    pixels = image.tobytes()
-    for left, top, across, down in passes:
-        for y in range(top, image.height, down):
-            row = pixels[y * image.width * 3 : (y + 1) * image.width * 3]
-            rows.append(b"\0" + b"".join(row[3 * x : 3 * x + 3] for x in range(left, image.width, across)))
-    return c.png(c.ihdr(*image.size, 8, 2, 1), c.idat(b"".join(rows), 1))
-
-
-# --- JPEG -------------------------------------------------------------------------------------------------
 
 JPEG_PARTS = {
     "junk": b"\x01\x02\x03junk",
@@ -257,9 +92,6 @@ def test_a_picture_within_another_kind_of_file_is_none(chelsea: Image.Image, oth
     with pytest.raises(Undecodable, match=name) as caught:
         decode_picture(payload)
     assert caught.value.reason == "not_an_image"
-
-
-# --- WebP -------------------------------------------------------------------------------------------------
 
 
 def into_webp(good: bytes, *behind: bytes, flags: int = 0, length: int = -1) -> bytes:

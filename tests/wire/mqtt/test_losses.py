@@ -1,0 +1,69 @@
+"""Why there is no connection: what ends a member that never had one, and what it reads otherwise."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from wire.broker import Broker
+from wire.errors import ConnectionRefused, NanofleetError, SettingsError
+from wire.mqtt.losses import NOT_YET_VALID, explain_disconnect, explain_error
+
+PLAIN = Broker("mqtt", "broker.lan", 1883)
+SECURE = Broker("mqtts", "broker.lan", 8883)
+
+
+def not_verified(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_code, error.verify_message = code, "unable to get local issuer certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (not_verified(20), ConnectionRefused, "name the CA that signed it with --ca-file"),
+        (ssl.SSLError("unsupported protocol"), ConnectionRefused, "is this its TLS port"),
+        (SettingsError("--cert-file gone.pem: No such file"), SettingsError, "gone.pem"),
+    ],
+    ids=["not trusted", "no TLS in common", "a file that is gone"],
+)
+def test_what_another_try_does_not_change_ends_only_a_first_one(
+    error: Exception, kind: type, text: str
+) -> None:
+    with pytest.raises(NanofleetError, match=text) as caught:
+        explain_error(error, SECURE, first=True)
+    assert caught.type is kind
+    assert explain_error(error, SECURE, first=False) == str(error)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_certificate_that_is_not_yet_valid_waits_for_the_clock(first: bool) -> None:
+    text = explain_error(not_verified(NOT_YET_VALID), SECURE, first=first)
+    assert text.startswith("its certificate is not yet valid by this machine's clock (")
+    assert "NTP" in text
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), ssl.SSLEOFError("EOF")])
+def test_a_broker_that_hangs_up_on_tls_may_speak_none(error: Exception) -> None:
+    hint = "if it speaks no TLS on this port, write mqtt://"
+    assert explain_error(error, SECURE, first=True).endswith(hint)
+    assert hint not in explain_error(error, SECURE, first=False)
+    if not isinstance(error, ssl.SSLError):
+        assert hint not in explain_error(error, PLAIN, first=True)
+
+
+def test_an_error_without_a_text_is_named_by_its_kind() -> None:
+    assert explain_error(TimeoutError(), PLAIN, first=True) == "TimeoutError"
+
+
+def test_an_end_before_the_connack_comes_with_hints() -> None:
+    reason = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
+    assert explain_disconnect(reason, PLAIN, connected=True) == "Unspecified error"
+    plain = explain_disconnect(reason, PLAIN, connected=False)
+    assert plain.startswith("Unspecified error before CONNACK; is this the broker's MQTT port?")
+    assert plain.endswith("write mqtts://")
+    assert "--cert-file" in explain_disconnect(reason, SECURE, connected=False)

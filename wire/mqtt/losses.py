@@ -1,0 +1,68 @@
+"""Why there is no connection: what another try does not change, and what the user reads about the rest.
+
+Refusals by CONNACK have a module of their own, `refusals`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime, timezone
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from wire.broker import Broker
+from wire.errors import ConnectionRefused, SettingsError
+
+SESSION_TAKEN_OVER = 0x8E
+#: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a machine without a battery is in 1970 until it gets the time.
+NOT_YET_VALID = 9
+#: What a TLS greeting comes to where no TLS is spoken.
+_HUNG_UP = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+#: TLS errors that may pass by themselves.
+_PASSING = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLCertVerificationError)
+
+
+def explain_error(error: Exception, broker: Broker, *, first: bool) -> str:
+    """What went wrong, and perhaps what to do about it.
+
+    Args:
+        error: what connecting, reading or writing raised.
+        broker: whose it is.
+        first: whether this member was never connected to it; later files may just be being replaced.
+
+    Raises:
+        NanofleetError: this member was never connected, and another try would not change that.
+    """
+    if first:
+        _raise_if_final(error, broker)
+    if getattr(error, "verify_code", 0) == NOT_YET_VALID:
+        today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+        return f"its certificate is not yet valid by this machine's clock ({today}): set it (NTP)"
+    text = str(error) or type(error).__name__
+    if broker.secure and first and isinstance(error, _HUNG_UP):
+        return f"{text}; if it speaks no TLS on this port, write {broker.scheme[:-1]}://"
+    return text
+
+
+def _raise_if_final(error: Exception, broker: Broker) -> None:
+    if isinstance(error, SettingsError):
+        raise error
+    if not isinstance(error, ssl.SSLError):
+        return
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code != NOT_YET_VALID:
+        raise ConnectionRefused(
+            f"{broker}: its certificate was not accepted: {error.verify_message}; "
+            "name the CA that signed it with --ca-file, and connect by the name it was made for"
+        ) from None
+    if not isinstance(error, _PASSING):
+        raise ConnectionRefused(f"{broker}: TLS failed: {error}; is this its TLS port?") from None
+
+
+def explain_disconnect(reason: ReasonCode, broker: Broker, *, connected: bool) -> str:
+    """What the end of a connection means; before its CONNACK the address is likely to be wrong."""
+    if connected:
+        return str(reason)
+    hint = f"{reason} before CONNACK; is this the broker's MQTT port?"
+    if broker.secure:
+        return f"{hint} Or does it ask for a client certificate (--cert-file, --key-file)?"
+    return f"{hint} If it speaks TLS on this port, write {broker.scheme}s://"
