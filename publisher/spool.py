@@ -46,13 +46,18 @@ class Spool:
     Attributes:
         client_id: stable, so that the broker keeps answers for whoever opens this spool next.
         kept: the frames in it, oldest first.
+        drops_oldest: what its publisher does where it is full.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Args:
-        folder: holds the spools of all publishers of this machine that send to the same fleet.
-        max_bytes: bytes of all frames, at most; those that were refused count.
+    def __init__(self, folder: Path, max_bytes: int, *, drops_oldest: bool = False) -> None:
+        """Name the folder.
+
+        Args:
+            folder: holds the spools of all publishers of this machine that send to the same fleet.
+            max_bytes: bytes of all frames, at most; those that were refused count.
+            drops_oldest: whether its publisher has it drop the oldest frames where it is full, or waits.
         """
+        self.drops_oldest = drops_oldest
         self._base = folder
         self._max_bytes = max_bytes
         self._refused = RefusedFrames(folder)

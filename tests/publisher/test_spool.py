@@ -13,8 +13,8 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
-import publisher.publisher as publisher_module
 from fleet.ports import free_port
+from publisher import spooling
 from publisher.publisher import Publisher
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
@@ -100,14 +100,14 @@ def test_a_fleet_that_returns_after_long_gets_frames_at_once(
     mosquitto_url: str, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The frames that are out hold the whole window, and nobody took them time and again."""
-    monkeypatch.setattr(publisher_module, "NOBODY_THERE", 0.1)
-    monkeypatch.setattr(publisher_module, "NOBODY_THERE_AT_MOST", 0.2)
+    monkeypatch.setattr(spooling, "UNTAKEN_SECONDS", 0.1)
+    monkeypatch.setattr(spooling, "MAX_UNTAKEN_SECONDS", 0.2)
     broker = BrokerSettings(broker=mosquitto_url).open_broker()
     with Spool(tmp_path, 10_000) as spool, Publisher(
         broker, Topics(root), ["door"], window=2, timeout=60, spool=spool
     ) as publisher:
         publisher.connection.wait_connected(threading.Event())
-        sent = [publisher.send("door", b"image", "", paced=True) for _ in range(4)]
+        sent = [publisher.send("door", b"image", "", live=True) for _ in range(4)]
         wait_for(lambda: sent[0].tries >= 12, 20, "doubled each time, the twelfth would come after minutes")
         sent[0].tries = 5000  # after a day without a fleet
         answerer = Answerer(mosquitto_url, root)
