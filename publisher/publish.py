@@ -14,7 +14,7 @@ from publisher.report import Report
 from publisher.sent import Sent
 from publisher.settings import PublishSettings
 from publisher.shrinker import Shrinker
-from publisher.sources import Image, Unreadable, find_images
+from publisher.sources import ImageFile, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
 from publisher.unanswered import NoAnswers, Stopped
 from wire.errors import NanofleetError, ReadingRefused
@@ -93,7 +93,7 @@ def _make_publisher(
 
 def _send(
     settings: PublishSettings,
-    images: Sequence[Image],
+    images: Sequence[ImageFile],
     shrinker: Optional[Shrinker],
     publisher: Publisher,
     report: Report,
@@ -114,7 +114,7 @@ def _send(
 
 def _send_all(
     settings: PublishSettings,
-    images: Sequence[Image],
+    images: Sequence[ImageFile],
     shrinker: Optional[Shrinker],
     publisher: Publisher,
     report: Report,
@@ -161,7 +161,7 @@ class _TooLarge(Exception):
     """The broker takes no frame of that size."""
 
 
-def _content(image: Image, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
+def _content(image: ImageFile, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
     """The bytes to send.
 
     Raises:
@@ -185,7 +185,7 @@ def _check_size(size: int, limit: int, advice: str) -> None:
         )
 
 
-def _at_rate(images: Iterable[Image], fps: Optional[float], stop: threading.Event) -> Iterator[Image]:
+def _at_rate(images: Iterable[ImageFile], fps: Optional[float], stop: threading.Event) -> Iterator[ImageFile]:
     due = time.monotonic()
     for image in images:
         while (left := due - time.monotonic()) > 0 and not stop.is_set():

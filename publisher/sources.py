@@ -52,13 +52,13 @@ class Unreadable(SettingsError):
 class Found(NamedTuple):
     """What sources hold."""
 
-    images: List[Image]
+    images: List[ImageFile]
     #: Files in folders that should be images by their names, and are none or cannot be read; each was named.
     failed: int = 0
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageFile:
     """An image that can be read, again and again if need be."""
 
     name: str
@@ -109,14 +109,14 @@ def _resolve(source: str) -> Found:
         return Found([_read_stdin()])
     path = Path(source)
     if path.is_file():
-        return Found([Image(source, path)])
+        return Found([ImageFile(source, path)])
     if path.is_dir():
         return _search(path)
     matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
     files = [match for match in matches if match.is_file()]
     if not files:
         raise SettingsError(f"{source}: there is no such file, folder or match")
-    return Found([Image(str(match), match) for match in files])
+    return Found([ImageFile(str(match), match) for match in files])
 
 
 def _search(folder: Path) -> Found:
@@ -139,7 +139,7 @@ def _search(folder: Path) -> Found:
         if path.name.startswith(_METADATA) and not image:
             continue
         if image and (image.at == 0 or suffix in _SUFFIXES):
-            images.append(Image(str(path), path))
+            images.append(ImageFile(str(path), path))
         elif suffix in _SUFFIXES:
             failed += 1
             what = kinds.look(head) if head else "it is empty"
@@ -175,8 +175,8 @@ def _head(path: Path) -> Optional[bytes]:
         return file.read(kinds.HEAD)
 
 
-def _read_stdin() -> Image:
+def _read_stdin() -> ImageFile:
     content = sys.stdin.buffer.read()
     if not content:
         raise SettingsError("-: stdin gave no bytes")
-    return Image("stdin", content=content)
+    return ImageFile("stdin", content=content)
