@@ -32,11 +32,11 @@ def publish(settings: PublishSettings) -> int:
     """Send what the settings name.
 
     Returns:
-        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1; 128 and
-        the signal's number where one came before that, but for a loop, which has no other end.
+        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1; 128
+        plus the signal's number if a signal came before that, except for a loop, which has no other end.
 
     Raises:
-        NanofleetError: a source or Pillow is missing, or the broker refuses, or is not there in time.
+        NanofleetError: a source or Pillow is missing, or the broker refuses, or is not reached in time.
     """
     keep_memory_private()
     shrinker = Shrinker(settings.max_side) if settings.max_side is not None else None
@@ -45,7 +45,7 @@ def publish(settings: PublishSettings) -> int:
         spool = stack.enter_context(_make_spool(settings)) if settings.spool else None
         restored = len(spool.kept) if spool else 0
         report = Report(
-            show_answers=settings.awaits_answers,
+            awaits_answers=settings.awaits_answers,
             total=None if settings.loop else len(images) + restored,
             restored=restored,
             failed=failed,
@@ -80,9 +80,9 @@ def _make_publisher(
         settings.topics,
         settings.camera,
         window=settings.window,
-        # A loop goes on whatever comes back: its frames are safe in the spool.
+        # A loop goes on without answers: its frames are safe in the spool.
         timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
-        # And one that has had a broker waits for it: it is a camera, and no job that ends.
+        # A loop that has had a broker waits for it, too: it is a camera, and no job that ends.
         broker_timeout=float("inf") if settings.loop else settings.timeout,
         await_answers=settings.awaits_answers,
         spool=spool,

@@ -59,9 +59,11 @@ class Publisher:
         resend_after: float = 15.0,
         on_done: Callable[[Sent], None] = lambda sent: None,
     ) -> None:
-        """Prepare the connection.
+        """Prepare a connection.
 
         Args:
+            broker: where to send.
+            topics: those of its fleet.
             cameras: the cameras whose answers are received.
             window: frames sent ahead of their answers (or of the broker's PUBACK), at most.
             timeout: seconds without any answer after which unanswered frames are given up as missing.
@@ -78,9 +80,7 @@ class Publisher:
         self.connection = self._make_connection(broker, cameras, spool)
         self._unanswered = Unanswered(window, self.connection, self._timeouts, spool)
         self._spooling = (
-            Spooling(spool, self._unanswered, self.connection, resend_after, self._publish, self._done)
-            if spool
-            else None
+            Spooling(spool, self._unanswered, resend_after, self._publish, self._done) if spool else None
         )
 
     def _make_connection(self, broker: Broker, cameras: Iterable[str], spool: Optional[Spool]) -> Connection:

@@ -15,7 +15,6 @@ from typing import Callable, Deque, List, Optional, Tuple
 from publisher.sent import Sent
 from publisher.spool import Spool
 from publisher.unanswered import Unanswered
-from wire.mqtt.connection import Connection
 
 #: The most seconds between two tries of a frame.
 MAX_DELAY_SECONDS = 600.0
@@ -28,7 +27,6 @@ class Feeder:
         self,
         spool: Spool,
         unanswered: Unanswered,
-        connection: Connection,
         *,
         publish: Callable[[Sent, bytes], None],
         on_unreadable: Callable[[Sent], None],
@@ -38,14 +36,13 @@ class Feeder:
         Args:
             spool: where the images are.
             unanswered: the frames that are not done.
-            connection: nothing is sent while it is lost.
             publish: sends a frame.
             on_unreadable: receives a frame whose image the spool cannot read.
         """
         self._spool = spool
         self._unanswered = unanswered
         self._changed = unanswered.changed
-        self._connection = connection
+        self._connection = unanswered.connection
         self._publish = publish
         self._on_unreadable = on_unreadable
         self._fresh: Deque[Sent] = collections.deque()

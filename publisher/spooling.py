@@ -2,7 +2,7 @@
 
 keep ──> disk ── as the window has room ──> sent ── PUBACK ──> answered: removed
                                             ^        │ └──── refused for good: set aside (publisher/refused)
-                                            └────────┘ no answer in time: again, after 1, 2, 4, … times that
+                                            └────────┘ no answer: sent again, after 1, 2, 4, … times as long
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from publisher.resend import Feeder
 from publisher.sent import Sent
 from publisher.spool import LargerThanSpool, Spool, SpoolFull
 from publisher.unanswered import Unanswered
-from wire.mqtt.connection import Connection
 from wire.mqtt.pubacks import NO_SUBSCRIBERS, PASSING
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ class Spooling:
         self,
         spool: Spool,
         unanswered: Unanswered,
-        connection: Connection,
         resend_after: float,
         publish: Callable[[Sent, bytes], None],
         on_done: Callable[[Sent], None],
@@ -42,18 +40,16 @@ class Spooling:
         Args:
             spool: entered already.
             unanswered: the frames in it, which an earlier run has left.
-            connection: to the broker.
             resend_after: seconds without an answer after which a frame is sent again, at first.
             publish: sends a frame.
-            on_done: receives each frame that no answer ends: dropped, unreadable or refused.
+            on_done: receives each frame that is done without an answer: dropped, unreadable or refused.
         """
         self._spool = spool
         self._unanswered = unanswered
-        self._connection = connection
         self._restored = list(unanswered.frames.values())
         self._resend_after = resend_after
         self._on_done = on_done
-        self._feeder = Feeder(spool, unanswered, connection, publish=publish, on_unreadable=on_done)
+        self._feeder = Feeder(spool, unanswered, publish=publish, on_unreadable=on_done)
 
     def __enter__(self) -> Spooling:
         self._feeder.__enter__()
@@ -107,8 +103,8 @@ class Spooling:
         return True
 
     def connected(self, session_present: bool) -> None:
-        """Plan what to send again, as far as no answer can or need be waiting in the broker's session."""
-        if not self._connection.reconnects:
+        """Send again what an earlier run has left, or what the broker has forgotten."""
+        if not self._unanswered.connection.reconnects:
             # Half of the time-out is left for answers to what is sent again.
             after = min(self._resend_after, self._unanswered.timeouts.answer / 2) if session_present else 0.0
             for sent in self._restored:

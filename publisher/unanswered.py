@@ -32,6 +32,8 @@ class Unanswered:
         in_window: with a spool, the ids of those that its thread has sent.
         changed: held while one of the two changes, and notified of frames that are done.
         window: frames that are sent ahead of their answers, at most.
+        connection: to the broker.
+        timeouts: when they are waited for no longer.
         stop: set it to have whoever waits raise Stopped.
     """
 
@@ -52,7 +54,7 @@ class Unanswered:
         self.changed = threading.Condition()
         self.stop = threading.Event()
         self.window = window
-        self._connection = connection
+        self.connection = connection
         self.timeouts = timeouts
         self._spooled = spool is not None
 
@@ -113,7 +115,7 @@ class Unanswered:
     def _wait(self) -> None:
         if self.stop.is_set():
             raise Stopped
-        if self.timeouts.has_passed(self._connection):
+        if self.timeouts.has_passed(self.connection):
             if self._spooled:
                 raise NoAnswers(f"no answer for {self.timeouts.answer:g} s (--timeout)")
             self.frames.clear()  # missing: their `answer` stays None

@@ -16,7 +16,7 @@ from publisher.publish import publish
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
 from tests.harness import Mosquitto, nanofleet, wait_for
-from tests.publisher.test_publish import Answerer
+from tests.publisher.answerer import Answerer
 from tests.wire.servers import RefusingBroker
 from wire.errors import ReadingRefused
 
