@@ -22,6 +22,8 @@ Say = Callable[[str], None]
 WARM_UP = 48
 #: Frames per second in a row.
 FPS = "frames_per_second"
+#: Milliseconds of all processes in it, but the driver's.
+CPU = "cpu_ms_per_frame"
 
 
 class Spread(NamedTuple):

@@ -123,9 +123,11 @@ class PeakMemory:
     """The most memory that all descendants, or some, had at once while the block lasted."""
 
     def __init__(self, of: Callable[[], int] = all_memory, every: float = 1.0) -> None:
-        """Args:
-        of: bytes of those that count.
-        every: seconds between two looks.
+        """Prepare to watch.
+
+        Args:
+            of: bytes of those that count.
+            every: seconds between two looks.
         """
         self._of, self._every = of, every
 

@@ -150,7 +150,7 @@ class Site:
         return port
 
     def workers(self, port: int, count: int, *flags: object, module: Sequence[str] = ("fleet",)) -> None:
-        """nanofleet's workers, started together, by a module that runs nanofleet's command."""
+        """Start workers of nanofleet's together, by a module that runs nanofleet's command."""
         fresh = []
         for number in range(len(self.servers), len(self.servers) + count):
             command = self.python(*module, "worker", "--broker", f"mqtt://127.0.0.1:{port}")

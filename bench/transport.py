@@ -21,7 +21,7 @@ PAYLOADS = (20_000, 100_000, 500_000)
 
 
 def tiny_fleet(workers: int) -> Start:
-    """nanofleet with an engine that costs nothing."""
+    """A fleet of nanofleet's, with an engine that costs nothing."""
 
     def start(site: Site) -> Tuple[str, ...]:
         port = site.mosquitto()

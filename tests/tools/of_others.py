@@ -77,7 +77,7 @@ def _first_of(output: Any) -> Any:
 
 
 def onnxruntime_static() -> None:
-    """onnxruntime's static quantisation (QDQ) of a network that takes 0..255 and ends with a softmax."""
+    """Static quantisation of onnxruntime's (QDQ) of a network that takes 0..255 and ends with a softmax."""
     import onnxruntime
     import torch
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static

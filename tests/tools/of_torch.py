@@ -114,7 +114,7 @@ def Squeeze() -> Any:
 
 
 def timm_export() -> None:
-    """timm's own exporter; its ViTs and many others are trained on -1..1, which nothing in the file tells."""
+    """The exporter of timm, whose ViTs are trained on -1..1; nothing in the file says so."""
     import timm
     import torch
     from timm.models.resnet import BasicBlock, ResNet
