@@ -21,7 +21,7 @@ from wire.messages import Result
 
 
 class Answers:
-    """What the workers say of their frames: an order's progress, and where its time went."""
+    """What the workers report of their frames: an order's progress, and where its time went."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

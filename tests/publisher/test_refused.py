@@ -1,4 +1,4 @@
-"""What the broker refuses for good is set aside: told once, in nobody's way, and there for another try."""
+"""What the broker refuses for good is set aside: logged once, in nobody's way, and there for another try."""
 
 from __future__ import annotations
 
