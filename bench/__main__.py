@@ -17,7 +17,7 @@ from bench.cuda import cuda
 from bench.engines import engines
 from bench.growth import growth
 from bench.latency import latency
-from bench.measure import Row, Say, quick
+from bench.measure import Notify, Row, quick
 from bench.memory import sizes_and_memory
 from bench.processes import ENDS, adopt_orphans
 from bench.report import renew, show
@@ -29,7 +29,7 @@ from bench.transport import transport
 from bench.weights import find_weights
 from wire.errors import NanofleetError, SettingsError
 
-EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Say, Sequence[Row]], Iterator[Row]]] = {
+EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Notify, Sequence[Row]], Iterator[Row]]] = {
     "throughput": throughput,
     "latency": latency,
     "growth": growth,

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Sequence
 
 from bench.drive import Order
-from bench.measure import FPS, Row, Say, frames_for, measure_for
+from bench.measure import FPS, Notify, Row, frames_for, measure_for
 from bench.settings import BenchSettings
 from bench.site import started
 from bench.ways import fleet
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BATCHES = (1, 8, 32)
 
 
-def cuda(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def cuda(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each step with each model and batch size, decoding by size, and the first model's worker.
 
     Raises:
@@ -42,17 +42,17 @@ def cuda(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Ro
     for model in settings.models:
         for batch in BATCHES:
             about = {**common, "model": model, "images": batch}
-            yield from _steps(settings, say, of_batch(find_weights(model), batch), about)
+            yield from _steps(settings, notify, of_batch(find_weights(model), batch), about)
     for size in settings.sizes:
-        yield from _steps(settings, say, of_decoding(size), {**common, "size": size})
-    yield from _worker(settings, say, {**common, "model": settings.models[0]})
+        yield from _steps(settings, notify, of_decoding(size), {**common, "size": size})
+    yield from _worker(settings, notify, {**common, "model": settings.models[0]})
 
 
-def _steps(settings: BenchSettings, say: Say, steps: Iterator[Step], about: Row) -> Iterator[Row]:
+def _steps(settings: BenchSettings, notify: Notify, steps: Iterator[Step], about: Row) -> Iterator[Row]:
     for step in steps:
         if not settings.chosen_step(step.name):
             continue
-        say(f"cuda: {', '.join(str(value) for value in [*about.values()][2:])}, {step.name}")
+        notify(f"cuda: {', '.join(str(value) for value in [*about.values()][2:])}, {step.name}")
         row = {**about, "step": step.name}
         try:
             with step.prepared() as call:
@@ -78,7 +78,7 @@ def seconds(call: Callable[[], object], settings: BenchSettings) -> float:
     return statistics.median(took(calls) for _ in range(settings.rounds)) / calls
 
 
-def _worker(settings: BenchSettings, say: Say, about: Row) -> Iterator[Row]:
+def _worker(settings: BenchSettings, notify: Notify, about: Row) -> Iterator[Row]:
     """One worker behind a broker: as it comes, and with a decoder for each core that the others leave."""
     many = max(1, len(os.sched_getaffinity(0)) - 3)
     flags: Dict[str, List[Any]] = {
@@ -88,7 +88,7 @@ def _worker(settings: BenchSettings, say: Say, about: Row) -> Iterator[Row]:
     for name, given in flags.items():
         if not settings.chosen_step(name):
             continue
-        say(f"cuda: {about['model']}, {name}")
+        notify(f"cuda: {about['model']}, {name}")
         row = {**about, "step": name}
         try:
             with started(fleet(flags=given), find_weights(about["model"])) as driver:

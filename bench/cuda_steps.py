@@ -11,7 +11,7 @@ from typing import Callable, ContextManager, Iterator, List, NamedTuple, Union
 import numpy as np
 import torch
 
-from bench.drive import SILENCE
+from bench.drive import ANSWER_TIMEOUT
 from bench.drivers.forward import forwards
 from bench.photos import jpegs
 from bench.weights import Weights
@@ -49,19 +49,43 @@ def of_batch(weights: Weights, batch: int, device: str = "cuda") -> Iterator[Ste
     model, module = load_model(weights.choice, weights.folder)
     recipe = model.preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (batch, *recipe.shape)).astype(np.uint8)
-    on_device = torch.from_numpy(pixels).to(device)
     answers = torch.rand(batch, len(model.classes), device=device).softmax(1)
     rows = answers.cpu().numpy()
 
-    def step(name: str, prepare: Callable[[], Call], batches: int = 1) -> Step:
-        return Step(name, batches * batch, lambda: contextlib.nullcontext(prepare()))
+    def pinned() -> Call:
+        source = torch.from_numpy(pixels).pin_memory()
+        return lambda: source.to(device, non_blocking=True)
+
+    def engine(by_its_threads: bool) -> Call:
+        runner = TorchEngine(model, module, device, "", batch)
+        if not by_its_threads:
+            return lambda: runner.infer(pixels)
+        return lambda: forwards(runner, pixels, frames=40 * batch)
+
+    yield _step("images into a batch", batch, lambda: lambda: np.stack(list(pixels)))
+    yield _step("to the device, pageable", batch, lambda: lambda: torch.from_numpy(pixels).to(device))
+    yield _step("to the device, pinned", batch, pinned)
+    yield from _of_forward(module, recipe, torch.from_numpy(pixels).to(device))
+    yield _step("probabilities to the host", batch, lambda: answers.cpu)
+    yield _step(f"top {TOP} there, to the host", batch, lambda: lambda: torch.cat(answers.topk(TOP), 1).cpu())
+    yield _step(f"top {TOP} on the host", batch, lambda: lambda: [top_k(row, TOP) for row in rows])
+    yield _step("engine, one thread", batch, lambda: engine(False))
+    yield _step("engine, its threads", 40 * batch, lambda: engine(True))
+
+
+def _step(name: str, images: int, prepare: Callable[[], Call]) -> Step:
+    return Step(name, images, lambda: contextlib.nullcontext(prepare()))
+
+
+def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Tensor) -> Iterator[Step]:
+    """Steps from pixels on a device to probabilities there."""
 
     def eager(module: torch.nn.Module, dtype: torch.dtype, memory: torch.memory_format) -> Call:
-        forward = _forward(module, recipe, dtype, memory, device)
+        forward = _forward(module, recipe, dtype, memory, pixels.device)
 
         @torch.inference_mode()
         def call() -> object:
-            return forward(on_device)
+            return forward(pixels)
 
         return call
 
@@ -79,28 +103,11 @@ def of_batch(weights: Weights, batch: int, device: str = "cuda") -> Iterator[Ste
         # A graph does not keep the weights that it reads.
         return lambda held=forward: captured.replay()  # type: ignore[misc]
 
-    def pinned() -> Call:
-        source = torch.from_numpy(pixels).pin_memory()
-        return lambda: source.to(device, non_blocking=True)
-
-    def engine(by_its_threads: bool) -> Call:
-        runner = TorchEngine(model, module, device, "", batch)
-        if not by_its_threads:
-            return lambda: runner.infer(pixels)
-        return lambda: forwards(runner, pixels, frames=40 * batch)
-
-    yield step("images into a batch", lambda: lambda: np.stack(list(pixels)))
-    yield step("to the device, pageable", lambda: lambda: torch.from_numpy(pixels).to(device))
-    yield step("to the device, pinned", pinned)
-    yield step("forward, float32", lambda: eager(module, torch.float32, torch.contiguous_format))
-    yield step("forward, half", lambda: eager(module, torch.float16, torch.channels_last))
-    yield step("forward, norms folded", half)
-    yield step("forward, norms folded, in a graph", graph)
-    yield step("probabilities to the host", lambda: answers.cpu)
-    yield step(f"top {TOP} there, to the host", lambda: lambda: torch.cat(answers.topk(TOP), 1).cpu())
-    yield step(f"top {TOP} on the host", lambda: lambda: [top_k(row, TOP) for row in rows])
-    yield step("engine, one thread", lambda: engine(False))
-    yield step("engine, its threads", lambda: engine(True), batches=40)
+    batch = len(pixels)
+    yield _step("forward, float32", batch, lambda: eager(module, torch.float32, torch.contiguous_format))
+    yield _step("forward, half", batch, lambda: eager(module, torch.float16, torch.channels_last))
+    yield _step("forward, norms folded", batch, half)
+    yield _step("forward, norms folded, in a graph", batch, graph)
 
 
 def _forward(
@@ -108,7 +115,7 @@ def _forward(
     recipe: Preprocessing,
     dtype: torch.dtype,
     memory: torch.memory_format,
-    device: str,
+    device: torch.device,
 ) -> Forward:
     placed = copy.deepcopy(module).to(device, dtype, memory_format=memory)  # type: ignore[call-overload]
     scale, shift = (
@@ -137,15 +144,16 @@ def of_decoding(size: str) -> Iterator[Step]:
         resized = [functional.resize(image, [RECIPE.resize], antialias=True) for image in images]
         return torch.stack([functional.center_crop(image, [RECIPE.crop]) for image in resized])
 
-    def step(name: str, images: int, call: Call) -> Step:
-        return Step(name, images, lambda: contextlib.nullcontext(call))
-
     cores = len(os.sched_getaffinity(0))
-    yield step("Pillow, one thread", len(photos), lambda: [decode(photo, RECIPE) for photo in photos])
+    yield _step(
+        "Pillow, one thread", len(photos), lambda: lambda: [decode(photo, RECIPE) for photo in photos]
+    )
     yield Step(f"decoder processes, {cores}", 20 * cores, lambda: _processes(photos, cores))
-    yield step("nvJPEG, one by one", len(raw), lambda: [decode_jpeg(each, device="cuda") for each in raw])
-    yield step(f"nvJPEG, {AT_ONCE} at once", AT_ONCE, lambda: decode_jpeg(many, device="cuda"))
-    yield step(f"nvJPEG, {AT_ONCE} at once, resized there", AT_ONCE, fitted)
+    yield _step(
+        "nvJPEG, one by one", len(raw), lambda: lambda: [decode_jpeg(each, device="cuda") for each in raw]
+    )
+    yield _step(f"nvJPEG, {AT_ONCE} at once", AT_ONCE, lambda: lambda: decode_jpeg(many, device="cuda"))
+    yield _step(f"nvJPEG, {AT_ONCE} at once, resized there", AT_ONCE, lambda: fitted)
 
 
 @contextlib.contextmanager
@@ -161,7 +169,7 @@ def _processes(photos: List[bytes], cores: int) -> Iterator[Call]:
         for number in range(20 * cores):
             pool.submit(number, photos[number % len(photos)])
         for _ in range(20 * cores):
-            done.get(timeout=SILENCE)
+            done.get(timeout=ANSWER_TIMEOUT)
 
     with DecoderPool(
         RECIPE,

@@ -1,4 +1,4 @@
-"""Drivers: processes that have frames classified in one way each, and say how long it took.
+"""Drivers: processes that have frames classified in one way each, and report how long it took.
 
 bench ── Order, one line of JSON ──> driver ── frames ──> whatever classifies, in it or behind it
       <── Outcome ─────────────────         <── answers ──
@@ -23,7 +23,7 @@ from bench.processes import die_with_parent
 #: Frames on their way at once, in every way that is asked for all the speed there is.
 WINDOW = 64
 #: Seconds without any answer after which a way counts as broken.
-SILENCE = 60.0
+ANSWER_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Order:
 
 @dataclass
 class Outcome:
-    """What came of an order. A latency counts from when a frame was due, not from when it got its turn."""
+    """What an order took. A latency counts from when a frame was due, not from when it was sent."""
 
     seconds: float
     answered: int
@@ -82,16 +82,16 @@ class Load:
         self._began = 0.0
 
     def run(self, send: Callable[[int, bytes], None]) -> Outcome:
-        """Send the frames in time, by number, and wait until `done` has heard of each.
+        """Send the frames in time, by number, and wait until `done` was called for each.
 
         Raises:
             RuntimeError: answers fail to come.
         """
         self._began = time.perf_counter()
         for number, jpeg in enumerate(self._order.jpegs()):
-            if not self._room.acquire(timeout=SILENCE):
+            if not self._room.acquire(timeout=ANSWER_TIMEOUT):
                 raise RuntimeError(
-                    f"no answer for {SILENCE:g} s; {len(self._latencies)} frames were answered"
+                    f"no answer for {ANSWER_TIMEOUT:g} s; {len(self._latencies)} frames were answered"
                 )
             ahead = self._due[number] - self._now()
             if ahead > 0:
@@ -100,7 +100,7 @@ class Load:
                 self._due[number] = self._now()
             send(number, jpeg)
         for missing in range(self._order.frames, 0, -1):
-            if not self._answered.acquire(timeout=SILENCE):
+            if not self._answered.acquire(timeout=ANSWER_TIMEOUT):
                 raise RuntimeError(f"{missing} of {self._order.frames} frames were not answered")
         return Outcome(self._seconds, len(self._latencies), self._latencies)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Sequence
 
 from bench.drive import Order
-from bench.measure import Row, Say, frames_for, shuffled_rounds
+from bench.measure import Notify, Row, frames_for, shuffled_rounds
 from bench.settings import BenchSettings
 from bench.site import started
 from bench.ways import forward
@@ -13,11 +13,11 @@ from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
-def engines(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def engines(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each engine with each model."""
     turns = [(engine, model) for engine in ("torch", "onnxruntime") for model in settings.models]
     for number, (engine, model) in shuffled_rounds(turns, settings.rounds, settings.seed):
-        say(f"engines, round {number + 1} of {settings.rounds}: {engine}, {model}")
+        notify(f"engines, round {number + 1} of {settings.rounds}: {engine}, {model}")
         common = {"experiment": "engines", "round": number, "engine": engine, "model": model}
         try:
             with started(forward(engine), find_weights(model)) as driver:

@@ -1,4 +1,4 @@
-"""What a CUDA device does meanwhile, as nvidia-smi says; nothing where there is none, as on a Jetson."""
+"""What a CUDA device does meanwhile, as nvidia-smi reports; nothing where there is none, as on a Jetson."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from bench.drive import Order
-from bench.measure import Row, Say, measure_for, shuffled_rounds
+from bench.measure import Notify, Row, measure_for, shuffled_rounds
 from bench.settings import BenchSettings
 from bench.site import Start, started
 from bench.transport import tiny_fleet
@@ -43,14 +43,14 @@ def turns(size: str) -> List[Turn]:
     ]
 
 
-def growth(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def growth(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Take each turn once a round; one round less than throughput has, for there are many."""
     rounds = max(1, settings.rounds - 1)
     for number, turn in shuffled_rounds(turns(settings.sizes[0]), rounds, settings.seed):
         try:
             with started(turn.start, find_weights(settings.models[0])) as driver:
                 for _, value in shuffled_rounds(list(turn.orders), 1, settings.seed + number):
-                    say(f"growth, round {number + 1} of {rounds}: {turn.axis} {value:,}")
+                    notify(f"growth, round {number + 1} of {rounds}: {turn.axis} {value:,}")
                     row = measure_for(driver, settings.seconds, turn.orders[value]).row()
                     yield {"experiment": "growth", "round": number, "axis": turn.axis, "value": value, **row}
         except NanofleetError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Iterator, Optional, Sequence
 
 from bench.drive import Order
-from bench.measure import FPS, Row, Say, measure_for, rows_of, shuffled_rounds, spread
+from bench.measure import FPS, Notify, Row, measure_for, rows_of, shuffled_rounds, spread
 from bench.settings import BenchSettings
 from bench.site import started
 from bench.ways import WAYS, Way
@@ -21,12 +21,12 @@ LOADS = (0.2, 0.5, 0.9)
 _LEFT_OUT = ("limit A", "limit B (threads)", "limit B (each)")
 
 
-def latency(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
-    """Measure each way at each load, of what `known` says it can do."""
+def latency(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
+    """Measure each way at each load, of the throughput in `known`."""
     ways = [way for way in WAYS if settings.chosen(way.name) and way.name not in _LEFT_OUT]
     rounds = max(1, settings.rounds - 1)
     for number, way in shuffled_rounds(ways, rounds, settings.seed):
-        say(f"latency, round {number + 1} of {rounds}: {way.name}")
+        notify(f"latency, round {number + 1} of {rounds}: {way.name}")
         try:
             yield from _turn(settings, number, way, known)
         except NanofleetError as error:

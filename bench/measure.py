@@ -16,12 +16,15 @@ from bench.site import Driver, Measurement
 
 T = TypeVar("T")
 Row = Dict[str, Any]
-#: Tells what is measured now.
-Say = Callable[[str], None]
+#: Shows what is measured now.
+Notify = Callable[[str], None]
 
+#: Frames that are sent before any is measured.
 WARM_UP = 48
 #: Frames per second in a row.
 FPS = "frames_per_second"
+#: Milliseconds of all processes in it, but the driver's.
+CPU = "cpu_ms_per_frame"
 
 
 class Spread(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from bench.drive import Order
-from bench.measure import Row, Say, measure_for, shuffled_rounds
+from bench.measure import Notify, Row, measure_for, shuffled_rounds
 from bench.processes import PeakMemory, cpu_seconds, memory, spent_since
 from bench.settings import BenchSettings
 from bench.site import Site, Start, started
@@ -62,7 +62,7 @@ ARRANGEMENTS: Dict[str, Flags] = {
 }
 
 
-def sizes_and_memory(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def sizes_and_memory(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each arrangement with the first model."""
     for extra in EXTRAS:
         try:
@@ -70,7 +70,7 @@ def sizes_and_memory(settings: BenchSettings, say: Say, known: Sequence[Row]) ->
         except importlib.metadata.PackageNotFoundError as error:
             yield {"experiment": "memory", "extra": extra, "error": f"{error.name} is not installed"}
     for number, name in shuffled_rounds(list(ARRANGEMENTS), settings.rounds, settings.seed):
-        say(f"memory, round {number + 1} of {settings.rounds}: {name}")
+        notify(f"memory, round {number + 1} of {settings.rounds}: {name}")
         row: Row = {"experiment": "memory", "round": number, "arrangement": name}
         try:
             with started(_timed(ARRANGEMENTS[name], row), find_weights(settings.models[0])) as driver:

@@ -15,7 +15,7 @@ from matplotlib import pyplot, ticker
 from bench.growth import AXES
 from bench.latency import LOADS
 from bench.measure import FPS, Row, rows_of, spread
-from bench.report import of_way, quantile
+from bench.rows import of_way, quantile
 from bench.ways import WAYS
 
 _INK = "#808790"

@@ -123,9 +123,11 @@ class PeakMemory:
     """The most memory that all descendants, or some, had at once while the block lasted."""
 
     def __init__(self, of: Callable[[], int] = all_memory, every: float = 1.0) -> None:
-        """Args:
-        of: bytes of those that count.
-        every: seconds between two looks.
+        """Prepare to watch.
+
+        Args:
+            of: bytes of those that count.
+            every: seconds between two looks.
         """
         self._of, self._every = of, every
 
@@ -175,28 +177,28 @@ class Process:
             late = time.monotonic() > deadline
             if late or self.process.poll() is not None:
                 why = "was not ready in time" if late else f"ended with {self.process.poll()}"
-                raise NanofleetError(f"{' '.join(self.command)} {why}:\n{self.said()[-2000:]}")
+                raise NanofleetError(f"{' '.join(self.command)} {why}:\n{self.output()[-2000:]}")
             time.sleep(0.05)
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Its output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """End, with the block, every descendant: politely, then for sure. Signals wait until that is done."""
+    """End, with the block, every descendant: by SIGTERM, then by SIGKILL. Signals wait until that is done."""
     try:
         yield
     finally:
-        with _deaf():
+        with _ignoring_signals():
             _end(signal.SIGTERM, lambda pid: name_of(pid) != "mosquitto")  # who leaves a broker needs it
             _end(signal.SIGTERM, lambda pid: True)
             _end(signal.SIGKILL, lambda pid: True)
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
+def _ignoring_signals() -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     previous = [(signum, signal.signal(signum, signal.SIG_IGN)) for signum in ENDS if main]
     try:
@@ -206,12 +208,12 @@ def _deaf() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def _end(signum: int, which: Callable[[int], bool], patience: float = 10.0) -> None:
+def _end(signum: int, which: Callable[[int], bool], seconds: float = 10.0) -> None:
     """Send a signal to some descendants, and wait for their end."""
     for pid in filter(which, descendants()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + seconds
     while any(map(which, _reap())) and time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -225,7 +227,7 @@ def _reap() -> List[int]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody does."""
+    """Whether a server listens on a port of this machine."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
         return True
     return False

@@ -44,7 +44,7 @@ class BenchSettings(Settings):
     growth      frames/s and memory as cameras, payload, workers, window or batch grow
     transport   an engine that costs nothing, beside clients that only read the frames
     fairness    four cameras' latencies while another floods
-    unequal     two workers, one four times slower: frames/s dealt in turn, and stepping aside
+    unequal     two workers, one four times slower: frames/s delivered in turn, and stepping aside
 
     One way runs at a time, with all its processes, its broker and its load generator on the same cores.
     What an experiment measured replaces what it measured before; the other experiments' results stay.

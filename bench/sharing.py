@@ -1,7 +1,7 @@
 """How cameras share a worker, and how workers share the frames.
 
 fairness   quiet cameras, and beside them one that sends as fast as it is answered
-unequal    two workers, one four times slower than the other, on a broker that deals in turn
+unequal    two workers, one four times slower than the other, on a broker that delivers in turn
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import concurrent.futures
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from bench.drive import Order
-from bench.measure import Row, Say, measure_for, shuffled_rounds
+from bench.measure import Notify, Row, measure_for, shuffled_rounds
 from bench.settings import BenchSettings
 from bench.site import Driver, Site, Start, started
 from bench.tiny import write_tiny
@@ -30,10 +30,10 @@ FAST, SLOW = 0.005, 0.020
 ARRANGEMENTS = ("the fast one alone", "the slow one alone", "both, dealt in turn", "both, stepping aside")
 
 
-def fairness(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def fairness(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure the quiet cameras' latencies."""
     for number, flood in shuffled_rounds(FLOODS, settings.rounds, settings.seed):
-        say(f"fairness, round {number + 1} of {settings.rounds}: {flood}")
+        notify(f"fairness, round {number + 1} of {settings.rounds}: {flood}")
         common = {"experiment": "fairness", "round": number, "flood": flood}
         try:
             yield {**common, **_quiet_beside(flood, settings, number)}
@@ -74,10 +74,10 @@ def _quiet_beside(flood: str, settings: BenchSettings, number: int) -> Row:
     return {"latencies_ms": [round(milliseconds, 2) for milliseconds in outcome.latencies_ms]}
 
 
-def unequal(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def unequal(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure what each arrangement of the two workers answers."""
     for number, arrangement in shuffled_rounds(ARRANGEMENTS, settings.rounds, settings.seed):
-        say(f"unequal, round {number + 1} of {settings.rounds}: {arrangement}")
+        notify(f"unequal, round {number + 1} of {settings.rounds}: {arrangement}")
         common = {"experiment": "unequal", "round": number, "arrangement": arrangement}
         try:
             with started(_workers(arrangement), find_weights(settings.models[0])) as driver:
@@ -89,14 +89,14 @@ def unequal(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator
 
 
 def _workers(arrangement: str) -> Start:
-    pace: Dict[str, Tuple[float, ...]] = {ARRANGEMENTS[0]: (FAST,), ARRANGEMENTS[1]: (SLOW,)}
+    alone: Dict[str, Tuple[float, ...]] = {ARRANGEMENTS[0]: (FAST,), ARRANGEMENTS[1]: (SLOW,)}
     aside = "0" if arrangement == ARRANGEMENTS[2] else "0.3"
 
     def start(site: Site) -> Sequence[str]:
         port = site.mosquitto()
-        # One steps aside for another whose status has come since it connected.
+        # A worker steps aside for another whose status has come since it connected.
         flags = [*write_tiny(site.folder / "tiny"), "--step-aside-after", aside, "--status-interval", "1"]
-        for seconds in pace.get(arrangement, (FAST, SLOW)):
+        for seconds in alone.get(arrangement, (FAST, SLOW)):
             site.workers(port, 1, *flags, module=("bench.slow_worker", str(seconds)))
         return ["bench.drivers.publisher", f"mqtt://127.0.0.1:{port}", "bench"]
 

@@ -150,7 +150,7 @@ class Site:
         return port
 
     def workers(self, port: int, count: int, *flags: object, module: Sequence[str] = ("fleet",)) -> None:
-        """nanofleet's workers, started together, by a module that runs nanofleet's command."""
+        """Start workers of nanofleet's together, by a module that runs nanofleet's command."""
         fresh = []
         for number in range(len(self.servers), len(self.servers) + count):
             command = self.python(*module, "worker", "--broker", f"mqtt://127.0.0.1:{port}")
@@ -158,7 +158,7 @@ class Site:
             command += ["--state-dir", str(self.folder / "state"), *map(str, flags)]
             fresh.append(Process(command, self.folder))
         for worker in fresh:
-            worker.wait_until(lambda worker=worker: "connected to" in worker.said())  # type: ignore[misc]
+            worker.wait_until(lambda worker=worker: "connected to" in worker.output())  # type: ignore[misc]
         self.servers += fresh
 
 
@@ -177,9 +177,9 @@ def answers_at(url: str) -> Callable[[Process], bool]:
     return ready
 
 
-def says(text: str) -> Callable[[Process], bool]:
+def prints(text: str) -> Callable[[Process], bool]:
     """Whether a server has printed something."""
-    return lambda server: text in server.said()
+    return lambda server: text in server.output()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import time
 from typing import Iterator, Sequence
 
 from bench.drive import Order
-from bench.measure import Row, Say, frames_for, measure_for
+from bench.measure import Notify, Row, frames_for, measure_for
 from bench.processes import memory
 from bench.settings import BenchSettings
 from bench.site import started
@@ -17,7 +17,7 @@ from bench.weights import find_weights
 STEP = 5.0
 
 
-def soak(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def soak(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Keep one worker busy, frames in the spool, for as many minutes as asked for."""
     with started(fleet(spool=True), find_weights(settings.models[0])) as driver:
         order = Order(0, settings.sizes[0], cameras=4)
@@ -25,7 +25,7 @@ def soak(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Ro
         began = time.monotonic()
         while time.monotonic() - began < settings.minutes * 60:
             minutes = (time.monotonic() - began) / 60
-            say(f"soak: {minutes:.1f} of {settings.minutes:g} minutes")
+            notify(f"soak: {minutes:.1f} of {settings.minutes:g} minutes")
             outcome = driver.run(Order(frames, order.size, cameras=order.cameras))
             yield {
                 **{"experiment": "soak", "minutes": minutes, "frames": outcome.answered},

@@ -9,7 +9,7 @@ import shutil
 from typing import Dict, Iterator, Sequence, Tuple
 
 from bench.drive import Order
-from bench.measure import Row, Say, measure_for, shuffled_rounds
+from bench.measure import Notify, Row, measure_for, shuffled_rounds
 from bench.settings import BenchSettings
 from bench.site import Site, Start, started
 from bench.tiny import write_tiny
@@ -21,7 +21,7 @@ PAYLOADS = (20_000, 100_000, 500_000)
 
 
 def tiny_fleet(workers: int) -> Start:
-    """nanofleet with an engine that costs nothing."""
+    """A fleet of nanofleet's, with an engine that costs nothing."""
 
     def start(site: Site) -> Tuple[str, ...]:
         port = site.mosquitto()
@@ -51,10 +51,10 @@ READERS: Dict[str, Start] = {
 }
 
 
-def transport(settings: BenchSettings, say: Say, known: Sequence[Row]) -> Iterator[Row]:
+def transport(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each reader with each payload."""
     for number, (name, start) in shuffled_rounds(list(READERS.items()), settings.rounds, settings.seed):
-        say(f"transport, round {number + 1} of {settings.rounds}: {name}")
+        notify(f"transport, round {number + 1} of {settings.rounds}: {name}")
         common = {"experiment": "transport", "round": number, "way": name}
         try:
             with started(start, find_weights(settings.models[0])) as driver:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Dict, List, NamedTuple, Sequence
 
-from bench.site import Site, Start, answers_at, says
+from bench.site import Site, Start, answers_at, prints
 from fleet.ports import free_port
 
 
@@ -51,7 +51,7 @@ def _tutorial(site: Site) -> Sequence[str]:
 
 def _paho_script(site: Site) -> Sequence[str]:
     port = site.mosquitto()
-    site.serve(site.python("bench.peers.paho_script", port, *site.model), says("ready"))
+    site.serve(site.python("bench.peers.paho_script", port, *site.model), prints("ready"))
     return ["bench.drivers.paho", str(port)]
 
 
@@ -79,7 +79,7 @@ def _mosec(site: Site) -> Sequence[str]:
 def _ray(site: Site) -> Sequence[str]:
     port = free_port()
     env = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-    site.serve(site.python("bench.peers.ray_server", port, *site.model), says("ready"), env)
+    site.serve(site.python("bench.peers.ray_server", port, *site.model), prints("ready"), env)
     return ["bench.drivers.http", f"http://127.0.0.1:{port}/", "body"]
 
 

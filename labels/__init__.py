@@ -93,7 +93,7 @@ def _names(text: str) -> Tuple[str, ...]:
 def _parsed(text: str) -> Any:
     """JSON, or a list or dict as Python prints it."""
     try:
-        return json.loads(text, object_pairs_hook=_without_twins)
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -103,12 +103,12 @@ def _parsed(text: str) -> Any:
             raise ValueError(f"it looks like JSON, but is none: {error}") from error
 
 
-def _without_twins(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _without_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        twin = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{twin!r} is there twice")
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{duplicate!r} is there twice")
     return found
 
 

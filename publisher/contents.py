@@ -1,4 +1,4 @@
-"""What is in the spools of one fleet, for others than their publishers: read, and given up."""
+"""What is in the spools of one fleet, for `nanofleet spool` to list and drop."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 
 class InUse(Exception):
-    """A frame waits for a publisher that runs."""
+    """A frame belongs to a publisher that runs."""
 
 
 class Entry(NamedTuple):
     """A frame in a spool."""
 
     kept: Kept
-    #: The broker's, if it was refused.
+    #: The broker's reason code, if it was refused.
     reason_code: Optional[int] = None
-    #: Whether the publisher whose it is runs.
+    #: Whether its publisher runs.
     in_use: bool = False
 
 
@@ -66,6 +66,7 @@ def _remove(file: Path) -> bool:
 
 
 def _waiting(spools: Path) -> Iterator[Entry]:
+    """The frames that are to be sent."""
     for folder in sorted(spools.iterdir()) if spools.exists() else ():
         if not folder.name.isdigit():
             continue

@@ -29,13 +29,13 @@ class Kept:
 
 
 def lock_spool(folder: Path) -> Optional[IO[str]]:
-    """Take a publisher's folder, made if need be, until it is closed; None if another process has it."""
+    """Lock a publisher's folder, made if need be, until it is closed; None if another process has it."""
     make_folder(folder)
     return lock(folder / LOCK)
 
 
 def read_header(file: Path) -> Kept:
-    """What a frame's file says of it.
+    """Read what a frame's file says of it.
 
     Raises:
         SettingsError: it is no frame of a spool's.

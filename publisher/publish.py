@@ -9,13 +9,14 @@ import threading
 import time
 from typing import Callable, Iterable, Iterator, Optional, Sequence
 
-from publisher.publisher import NoAnswers, Publisher, Stopped
+from publisher.publisher import Publisher
 from publisher.report import Report
 from publisher.sent import Sent
 from publisher.settings import PublishSettings
 from publisher.shrinker import Shrinker
-from publisher.sources import Image, Unreadable, find_images
+from publisher.sources import ImageFile, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
+from publisher.unanswered import NoAnswers, Stopped
 from wire.errors import NanofleetError, ReadingRefused
 from wire.mqtt.reach import NotReached, wait_for
 from wire.private import keep_memory_private
@@ -24,34 +25,33 @@ from wire.signals import stop_signals
 log = logging.getLogger(__name__)
 
 #: Seconds to wait for a broker before frames go into the spool without one.
-PATIENCE = 3.0
+SPOOL_TIMEOUT = 3.0
 
 
 def publish(settings: PublishSettings) -> int:
     """Send what the settings name.
 
     Returns:
-        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1; 128 and
-        the signal's number where one came before that, but for a loop, which has no other end.
+        0 if every frame was answered (or, without waiting, taken by the broker for somebody), else 1; 128
+        plus the signal's number if a signal came before that, except for a loop, which has no other end.
 
     Raises:
-        NanofleetError: a source or Pillow is missing, or the broker refuses, or is not there in time.
+        NanofleetError: a source or Pillow is missing, or the broker refuses, or is not reached in time.
     """
     keep_memory_private()
     shrinker = Shrinker(settings.max_side) if settings.max_side is not None else None
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
-        spool = Spool(settings.spool_folder, settings.spool_size) if settings.spool else None
-        if spool:
-            stack.enter_context(spool)
-        publisher = _make_publisher(settings, spool, lambda sent: report.done(sent))
+        spool = stack.enter_context(_make_spool(settings)) if settings.spool else None
+        restored = len(spool.kept) if spool else 0
         report = Report(
-            show_answers=settings.awaits_answers,
-            total=None if settings.loop else len(images) + len(publisher.restored),
-            restored=len(publisher.restored),
+            awaits_answers=settings.awaits_answers,
+            total=None if settings.loop else len(images) + restored,
+            restored=restored,
             failed=failed,
             spool_folder=settings.spool_folder if spool else None,
         )
+        publisher = _make_publisher(settings, spool, report.done)
         if shrinker:
             stack.enter_context(shrinker)
         signals = stack.enter_context(stop_signals(publisher.stop))
@@ -63,33 +63,37 @@ def publish(settings: PublishSettings) -> int:
     if report.failure:
         raise report.failure
     if report.interrupted and not settings.loop:
-        return 128 + signals[0]  # as a shell tells of a process that a signal has ended
+        return 128 + signals[0]  # as a shell reports a process that a signal has ended
     return 0 if report.complete else 1
 
 
+def _make_spool(settings: PublishSettings) -> Spool:
+    drops_oldest = settings.spool_policy == "drop-oldest"
+    return Spool(settings.spool_folder, settings.spool_size, drops_oldest=drops_oldest)
+
+
 def _make_publisher(
-    settings: PublishSettings, spool: Optional[Spool], on_answer: Callable[[Sent], None]
+    settings: PublishSettings, spool: Optional[Spool], on_done: Callable[[Sent], None]
 ) -> Publisher:
     return Publisher(
         settings.open_broker(),
         settings.topics,
         settings.camera,
         window=settings.window,
-        # A loop goes on whatever comes back: its frames are safe in the spool.
+        # A loop goes on without answers: its frames are safe in the spool.
         timeout=float("inf") if settings.loop and settings.spool else settings.timeout,
-        # And one that has had a broker waits for it: it is a camera, and no job that ends.
-        patience=float("inf") if settings.loop else settings.timeout,
+        # A loop that has had a broker waits for it, too: it is a camera, and no job that ends.
+        broker_timeout=float("inf") if settings.loop else settings.timeout,
         await_answers=settings.awaits_answers,
         spool=spool,
-        drop_oldest=settings.spool_policy == "drop-oldest",
         resend_after=settings.resend_after,
-        on_answer=on_answer,
+        on_done=on_done,
     )
 
 
 def _send(
     settings: PublishSettings,
-    images: Sequence[Image],
+    images: Sequence[ImageFile],
     shrinker: Optional[Shrinker],
     publisher: Publisher,
     report: Report,
@@ -110,20 +114,20 @@ def _send(
 
 def _send_all(
     settings: PublishSettings,
-    images: Sequence[Image],
+    images: Sequence[ImageFile],
     shrinker: Optional[Shrinker],
     publisher: Publisher,
     report: Report,
 ) -> None:
     cameras = itertools.cycle(settings.camera)
-    for image in _paced(itertools.cycle(images) if settings.loop else images, settings.fps, publisher.stop):
+    for image in _at_rate(itertools.cycle(images) if settings.loop else images, settings.fps, publisher.stop):
         try:
             content = _content(image, shrinker, publisher.max_payload, report)
         except (Unreadable, _TooLarge) as error:
             report.failed(image.name, error)
             continue
         try:
-            report.sent(publisher.send(next(cameras), content, image.name, paced=settings.fps is not None))
+            report.sent(publisher.send(next(cameras), content, image.name, live=settings.fps is not None))
         except SpoolFull as full:
             report.not_taken(image.name, full)
 
@@ -135,10 +139,10 @@ def _wait_connected(settings: PublishSettings, publisher: Publisher) -> None:
         NotReached: there is none within --timeout, and no spool.
         NanofleetError: it refuses.
     """
-    patience = min(PATIENCE, settings.timeout) if settings.spool else settings.timeout
-    deadline = time.monotonic() + patience
+    timeout = min(SPOOL_TIMEOUT, settings.timeout) if settings.spool else settings.timeout
+    deadline = time.monotonic() + timeout
     connection = publisher.connection
-    if connection.wait_connected(publisher.stop, patience):
+    if connection.wait_connected(publisher.stop, timeout):
         if settings.awaits_answers:  # it may refuse to let them be read, and no frame is taken then
             wait_for(
                 connection,
@@ -149,7 +153,7 @@ def _wait_connected(settings: PublishSettings, publisher: Publisher) -> None:
     if publisher.stop.is_set():
         raise Stopped
     if not settings.spool:
-        raise NotReached(connection, patience)
+        raise NotReached(connection, timeout)
     log.warning("no broker yet: frames are kept in %s", settings.spool_folder)
 
 
@@ -157,7 +161,7 @@ class _TooLarge(Exception):
     """The broker takes no frame of that size."""
 
 
-def _content(image: Image, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
+def _content(image: ImageFile, shrinker: Optional[Shrinker], limit: int, report: Report) -> bytes:
     """The bytes to send.
 
     Raises:
@@ -181,7 +185,7 @@ def _check_size(size: int, limit: int, advice: str) -> None:
         )
 
 
-def _paced(images: Iterable[Image], fps: Optional[float], stop: threading.Event) -> Iterator[Image]:
+def _at_rate(images: Iterable[ImageFile], fps: Optional[float], stop: threading.Event) -> Iterator[ImageFile]:
     due = time.monotonic()
     for image in images:
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
@@ -189,6 +193,6 @@ def _paced(images: Iterable[Image], fps: Optional[float], stop: threading.Event)
         if stop.is_set():
             raise Stopped
         if fps is not None:
-            # Late by more than a frame, the pace starts afresh instead of catching up in a burst.
+            # Late by more than a frame, it starts again at the rate instead of catching up in a burst.
             due = max(due + 1 / fps, time.monotonic() - 1 / fps)
         yield image

@@ -25,17 +25,22 @@ _REASONS = {
     pubacks.PACKET_TOO_LARGE: "larger than the broker takes (Mosquitto: max_packet_size, message_size_limit)",
     pubacks.PAYLOAD_FORMAT_INVALID: "the broker does not accept this payload",
 }
-#: The others, such as 0x80 and 0x83, do not say: a frame is refused for good that is refused so often.
+#: The others, such as 0x80 and 0x83, do not say whether they pass: so often refused is refused for good.
 MOST_TRIES = 4
 
 
 def is_final(reason_code: int, refusals: int) -> bool:
-    """Whether to send a frame no more that is refused for this reason, the so manyth that does not pass."""
+    """Whether to give up sending a frame.
+
+    Args:
+        reason_code: the broker's last refusal.
+        refusals: how often the broker has refused the frame for a reason that does not pass.
+    """
     return reason_code in _REASONS or (reason_code not in pubacks.PASSING and refusals >= MOST_TRIES)
 
 
 def reason(reason_code: int) -> str:
-    """Why, for people."""
+    """A reason code in words for people."""
     return _REASONS.get(reason_code, f"the broker gave no reason but its code, 0x{reason_code:02x}")
 
 
@@ -56,8 +61,10 @@ class RefusedFrames:
     """The folder of frames that were set aside. Several processes may use it at a time."""
 
     def __init__(self, spools: Path) -> None:
-        """Args:
-        spools: the folder that holds the spools of all publishers.
+        """Name the folder.
+
+        Args:
+            spools: the folder that holds the spools of all publishers.
         """
         self.folder = spools / "refused"
 
@@ -78,7 +85,7 @@ class RefusedFrames:
         kept.file.replace(self.folder / f"{kept.file.stem}-{reason_code:02x}.refused")
 
     def __iter__(self) -> Iterator[Refused]:
-        """All, in the order in which they came into the spool."""
+        """All frames, in the order in which they came into the spool."""
         for _, file, _ in self._files():
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 yield Refused(read_header(file), _reason_code(file))
@@ -89,7 +96,7 @@ class RefusedFrames:
         return sum(size for _, _, size in self._files())
 
     def _files(self) -> List[Tuple[int, Path, int]]:
-        """When each was written, and its size."""
+        """The files, oldest first, each between the time it was written and its size."""
         found = []
         for file in self.folder.iterdir() if self.folder.exists() else ():
             if file.suffix == ".refused":

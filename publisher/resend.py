@@ -1,7 +1,7 @@
-"""The spool's thread: which of its frames goes out now, and which again later.
+"""The spool's thread: which of its frames is sent now, and which again later.
 
-add ──> fresh ── as the window has room ──> out ── no answer in time, or nobody there ──> later ─┐
-                                             ^────────────────── when it is due ────────────────┘
+add ──> fresh ── as the window has room ──> in the window ── no answer in time ──> due later ─┐
+                                                  ^──────────── when it is due ───────────────┘
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import collections
 import heapq
 import threading
 import time
-from typing import Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Callable, Deque, List, Optional, Tuple
 
 from publisher.sent import Sent
 from publisher.spool import Spool
+from publisher.unanswered import Unanswered
 
-MAX_DELAY = 600.0
+#: The most seconds between two tries of a frame.
+MAX_DELAY_SECONDS = 600.0
 
 
 class Feeder:
@@ -24,32 +26,26 @@ class Feeder:
     def __init__(
         self,
         spool: Spool,
-        waiting: Dict[str, Sent],
-        changed: threading.Condition,
-        window: int,
+        unanswered: Unanswered,
         *,
-        is_connected: Callable[[], bool],
         publish: Callable[[Sent, bytes], None],
         on_unreadable: Callable[[Sent], None],
     ) -> None:
-        """Args:
-        spool: where the images are.
-        waiting: the frames that are not done, by their id; `changed` guards it.
-        changed: is notified of what is added or done.
-        window: frames that are out at a time, at most.
-        is_connected: whether anything can be sent.
-        publish: sends a frame.
-        on_unreadable: hears of a frame whose image the spool cannot read.
+        """Prepare the thread.
+
+        Args:
+            spool: where the images are.
+            unanswered: the frames that are not done.
+            publish: sends a frame.
+            on_unreadable: receives a frame whose image the spool cannot read.
         """
         self._spool = spool
-        self._waiting = waiting
-        self._changed = changed
-        self._window = window
-        self._is_connected = is_connected
+        self._unanswered = unanswered
+        self._changed = unanswered.changed
+        self._connection = unanswered.connection
         self._publish = publish
         self._on_unreadable = on_unreadable
         self._fresh: Deque[Sent] = collections.deque()
-        self._out: Set[str] = set()
         self._due: List[Tuple[float, str]] = []
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -70,20 +66,12 @@ class Feeder:
             self._fresh.append(sent)
             self._changed.notify_all()
 
-    def add_later(self, sent: Sent, first: float, at_most: float = MAX_DELAY) -> None:
-        """Send a frame after `first` seconds, or when it went out before, after twice, four times, … that."""
-        doublings = min(max(0, sent.tries - 1), 30)  # beyond, it is `at_most` anyway, and no float at last
-        delay = min(first * 2**doublings, at_most)
+    def add_later(self, sent: Sent, first: float, max_delay: float = MAX_DELAY_SECONDS) -> None:
+        """Send a frame after `first` seconds, or if it was sent before, after twice, four times, … that."""
+        doublings = min(max(0, sent.tries - 1), 30)  # beyond, it is `max_delay` anyway, and no float at last
+        delay = min(first * 2**doublings, max_delay)
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + delay, sent.frame_id))
-
-    def done(self, sent: Sent) -> None:
-        """A frame leaves the window; `changed` is held."""
-        self._out.discard(sent.frame_id)
-
-    def is_out(self, sent: Sent) -> bool:
-        """Whether a frame has gone out, and is in the window."""
-        return sent.frame_id in self._out
 
     def _run(self) -> None:
         while True:
@@ -93,7 +81,7 @@ class Feeder:
                 if self._closing:
                     return
                 assert sent is not None
-                self._out.add(sent.frame_id)
+                self._unanswered.in_window.add(sent.frame_id)
             kept = self._spool.kept.get(sent.frame_id)
             if kept is None:  # answered, or dropped, meanwhile
                 continue
@@ -109,17 +97,18 @@ class Feeder:
 
     def _next(self) -> Optional[Sent]:
         """The frame to send now, if there is one."""
-        if not self._is_connected():
+        if not self._connection.connected.is_set():
             return None
+        frames, in_window = self._unanswered.frames, self._unanswered.in_window
         while self._due and self._due[0][0] <= time.monotonic():
             _, frame_id = heapq.heappop(self._due)
-            sent = self._waiting.get(frame_id)
-            if sent is not None and frame_id in self._out:
+            sent = frames.get(frame_id)
+            if sent is not None and frame_id in in_window:
                 return sent
             if sent is not None:
                 self._fresh.append(sent)
-        while self._fresh and len(self._out) < self._window:
+        while self._fresh and len(in_window) < self._unanswered.window:
             sent = self._fresh.popleft()
-            if sent.frame_id in self._waiting:
+            if sent.frame_id in frames:
                 return sent
         return None

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _prepare(max_side: int) -> Decode:
-    import wire.picture.decoding  # noqa: F401 - where the parent can be told that Pillow is missing
+    import wire.picture.decoding  # noqa: F401 - here, so that a missing Pillow is reported to the parent
 
     return lambda picture, memory: Output(_shrink(picture, max_side, memory))
 

@@ -15,7 +15,7 @@ from wire.picture.limits import MAX_PIXELS, MEMORY
 
 #: Seconds for one picture: a large one on a slow camera is still a picture.
 _TIMEOUT = 60.0
-#: Bytes of a JPEG: fewer than of its pixels, and a header.
+#: A JPEG takes fewer bytes than its pixels, and a header.
 _BYTES_A_PIXEL, _HEADER = 3, 1 << 16
 
 
@@ -23,7 +23,7 @@ class Shrunk(NamedTuple):
     """A picture to send."""
 
     content: bytes
-    #: Why it is the same bytes although it is too large, if so.
+    #: Why the bytes are unchanged although the picture is too large, if so.
     kept: str = ""
 
 
@@ -31,8 +31,10 @@ class Shrinker:
     """Makes pictures small, in a process of its own. A context manager."""
 
     def __init__(self, max_side: int) -> None:
-        """Args:
-        max_side: pixels of the longer side, at most.
+        """Prepare the process.
+
+        Args:
+            max_side: pixels of the longer side, at most.
 
         Raises:
             SettingsError: Pillow is missing.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Names that promise what can be sent. A file that breaks the promise is named.
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".png", ".apng", ".webp"}
-#: Pictures that cannot be sent, by what their begin, or else their name, says.
+#: Pictures that cannot be sent, by their first bytes or else their names.
 _OTHER_PICTURES = {
     "an HEIC": "HEIC",
     "an AVIF": "AVIF",
@@ -52,13 +52,13 @@ class Unreadable(SettingsError):
 class Found(NamedTuple):
     """What sources hold."""
 
-    images: List[Image]
+    images: List[ImageFile]
     #: Files in folders that should be images by their names, and are none or cannot be read; each was named.
     failed: int = 0
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageFile:
     """An image that can be read, again and again if need be."""
 
     name: str
@@ -109,57 +109,69 @@ def _resolve(source: str) -> Found:
         return Found([_read_stdin()])
     path = Path(source)
     if path.is_file():
-        return Found([Image(source, path)])
+        return Found([ImageFile(source, path)])
     if path.is_dir():
         return _search(path)
     matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
     files = [match for match in matches if match.is_file()]
     if not files:
         raise SettingsError(f"{source}: there is no such file, folder or match")
-    return Found([Image(str(match), match) for match in files])
+    return Found([ImageFile(str(match), match) for match in files])
 
 
 def _search(folder: Path) -> Found:
     """The images in a folder and below it; links to folders are not followed."""
-    images, failed = [], 0
-    others: Counter[str] = collections.Counter()
+    search = _Search()
     unreadable: List[OSError] = []
     for path in sorted(_files(folder, unreadable)):
+        search.judge(path)
+    for closed in unreadable:
+        log.warning("%s: not looked through: %s", closed.filename, closed.strerror)
+    for kind, count in search.others.items():
+        files = "file is" if count == 1 else "files are"
+        log.warning("%s: %d %s %s not sent: JPEG, PNG and WebP are", folder, count, kind, files)
+    if not search.images:
+        raise SettingsError(f"{folder}: no JPEG, PNG or WebP file in this folder or below it")
+    return Found(search.images, search.failed + len(unreadable))
+
+
+class _Search:
+    """What a folder holds, as far as it was looked through."""
+
+    def __init__(self) -> None:
+        self.images: List[ImageFile] = []
+        #: Files that should be images by their names, and are none or cannot be read.
+        self.failed = 0
+        #: Pictures that cannot be sent, by their kinds.
+        self.others: Counter[str] = collections.Counter()
+
+    def judge(self, path: Path) -> None:
+        """Take a file for an image, for none, or for a fault that is logged."""
         suffix = path.suffix.lower()
+        promised = suffix in _SUFFIXES
         try:
             head = _head(path)
         except OSError as error:
-            failed += suffix in _SUFFIXES
-            if suffix in _SUFFIXES:
-                log.warning("%s: not sent: %s", path, error.strerror or error)
-            continue
+            if promised:
+                self._fail(path, error.strerror or str(error))
+            return
         if head is None:
-            continue
+            return
         image = kinds.find(head)
         if path.name.startswith(_METADATA) and not image:
-            continue
-        if image and (image.at == 0 or suffix in _SUFFIXES):
-            images.append(Image(str(path), path))
-        elif suffix in _SUFFIXES:
-            failed += 1
+            return
+        if image and (image.at == 0 or promised):
+            self.images.append(ImageFile(str(path), path))
+        elif promised:
             what = kinds.look(head) if head else "it is empty"
-            log.warning("%s: not sent: %s, which is none of JPEG, PNG and WebP", path, what)
+            self._fail(path, f"{what}, which is none of JPEG, PNG and WebP")
         else:
             kind = _OTHER_PICTURES.get(kinds.other(head)) or _OTHER_PICTURES.get(suffix)
-            others.update([kind] if kind else [])
-    for closed in unreadable:
-        log.warning("%s: not looked through: %s", closed.filename, closed.strerror)
-    for kind, count in others.items():
-        log.warning(
-            "%s: %d %s %s not sent: JPEG, PNG and WebP are",
-            folder,
-            count,
-            kind,
-            "file is" if count == 1 else "files are",
-        )
-    if not images:
-        raise SettingsError(f"{folder}: no JPEG, PNG or WebP file in this folder or below it")
-    return Found(images, failed + len(unreadable))
+            self.others.update([kind] if kind else [])
+
+    def _fail(self, path: Path, why: str) -> None:
+        self.failed += 1
+        log.warning("%s: not sent: %s", path, why)
 
 
 def _files(folder: Path, unreadable: List[OSError]) -> Iterator[Path]:
@@ -168,15 +180,15 @@ def _files(folder: Path, unreadable: List[OSError]) -> Iterator[Path]:
 
 
 def _head(path: Path) -> Optional[bytes]:
-    """A file's first bytes; None for what is no file, such as a pipe, which would be waited for."""
+    """A file's first bytes; None for what is no file, such as a pipe, whose reader would wait."""
     if not stat.S_ISREG(path.stat().st_mode):
         return None
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 
 
-def _read_stdin() -> Image:
+def _read_stdin() -> ImageFile:
     content = sys.stdin.buffer.read()
     if not content:
         raise SettingsError("-: stdin gave no bytes")
-    return Image("stdin", content=content)
+    return ImageFile("stdin", content=content)

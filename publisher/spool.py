@@ -33,11 +33,11 @@ _MOST_PUBLISHERS = 256
 
 
 class SpoolFull(NanofleetError):
-    """A frame was not taken: the spool has its size, or the disk no room."""
+    """A frame was not taken: the spool has reached its size, or the disk is full."""
 
 
 class LargerThanSpool(SpoolFull):
-    """There would be no room for this frame in an empty spool either."""
+    """A frame would have no room in an empty spool either."""
 
 
 class Spool:
@@ -46,13 +46,18 @@ class Spool:
     Attributes:
         client_id: stable, so that the broker keeps answers for whoever opens this spool next.
         kept: the frames in it, oldest first.
+        drops_oldest: what its publisher does where it is full.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Args:
-        folder: holds the spools of all publishers of this machine that send to the same fleet.
-        max_bytes: bytes of all frames, at most; those that were refused count.
+    def __init__(self, folder: Path, max_bytes: int, *, drops_oldest: bool = False) -> None:
+        """Name the folder.
+
+        Args:
+            folder: holds the spools of all publishers of this machine that send to the same fleet.
+            max_bytes: bytes of all frames, at most; those that were refused count.
+            drops_oldest: whether its publisher has it drop the oldest frames where it is full, or waits.
         """
+        self.drops_oldest = drops_oldest
         self._base = folder
         self._max_bytes = max_bytes
         self._refused = RefusedFrames(folder)
@@ -63,7 +68,7 @@ class Spool:
         self.kept: Dict[str, Kept] = {}
 
     def __enter__(self) -> Spool:
-        """Open the first spool that is free, and gather in it what publishers that died have left.
+        """Open the first spool that is free, and gather in it the frames of publishers that no longer run.
 
         Raises:
             SettingsError: the folder cannot be written.
@@ -95,7 +100,7 @@ class Spool:
                 self._add(read_header(file))
                 self._sequence = int(file.name.split("-", 1)[0])
             elif file.suffix == ".part":
-                file.unlink()  # whoever wrote it was told nothing
+                file.unlink()  # `put` did not return to whoever wrote it
 
     def __exit__(self, *exception: object) -> None:
         self._lock.close()
@@ -105,7 +110,7 @@ class Spool:
 
         Raises:
             SpoolFull: it was not taken.
-            LargerThanSpool: nor would it be if the spool were empty.
+            LargerThanSpool: it would not be taken if the spool were empty either.
         """
         header = {"frame_id": frame_id, "camera": camera, "source": source, "captured_at": captured_at}
         content = json.dumps(header).encode() + b"\n" + image
@@ -147,7 +152,7 @@ class Spool:
         return kept.file.read_bytes().partition(b"\n")[2]
 
     def remove(self, frame_id: str) -> None:
-        """Forget a frame that has its answer."""
+        """Remove a frame that has its answer."""
         with self._changing:
             kept = self.kept.pop(frame_id, None)
             if kept is not None:
@@ -164,7 +169,7 @@ class Spool:
                     )
 
     def set_aside(self, frame_id: str, reason_code: int) -> None:
-        """Keep a frame that the broker refuses for good apart from those that wait."""
+        """Move a frame that the broker refuses for good away from those that wait to be sent."""
         with self._changing:
             kept = self.kept.pop(frame_id, None)
             if kept is None:
@@ -177,7 +182,7 @@ class Spool:
                 log.error("%s: %s: it is refused, but stays", kept.file, error.strerror)
 
     def take_back(self, refused: Kept) -> None:
-        """Let a frame wait again that was set aside.
+        """Move a frame that was set aside back to those that wait to be sent.
 
         Raises:
             OSError: it is gone, or stays where it is.
@@ -187,7 +192,7 @@ class Spool:
         self._add(dataclasses.replace(refused, file=file))
 
     def drop_oldest(self) -> Optional[Kept]:
-        """Give the oldest frame up, to make room, those first that were refused; None if there is none."""
+        """Remove the oldest frame, to make room, refused ones first; None if there is none."""
         for refused in self._refused:
             log.warning("%s: dropped to make room: it had been refused", refused.kept.source)
             refused.kept.file.unlink(missing_ok=True)
@@ -210,7 +215,7 @@ class Spool:
         raise OSError(errno.EBUSY, f"{_MOST_PUBLISHERS} publishers use it")
 
     def _gather(self) -> None:
-        """Move what publishers that will not return have left to this one."""
+        """Move the frames of publishers that no longer run into this spool."""
         for folder in sorted(self._base.iterdir()):
             held = lock_spool(folder) if folder != self._folder and folder.name.isdigit() else None
             if held is None:

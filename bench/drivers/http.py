@@ -12,7 +12,7 @@ from typing import Any, List, Optional
 
 import aiohttp
 
-from bench.drive import SILENCE, WINDOW, Order, Outcome, serve
+from bench.drive import ANSWER_TIMEOUT, WINDOW, Order, Outcome, serve
 
 
 class _Run:
@@ -65,7 +65,7 @@ class _Run:
 async def _run(url: str, form: bool, order: Order) -> Outcome:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
-        connector=connector, timeout=aiohttp.ClientTimeout(total=SILENCE)
+        connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
     ) as session:
         return await _Run(session, url, form, order).outcome()
 

@@ -21,14 +21,14 @@ from wire.messages import Result
 
 
 class Answers:
-    """What the workers say of their frames: an order's progress, and where its time went."""
+    """What the workers report of their frames: an order's progress, and where its time went."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._stages: Dict[str, List[float]] = {}
         self._batches: List[int] = []
 
-    def hear(self, sent: Sent) -> None:
+    def receive(self, sent: Sent) -> None:
         """A frame is done; in the publisher's network thread."""
         if not isinstance(sent.answer, Result):
             raise RuntimeError(f"a frame was not classified: {sent}")
@@ -58,14 +58,14 @@ def run(settings: BrokerSettings, spool_dir: Optional[Path], order: Order) -> Ou
                 window=WINDOW,
                 timeout=60,
                 spool=spool,
-                on_answer=answers.hear,
+                on_done=answers.receive,
             )
         )
         publisher.connection.wait_connected(threading.Event())
-        paced = order.rate is not None
+        live = order.rate is not None
 
         def send(number: int, jpeg: bytes) -> None:
-            publisher.send(cameras[number % len(cameras)], jpeg, str(number), paced=paced)
+            publisher.send(cameras[number % len(cameras)], jpeg, str(number), live=live)
 
         outcome = load.run(send)
         publisher.wait()

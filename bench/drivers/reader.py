@@ -18,7 +18,7 @@ from wire.broker import BrokerSettings
 from wire.mqtt.pubacks import NO_SUBSCRIBERS
 
 #: Seconds in which a reader must have subscribed.
-START_TIMEOUT = 30.0
+SUBSCRIBE_TIMEOUT = 30.0
 
 
 class Reader:
@@ -34,7 +34,7 @@ class Reader:
         Raises:
             RuntimeError: none is.
         """
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + SUBSCRIBE_TIMEOUT
         while time.monotonic() < deadline:
             sent = self._publisher.send("camera", b"x", "")
             self._publisher.wait()

@@ -40,6 +40,7 @@ class Classifier:
         ]
 
     async def __call__(self, request: Request) -> Dict[str, Any]:
+        """Answer a request whose body is a JPEG."""
         jpeg = await request.body()
         loop = asyncio.get_running_loop()
         image = await loop.run_in_executor(self.decoders, decode, jpeg, self.model.preprocessing)

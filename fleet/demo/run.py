@@ -38,7 +38,7 @@ from fleet.embedded import with_broker
 from fleet.ports import free_port
 from publisher.publisher import Publisher
 from publisher.sent import Sent
-from publisher.sources import Image, find_images
+from publisher.sources import ImageFile, find_images
 from wire.broker import BrokerSettings
 from wire.errors import DecodeError, NanofleetError
 from wire.flags import flag_of
@@ -93,11 +93,11 @@ def demo(settings: DemoSettings) -> int:
     return 0 if right else 1
 
 
-def _photos() -> List[Image]:
+def _photos() -> List[ImageFile]:
     import skimage  # carries the photos; nothing else of it is used
 
     folder = Path(skimage.__file__).parent / "data"
-    return [Image(name, folder / name) for name in PHOTOS]
+    return [ImageFile(name, folder / name) for name in PHOTOS]
 
 
 def progress_display() -> Progress:
@@ -244,7 +244,7 @@ def _worker_environment() -> Dict[str, str]:
     return environment
 
 
-def _send_all(publisher: Publisher, images: Sequence[Image], progress: Progress) -> List[Sent]:
+def _send_all(publisher: Publisher, images: Sequence[ImageFile], progress: Progress) -> List[Sent]:
     task = progress.add_task("frames answered", total=len(images))
     publisher.connection.wait_connected(threading.Event())
     sent = []
@@ -302,7 +302,7 @@ def _show_next_steps(console: Console, settings: DemoSettings, workers: Workers)
     console.print("A first fleet:  nanofleet worker --broker mqtt://YOUR-BROKER")
 
 
-def _keep(console: Console, publisher: Publisher, workers: Workers, images: Sequence[Image]) -> None:
+def _keep(console: Console, publisher: Publisher, workers: Workers, images: Sequence[ImageFile]) -> None:
     """Two frames a second, until Ctrl-C.
 
     Raises:

@@ -13,9 +13,11 @@ from bench.__main__ import renewed
 from bench.drive import Order
 from bench.latency import capacity_of
 from bench.measure import frames_for, shuffled_rounds
-from bench.report import BEGIN, END, TARGETS, markdown, of_way, quantile, ratio, renew, tables
+from bench.report import BEGIN, END, markdown, renew, tables
+from bench.rows import of_way, quantile
 from bench.sharing import ARRANGEMENTS
 from bench.sizes import installed_bytes
+from bench.targets import TARGETS, ratio
 from wire.errors import NanofleetError
 
 

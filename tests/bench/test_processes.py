@@ -111,7 +111,7 @@ def test_without_a_rate_only_a_window_is_on_its_way() -> None:
 
 
 def test_more_frames_than_the_window_end_as_well_if_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.drive.SILENCE", 0.05)
+    monkeypatch.setattr("bench.drive.ANSWER_TIMEOUT", 0.05)
     with pytest.raises(RuntimeError, match=r"no answer for 0\.05 s; 0 frames were answered"):
         Load(Order(9, "thumbnail"), window=5).run(lambda number, jpeg: None)
 
@@ -153,7 +153,7 @@ def test_what_an_ended_child_had_spent_before_does_not_count() -> None:
 
 
 def test_answers_that_fail_to_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.drive.SILENCE", 0.05)
+    monkeypatch.setattr("bench.drive.ANSWER_TIMEOUT", 0.05)
     load = Load(Order(3, "thumbnail"))
 
     def send(number: int, jpeg: bytes) -> None:

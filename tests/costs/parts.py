@@ -120,7 +120,7 @@ def unwrap() -> Callable[[int], object]:
 
 
 def outbox() -> Callable[[int], object]:
-    """Publish an answer, and hear its PUBACK."""
+    """Publish an answer, and receive its PUBACK."""
     box = Outbox(
         Line(),  # type: ignore[arg-type]
         Topics(),
@@ -149,7 +149,7 @@ def scheduler() -> Callable[[int], object]:
 
 def pacing() -> Callable[[int], object]:
     """Count a frame in and out."""
-    pace = Pacing(
+    pacing = Pacing(
         Peers("w", "workers", ("t",), 60.0),
         0.3,
         publish_status=lambda then: None,
@@ -157,8 +157,8 @@ def pacing() -> Callable[[int], object]:
     )
 
     def run(number: int) -> None:
-        pace.received()
-        pace.answered(1)
+        pacing.received()
+        pacing.answered(1)
 
     return run
 

@@ -43,7 +43,7 @@ def test_the_contract_and_the_publisher_are_light() -> None:
     heavy = {"torch", "torchvision", "numpy", "prometheus_client", "onnxruntime", "iotcore"}
     assert not set(imported("wire")) & (heavy | {"rich"})
     assert "PIL" not in set(imported("wire", without="picture")), "only what decodes pictures needs Pillow"
-    # Decoder processes start anew for hostile frames: they must not wait for what they don't need.
+    # Decoder processes start again for hostile frames: they must not wait for what they don't need.
     assert not set(imported("wire/picture")) & (heavy | {"pydantic", "paho", "typing_extensions"})
     assert not set(imported("publisher")) & heavy
 

@@ -3,86 +3,16 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, List
 
-import paho.mqtt.client as mqtt
-import pytest
-
-from fleet.ports import free_port
 from tests.harness import Listener, Mosquitto, nanofleet, wait_for
-from wire.messages import Candidate, Reason, Rejection, Result, utc_now
-
-
-class Answerer(Listener):
-    """Answers each frame as a worker would, from its size alone; bytes that say "silence" get nothing."""
-
-    def __init__(self, url: str, root: str) -> None:
-        self.root = root
-        super().__init__(url, f"{root}/frames/+")
-        self.client.on_message = self._answer
-
-    def _answer(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
-        self.messages.append(message)
-        camera = message.topic.rsplit("/", 1)[1]
-        common = {
-            "frame_id": dict(message.properties.UserProperty)["frame-id"],
-            "camera": camera,
-            "worker": "paho",
-            "received_at": utc_now(),
-        }
-        if b"silence" in message.payload:
-            return
-        if b"bad" in message.payload:
-            rejection = Rejection(reason=Reason.NOT_AN_IMAGE, detail="text", **common)
-            client.publish(f"{self.root}/rejects/{camera}", rejection.encode(), qos=1)
-            return
-        best = Candidate(label="cup", index=1, confidence=0.5)
-        result = Result(
-            **common,
-            model="m",
-            weights="w",
-            label="cup",
-            index=1,
-            confidence=0.5,
-            top=(best,),
-            width=1,
-            height=1,
-            answered_at=utc_now(),
-            timings_ms={},
-            batch_size=1,
-        )
-        client.publish(f"{self.root}/results/{camera}", result.encode(), qos=1)
-
-
-@pytest.fixture
-def answerer(mosquitto_url: str, root: str) -> Iterator[Answerer]:
-    started = Answerer(mosquitto_url, root)
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def address(mosquitto_url: str, root: str) -> List[str]:
-    return ["--broker", mosquitto_url, "--root", root]
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Callable[[str], str]:
-    """A file with this text; the publisher does not look inside."""
-
-    def make(text: str) -> str:
-        path = tmp_path / f"{text}.jpg"
-        path.write_text(text)
-        return str(path)
-
-    return make
+from tests.publisher.answerer import Answerer
+from wire.messages import utc_now
 
 
 def test_all_answered(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
@@ -154,20 +84,6 @@ def test_stdin(answerer: Answerer, address: List[str], photos: Path) -> None:
     assert [m.payload for m in answerer.messages] == [(photos / "rocket.jpg").read_bytes()]
 
 
-def test_a_pace_and_ctrl_c(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
-    command = [sys.executable, "-m", "fleet", "publish", image("one"), "--loop", "--fps", "10", "--wait"]
-    with subprocess.Popen([*command, *address], stdout=subprocess.PIPE, text=True) as publisher:
-        wait_for(lambda: answerer.messages, what="a first frame")
-        time.sleep(2)
-        publisher.send_signal(signal.SIGINT)
-        output, _ = publisher.communicate(timeout=10)
-    assert publisher.returncode in (0, 1), "a loop has no other end than Ctrl-C"
-    assert 10 <= len(answerer.messages) <= 40
-    sent = re.search(r"sent (\d+), ", output)
-    assert sent
-    assert abs(int(sent.group(1)) - len(answerer.messages)) <= 1, "one may have been on its way"
-
-
 def test_too_large_for_the_broker(
     mosquitto: Callable[..., Mosquitto],
     listen: Callable[..., Listener],
@@ -227,32 +143,3 @@ def test_refused_by_the_broker(mosquitto: Callable[..., Mosquitto], image: Calla
     run = nanofleet("publish", image("one"), "--broker", broker.url)
     assert run.returncode == 3
     assert "password" in run.stderr
-
-
-@pytest.mark.parametrize("flags", [["--wait"], ["--no-wait"], ["--loop"]])
-def test_without_a_spool_a_broker_that_is_not_there_is_named(
-    flags: List[str], image: Callable[[str], str]
-) -> None:
-    url = f"mqtt://127.0.0.1:{free_port()}"
-    run = nanofleet("publish", image("one"), "--no-spool", *flags, "--broker", url, "--timeout", "1")
-    assert run.returncode == 1
-    last = run.stderr.splitlines()[-1]
-    assert last.startswith(f"nanofleet publish: {url}: not reached within 1 s: ")
-    assert "Connection refused" in last
-
-
-def test_without_a_spool_a_broker_that_goes_for_good_ends_the_waiting(
-    mosquitto: Callable[..., Mosquitto], root: str, image: Callable[[str], str]
-) -> None:
-    broker = mosquitto()
-    answerer = Answerer(broker.url, root)
-    flags = ["--no-spool", "--wait", "--timeout", "2", "--broker", broker.url, "--root", root]
-    command = [sys.executable, "-m", "fleet", "publish", image("one"), image("silence"), *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
-        wait_for(lambda: len(answerer.messages) == 2, what="both frames")
-        broker.stop()
-        answerer.close()
-        shown, errors = publisher.communicate(timeout=60)
-    assert publisher.returncode == 1
-    assert "sent 2, answered 1, rejected 0, missing 1" in shown
-    assert f"nanofleet publish: {broker.url}: not reached within 2 s" in errors.splitlines()[-1]

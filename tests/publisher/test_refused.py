@@ -1,4 +1,4 @@
-"""What the broker refuses for good is set aside: told once, in nobody's way, and there for another try."""
+"""What the broker refuses for good is set aside: logged once, in nobody's way, and there for another try."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Callable, List
 
 import pytest
 
-import publisher.publisher as publisher_module
+from publisher import spooling
 from publisher.publish import publish
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
 from tests.harness import Mosquitto, nanofleet, wait_for
-from tests.publisher.test_publish import Answerer
+from tests.publisher.answerer import Answerer
 from tests.wire.servers import RefusingBroker
 from wire.errors import ReadingRefused
 
@@ -164,8 +164,8 @@ def test_what_is_refused_for_good(
     image: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(publisher_module, "NOBODY_THERE", 0.05)
-    monkeypatch.setattr(publisher_module, "NOBODY_THERE_AT_MOST", 0.1)
+    monkeypatch.setattr(spooling, "UNTAKEN_SECONDS", 0.05)
+    monkeypatch.setattr(spooling, "MAX_UNTAKEN_SECONDS", 0.1)
     with RefusingBroker(codes) as broker:
         settings = PublishSettings(
             sources=[image("one")], timeout=3, broker=broker.url, root=root, spool_dir=tmp_path / "spool"

@@ -7,7 +7,7 @@ tf2onnx, skl2onnx, scikit-learn, timm, transformers beside torch, onnx, onnxrunt
 The files lie in `files/`, and `files/expected.json` says of each which flags it needs and what the tool
 itself answers for which pictures. `test_onnx_files.py` runs them; nothing but this script needs the tools.
 
-Networks are tiny, seeded, and trained in one step: their head is fitted to tell which of red, green and blue
+Networks are tiny, seeded, and trained in one step: their head is fitted to find which of red, green and blue
 a picture has most of. Pictures are chosen so that other pixels than the right ones change the label.
 
 Written with: ultralytics 8.4.190, keras 3.15.1, tensorflow 2.21.0, tf2onnx 1.17.0, skl2onnx 1.20.0,

@@ -40,7 +40,7 @@ def targets(pictures: Any) -> Any:
 
 
 def head(features: Any, classes: Any, count: int = 3) -> Any:
-    """Weights [features, classes] and bias of a layer that tells the classes by the features."""
+    """Weights [features, classes] and bias of a layer that finds the classes by the features."""
     wanted = 8.0 * np.eye(count)[classes]
     centre = features.mean(0)
     centred = features - centre
@@ -76,7 +76,7 @@ def decisive(answers: Dict[str, Any], right: str, apart: Sequence[str] = ()) -> 
         chosen.append(best)
         left -= changed[best]
     if left:
-        raise SystemExit(f"no picture tells {sorted(left)} from {right}")
+        raise SystemExit(f"no picture is answered otherwise by {sorted(left)} than by {right}")
     others = [seed for seed in range(POOL) if labels[right][seed] not in labels[right][chosen]]
     return [*chosen, *sorted(others, key=lambda seed: -margin[seed])[:1]]
 

@@ -116,7 +116,7 @@ def keras_mobilenet() -> None:
 
 
 def keras_unit() -> None:
-    """Preprocessed outside by ImageDataGenerator(rescale=1/255): 0..1, which nothing in the file tells."""
+    """Preprocessed outside by ImageDataGenerator(rescale=1/255): 0..1, which nothing in the file says."""
     model = keras_net([], "softmax", PREPARED["unit"])
     to_onnx(model, FILES / "keras_unit.onnx")
     answers = keras_answers(model)

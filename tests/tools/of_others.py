@@ -17,7 +17,6 @@ from pictures import picture
 
 def ultralytics_export() -> None:
     """Ultralytics' classifier: 0..1, the short side resized to imgsz, names and all that in the metadata."""
-    import onnx
     import torch
     from ultralytics import YOLO
 
@@ -31,19 +30,7 @@ def ultralytics_export() -> None:
         )
         model = YOLO(str(config), task="classify")
         model.model.names = dict(enumerate(NAMES))
-        classify = model.model.model[-1]
-        # Its hidden layer has 1280 channels: fewer make a small file.
-        classify.conv = type(classify.conv)(classify.conv.conv.in_channels, 16, 1, 1, None, 1)
-        classify.linear = torch.nn.Linear(16, 3)
-        model.model.eval()
-        features: List[Any] = []
-        hook = classify.linear.register_forward_pre_hook(lambda _, given: features.append(given[0]))
-        with torch.no_grad():
-            model.model(first(PREPARED["unit"](pool())))
-        hook.remove()
-        weights, bias = head(features[0].numpy().astype(np.float64), targets(pool()))
-        classify.linear.weight.data = torch.from_numpy(weights.T.copy())
-        classify.linear.bias.data = torch.from_numpy(bias)
+        _fit_ultralytics(model)
         size = (50, 40)  # neither square nor of the model's size
         shown = [picture(seed, size) for seed in range(POOL)]
         found = model.predict(shown, imgsz=SIDE, verbose=False, batch=1)
@@ -55,12 +42,7 @@ def ultralytics_export() -> None:
         answers["unit"] = right
         seeds = decisive(answers, "unit")
         written = model.export(format="onnx", imgsz=SIDE, simplify=False, opset=17, dynamic=True)
-        exported = onnx.load(written)
-        # The tool's own licence, which it writes into every file: these weights are of a picture of noise.
-        kept = {item.key: item.value for item in exported.metadata_props if item.key != "license"}
-        del exported.metadata_props[:]
-        onnx.helper.set_model_props(exported, kept)
-        onnx.save(exported, str(FILES / "ultralytics.onnx"))
+        _save_without_licence(written, FILES / "ultralytics.onnx")
     entry(
         "ultralytics.onnx",
         ["ultralytics", "torch"],
@@ -72,12 +54,41 @@ def ultralytics_export() -> None:
     )
 
 
+def _fit_ultralytics(model: Any) -> None:
+    import torch
+
+    classify = model.model.model[-1]
+    # Its hidden layer has 1280 channels: fewer make a small file.
+    classify.conv = type(classify.conv)(classify.conv.conv.in_channels, 16, 1, 1, None, 1)
+    classify.linear = torch.nn.Linear(16, 3)
+    model.model.eval()
+    features: List[Any] = []
+    hook = classify.linear.register_forward_pre_hook(lambda _, given: features.append(given[0]))
+    with torch.no_grad():
+        model.model(first(PREPARED["unit"](pool())))
+    hook.remove()
+    weights, bias = head(features[0].numpy().astype(np.float64), targets(pool()))
+    classify.linear.weight.data = torch.from_numpy(weights.T.copy())
+    classify.linear.bias.data = torch.from_numpy(bias)
+
+
+def _save_without_licence(written: str, path: Path) -> None:
+    """Leave out the tool's own licence, which it writes into every file: these weights are of noise."""
+    import onnx
+
+    exported = onnx.load(written)
+    kept = {item.key: item.value for item in exported.metadata_props if item.key != "license"}
+    del exported.metadata_props[:]
+    onnx.helper.set_model_props(exported, kept)
+    onnx.save(exported, str(path))
+
+
 def _first_of(output: Any) -> Any:
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
 def onnxruntime_static() -> None:
-    """onnxruntime's static quantisation (QDQ) of a network that takes 0..255 and ends with a softmax."""
+    """Static quantisation of onnxruntime's (QDQ) of a network that takes 0..255 and ends with a softmax."""
     import onnxruntime
     import torch
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
@@ -109,14 +120,8 @@ def onnxruntime_static() -> None:
         name: session.run(None, {"images": first(how(pool())).numpy()})[0] for name, how in PREPARED.items()
     }
     seeds = decisive(answers, "bytes")
-    entry(
-        "ort_static.onnx",
-        ["onnxruntime", "torch"],
-        seeds,
-        answers["bytes"][seeds],
-        args=["--resize", str(SIDE)],
-        tolerance=0.02,
-    )
+    tools, flags = ["onnxruntime", "torch"], ["--resize", str(SIDE)]
+    entry("ort_static.onnx", tools, seeds, answers["bytes"][seeds], args=flags, tolerance=0.02)
 
 
 def Scaled(by: float) -> Any:
@@ -169,7 +174,7 @@ def tflite_quantized() -> None:
 
 def sklearn_zipmap() -> None:
     """skl2onnx' maps of probabilities, by class names; a Reshape before it takes the picture."""
-    from onnx import TensorProto, compose, helper, save
+    from onnx import save
     from skl2onnx import to_onnx as convert
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -181,21 +186,7 @@ def sklearn_zipmap() -> None:
     names = np.array(NAMES)[targets(small)]
     model = make_pipeline(MinMaxScaler(), LogisticRegression(max_iter=300)).fit(rows, names)
     made = convert(model, rows[:1], target_opset={"": 17, "ai.onnx.ml": 3})
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, rows.shape[1]])
-    node = helper.make_node("Reshape", ["image", "shape"], ["row"])
-    before = helper.make_graph(
-        [node],
-        "rows",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["N", rows.shape[1]])],
-        [shape],
-    )
-    opsets = [helper.make_opsetid(each.domain, each.version) for each in made.opset_import]
-    flatten = helper.make_model(before, opset_imports=opsets, ir_version=made.ir_version)
-    save(
-        compose.merge_models(flatten, made, io_map=[("row", made.graph.input[0].name)]),
-        FILES / "sklearn.onnx",
-    )
+    save(_behind_reshape(made, side, rows.shape[1]), FILES / "sklearn.onnx")
     classes = list(model.classes_)
     answers = {name: model.predict_proba(how(small).reshape(POOL, -1)) for name, how in PREPARED.items()}
     seeds = decisive(answers, "bytes", apart=["unit", "imagenet", "symmetric"])
@@ -209,3 +200,21 @@ def sklearn_zipmap() -> None:
         size=(side, side),
     )
     assert classes == sorted(NAMES)
+
+
+def _behind_reshape(made: Any, side: int, width: int) -> Any:
+    """A model of rows, behind a node that makes a row of each picture."""
+    from onnx import TensorProto, compose, helper
+
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, width])
+    node = helper.make_node("Reshape", ["image", "shape"], ["row"])
+    before = helper.make_graph(
+        [node],
+        "rows",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", side, side, 3])],
+        [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["N", width])],
+        [shape],
+    )
+    opsets = [helper.make_opsetid(each.domain, each.version) for each in made.opset_import]
+    flatten = helper.make_model(before, opset_imports=opsets, ir_version=made.ir_version)
+    return compose.merge_models(flatten, made, io_map=[("row", made.graph.input[0].name)])

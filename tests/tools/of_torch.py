@@ -114,7 +114,7 @@ def Squeeze() -> Any:
 
 
 def timm_export() -> None:
-    """timm's own exporter; its ViTs and many others are trained on -1..1, which nothing in the file tells."""
+    """The exporter of timm, whose ViTs are trained on -1..1; nothing in the file says so."""
     import timm
     import torch
     from timm.models.resnet import BasicBlock, ResNet
@@ -144,22 +144,9 @@ def timm_export() -> None:
 def transformers_export() -> None:
     """A ViT of Hugging Face's, with its own image processor (-1..1, the whole picture squeezed)."""
     import torch
-    from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=SIDE,
-        patch_size=8,
-        id2label=dict(enumerate(NAMES)),
-        label2id={name: index for index, name in enumerate(NAMES)},
-        attn_implementation="eager",
-    )
-    net = ViTForImageClassification(config)
-    net.vit.embeddings.patch_embeddings.projection.weight.data *= 10
+    net = _tiny_vit()
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -186,3 +173,22 @@ def transformers_export() -> None:
     )
     flags = ["--resize", str(SIDE), "--scaling", "symmetric"]
     entry("transformers.onnx", ["transformers", "torch"], seeds, answers["symmetric"][seeds], args=flags)
+
+
+def _tiny_vit() -> Any:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=SIDE,
+        patch_size=8,
+        id2label=dict(enumerate(NAMES)),
+        label2id={name: index for index, name in enumerate(NAMES)},
+        attn_implementation="eager",
+    )
+    net = ViTForImageClassification(config)
+    net.vit.embeddings.patch_embeddings.projection.weight.data *= 10
+    return net
