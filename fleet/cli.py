@@ -57,7 +57,7 @@ COMMANDS: Dict[str, Command] = {
     ),
     "worker": Command(
         "classify frames from a broker",
-        *("worker.settings:WorkerSettings", "fleet.run_worker:run_worker", "worker"),
+        *("worker.settings:WorkerSettings", "fleet.embedded.worker:run_worker", "worker"),
     ),
     "publish": Command(
         "send images to a broker, and show the answers",
@@ -77,7 +77,7 @@ COMMANDS: Dict[str, Command] = {
     ),
     "results": Command(
         "show what is answered, live",
-        *("fleet.results_settings:ResultsSettings", "fleet.results:results", "", True),
+        *("fleet.results.settings:ResultsSettings", "fleet.results.run:results", "", True),
     ),
     "models list": Command(
         "the models that can be run",
@@ -97,23 +97,23 @@ COMMANDS: Dict[str, Command] = {
     ),
     "models use": Command(
         "change the model of a running fleet",
-        *("fleet.models.use_settings:UseSettings", "fleet.models.use:use", "", True),
+        *("fleet.models.settings:UseSettings", "fleet.models.use:use", "", True),
     ),
     "models reset": Command(
         "let workers go back to their own model",
-        *("fleet.models.use_settings:ResetSettings", "fleet.models.use:reset", "", True),
+        *("fleet.models.settings:ResetSettings", "fleet.models.use:reset", "", True),
     ),
     "spool list": Command(
         "frames of publish that have no answer",
-        *("fleet.spool_settings:SpoolListSettings", "fleet.spool:list_frames"),
+        *("fleet.spool.settings:SpoolListSettings", "fleet.spool.run:list_frames"),
     ),
     "spool retry": Command(
         "let frames wait again that the broker has refused",
-        *("fleet.spool_settings:SpoolRetrySettings", "fleet.spool:retry"),
+        *("fleet.spool.settings:SpoolRetrySettings", "fleet.spool.run:retry"),
     ),
     "spool drop": Command(
         "give frames up",
-        *("fleet.spool_settings:SpoolDropSettings", "fleet.spool:drop_frames"),
+        *("fleet.spool.settings:SpoolDropSettings", "fleet.spool.run:drop_frames"),
     ),
     "provision": Command(
         "create certificates, passwords and an ACL for Mosquitto",
@@ -121,11 +121,11 @@ COMMANDS: Dict[str, Command] = {
     ),
     "settings": Command(
         "print a command's settings as a file to begin with",
-        *("fleet.example_settings:ExampleSettings", "fleet.example:print_example"),
+        *("fleet.help.settings:ExampleSettings", "fleet.help.example:print_example"),
     ),
     "completion": Command(
         "print what lets a shell complete nanofleet's commands and flags",
-        *("fleet.completion_settings:CompletionSettings", "fleet.completion:print_completion"),
+        *("fleet.help.settings:CompletionSettings", "fleet.help.completion:print_completion"),
     ),
 }
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet.console import open_console, plain
-from fleet.models.use_settings import ResetSettings, UseSettings
+from fleet.models.settings import ResetSettings, UseSettings
 from fleet.workers.roster import listen_for_silent, online, roster
 from fleet.workers.watch import Fleet
 from wire.errors import DecodeError, NanofleetError

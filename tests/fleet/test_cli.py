@@ -86,7 +86,7 @@ def test_the_operators_commands_need_no_torch() -> None:
     blocked = ["torch", "torchvision", "numpy", "PIL", "prometheus_client", "iotcore", "cryptography"]
     runs = (
         *("workers.list", "workers.forget", "models.use"),
-        *("results", "spool", "example", "completion"),
+        *("results.run", "spool.run", "help.example", "help.completion"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n" + "\n".join(
         f"import fleet.{run}" for run in runs

@@ -9,7 +9,7 @@ from typing import Any, Dict
 import pytest
 
 from fleet.cli import COMMANDS, layout
-from fleet.example import example
+from fleet.help.example import example
 from tests.harness import nanofleet
 from wire.flags import is_positional
 

@@ -11,8 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
-from fleet import probe
-from fleet.embedded import with_broker
+from fleet.embedded import probe, with_broker
 from tests.harness import wait_for
 from tests.wire.servers import Server
 from wire.broker import BrokerSettings

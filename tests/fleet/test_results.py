@@ -11,8 +11,8 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
-from fleet.results import matches
-from fleet.results_settings import ResultsSettings
+from fleet.results.run import matches
+from fleet.results.settings import ResultsSettings
 from tests.fleet.members import rejection, result
 from tests.harness import Listener, wait_for
 from wire.errors import SettingsError

@@ -10,7 +10,7 @@ from typing import List, Type
 from pydantic.fields import FieldInfo
 
 from fleet import cli
-from fleet.example_settings import ExampleSettings
+from fleet.help.settings import ExampleSettings
 from wire.broker import BrokerSettings
 from wire.errors import SettingsError
 from wire.flags import flag_of, is_positional, metavar_of

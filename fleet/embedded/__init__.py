@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Iterator, Tuple, TypeVar
 from urllib.parse import urlsplit
 
+from fleet.embedded.probe import Probe
 from fleet.ports import free_port
-from fleet.probe import Probe
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.install import how_to_install

@@ -17,7 +17,7 @@ import uuid
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from fleet.console import has_reader, leave_reader
-from fleet.results_settings import ResultsSettings
+from fleet.results.settings import ResultsSettings
 from wire.errors import DecodeError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result

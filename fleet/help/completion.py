@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, Type
 from pydantic.fields import FieldInfo
 
 from fleet.cli import COMMANDS
-from fleet.completion_settings import CompletionSettings
+from fleet.help.settings import CompletionSettings
 from wire.flags import choices_of, flag_of, is_positional, metavar_of
 from wire.settings import Settings
 
