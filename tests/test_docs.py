@@ -11,7 +11,7 @@ from typing import Iterator, List, Set
 
 import pytest
 
-from fleet.cli import COMMANDS
+from fleet.commands import COMMANDS
 from wire.messages import Rejection, Result
 from wire.settings import flag_of, is_positional
 

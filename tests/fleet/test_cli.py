@@ -11,7 +11,7 @@ from typing import List
 
 import pytest
 
-from fleet.cli import COMMANDS
+from fleet.commands import COMMANDS
 from tests.harness import nanofleet
 
 
@@ -22,7 +22,7 @@ def test_each_command_runs_what_takes_its_settings(name: str) -> None:
     pytest.importorskip({"provision": "cryptography", "worker": "torch"}.get(command.extra, "wire"))
     run = command.run
     (parameter,) = inspect.signature(run).parameters
-    module = importlib.import_module(command.run_name.partition(":")[0])
+    module = importlib.import_module(command.runner.partition(":")[0])
     hints = typing.get_type_hints(run, vars(module))
     assert hints[parameter] is command.settings
     assert hints["return"] is int
@@ -86,7 +86,7 @@ def test_the_operators_commands_need_no_torch() -> None:
     blocked = ["torch", "torchvision", "numpy", "PIL", "prometheus_client", "iotcore", "cryptography"]
     runs = (
         *("workers.list", "workers.forget", "models.use"),
-        *("results.run", "spool.run", "help.example", "help.completion"),
+        *("results.run", "spool.run", "commands.example", "commands.completion"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n" + "\n".join(
         f"import fleet.{run}" for run in runs

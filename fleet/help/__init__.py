@@ -1,1 +1,0 @@
-"""What is printed about the commands themselves: an example of their settings, completion for shells."""
