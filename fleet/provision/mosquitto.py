@@ -89,7 +89,7 @@ def acl(root: str, members: Mapping[str, str]) -> str:
         root: first level of the fleet's topics.
         members: the role of each, by name.
     """
-    sections = ["# Written by `nanofleet provision`, and anew by each run of it."]
+    sections = ["# Written by `nanofleet provision`, and again by each run of it."]
     for name, role in members.items():
         rights = [f"topic {right}" for right in _rights(Topics(root), name, role)]
         sections.append("\n".join([f"# {role}", f"user {name}", *rights]))

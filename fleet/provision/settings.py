@@ -27,7 +27,7 @@ class ProvisionSettings(Settings):
     rm -r ~/fleet/members/garden; nanofleet provision ~/fleet
 
     The folder holds all there is. Running it again keeps what exists, adds what is new, and makes
-    certificates that end within 30 days, or have two thirds of a shorter life behind them, anew. A member
+    certificates again that end within 30 days, or have two thirds of a shorter life behind them. A member
     whose folder was removed is out, once Mosquitto has the new files and was restarted.
 
       camera    writes its own frames, reads its own answers
