@@ -40,8 +40,10 @@ class Probe:
     """
 
     def __init__(self, broker: Broker) -> None:
-        """Args:
-        broker: whom to try: its port for MQTT 5; the next one is for MQTT 3.1.1.
+        """Prepare; entering starts it.
+
+        Args:
+            broker: its port for MQTT 5; the next one is for MQTT 3.1.1.
         """
         self._broker = broker
         self._ended = threading.Event()

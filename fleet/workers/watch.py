@@ -57,11 +57,13 @@ class Fleet:
     """A connection that follows what the workers say. A context manager; thread-safe."""
 
     def __init__(self, broker: Broker, topics: Topics, *, timeout: float, answers: bool = False) -> None:
-        """Args:
-        broker: where.
-        topics: the fleet's.
-        timeout: seconds to wait for the broker: for the connection, and for each word from it.
-        answers: whether to follow the live answers as well.
+        """Prepare the connection; entering opens it.
+
+        Args:
+            broker: where.
+            topics: the fleet's.
+            timeout: seconds to wait for the broker: for the connection, and for each confirmation.
+            answers: whether to follow the live answers as well.
         """
         self.topics = topics
         #: The latest status of each worker that can be read, and when it came.
