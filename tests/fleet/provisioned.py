@@ -81,6 +81,7 @@ class Client:
         """Take what the client shows; entering connects.
 
         Args:
+            broker: where.
             name: whose folder it has.
             client_id: what it calls itself; the broker makes one up otherwise.
             port: where it connects; else where the member's role belongs.
