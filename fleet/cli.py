@@ -37,7 +37,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if name not in COMMANDS and is_group(name) and rest[:1] in ([], ["-h"], ["--help"]):
         print(usage(name))
         return 0 if rest else 2
-    log = StderrHandler()  # until the settings say which
+    log = StderrHandler()  # until the settings are read
     settings: Optional[Settings] = None
     try:
         command = find(name)

@@ -168,7 +168,7 @@ class Trial:
 
     @contextmanager
     def changed(self) -> Iterator[bool]:
-        """Change the canaries while the block lasts; whether they could. Then they follow the fleet again."""
+        """Change the canaries while the block lasts; yields whether all could. At its end they go back."""
         fleet, settings = self._fleet, self._settings
         command = ModelCommand(id=uuid.uuid4().hex[:12], choice=settings.choice, compare=True)
         topics = {fleet.topics.model_command(name): [name] for name in self._names}
@@ -178,7 +178,7 @@ class Trial:
                 fleet.retain(topic, given)
             yield wait_for_all(fleet, self._names, command, settings.timeout, self._console, alone=True)
         finally:
-            # What somebody else has commanded there meanwhile stands.
+            # A command that came from elsewhere meanwhile stays in force.
             ours = {
                 topic: names for topic, names in topics.items() if fleet.commands.get(topic, given) == given
             }

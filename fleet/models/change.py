@@ -30,7 +30,7 @@ def wait_for_all(
     *,
     alone: bool,
 ) -> bool:
-    """Wait until each worker follows the command or says why not; show it; whether all do."""
+    """Wait until each worker follows the command or reports why not; print a table; whether all follow it."""
     followers = []
     table = Table("worker", "state", "model", "", box=None, pad_edge=False)
     for name in workers:
@@ -67,7 +67,7 @@ def nobody_can(fleet: Fleet, workers: Sequence[str], command: ModelCommand) -> b
 
 
 def put_back(fleet: Fleet, topic: str, command: ModelCommand, former: bytes) -> str:
-    """Let the former command stand again, unless somebody has changed it meanwhile; says what stands."""
+    """Restore the former command, unless another one is in force by now; returns a sentence for people."""
     if fleet.commands.get(topic) != command.encode():
         return "but somebody has given another command meanwhile, or has taken it back."
     fleet.retain(topic, former)
@@ -88,7 +88,7 @@ def take_back(fleet: Fleet, topics: Dict[str, List[str]], timeout: float, consol
             for name in workers:
                 status = fleet.statuses.get(name)
                 change = status.change if status and status.state == "online" else None
-                # What goes before the command now may be another one, for the fleet, that must be loaded.
+                # Now another command may be in force, one for the fleet, whose model has to be loaded.
                 if change and (change.topic == topic or change.state == "loading"):
                     still.append(name)
         return still

@@ -109,8 +109,8 @@ class UseSettings(BrokerSettings, ModelChoice):
     nanofleet models use efficientnet_b0 --canary 1
 
     Each worker loads the model beside the one that serves, then swaps between two frames; one that cannot
-    keeps its model and says why. Files are looked for in each worker's --weights-dir. The command stays with
-    the broker: workers that come later follow it, until `nanofleet models reset`.
+    keeps its model and reports why. Files are looked for in each worker's --weights-dir. The command stays
+    with the broker: workers that come later follow it, until `nanofleet models reset`.
 
     With --canary N, N workers change first and run the former model beside the new one on live frames; the
     rest follow only if rejections, latency and agreement stay within the bounds, else the N go back.
@@ -129,7 +129,7 @@ class UseSettings(BrokerSettings, ModelChoice):
     canary: int = Field(0, ge=0, description="Workers to try it on first; 0 for all at once")
     canary_frames: int = Field(100, ge=1, description="Frames to judge the canaries by")
     min_agreement: float = Field(
-        0.8, ge=0, le=1, description="Share of frames on which both models must say the same"
+        0.8, ge=0, le=1, description="Share of frames on which both models must agree"
     )
     max_slowdown: float = Field(2.0, gt=0, description="How many times longer the p95 of a frame may take")
     max_rejections: float = Field(

@@ -79,7 +79,7 @@ class Authority:
         return self._certificate.not_valid_after_utc
 
     def certify(self, file: Path, name: str, days: int, hosts: Sequence[str] = ()) -> Certified:
-        """See to a key in FILE.key and a certificate for it in FILE.crt.
+        """Keep or make a key in FILE.key, and a certificate for it in FILE.crt.
 
         Args:
             file: the two files without their suffixes.

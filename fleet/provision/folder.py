@@ -27,7 +27,7 @@ from wire.files import SECRET
 
 @dataclass(frozen=True)
 class Done:
-    """What a run has made, changed, kept or removed, to be told."""
+    """Something that a run has made, changed, kept or removed, for the report."""
 
     kind: str
     name: str
@@ -77,7 +77,7 @@ class FleetFolder:
         new = put(home / "role", f"{role}\n")
         password = _password(home / "password")
         rotated = has_another_password(read(self.folder / "broker" / "passwords"), name, password)
-        # All trust the broker by the outer CA; the inner one tells workers and operators from the others.
+        # All trust the broker by the outer CA; the inner one separates workers and operators from the others.
         written = [put(home / "ca.crt", outer.pem), put(home / "member.env", self._environment(name), SECRET)]
         signer = inner if role in INNER_ROLES else outer
         certificate = signer.certify(home / "client", name, self.days)
@@ -115,7 +115,7 @@ class FleetFolder:
         written = [
             put(home / "ca.crt", outer.pem),
             put(home / "inner-ca.crt", inner.pem),
-            # Yours comes first: what it says before its first `user` is then said to nobody.
+            # Yours comes first: then a rule of yours before any `user` applies to no member.
             put(home / "acl", f"{read(self.folder / 'extra.acl')}\n{acl(self.root, self.members)}"),
             put(home / "passwords", passwords(before, secret), SECRET),
         ]

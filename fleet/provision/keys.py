@@ -16,7 +16,7 @@ from wire.errors import SettingsError
 from wire.files import SECRET
 
 with warnings.catch_warnings():
-    # The last release for a Python that has reached its end says so at each import, to everybody.
+    # The last release for a Python that has reached its end warns at each import.
     warnings.filterwarnings("ignore", message=r"Python 3\.\d+ is no longer supported")
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm

@@ -35,7 +35,7 @@ class ProvisionSettings(Settings):
       listener  reads all answers and statuses: Home Assistant, dashboards
       operator  a listener that also changes models, forgets workers, and sends frames as any camera
 
-    deploy/mosquitto/README.md in nanofleet's repository tells the rights of each in full.
+    deploy/mosquitto/README.md in nanofleet's repository lists the rights of each in full.
     """
 
     folder: Path = Field(description="Where the fleet's files are, or will be", json_schema_extra=POSITIONAL)

@@ -78,12 +78,12 @@ def _root(file: Path, settings: ProvisionSettings) -> str:
     try:
         return plain_root(read(file).rstrip("\n"))
     except ValueError as error:
-        raise SettingsError(f"{file}: {error}; say it with --root") from None
+        raise SettingsError(f"{file}: {error}; name it with --root") from None
 
 
 def _group(file: Path) -> str:
-    # Whoever subscribes as one of the group gets a share of the frames, and where the ACL denies it to read
-    # them, Mosquitto throws that share away. A camera may subscribe to anything, but has to know the name.
+    # A client that subscribes as one of the group gets a share of the frames, and Mosquitto drops that share
+    # if the ACL denies reading it. A camera may subscribe to anything, but has to know the name.
     group = read(file).rstrip("\n") or f"workers-{secrets.token_hex(16)}"
     if not is_id(group):
         raise SettingsError(

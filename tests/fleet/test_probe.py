@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has n
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Whether this process was told to leave; the probe looks at it often."""
-    monkeypatch.setattr(probe, "INTERVAL", 0.2)
-    monkeypatch.setattr(probe, "PATIENCE", 1.0)
+    monkeypatch.setattr(probe, "INTERVAL_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "TRY_SECONDS", 1.0)
     event = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
     yield event
@@ -85,7 +85,7 @@ def test_a_refusal_is_no_sign_of_health() -> None:
 
 
 def test_leaving_waits_for_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PATIENCE", 600.0)
+    monkeypatch.setattr(probe, "TRY_SECONDS", 600.0)
     faults: List[Optional[NanofleetError]] = []
     with Slow311(b"") as mute:
         tried = mute.probe()
