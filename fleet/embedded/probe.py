@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS, TRY_SECONDS, TRIES = 10.0, 10.0, 3
 #: Seconds between two looks at whether the probe shall end.
 _STEP_SECONDS = 0.1
-#: In MQTT 3.1.1, which our own connections do not speak: a CONNECT without a client id, and a CONNACK, success.
+#: In MQTT 3.1.1, which our own connections do not speak: CONNECT without a client id, and CONNACK (success).
 _CONNECT, _CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0"
 
 

@@ -38,9 +38,9 @@ class WorkersSettings(BrokerSettings):
     nanofleet workers --watch
     nanofleet workers forget nano-7           (removes what is kept of one that is gone: see its --help)
 
-    A worker is silent if its status says online and is older than its lease. Where only that worker's own clock
-    says so, which may be wrong, this waits for its next status. The end of a line holds what sets a worker
-    apart from its group, such as another model.
+    A worker is silent if its status says online and is older than its lease. Where only that worker's own
+    clock says so, which may be wrong, this waits for its next status. The end of a line holds what sets a
+    worker apart from its group, such as another model.
 
     The exit code is 0 if a worker is online, else 1; with --watch, 0 after Ctrl-C.
     """

@@ -31,7 +31,7 @@ class Arrival(NamedTuple):
     #: By this machine's monotonic clock.
     at: float
     retained: bool
-    #: Seconds by which the time in it was behind this machine's clock: the age of a retained message, if the two
+    #: Seconds by which the time in it was behind this machine's clock: the age of a retained message, if the
     #: clocks agree.
     clock: float
 
