@@ -35,12 +35,12 @@ def demo(settings: DemoSettings) -> int:
     """Start the fleet, send the photos, show the answers.
 
     Returns:
-        0 if every frame was answered, and every known photo rightly; else 1.
+        0 if every frame was answered, and every known photo correctly; else 1.
 
     Raises:
         NanofleetError: a part of the fleet did not start.
     """
-    # Its workers have a session of their own, and would live on without it.
+    # Its workers have a session of their own, and would run on without it.
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, frame: sys.exit(128 + number))
     console = PlainConsole()

@@ -46,7 +46,7 @@ class Member:
 
 
 class Workers:
-    """The demo's worker processes, as a context manager: leaving stops them."""
+    """The demo's worker processes. A context manager: entering starts them, leaving stops them."""
 
     def __init__(self, settings: DemoSettings) -> None:
         """Take the settings; entering starts the processes.
@@ -62,7 +62,7 @@ class Workers:
         self._folder = tempfile.TemporaryDirectory(prefix="nanofleet-demo-")
         try:
             for number in range(1, self._settings.workers + 1):
-                with _undisturbed():  # one that has started must be known, to be ended
+                with _signals_deferred():  # a process that has started must be in the list, to be stopped
                     self.members.append(self._start(f"demo-{number}"))
         except BaseException:
             self.__exit__(*sys.exc_info())
@@ -84,7 +84,7 @@ class Workers:
         settings, folder = self._settings, Path(self._folder.name)
         port = free_port()
         command = [sys.executable, "-m", "fleet", "worker"]
-        # All by which the demo finds its broker, its workers need as well.
+        # The workers need every setting by which the demo finds its broker.
         shared = set(BrokerSettings.model_fields) - set(Settings.model_fields)
         flags = {
             **{flag_of(name): getattr(settings, name) for name in sorted(shared)},
@@ -149,24 +149,24 @@ class Workers:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put signals off until the block has ended."""
-    came: List[int] = []
-    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+def _signals_deferred() -> Iterator[None]:
+    """Defer signals until the block has ended."""
+    deferred: List[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous = [
-        (signum, signal.signal(signum, lambda number, frame: came.append(number))) for signum in heeded
+        (signum, signal.signal(signum, lambda number, frame: deferred.append(number))) for signum in handled
     ]
     try:
         yield
     finally:
         for signum, handler in previous:
             signal.signal(signum, handler)
-    for number in came:
+    for number in deferred:
         signal.raise_signal(number)
 
 
 def _worker_environment() -> Dict[str, str]:
-    """Variables that set the demo are none of its workers', but for the password."""
+    """The environment without the variables that set the demo, but with the password."""
     environment = child_environment()
     if PASSWORD_VARIABLE in os.environ:
         environment[PASSWORD_VARIABLE] = os.environ[PASSWORD_VARIABLE]

@@ -56,7 +56,7 @@ class GuardedBroker(Mosquitto):
 
 
 class Client:
-    """A client that shows what is in a member's folder, but for what it is told to show instead: paho alone.
+    """A client that shows what is in a member's folder, but for what a test has it show instead: paho alone.
 
     A context manager: entering tries to connect, and sets `connack` to the broker's reason code, or `fault`
     to what ended the connection before.

@@ -64,7 +64,7 @@ READS = {
 }
 
 
-def hears(listener: Client, sender: Client, topic: str) -> None:
+def receives(listener: Client, sender: Client, topic: str) -> None:
     """Wait until a last message on a topic has come from one who may write it to one who may read it."""
     last = f"the last {time.monotonic()}".encode()
     sender.publish(topic, last)

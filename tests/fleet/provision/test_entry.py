@@ -10,7 +10,7 @@ from typing import Optional
 
 import pytest
 
-from tests.fleet.provision.rights import PAHO_DROPS_SOCKETS, hears
+from tests.fleet.provision.rights import PAHO_DROPS_SOCKETS, receives
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker
 from tests.harness import wait_for
 
@@ -145,7 +145,7 @@ def test_a_camera_gets_no_share_of_the_frames(broker: GuardedBroker, witness: Cl
                 wait_for(lambda worker=worker: len(worker.messages) == 20, what="all frames")
             else:  # the control: this is what a guess would cost
                 worker.subscribe("nanofleet/workers/nano-1")
-                hears(worker, witness, "nanofleet/workers/nano-1")
+                receives(worker, witness, "nanofleet/workers/nano-1")
                 assert len(worker.topics) < 20
             assert (thief.messages, thief.fault) == ([], "")
 

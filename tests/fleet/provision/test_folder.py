@@ -57,7 +57,7 @@ def test_certificates(fleet: Path) -> None:
     assert {ca.read_bytes() for ca in fleet.glob("members/*/ca.crt")} == {(fleet / "ca/ca.crt").read_bytes()}
 
 
-def test_what_a_member_is_told(fleet: Path) -> None:
+def test_the_environment_of_a_member(fleet: Path) -> None:
     files = {
         "NANOFLEET_ROOT": "nanofleet",
         "NANOFLEET_CA_FILE": "ca.crt",

@@ -12,7 +12,7 @@ import socket
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.fleet.provision.rights import ANSWERS, COMMANDS, FRAMES, READS, TOPICS, WRITES, hears
+from tests.fleet.provision.rights import ANSWERS, COMMANDS, FRAMES, READS, TOPICS, WRITES, receives
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker
 from tests.harness import wait_for
 
@@ -23,7 +23,7 @@ def test_what_each_may_write(broker: GuardedBroker, witness: Client, name: str) 
     with Client(broker, name) as client:
         assert client.connack == 0, client.fault
         codes = {topic: client.publish(topic) for topic in sorted(TOPICS)}
-    hears(witness, witness, "else")
+    receives(witness, witness, "else")
     assert {topic for topic, code in codes.items() if code == REFUSED} == TOPICS - WRITES[name]
     assert set(witness.topics) - {"else"} == WRITES[name]
 
@@ -37,7 +37,7 @@ def test_what_each_may_read(broker: GuardedBroker, witness: Client, name: str) -
             )
         for topic in sorted(TOPICS):
             witness.publish(topic, topic.encode())
-        hears(client, witness, min(READS[name]))
+        receives(client, witness, min(READS[name]))
         assert set(client.topics) == READS[name]
         assert set(seer.topics) >= TOPICS
         assert any(topic.startswith("$SYS/") for topic in seer.topics)
@@ -50,7 +50,7 @@ def test_what_is_retained_is_no_way_around(broker: GuardedBroker, witness: Clien
         witness.publish(topic, b"kept", retain=True)
     with Client(broker, name) as client:
         client.subscribe("#")
-        hears(client, witness, min(READS[name]))
+        receives(client, witness, min(READS[name]))
         assert set(client.topics) == READS[name] & set(kept)
     for topic in kept:
         witness.publish(topic, b"", retain=True)
@@ -74,5 +74,5 @@ def test_a_camera_of_mqtt_3_1_1(broker: GuardedBroker, witness: Client) -> None:
     witness.subscribe("nanofleet/frames/+")
     with Client(broker, "door", version=mqtt.MQTTv311) as client:
         assert client.publish("nanofleet/frames/garden") == 0
-        hears(witness, client, "nanofleet/frames/door")
+        receives(witness, client, "nanofleet/frames/door")
         assert set(witness.topics) == {"nanofleet/frames/door"}

@@ -140,7 +140,7 @@ def test_no_certificate_outlives_its_authority(
 def test_an_authority_that_ends_is_made_again_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Since all members have to be told, it does not happen by the way."""
+    """All members need its new files, so it does not happen by the way."""
     monkeypatch.setattr(keys, "CA_LIFE", timedelta(days=40))
     assert main(["provision", str(tmp_path), "--camera", "door", "--worker", "nano-1"]) == 0
     before = {key: key.read_bytes() for key in tmp_path.rglob("*.key")}
@@ -152,7 +152,7 @@ def test_an_authority_that_ends_is_made_again_by_hand(
         file.rename(tmp_path / f"old-{name}.crt")
     assert main(["provision", str(tmp_path)]) == 0
     assert {key: key.read_bytes() for key in tmp_path.rglob("*.key")} == before
-    # The key is the same, so a member that has not been told yet can go on under the old one.
+    # The key is the same, so a member without the new files can go on under the old one.
     for ca, member in (("ca", "door"), ("inner-ca", "nano-1")):
         for authority in (tmp_path / "ca" / f"{ca}.crt", tmp_path / f"old-{ca}.crt"):
             openssl("verify", "-CAfile", str(authority), str(tmp_path / f"members/{member}/client.crt"))

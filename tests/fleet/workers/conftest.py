@@ -17,7 +17,7 @@ def listener(mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> 
 
 
 @pytest.fixture
-def tell(listener: Listener, root: str) -> Callable[..., None]:
+def report(listener: Listener, root: str) -> Callable[..., None]:
     """Publish a status."""
 
     def publish(name: str, **facts: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Callable, List
 import pytest
 
 from fleet.workers.settings import ForgetSettings
-from tests.fleet.workers.said import DAY, Run, Tell
+from tests.fleet.workers.output import DAY, Report, Run
 from tests.harness import Listener, wait_for
 from wire.errors import SettingsError
 
@@ -23,18 +23,18 @@ def kept(listener: Listener, mosquitto_url: str, root: str, listen: Callable[...
 
 
 def test_forget_by_name(
-    tell: Tell,
+    report: Report,
     workers: Run,
     listener: Listener,
     mosquitto_url: str,
     root: str,
     listen: Callable[..., Listener],
 ) -> None:
-    tell("nano-1")
-    tell("nano-2", state="draining")
-    tell("nano-3", state="offline")
-    tell("nano-4", state="lost")
-    tell("nano-5", age=DAY, lease_seconds=2)
+    report("nano-1")
+    report("nano-2", state="draining")
+    report("nano-3", state="offline")
+    report("nano-4", state="lost")
+    report("nano-5", age=DAY, lease_seconds=2)
     forgotten = workers("forget", *(f"nano-{n}" for n in range(1, 7)))
     assert (forgotten.returncode, forgotten.stderr) == (1, "")
     said = forgotten.stdout.splitlines()
@@ -50,26 +50,26 @@ def test_forget_by_name(
 
 
 def test_forget_those_long_gone(
-    tell: Tell,
-    claim: Tell,
+    report: Report,
+    claim: Report,
     workers: Run,
     listener: Listener,
     mosquitto_url: str,
     root: str,
     listen: Callable[..., Listener],
 ) -> None:
-    tell("nano-1")
-    tell("nano-2", state="offline", age=8 * DAY)
-    tell("nano-3", state="lost", age=8 * DAY)
+    report("nano-1")
+    report("nano-2", state="offline", age=8 * DAY)
+    report("nano-3", state="lost", age=8 * DAY)
     claim("nano-3", "nano-1", age=6 * DAY)
-    tell("nano-4", age=8 * DAY, lease_seconds=2)
+    report("nano-4", age=8 * DAY, lease_seconds=2)
     # Its will was written when it started: it may have died a moment ago.
-    tell("nano-5", state="lost", age=8 * DAY)
+    report("nano-5", state="lost", age=8 * DAY)
     # One that is being adopted says since when.
-    tell("nano-6", state="lost", age=9 * DAY)
+    report("nano-6", state="lost", age=9 * DAY)
     claim("nano-6", "nano-1", "draining", age=8 * DAY)
-    # It left before it had heard of the time, and that may have been a moment ago.
-    tell("nano-7", state="offline", age=56 * 365 * DAY)
+    # It left before its clock was set, and that may have been a moment ago.
+    report("nano-7", state="offline", age=56 * 365 * DAY)
     forgotten = workers("forget", "--gone", "7d")
     assert (forgotten.returncode, forgotten.stderr) == (0, "")
     said = forgotten.stdout.splitlines()
@@ -79,8 +79,8 @@ def test_forget_those_long_gone(
     assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5", "nano-7"]
 
 
-def test_silence_is_not_judged_in_less_time_than_a_lease(tell: Tell, workers: Run) -> None:
-    tell("nano-1", age=DAY, lease_seconds=60)
+def test_silence_is_not_judged_in_less_time_than_a_lease(report: Report, workers: Run) -> None:
+    report("nano-1", age=DAY, lease_seconds=60)
     refused = workers("forget", "nano-1", "--timeout", "5")
     assert refused.returncode == 1
     assert "--timeout 60 or more" in refused.stderr

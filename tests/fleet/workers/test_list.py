@@ -12,17 +12,17 @@ from rich.console import Console
 from fleet.workers.list import _table
 from fleet.workers.roster import Entry, shown_age
 from tests.fleet.members import change, status
-from tests.fleet.workers.said import DAY, Run, Tell, lines, speaking
+from tests.fleet.workers.output import DAY, Report, Run, lines, reporting
 from tests.harness import MODEL, Listener, WorkerProcess
 from wire.messages import ModelCommand
 from wire.model_choice import ModelChoice
 
 
-def test_a_line_for_each(tell: Tell, claim: Tell, workers: Run) -> None:
-    tell("nano-10", frames_per_second=12.34, in_hand=3)
-    tell("nano-2", device="cuda", engine="torch", model="resnet18", weights="birds.pth", group="other")
-    tell("nano-3", state="offline", age=3 * DAY, frames_per_second=7.77)
-    tell("nano-4", state="lost", age=6000)
+def test_a_line_for_each(report: Report, claim: Report, workers: Run) -> None:
+    report("nano-10", frames_per_second=12.34, in_hand=3)
+    report("nano-2", device="cuda", engine="torch", model="resnet18", weights="birds.pth", group="other")
+    report("nano-3", state="offline", age=3 * DAY, frames_per_second=7.77)
+    report("nano-4", state="lost", age=6000)
     claim("nano-4", "nano-2", age=600)
     shown = workers()
     assert shown.returncode == 0
@@ -40,7 +40,7 @@ def test_a_line_for_each(tell: Tell, claim: Tell, workers: Run) -> None:
     in_json = {line["worker"]: line for line in map(json.loads, workers("--json").stdout.splitlines())}
     assert (in_json["nano-4"]["adopted"], in_json["nano-4"]["adopter"]) == (True, "nano-2")
     assert "adopter" not in in_json["nano-3"]
-    tell("nano-4", instance="second life")
+    report("nano-4", instance="second life")
     assert "adopted" not in lines(workers())["nano-4"]
 
 
@@ -61,21 +61,21 @@ def test_a_real_worker_and_its_log(
     assert any(line["message"].startswith("connected to") for line in log)
 
 
-def test_nobody_is_there(tell: Tell, workers: Run, root: str) -> None:
+def test_nobody_is_there(report: Report, workers: Run, root: str) -> None:
     shown = workers()
     assert (shown.returncode, shown.stderr) == (1, "")
     assert f"{root}/workers/" in shown.stdout
-    tell("nano-1", state="lost")
-    tell("nano-2", age=DAY, lease_seconds=3)
+    report("nano-1", state="lost")
+    report("nano-2", age=DAY, lease_seconds=3)
     shown = workers()
     assert shown.returncode == 1
     assert "silent" in lines(shown)["nano-2"]
     assert workers("--json").returncode == 1
 
 
-def test_json_is_the_status_and_whether_it_is_silent(tell: Tell, workers: Run) -> None:
-    tell("nano-1", assumed=("mean and std of ImageNet",))
-    tell("nano-2", age=DAY, lease_seconds=3)
+def test_json_is_the_status_and_whether_it_is_silent(report: Report, workers: Run) -> None:
+    report("nano-1", assumed=("mean and std of ImageNet",))
+    report("nano-2", age=DAY, lease_seconds=3)
     shown = workers("--json")
     assert (shown.returncode, shown.stderr) == (0, "")
     first, second = map(json.loads, shown.stdout.splitlines())
@@ -87,10 +87,10 @@ def test_json_is_the_status_and_whether_it_is_silent(tell: Tell, workers: Run) -
 
 @pytest.mark.parametrize("behind", [2 * 3600.0, -2 * 3600.0, 20 * 365 * DAY])
 def test_a_wrong_clock_makes_nobody_silent(
-    tell: Tell, workers: Run, listener: Listener, root: str, behind: float
+    report: Report, workers: Run, listener: Listener, root: str, behind: float
 ) -> None:
-    tell("nano-1", age=behind, lease_seconds=6)
-    with speaking(listener, root, "nano-1", age=behind, lease_seconds=6):
+    report("nano-1", age=behind, lease_seconds=6)
+    with reporting(listener, root, "nano-1", age=behind, lease_seconds=6):
         shown = workers()
         kept = workers("forget", "nano-1")
         passed_over = workers("forget", "--gone", "1h")
@@ -103,33 +103,33 @@ def test_a_wrong_clock_makes_nobody_silent(
     assert passed_over.stdout == "Nothing was removed.\n"
 
 
-def test_who_serves_something_else_is_marked(tell: Tell, workers: Run) -> None:
-    tell("nano-1")
-    tell("nano-2")
-    tell("nano-3", weights="IMAGENET1K_V1")
-    tell("nano-4", takes_frames=False)
+def test_who_serves_something_else_is_marked(report: Report, workers: Run) -> None:
+    report("nano-1")
+    report("nano-2")
+    report("nano-3", weights="IMAGENET1K_V1")
+    report("nano-4", takes_frames=False)
     found = lines(workers())
     assert found["nano-3"].endswith("another model than most of its group: mobilenet_v2@IMAGENET1K_V2")
     assert found["nano-4"].endswith("has stepped aside to catch up")
     assert found["nano-1"].endswith("metrics")
-    tell("nano-2", weights="IMAGENET1K_V1")
+    report("nano-2", weights="IMAGENET1K_V1")
     found = lines(workers())
     assert all(found[name].endswith("its group serves 2 models") for name in ("nano-1", "nano-2", "nano-3"))
 
 
 def test_who_does_not_follow_the_fleets_command_is_marked(
-    tell: Tell, workers: Run, listener: Listener, root: str
+    report: Report, workers: Run, listener: Listener, root: str
 ) -> None:
     command = ModelCommand(id="c1", choice=ModelChoice(model="resnet50"))
     listener.publish(f"{root}/control/model", command.encode(), retain=True)
     own = ModelCommand(id="c2", choice=ModelChoice(model="resnet18"))
     listener.publish(f"{root}/control/nano-5/model", own.encode(), retain=True)
-    tell("nano-1", model="resnet50", change=change("c1"))
-    tell("nano-2", accepts_control=False)
-    tell("nano-3", change=change("c1", "failed", detail="the disk is full"))
-    tell("nano-4", change=change("c0"))
-    tell("nano-5", model="resnet18", change=change("c2"))
-    tell("nano-6", change=change("c1", "loading"))
+    report("nano-1", model="resnet50", change=change("c1"))
+    report("nano-2", accepts_control=False)
+    report("nano-3", change=change("c1", "failed", detail="the disk is full"))
+    report("nano-4", change=change("c0"))
+    report("nano-5", model="resnet18", change=change("c2"))
+    report("nano-6", change=change("c1", "loading"))
     found = lines(workers())
     assert found["nano-1"].endswith("metrics")
     assert found["nano-2"].endswith("--ignore-control keeps it from the fleet's resnet50")
@@ -140,10 +140,10 @@ def test_who_does_not_follow_the_fleets_command_is_marked(
 
 
 def test_what_a_stranger_has_left_is_shown_and_obeyed_by_no_terminal(
-    tell: Tell, workers: Run, listener: Listener, root: str
+    report: Report, workers: Run, listener: Listener, root: str
 ) -> None:
     listener.publish(f"{root}/workers/od\u202ed", b"no status", retain=True)
-    tell("nano-1", model="\x1b[31mred[/]")
+    report("nano-1", model="\x1b[31mred[/]")
     shown = workers()
     assert "\x1b" not in shown.stdout
     assert "unreadable" in lines(shown)["od\\u202ed"]

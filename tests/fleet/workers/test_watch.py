@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
-from tests.fleet.workers.said import Tell, speaking
+from tests.fleet.workers.output import Report, reporting
 from tests.harness import Listener, wait_for
 
 
@@ -33,8 +33,10 @@ def watch(mosquitto_url: str, root: str, tmp_path: Path) -> Iterator[Callable[..
         process.wait()
 
 
-def test_a_line_for_each_change_until_ctrl_c(tell: Tell, watch: Any, listener: Listener, root: str) -> None:
-    tell("nano-1")
+def test_a_line_for_each_change_until_ctrl_c(
+    report: Report, watch: Any, listener: Listener, root: str
+) -> None:
+    report("nano-1")
     process, out = watch()
 
     def said(*words: str) -> Any:
@@ -44,11 +46,11 @@ def test_a_line_for_each_change_until_ctrl_c(tell: Tell, watch: Any, listener: L
         )
 
     said("nano-1", "online", "mobilenet_v2@IMAGENET1K_V2")
-    tell("nano-1", frames_per_second=99.0, in_hand=7)  # changes with each status, and is worth no line
-    tell("nano-2", lease_seconds=2)
+    report("nano-1", frames_per_second=99.0, in_hand=7)  # changes with each status, and is worth no line
+    report("nano-2", lease_seconds=2)
     said("nano-2", "online")
     said("nano-2", "silent")
-    tell("nano-1", state="lost")
+    report("nano-1", state="lost")
     said("nano-1", "lost")
     listener.publish(f"{root}/workers/nano-1", b"", retain=True)
     said("nano-1", "forgotten")
@@ -59,10 +61,10 @@ def test_a_line_for_each_change_until_ctrl_c(tell: Tell, watch: Any, listener: L
     assert "\x1b" not in text
 
 
-def test_each_change_as_json(tell: Tell, watch: Any, listener: Listener, root: str) -> None:
+def test_each_change_as_json(report: Report, watch: Any, listener: Listener, root: str) -> None:
     process, out = watch("--json")
-    tell("nano-1")
-    tell("nano-1", state="offline")
+    report("nano-1")
+    report("nano-1", state="offline")
     wait_for(lambda: "offline" in out.read_text(), what="offline")
     listener.publish(f"{root}/workers/nano-1", b"", retain=True)
     wait_for(lambda: "forgotten" in out.read_text(), what="forgotten")
@@ -73,17 +75,17 @@ def test_each_change_as_json(tell: Tell, watch: Any, listener: Listener, root: s
 
 
 def test_no_line_calls_a_worker_with_a_wrong_clock_silent(
-    tell: Tell, watch: Any, listener: Listener, root: str
+    report: Report, watch: Any, listener: Listener, root: str
 ) -> None:
-    tell("nano-1", age=3600, lease_seconds=30)
-    with speaking(listener, root, "nano-1", every=4, age=3600, lease_seconds=30):
+    report("nano-1", age=3600, lease_seconds=30)
+    with reporting(listener, root, "nano-1", every=4, age=3600, lease_seconds=30):
         _, out = watch()
         wait_for(lambda: "online" in out.read_text(), what="online")
     assert "silent" not in out.read_text()
 
 
-def test_a_reader_that_leaves_ends_it_quietly(tell: Tell, mosquitto_url: str, root: str) -> None:
-    tell("nano-1")
+def test_a_reader_that_leaves_ends_it_quietly(report: Report, mosquitto_url: str, root: str) -> None:
+    report("nano-1")
     command = f"{sys.executable} -m fleet workers --watch --broker {mosquitto_url} --root {root} | head -n 1"
     shown = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60, check=False

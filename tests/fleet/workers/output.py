@@ -13,7 +13,7 @@ DAY = 86400.0
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-Tell = Callable[..., None]
+Report = Callable[..., None]
 
 
 def lines(run: subprocess.CompletedProcess[str]) -> Dict[str, str]:
@@ -22,7 +22,7 @@ def lines(run: subprocess.CompletedProcess[str]) -> Dict[str, str]:
     return {line.split()[0]: line.rstrip() for line in run.stdout.splitlines()[1:]}
 
 
-class speaking:
+class reporting:
     """A worker that goes on publishing its status while the block lasts."""
 
     def __init__(self, listener: Listener, root: str, name: str, every: float = 0.5, **facts: Any) -> None:
