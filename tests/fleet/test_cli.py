@@ -11,8 +11,10 @@ from typing import List
 
 import pytest
 
-from fleet.commands import COMMANDS
+from fleet.cli import main
+from fleet.commands import COMMANDS, Command
 from tests.harness import nanofleet
+from wire.settings import Settings
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -92,3 +94,33 @@ def test_the_operators_commands_need_no_torch() -> None:
         f"import fleet.{run}" for run in runs
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("runner", "code", "message"),
+    [
+        ("well", 0, ""),
+        ("not_well", 1, ""),
+        ("fails", 1, "nanofleet probe run: it fails\n"),
+        ("wrong", 2, "nanofleet probe run: NANOFLEET_LOG_LEVEL: it is wrong\n"),
+        ("refused", 3, "nanofleet probe run: it is refused\n"),
+        ("duplicate", 4, "nanofleet probe run: it is a duplicate\n"),
+        ("interrupted", 130, ""),
+        (
+            "incomplete",
+            2,
+            "nanofleet probe run: nobody_has_this is not installed: in a clone of nanofleet's repository, "
+            "pip install '.[probe]'\n",
+        ),
+    ],
+)
+def test_a_row_is_a_command_and_its_end_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runner: str, code: int, message: str
+) -> None:
+    row = Command(Settings, f"tests.fleet.runners:{runner}", "ends", extra="probe")
+    monkeypatch.setitem(COMMANDS, "probe run", row)
+    monkeypatch.setenv("NANOFLEET_LOG_LEVEL", "error")
+    assert main(["probe", "run"]) == code
+    assert capsys.readouterr().err == message
+    assert main(["help", "probe"]) == 0
+    assert "probe run" in capsys.readouterr().out
