@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import Tuple
+from typing import List, Tuple
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.deploy.files import DEPLOY, run
+from tests.deploy.files import DEPLOY, ROOT, run
 from tests.harness import need
 from worker.metrics import Metrics
 
@@ -31,11 +31,33 @@ def test_promtool(arguments: Tuple[str, ...]) -> None:
     assert "FAILED" not in checked.stdout + checked.stderr
 
 
-def test_alerts_use_the_metrics_of_a_worker() -> None:
+#: Metrics of machines that have a sensor, or CUDA.
+OF_SOME = {
+    *("nanofleet_temperature_celsius", "nanofleet_gpu_memory_used_bytes", "nanofleet_gpu_memory_total_bytes"),
+}
+
+
+def families_of_a_worker() -> List[Metric]:
     metrics = Metrics()
     metrics.certificate_ends = lambda: datetime.now(timezone.utc)
-    exposition = generate_latest(metrics.registry).decode()
-    families = list(text_string_to_metric_families(exposition))
+    return list(text_string_to_metric_families(generate_latest(metrics.registry).decode()))
+
+
+def test_the_documents_name_the_metrics_of_a_worker() -> None:
+    families = families_of_a_worker()
+    exist = {sample.name for family in families for sample in family.samples} | OF_SOME
+    exist |= {family.name for family in families}
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *DEPLOY.rglob("*.md")):
+        named = re.findall(r"\bnanofleet_[a-z_]+\b", page.read_text(encoding="utf-8"))
+        assert set(named) <= exist, page.name
+    table = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(nanofleet_[a-z_]+)", table))
+    # The client library parses a counter's family without its _total.
+    assert {family.name for family in families} <= listed | {name[: -len("_total")] for name in listed}
+
+
+def test_alerts_use_the_metrics_of_a_worker() -> None:
+    families = families_of_a_worker()
     samples = [sample for family in families for sample in family.samples]
     labels = {pair for sample in samples for pair in sample.labels.items()}
     text = "\n".join(path.read_text() for path in (DEPLOY / "prometheus").glob("*.yml"))
