@@ -12,7 +12,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 from fleet import cli
 
-#: Threads of a worker that may still be in an engine's code when it leaves, warming a new model up, say.
+#: Threads of a worker that may still be in an engine's code when it leaves, for example to warm up a model.
 _IN_ENGINES = ("control", "engine-")
 
 

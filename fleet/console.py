@@ -15,7 +15,7 @@ from wire.printable import printable
 
 
 class PlainConsole(Console):
-    """A console on which a text is what it says, whoever wrote it: it has no markup, and moves no cursor.
+    """A console that prints a text as it is, whoever wrote it: no markup, no control characters.
 
     So labels, file names and all that came over MQTT can be printed as they are. Only a Text is left alone:
     what it is made of goes through `plain`.
@@ -44,12 +44,12 @@ def open_console() -> PlainConsole:
 
 
 def has_reader() -> bool:
-    """Whether anybody still reads our output: `head` and `grep -q` leave when they have seen enough."""
+    """Whether our output is still read: `head` and `grep -q` exit when they have enough."""
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def leave_reader() -> None:
-    """Say nothing more to a reader that has left; Python must not complain of it when it flushes."""
+    """Send the rest of the output nowhere: its reader has exited, and Python's last flush must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

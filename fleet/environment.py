@@ -10,13 +10,13 @@ from wire.errors import SettingsError
 from wire.settings import ENV_PREFIX
 
 #: What Kubernetes and Docker set for a service called NAME: NAME_SERVICE_HOST, NAME_SERVICE_PORT_HTTP,
-#: NAME_PORT_80_TCP_ADDR, …; and NAME_PORT, which only its value, tcp://10.0.0.1:80, tells from a setting.
+#: NAME_PORT_80_TCP_ADDR, …; and NAME_PORT, which only differs from a setting by its value, tcp://10.0.0.1:80.
 _LINK = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")
 
 
 def drop_service_links(environment: MutableMapping[str, str]) -> None:
-    """Take the variables of services out whose names begin with `nanofleet`: they are no settings.
+    """Remove the variables of services whose names begin with `nanofleet`: they are no settings.
 
     Kubernetes sets them in each pod of a namespace, for each of its services. The one for a service called
     nanofleet-metrics has the name of a setting, NANOFLEET_METRICS_PORT.
@@ -28,7 +28,7 @@ def drop_service_links(environment: MutableMapping[str, str]) -> None:
 
 
 def check_variables(environment: MutableMapping[str, str], known: AbstractSet[str]) -> None:
-    """Refuse a misspelt variable, which would be ignored without a word.
+    """Refuse a misspelt variable, which would otherwise be ignored silently.
 
     Raises:
         SettingsError: a NANOFLEET_… variable is no setting of any command.

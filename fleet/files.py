@@ -12,7 +12,7 @@ def put(file: Path, content: Union[str, bytes], mode: int = PUBLIC) -> bool:
     """Write a file, unless it is as it should be; returns whether it was written. A secret is hidden again.
 
     Raises:
-        OSError: the disk is full, say. The file is then as it was.
+        OSError: for example, the disk is full. The file is then as it was.
     """
     wanted = content.encode() if isinstance(content, str) else content
     if file.exists() and file.read_bytes() == wanted:
@@ -24,6 +24,6 @@ def put(file: Path, content: Union[str, bytes], mode: int = PUBLIC) -> bool:
 
 
 def hide(file: Path) -> None:
-    """See to it that only its owner can read a file."""
+    """Make a file readable by its owner alone."""
     if file.stat().st_mode & 0o077:
         file.chmod(SECRET)

@@ -25,7 +25,7 @@ from wire.printable import cut, plain, printable, printable_lines
 
 #: Lines of one kind in a minute; a flood of bad frames must fill no disk.
 BURST = 20
-WINDOW = 60.0
+WINDOW_SECONDS = 60.0
 #: Characters of a line's message, and of an exception's traceback, at most: either may quote a stranger.
 LONGEST, LONGEST_TRACEBACK = 4000, 40_000
 
@@ -73,7 +73,7 @@ class StderrHandler(logging.Handler):
         """Write one line."""
         try:
             self._write(self.format(record), record.levelname)
-        except Exception:  # noqa: BLE001 - as logging's own handlers do: a log must not end what it tells of
+        except Exception:  # noqa: BLE001 - as logging's own handlers do: a log must not end what it logs
             self.handleError(record)
 
     def end_with(self, command: str, message: str) -> None:
@@ -131,7 +131,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class RateLimit(logging.Filter):
-    """Lets through so many lines of one kind a minute, and says how many more there were.
+    """Lets through so many lines of one kind a minute; the next line counts those held back.
 
     A kind is a place in the code: a message before its arguments are filled in.
     """
@@ -147,7 +147,7 @@ class RateLimit(logging.Filter):
         kind = (record.name, str(record.msg))
         now = self._clock()
         began, shown, held = self._kinds.get(kind, (now, 0, 0))
-        if now - began >= WINDOW:
+        if now - began >= WINDOW_SECONDS:
             began, shown = now, 0
         if shown >= BURST:
             self._kinds[kind] = (began, shown, held + 1)
@@ -163,7 +163,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """What a line says: a library's without its colours, ours with all that it quotes of strangers."""
+    """The text of a line: a library's without its colours, ours with all that it quotes of strangers."""
     return record.getMessage() if _is_ours(record) else plain(record.getMessage())
 
 
@@ -173,7 +173,7 @@ def _utc(seconds: float) -> str:
 
 
 def _stderr_is_the_journal() -> bool:
-    """Whether stderr is the stream that systemd has named, and not, say, a file behind it."""
+    """Whether stderr is the stream that systemd has named, and not, for example, a file behind it."""
     with contextlib.suppress(OSError):  # stderr may be closed
         status = os.fstat(2)
         return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -86,7 +86,7 @@ def _target(file: Path) -> Path:
             raise SettingsError(
                 f"{file} is {'a folder' if target.is_dir() else 'no file'}: give another name"
             )
-    except OSError as error:  # its name is too long, say, or one may not look there
+    except OSError as error:  # for example, its name is too long, or the folder may not be read
         raise failure_of(f"{file} cannot be written", error) from error
     return target
 

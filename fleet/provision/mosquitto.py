@@ -1,12 +1,12 @@
-"""What Mosquitto has to know of a fleet: who may do what, by which password, and where it listens.
+"""Mosquitto's files for a fleet: the rights of each member, its password, and the ports.
 
 port    who                    their certificates are signed by    their MQTT client id is
-8883    cameras, listeners     ca.crt                              their user name, whatever they say
-8884    workers, operators     inner-ca.crt                        what they say
+8883    cameras, listeners     ca.crt                              their user name, whatever they send
+8884    workers, operators     inner-ca.crt                        what they send
 
-Two ports, because a client id is the key to a session: whoever connects with a worker's gets hold of the
-frames that wait for it, and without the right to read them Mosquitto throws them away. Workers need each
-other's client ids for adoption; nobody else may use one.
+Two ports, because a client id is the key to a session: a client that connects with a worker's takes over the
+frames that wait for it, and Mosquitto drops those that it may not read. Workers need each other's client ids
+for adoption; nobody else may use one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Dict, List, Mapping, Optional
 
 from wire.topics import Topics
 
-#: Who connects to the inner port; the others to the outer one.
+#: The roles that connect to the inner port; the others connect to the outer one.
 INNER_ROLES = ("worker", "operator")
 OUTER_PORT = 8883
 INNER_PORT = 8884
@@ -89,7 +89,7 @@ def acl(root: str, members: Mapping[str, str]) -> str:
         root: first level of the fleet's topics.
         members: the role of each, by name.
     """
-    sections = ["# Written by `nanofleet provision`, and anew by each run of it."]
+    sections = ["# Written by `nanofleet provision`, and again by each run of it."]
     for name, role in members.items():
         rights = [f"topic {right}" for right in _rights(Topics(root), name, role)]
         sections.append("\n".join([f"# {role}", f"user {name}", *rights]))
@@ -112,7 +112,7 @@ def _rights(topics: Topics, name: str, role: str) -> List[str]:
             f"write {topics.results('+')}",
             f"write {topics.rejects('+')}",
             f"write {topics.replies('+')}/#",
-            # Its own, and whom it adopts: none speaks for another.
+            # Its own status, and its own claims: none may write another's.
             *statuses,
             f"write {topics.worker(name)}",
             f"write {topics.adoption('+', name)}",

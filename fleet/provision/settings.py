@@ -27,7 +27,7 @@ class ProvisionSettings(Settings):
     rm -r ~/fleet/members/garden; nanofleet provision ~/fleet
 
     The folder holds all there is. Running it again keeps what exists, adds what is new, and makes
-    certificates that end within 30 days, or have two thirds of a shorter life behind them, anew. A member
+    certificates again that end within 30 days, or have two thirds of a shorter life behind them. A member
     whose folder was removed is out, once Mosquitto has the new files and was restarted.
 
       camera    writes its own frames, reads its own answers
@@ -35,7 +35,7 @@ class ProvisionSettings(Settings):
       listener  reads all answers and statuses: Home Assistant, dashboards
       operator  a listener that also changes models, forgets workers, and sends frames as any camera
 
-    deploy/mosquitto/README.md in nanofleet's repository tells the rights of each in full.
+    deploy/mosquitto/README.md in nanofleet's repository lists the rights of each in full.
     """
 
     folder: Path = Field(description="Where the fleet's files are, or will be", json_schema_extra=POSITIONAL)

@@ -1,1 +1,1 @@
-"""`nanofleet workers` and `workers forget`, and the fleet as the other commands see it (watch)."""
+"""`nanofleet workers` and `workers forget`, and the fleet as the other commands see it (watch.py)."""

@@ -1,18 +1,18 @@
-"""`nanofleet workers forget`: removes the retained statuses of workers that are gone, and of nobody else."""
+"""`nanofleet workers forget`: removes the retained statuses of workers that are gone, and no others."""
 
 from __future__ import annotations
 
 from typing import List, Tuple
 
 from fleet.console import open_console
-from fleet.workers.roster import SPEAKING, Entry, roster, shown_age
+from fleet.workers.roster import REPORTING, Entry, roster, shown_age
 from fleet.workers.settings import ForgetSettings
 from fleet.workers.watch import Fleet
 from wire.errors import NanofleetError
 
 
 def forget(settings: ForgetSettings) -> int:
-    """Remove statuses, and say of whom.
+    """Remove statuses, and print a line for each.
 
     Returns:
         0 if all that were named are removed, or all that --gone means; else 1.
@@ -26,7 +26,7 @@ def forget(settings: ForgetSettings) -> int:
         for entry in chosen:
             claimed = [pair for pair in list(fleet.claimed) if entry.name in pair]
             fleet.take_back([settings.topics.adoption(dead, worker) for dead, worker in claimed])
-            # The status comes last: by it a run that was cut off is found to be not done.
+            # The status comes last: while it is there, the next run completes one that was cut off.
             fleet.take_back([settings.topics.worker(entry.name), settings.topics.beacon(entry.name)])
             console.print(f"{entry.name}: forgotten; {_last_words(entry)}")
     for sentence in kept:
@@ -77,11 +77,11 @@ def _gone(fleet: Fleet, settings: ForgetSettings) -> Tuple[List[Entry], List[str
 
 
 def _is_heard(entry: Entry) -> bool:
-    return entry.state in SPEAKING
+    return entry.state in REPORTING
 
 
 def _listen(fleet: Fleet, names: List[str], timeout: float) -> None:
-    """Listen for those that call themselves online, for as long as their lease: their clock may be wrong.
+    """Wait for reports of those whose status says online, for as long as their lease.
 
     Raises:
         NanofleetError: there is not the time for that.
@@ -92,8 +92,8 @@ def _listen(fleet: Fleet, names: List[str], timeout: float) -> None:
             name
             for name in names
             if name in fleet.statuses
-            and fleet.statuses[name].state in SPEAKING
-            and fleet.heard[name].retained
+            and fleet.statuses[name].state in REPORTING
+            and fleet.arrivals[name].retained
         ]
 
     silent = [entry.name for entry in roster(fleet) if entry.name in waiting() and entry.state == "silent"]
@@ -113,10 +113,10 @@ def _ago(entry: Entry) -> str:
 
 
 def _last_words(entry: Entry) -> str:
-    """What was known of a worker, and what its end means for frames."""
+    """The last known state of a worker, and what its removal means for frames."""
     if entry.status is None:
         return "its status could not be read"
-    said = f"it was {entry.state}, heard {_ago(entry)}"
+    text = f"it was {entry.state}, heard {_ago(entry)}"
     if entry.state in ("offline", "adopted"):
-        return said
-    return f"{said}. Workers that start from now on do not adopt the frames that may wait for it"
+        return text
+    return f"{text}. Workers that start from now on do not adopt the frames that may wait for it"

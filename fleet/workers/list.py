@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fleet.console import has_reader, leave_reader, open_console, plain
-from fleet.workers.roster import SPEAKING, Entry, listen_for_silent, roster, shown_age
+from fleet.workers.roster import REPORTING, Entry, listen_for_silent, roster, shown_age
 from fleet.workers.settings import WorkersSettings
 from fleet.workers.watch import Fleet
 from wire.messages import WorkerStatus, utc_now
@@ -21,7 +21,7 @@ from wire.printable import show
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks of `--watch`.
-_LOOK = 0.25
+_LOOK_SECONDS = 0.25
 _STYLES = {"online": "green", "silent": "red", "lost": "red", "unreadable": "red"}
 
 _COLUMNS: Dict[str, Callable[[Entry, WorkerStatus], str]] = {
@@ -34,12 +34,12 @@ _COLUMNS: Dict[str, Callable[[Entry, WorkerStatus], str]] = {
     "version": lambda entry, status: status.version,
     "metrics": lambda entry, status: status.metrics,
 }
-#: What means nothing of one that is gone.
+#: Columns that are empty for a worker that is gone.
 _OF_NOW = ("frames/s", "in hand")
-#: What a narrow terminal does without, first to last.
+#: Columns that a narrow terminal omits, in this order.
 _SPARED = ("metrics", "version", "group", "in hand", "engine", "frames/s")
 
-#: Columns that a terminal leaves to the notes, which are folded.
+#: Characters of a line for the notes, which are folded.
 _NOTES = 32
 
 
@@ -85,7 +85,7 @@ def _watch(fleet: Fleet, settings: WorkersSettings, console: Console) -> None:
                 table.caption = None if connected else f"no connection to {fleet.connection.broker}"
                 live.update(table, refresh=True)
                 _wait(fleet)
-    listen_for_silent(fleet, settings.timeout)  # a line, once printed, is not taken back
+    listen_for_silent(fleet, settings.timeout)  # a printed line cannot be taken back
     known: Dict[str, Entry] = {}
     while has_reader():
         found = {entry.name: entry for entry in roster(fleet)}
@@ -100,11 +100,11 @@ def _watch(fleet: Fleet, settings: WorkersSettings, console: Console) -> None:
 
 def _wait(fleet: Fleet) -> None:
     fleet.connection.check()
-    time.sleep(_LOOK)
+    time.sleep(_LOOK_SECONDS)
 
 
 def _lasting(entry: Entry) -> List[object]:
-    """What of a worker is worth a line when it changes: not what changes with each frame."""
+    """The facts of a worker whose change is worth a line; those that change with each frame are not."""
     status = entry.status
     facts = (
         [_COLUMNS[name](entry, status) for name in ("group", "model", "engine", "version", "metrics")]
@@ -158,7 +158,7 @@ def _table_of(entries: Sequence[Entry], columns: Sequence[str], notes: Optional[
     table.add_column("", overflow="fold", max_width=notes)
     for entry in entries:
         status = entry.status
-        there = entry.state in SPEAKING
+        there = entry.state in REPORTING
         shown = [column if there or column not in _OF_NOW else "" for column in columns]
         cells = [_COLUMNS[column](entry, status) if status and column else "" for column in shown]
         table.add_row(

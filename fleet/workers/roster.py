@@ -1,8 +1,8 @@
-"""The workers as their statuses tell: how each is, when it was heard, and in what it differs from its group.
+"""The workers by their statuses: the state of each, the age of its status, how it differs from its group.
 
-A status that had been waiting with the broker tells its age by the clock of the worker that sent it. That is
-not compared with this machine's clock without a check: a worker that calls itself online, and would be silent
-by it, is listened for. What comes live was sent now, whatever time it says.
+The age of a retained status is by the clock of the worker that sent it, which may be wrong: if a worker would
+be silent by it although its status says online, the commands wait for its next status. A live status was sent
+now, whatever time is in it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple, Union
 
-from fleet.workers.watch import Fleet, Heard
+from fleet.workers.watch import Arrival, Fleet
 from wire.clock import SET_AFTER
 from wire.errors import DecodeError
 from wire.messages import AdoptionClaim, ModelCommand, WorkerStatus
 
-#: States in which a worker speaks: every third of its lease, unless something keeps it from that.
-SPEAKING = ("online", "draining")
-#: Of a lease: as long as it takes until a worker that is there has spoken again.
-_A_WORD = 0.4
-#: Seconds by which two clocks may differ without a word about it.
-_CLOCKS = 10.0
+#: States in which a worker reports every third of its lease, unless something keeps it from that.
+REPORTING = ("online", "draining")
+#: Of a lease: the time within which a worker that is there has reported again.
+_REPORT = 0.4
+#: Seconds by which two clocks may differ before a note says so.
+_CLOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Entry:
     """One worker.
 
     Attributes:
-        name: as its topic says.
+        name: as in its topic.
         status: its latest; None if that cannot be read.
         state: the status's, or adopted, silent, or unreadable.
-        age: seconds since it was heard; None where nothing tells.
-        at_most: whether it may have been heard later than `age` says.
+        age: seconds since its last report; None if unknown.
+        at_most: whether its last report may be later than that.
         notes: what an operator should look at.
-        adopter: who drains, or has drained, its session; empty for nobody.
+        adopter: the worker that drains, or has drained, its session; empty if none does.
     """
 
     name: str
@@ -69,7 +69,7 @@ def online(fleet: Fleet) -> List[str]:
 
 
 def listen_for_silent(fleet: Fleet, seconds: float) -> None:
-    """Give those that seem to be silent the time to speak, if their clock is all that is wrong.
+    """Give workers that seem to be silent the time to report: perhaps only their clock is wrong.
 
     Args:
         fleet: connected.
@@ -84,11 +84,11 @@ def listen_for_silent(fleet: Fleet, seconds: float) -> None:
 
     if doubtful():
         longest = max(status.lease_seconds for status in doubtful())
-        fleet.wait_for(lambda: not doubtful(), min(seconds, _A_WORD * longest))
+        fleet.wait_for(lambda: not doubtful(), min(seconds, _REPORT * longest))
 
 
 def shown_age(entry: Entry) -> str:
-    """When a worker was heard, for people."""
+    """The age of a worker's last report, for people."""
     if entry.age is None:
         return "?"
     seconds = max(0.0, entry.age)
@@ -103,10 +103,10 @@ def _entry(fleet: Fleet, name: str, online: Sequence[WorkerStatus], now: float) 
         return Entry(name, None, "unreadable", None, notes=(fleet.unreadable[name],))
     status = fleet.statuses[name]
     claim = _claim(fleet, name, now)
-    age = _age(claim[1] if claim else fleet.heard[name], now)
-    # A will was written when the connection began, and says nothing of its end.
-    at_most = fleet.heard[name].retained and status.state == "lost" and claim is None
-    unset = claim is None and fleet.heard[name].retained and status.sent_at < SET_AFTER
+    age = _age(claim[1] if claim else fleet.arrivals[name], now)
+    # A will was written when the connection began, and holds no time of its end.
+    at_most = fleet.arrivals[name].retained and status.state == "lost" and claim is None
+    unset = claim is None and fleet.arrivals[name].retained and status.sent_at < SET_AFTER
     known = None if age < -status.lease_seconds or unset else age
     state = _state(fleet, name, now)
     adopter = claim[0].worker if claim else ""
@@ -114,26 +114,26 @@ def _entry(fleet: Fleet, name: str, online: Sequence[WorkerStatus], now: float) 
     return Entry(name, status, state, known, at_most, notes, adopter)
 
 
-def _claim(fleet: Fleet, name: str, now: float) -> Optional[Tuple[AdoptionClaim, Heard]]:
-    """Who has drained the session of a worker that is gone, or else drains it now."""
+def _claim(fleet: Fleet, name: str, now: float) -> Optional[Tuple[AdoptionClaim, Arrival]]:
+    """The claim of the worker that has drained the session of one that is gone, or else drains it now."""
     status = fleet.statuses[name]
     if status.state != "lost" and not _is_silent(fleet, name, now):
         return None
     claims = [
-        (claim, heard)
-        for (dead, _), (claim, heard) in list(fleet.claims.items())
+        (claim, arrival)
+        for (dead, _), (claim, arrival) in list(fleet.claims.items())
         if dead == name and claim.instance == status.instance
     ]
     return max(claims, key=lambda found: (found[0].state == "ended", found[1].at), default=None)
 
 
-def _age(heard: Heard, now: float) -> float:
-    return now - heard.at + (heard.clock if heard.retained else 0.0)
+def _age(arrival: Arrival, now: float) -> float:
+    return now - arrival.at + (arrival.clock if arrival.retained else 0.0)
 
 
 def _is_silent(fleet: Fleet, name: str, now: float) -> bool:
     status = fleet.statuses[name]
-    return status.state in SPEAKING and abs(_age(fleet.heard[name], now)) > status.lease_seconds
+    return status.state in REPORTING and abs(_age(fleet.arrivals[name], now)) > status.lease_seconds
 
 
 def _state(fleet: Fleet, name: str, now: float) -> str:
@@ -144,14 +144,14 @@ def _state(fleet: Fleet, name: str, now: float) -> str:
 
 
 def _notes(fleet: Fleet, name: str, state: str, adopter: str, online: Sequence[WorkerStatus]) -> List[str]:
-    status, heard = fleet.statuses[name], fleet.heard[name]
+    status, arrival = fleet.statuses[name], fleet.arrivals[name]
     notes = []
     if adopter:
         notes.append(f"{'adopted' if state == 'adopted' else 'being adopted'} by {adopter}")
-    # A will tells the time at which its connection began.
-    if status.state in SPEAKING and not heard.retained and abs(heard.clock) > _CLOCKS:
-        how = "behind" if heard.clock > 0 else "ahead of"
-        notes.append(f"its clock is {abs(heard.clock):.0f} s {how} this one")
+    # The time in a will is that of the connection's beginning.
+    if status.state in REPORTING and not arrival.retained and abs(arrival.clock) > _CLOCK_SECONDS:
+        how = "behind" if arrival.clock > 0 else "ahead of"
+        notes.append(f"its clock is {abs(arrival.clock):.0f} s {how} this one")
     if state == "online":
         notes += [] if status.takes_frames else ["has stepped aside to catch up"]
         notes += _notes_on_model(fleet, name, status, online)

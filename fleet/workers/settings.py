@@ -31,16 +31,16 @@ Span = Annotated[timedelta, BeforeValidator(_span)]
 
 
 class WorkersSettings(BrokerSettings):
-    """The workers of the fleet, as their statuses tell: one line each.
+    """The workers of the fleet by their statuses: one line each.
 
     nanofleet workers
     nanofleet workers --json | jq -r 'select(.silent) | .worker'
     nanofleet workers --watch
     nanofleet workers forget nano-7           (removes what is kept of one that is gone: see its --help)
 
-    One that calls itself online and was not heard for its lease is silent. One whose status is older than
-    that by its own clock is first listened for, because that clock may be wrong. What sets a worker apart
-    from its group, such as another model, stands at the end of its line.
+    A worker is silent if its status says online and is older than its lease. Where only that worker's own
+    clock says so, which may be wrong, this waits for its next status. The end of a line holds what sets a
+    worker apart from its group, such as another model.
 
     The exit code is 0 if a worker is online, else 1; with --watch, 0 after Ctrl-C.
     """
@@ -64,9 +64,9 @@ class ForgetSettings(BrokerSettings):
     nanofleet workers forget nano-7 nano-8
     nanofleet workers forget --gone 7d        (all that have been gone for longer than that)
 
-    None that is heard is removed, nor one that may still be: what calls itself online is listened for first,
-    for as long as its lease. One that died and was not adopted keeps no time of its death, so that --gone
-    passes it over; by its name it is removed, and then nobody adopts frames that may wait for it.
+    A worker that still reports is kept: if its status says online, this first waits for its next one, for as
+    long as its lease. The time of a death that no adoption followed is unknown, so --gone passes it over;
+    by its name it is removed, and then nobody adopts frames that may wait for it.
 
     A broker with an ACL must let this user write below ROOT/workers/ and ROOT/beacons/, as operators of
     `nanofleet provision` may.

@@ -21,24 +21,23 @@ from wire.topics import Topics
 
 #: Seconds without a retained message after which all have come.
 QUIET = 0.5
-#: Live answers that are kept until somebody asks for them.
+#: Live answers that are kept until `take_answers`; older ones are dropped.
 MAX_OUTCOMES = 100_000
 
 
-class Heard(NamedTuple):
-    """When something came, by this machine's monotonic clock, and whether it had been waiting for us.
+class Arrival(NamedTuple):
+    """When and how a message arrived."""
 
-    `clock` is how many seconds its own time lay behind this machine's then. For one that had been
-    waiting that is its age, or nothing but two clocks that disagree.
-    """
-
+    #: By this machine's monotonic clock.
     at: float
     retained: bool
+    #: Seconds by which the time in it was behind this machine's clock: the age of a retained message, if the
+    #: clocks agree.
     clock: float
 
 
 class Outcome(NamedTuple):
-    """What an answer tells of the worker that gave it: the milliseconds it took; None where it rejected."""
+    """A worker and the milliseconds that an answer took it; None for a rejection."""
 
     worker: str
     total_ms: Optional[float]
@@ -54,25 +53,27 @@ def _rejection(payload: bytes) -> Outcome:
 
 
 class Fleet:
-    """A connection that follows what the workers say. A context manager; thread-safe."""
+    """A connection that follows statuses, claims, commands and answers. A context manager; thread-safe."""
 
     def __init__(self, broker: Broker, topics: Topics, *, timeout: float, answers: bool = False) -> None:
-        """Args:
-        broker: where.
-        topics: the fleet's.
-        timeout: seconds to wait for the broker: for the connection, and for each word from it.
-        answers: whether to follow the live answers as well.
+        """Prepare the connection; entering opens it.
+
+        Args:
+            broker: where.
+            topics: the fleet's.
+            timeout: seconds to wait for the broker: for the connection, and for each confirmation.
+            answers: whether to follow the live answers as well.
         """
         self.topics = topics
-        #: The latest status of each worker that can be read, and when it came.
+        #: The latest status of each worker that can be read, and its arrival.
         self.statuses: Dict[str, WorkerStatus] = {}
-        self.heard: Dict[str, Heard] = {}
+        self.arrivals: Dict[str, Arrival] = {}
         #: By worker, what is wrong with a status that cannot be read; and those whose status was removed.
         self.unreadable: Dict[str, str] = {}
         self.removed: Set[str] = set()
-        #: By dead worker and adopter, the latest claim, and when it came.
-        self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Heard]] = {}
-        #: The same of all that stand there, also where what stands there cannot be read.
+        #: By dead worker and adopter, the latest claim, and its arrival.
+        self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Arrival]] = {}
+        #: The same pairs for all claims that are retained, those that cannot be read included.
         self.claimed: Set[Tuple[str, str]] = set()
         #: The retained payload on each control topic.
         self.commands: Dict[str, bytes] = {}
@@ -117,11 +118,11 @@ class Fleet:
         self._retain([topic], payload)
 
     def take_back(self, topics: Sequence[str]) -> None:
-        """Take retained messages back, and wait until the broker has heard of all.
+        """Take retained messages back, and wait until the broker has confirmed all.
 
         Raises:
             ConnectionRefused: the broker does not let this user write there.
-            NanofleetError: the connection has ended, or the broker did not say in time that it has it.
+            NanofleetError: the connection has ended, or the broker did not confirm in time.
         """
         self._retain(topics, b"")
 
@@ -161,12 +162,12 @@ class Fleet:
             else:
                 self._receive_status(name, delivery)
         elif topic.startswith((self.topics.results(""), self.topics.rejects(""))):
-            # What cannot be read was not written by a worker of ours: anybody may publish anything.
+            # A payload that cannot be read is not a worker's: anybody may publish anything.
             with contextlib.suppress(DecodeError):
                 is_result = topic.startswith(self.topics.results(""))
                 self._answers.append(_result(payload) if is_result else _rejection(payload))
         elif payload:
-            # Of one that is too long to be read it is enough to see that.
+            # A payload too long to be a command is kept just long enough to show that.
             self.commands[topic] = payload[: ModelCommand.MAX_BYTES + 1]
         else:
             self.commands.pop(topic, None)
@@ -180,7 +181,7 @@ class Fleet:
         except DecodeError as error:
             self.unreadable[name] = str(error)
         else:
-            self.heard[name] = _heard(delivery, status.sent_at)
+            self.arrivals[name] = _arrival(delivery, status.sent_at)
             self.statuses[name] = status
             self.unreadable.pop(name, None)
         self.removed.discard(name)
@@ -188,11 +189,11 @@ class Fleet:
     def _receive_claim(self, dead: str, worker: str, delivery: Delivery) -> None:
         self.claims.pop((dead, worker), None)
         (self.claimed.add if delivery.payload else self.claimed.discard)((dead, worker))
-        # What cannot be read claims nothing.
+        # A payload that cannot be read is no claim.
         with contextlib.suppress(DecodeError):
             claim = AdoptionClaim.decode(delivery.payload)
-            self.claims[dead, worker] = claim, _heard(delivery, claim.sent_at)
+            self.claims[dead, worker] = claim, _arrival(delivery, claim.sent_at)
 
 
-def _heard(delivery: Delivery, sent_at: datetime) -> Heard:
-    return Heard(time.monotonic(), delivery.retain, (utc_now() - sent_at).total_seconds())
+def _arrival(delivery: Delivery, sent_at: datetime) -> Arrival:
+    return Arrival(time.monotonic(), delivery.retain, (utc_now() - sent_at).total_seconds())

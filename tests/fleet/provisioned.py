@@ -56,7 +56,7 @@ class GuardedBroker(Mosquitto):
 
 
 class Client:
-    """A client that shows what is in a member's folder, but for what it is told to show instead: paho alone.
+    """A client that shows what is in a member's folder, but for what a test has it show instead: paho alone.
 
     A context manager: entering tries to connect, and sets `connack` to the broker's reason code, or `fault`
     to what ended the connection before.
@@ -78,18 +78,21 @@ class Client:
         expiry: int = 0,
         home: Optional[Path] = None,
     ) -> None:
-        """Args:
-        name: whose folder it has.
-        client_id: what it calls itself; the broker makes one up otherwise.
-        port: where it connects; else where the member's role belongs.
-        user: as whom it logs in, None for nobody; else as itself.
-        password: what it says; else its own.
-        certificate: whose folder its certificate is from, None for none; else its own.
-        host: by which name it knows the broker.
-        version: of MQTT.
-        will: topic of a will.
-        expiry: seconds for which the broker keeps the session (MQTT 5); 0 starts and ends with none.
-        home: the member's folder, if it is elsewhere.
+        """Take what the client shows; entering connects.
+
+        Args:
+            broker: where.
+            name: whose folder it has.
+            client_id: what it calls itself; the broker makes one up otherwise.
+            port: where it connects; else where the member's role belongs.
+            user: as whom it logs in, None for nobody; else as itself.
+            password: what it says; else its own.
+            certificate: whose folder its certificate is from, None for none; else its own.
+            host: by which name it knows the broker.
+            version: of MQTT.
+            will: topic of a will.
+            expiry: seconds for which the broker keeps the session (MQTT 5); 0 starts and ends with none.
+            home: the member's folder, if it is elsewhere.
         """
         home = home or broker.fleet / "members" / name
         role = (home / "role").read_text().strip()

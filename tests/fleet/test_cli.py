@@ -11,8 +11,10 @@ from typing import List
 
 import pytest
 
-from fleet.cli import COMMANDS
+from fleet.cli import main
+from fleet.commands import COMMANDS, Command
 from tests.harness import nanofleet
+from wire.settings import Settings
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -22,7 +24,7 @@ def test_each_command_runs_what_takes_its_settings(name: str) -> None:
     pytest.importorskip({"provision": "cryptography", "worker": "torch"}.get(command.extra, "wire"))
     run = command.run
     (parameter,) = inspect.signature(run).parameters
-    module = importlib.import_module(command.run_name.partition(":")[0])
+    module = importlib.import_module(command.runner.partition(":")[0])
     hints = typing.get_type_hints(run, vars(module))
     assert hints[parameter] is command.settings
     assert hints["return"] is int
@@ -86,9 +88,39 @@ def test_the_operators_commands_need_no_torch() -> None:
     blocked = ["torch", "torchvision", "numpy", "PIL", "prometheus_client", "iotcore", "cryptography"]
     runs = (
         *("workers.list", "workers.forget", "models.use"),
-        *("results", "spool", "example", "completion"),
+        *("results.run", "spool.run", "commands.example", "commands.completion"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n" + "\n".join(
         f"import fleet.{run}" for run in runs
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("runner", "code", "message"),
+    [
+        ("well", 0, ""),
+        ("not_well", 1, ""),
+        ("fails", 1, "nanofleet probe run: it fails\n"),
+        ("wrong", 2, "nanofleet probe run: NANOFLEET_LOG_LEVEL: it is wrong\n"),
+        ("refused", 3, "nanofleet probe run: it is refused\n"),
+        ("duplicate", 4, "nanofleet probe run: it is a duplicate\n"),
+        ("interrupted", 130, ""),
+        (
+            "incomplete",
+            2,
+            "nanofleet probe run: nobody_has_this is not installed: in a clone of nanofleet's repository, "
+            "pip install '.[probe]'\n",
+        ),
+    ],
+)
+def test_a_row_is_a_command_and_its_end_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runner: str, code: int, message: str
+) -> None:
+    row = Command(Settings, f"tests.fleet.runners:{runner}", "ends", extra="probe")
+    monkeypatch.setitem(COMMANDS, "probe run", row)
+    monkeypatch.setenv("NANOFLEET_LOG_LEVEL", "error")
+    assert main(["probe", "run"]) == code
+    assert capsys.readouterr().err == message
+    assert main(["help", "probe"]) == 0
+    assert "probe run" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from typing import List, Set
 
 import pytest
 
-from fleet.completion import bash, fish
+from fleet.commands.completion import bash, fish
 from tests.harness import nanofleet
 
 CASES = [

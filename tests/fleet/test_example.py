@@ -8,8 +8,9 @@ from typing import Any, Dict
 
 import pytest
 
-from fleet.cli import COMMANDS, layout
-from fleet.example import example
+from fleet.cli import layout
+from fleet.commands import COMMANDS
+from fleet.commands.example import example
 from tests.harness import nanofleet
 from wire.flags import is_positional
 

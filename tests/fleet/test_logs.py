@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from fleet.logs import BURST, WINDOW, JsonFormatter, PrintableFormatter, RateLimit, TextFormatter
+from fleet.logs import BURST, WINDOW_SECONDS, JsonFormatter, PrintableFormatter, RateLimit, TextFormatter
 from tests.harness import nanofleet
 from wire.printable import printable
 
@@ -89,7 +89,7 @@ def test_a_flood_of_one_kind_is_cut_and_counted_and_others_pass(
         logger.warning("bad frame %d", number)
     logger.warning("something else")
     assert stream.getvalue().count("\n") == BURST + 1
-    clock.now = WINDOW
+    clock.now = WINDOW_SECONDS
     logger.warning("bad frame %d", 1000)
     assert stream.getvalue().endswith(f"bad frame 1000 (and {1000 - BURST} more like this)\n")
     logger.warning("bad frame %d", 1001)

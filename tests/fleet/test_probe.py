@@ -11,8 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
-from fleet import probe
-from fleet.embedded import with_broker
+from fleet.embedded import probe, with_broker
 from tests.harness import wait_for
 from tests.wire.servers import Server
 from wire.broker import BrokerSettings
@@ -22,10 +21,10 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has n
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Whether this process was told to leave; the probe looks at it often."""
-    monkeypatch.setattr(probe, "INTERVAL", 0.2)
-    monkeypatch.setattr(probe, "PATIENCE", 1.0)
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Whether this process got a SIGTERM; the probe tries often."""
+    monkeypatch.setattr(probe, "INTERVAL_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "TRY_SECONDS", 1.0)
     event = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
     yield event
@@ -37,7 +36,7 @@ REFUSED = {0: b"\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1/", 1: b"\x10\x0d\0\4MQTT\4\2\0\
 
 
 @pytest.mark.parametrize("port", REFUSED, ids=["MQTT 5", "MQTT 3.1.1"])
-def test_a_deaf_broker_ends_its_process(told: threading.Event, port: int) -> None:
+def test_a_deaf_broker_ends_its_process(stopped: threading.Event, port: int) -> None:
     """Two packets of a stranger make it so, for newcomers to that port alone."""
 
     def knock(url: SplitResult) -> None:
@@ -49,7 +48,7 @@ def test_a_deaf_broker_ends_its_process(told: threading.Event, port: int) -> Non
         with with_broker(BrokerSettings(broker="embedded"), default_port=0) as settings:
             for _ in range(2):
                 knock(urlsplit(settings.broker))
-            wait_for(told.is_set, what="the signal to leave")
+            wait_for(stopped.is_set, what="the signal to leave")
 
     with pytest.raises(NanofleetError, match="lets nobody in any more") as raised:
         run()
@@ -86,7 +85,7 @@ def test_a_refusal_is_no_sign_of_health() -> None:
 
 
 def test_leaving_waits_for_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PATIENCE", 600.0)
+    monkeypatch.setattr(probe, "TRY_SECONDS", 600.0)
     faults: List[Optional[NanofleetError]] = []
     with Slow311(b"") as mute:
         tried = mute.probe()
@@ -98,11 +97,11 @@ def test_leaving_waits_for_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
         assert faults == [None]
 
 
-def test_one_that_is_well_disturbs_nobody(told: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_well_disturbs_nobody(stopped: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: List[Optional[NanofleetError]] = []
     try_once = probe.Probe._try
     monkeypatch.setattr(probe.Probe, "_try", lambda self: tries.append(try_once(self)))
     with with_broker(BrokerSettings(broker="embedded"), default_port=0):
         wait_for(lambda: len(tries) >= 3, what="three tries")
     assert set(tries) == {None}
-    assert not told.is_set()
+    assert not stopped.is_set()

@@ -11,8 +11,8 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
-from fleet.results import matches
-from fleet.results_settings import ResultsSettings
+from fleet.results.run import matches
+from fleet.results.settings import ResultsSettings
 from tests.fleet.members import rejection, result
 from tests.harness import Listener, wait_for
 from wire.errors import SettingsError
@@ -218,7 +218,7 @@ def test_of_several_labels_each_counts_with_its_own_confidence() -> None:
     assert matches(both, ["cat"], 0.6)
     assert not matches(both, ["cat"], 0.7)
     assert matches(both, [], 0.7)
-    assert matches(both, ["bird"], 0.0)  # seen, but below the top: how sure is not told
+    assert matches(both, ["bird"], 0.0)  # seen, but below the top: its confidence is unknown
     assert not matches(both, ["bird"], 0.1)
     assert not matches(both, ["fish"], 0.0)  # of the top, and not seen
     nothing = result(label="dog", labels=())

@@ -11,7 +11,7 @@ from typing import List, Sequence, Tuple
 from rich.table import Table
 
 from fleet.console import open_console, plain
-from fleet.spool_settings import SpoolDropSettings, SpoolListSettings, SpoolRetrySettings
+from fleet.spool.settings import SpoolDropSettings, SpoolListSettings, SpoolRetrySettings
 from publisher.contents import Entry, InUse, contents, drop
 from publisher.refused import reason
 from publisher.settings import SpoolSettings

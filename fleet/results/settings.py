@@ -21,7 +21,7 @@ class ResultsSettings(BrokerSettings):
 
     Filters add up. A label is found by whole words, in either case: cat finds "Egyptian cat", and not
     "catamaran". A rejection has no label and no confidence: with a filter on those, rejections are shown only
-    if --rejections says so.
+    with --rejections.
 
     The exit code is 0 after Ctrl-C, after --count answers, or after --timeout without a --count if one was
     shown; it is 1 if --timeout ends it before.

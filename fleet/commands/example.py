@@ -9,8 +9,8 @@ from typing import List, Type
 
 from pydantic.fields import FieldInfo
 
-from fleet import cli
-from fleet.example_settings import ExampleSettings
+from fleet.commands import COMMANDS
+from fleet.commands.settings import ExampleSettings
 from wire.broker import BrokerSettings
 from wire.errors import SettingsError
 from wire.flags import flag_of, is_positional, metavar_of
@@ -26,9 +26,9 @@ def print_example(settings: ExampleSettings) -> int:
         SettingsError: there is no such command, or it has no settings.
     """
     name = " ".join(settings.words)
-    if name not in cli.COMMANDS:
-        raise SettingsError(f"{name}: there is no such command; there are {', '.join(cli.COMMANDS)}")
-    print(example(name, cli.COMMANDS[name].settings), end="")
+    if name not in COMMANDS:
+        raise SettingsError(f"{name}: there is no such command; there are {', '.join(COMMANDS)}")
+    print(example(name, COMMANDS[name].settings), end="")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`nanofleet worker`: a worker, and the broker of its own that `--broker embedded` asks for."""
+"""`nanofleet worker`: a worker, and the embedded broker that `--broker embedded` starts for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from worker.settings import WorkerSettings
 
 
 def run_worker(settings: WorkerSettings) -> int:
-    """Run a worker until it is told to leave; returns the exit code.
+    """Run a worker until it leaves; returns the exit code.
 
     Raises:
         NanofleetError: the worker or its broker cannot start, or cannot go on.

@@ -17,7 +17,7 @@ import uuid
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from fleet.console import has_reader, leave_reader
-from fleet.results_settings import ResultsSettings
+from fleet.results.settings import ResultsSettings
 from wire.errors import DecodeError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
@@ -28,10 +28,10 @@ from wire.printable import printable, show
 
 log = logging.getLogger(__name__)
 
-#: Seconds to wait for a broker, where no --timeout says so.
-_PATIENCE = 30.0
-#: Seconds between two looks whether somebody still reads our output.
-_LOOK = 0.5
+#: Seconds to wait for a broker without a --timeout.
+_CONNECT_SECONDS = 30.0
+#: Seconds between two looks at whether our output is still read.
+_LOOK_SECONDS = 0.5
 #: Messages that the broker sends ahead of their acks.
 _AHEAD = 100
 
@@ -66,7 +66,7 @@ def results(settings: ResultsSettings) -> int:
     )
     shown = 0
     try:
-        connect_within(connection, settings.timeout or _PATIENCE)
+        connect_within(connection, settings.timeout or _CONNECT_SECONDS)
         with contextlib.closing(connection):
             while shown != settings.count and time.monotonic() < deadline and has_reader():
                 shown += _show_next(connection, came, settings, deadline)
@@ -84,7 +84,7 @@ def _show_next(
     """Print the next message, if one comes soon; returns how many were printed."""
     connection.check()
     try:
-        delivery = came.get(timeout=max(0.0, min(_LOOK, deadline - time.monotonic())))
+        delivery = came.get(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
     except queue.Empty:
         return 0
     answer = _read(delivery, settings)
@@ -103,7 +103,7 @@ def _ack(connection: Connection, delivery: Delivery) -> Callable[[], None]:
 
 
 def _read(delivery: Delivery, settings: ResultsSettings) -> Optional[Answer]:
-    """A message that the filters let through."""
+    """A message that the filters let through; None for others."""
     kind = Result if delivery.topic.startswith(settings.topics.results("")) else Rejection
     try:
         answer = Answer(delivery, kind.decode(delivery.payload))
@@ -133,9 +133,9 @@ def matches(result: Result, labels: List[str], min_confidence: float) -> bool:
 
 
 def seen(result: Result) -> List[Tuple[str, float]]:
-    """The labels that a result says were seen, with their confidence.
+    """The labels that a result reports as seen, with their confidence.
 
-    One that is seen but stands below the top k has a confidence that is not told: 0 is less than it is.
+    The confidence of a label below the top k is not in the result: 0 stands for it, and is less than it is.
     """
     if result.labels is None:
         return [(result.label, result.confidence)]
@@ -152,13 +152,13 @@ def _as_json(answer: Answer) -> str:
 def _as_text(answer: Answer) -> str:
     message = answer.message
     if isinstance(message, Rejection):
-        said = f"REJECTED {message.reason.value}: {message.detail}"
-        cells = [f"{message.received_at:%Y-%m-%dT%H:%M:%SZ}", message.camera, said, message.worker]
+        text = f"REJECTED {message.reason.value}: {message.detail}"
+        cells = [f"{message.received_at:%Y-%m-%dT%H:%M:%SZ}", message.camera, text, message.worker]
     else:
         cells = [
             f"{message.answered_at:%Y-%m-%dT%H:%M:%SZ}",
             message.camera,
-            _said(message),
+            _labels(message),
             f"{message.timings_ms['total']:.0f} ms" if "total" in message.timings_ms else "-",
             message.worker,
             *([] if message.complete else ["a part of the image was missing"]),
@@ -167,7 +167,7 @@ def _as_text(answer: Answer) -> str:
     return printable("  ".join(cells))
 
 
-def _said(result: Result) -> str:
+def _labels(result: Result) -> str:
     if result.labels == ():
         return f"nothing (most likely {result.label} {result.confidence:.2f})"
     return ", ".join(

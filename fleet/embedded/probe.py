@@ -1,8 +1,8 @@
-"""Whether the embedded broker still lets newcomers in: it can stop doing so while its connections go on.
+"""Whether the embedded broker still accepts connections: it can stop doing so while those it has go on.
 
 Two CONNECTs with a client id that rumqttd 0.20 refuses, such as `/`, are enough: at the second one it panics
-with a lock in its hands, and at that lock every newcomer to the same port panics from then on. Each of its
-two ports has a lock of its own.
+while it holds a lock, and from then on every new connection to that port panics at the lock. Each of its two
+ports has a lock of its own.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ from wire.mqtt.reach import NotReached
 log = logging.getLogger(__name__)
 
 #: Seconds between two tries to connect, seconds that each may take, and tries in a row that have to fail.
-INTERVAL, PATIENCE, TRIES = 10.0, 10.0, 3
+INTERVAL_SECONDS, TRY_SECONDS, TRIES = 10.0, 10.0, 3
 #: Seconds between two looks at whether the probe shall end.
-_TICK = 0.1
-#: Of MQTT 3.1.1, which our own connections do not speak: without a client id, and the reply to who is let in.
+_STEP_SECONDS = 0.1
+#: In MQTT 3.1.1, which our own connections do not speak: CONNECT without a client id, and CONNACK (success).
 _CONNECT, _CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0"
 
 
 class Probe:
-    """Connects now and then, as a newcomer would, to both ports. A context manager.
+    """Connects to both ports now and then, as a new client would. A context manager.
 
-    If nobody is let in any more, this process is told to leave, as by a supervisor: it answers what it has in
-    hand, and the end of the block raises.
+    If the broker accepts no connection any more, this process gets a SIGTERM, as from a supervisor: it
+    answers the frames in hand, and the end of the block raises.
     """
 
     def __init__(self, broker: Broker) -> None:
-        """Args:
-        broker: whom to try: its port for MQTT 5; the next one is for MQTT 3.1.1.
+        """Prepare; entering starts it.
+
+        Args:
+            broker: its port for MQTT 5; the next one is for MQTT 3.1.1.
         """
         self._broker = broker
         self._ended = threading.Event()
@@ -62,7 +64,7 @@ class Probe:
 
     def _run(self) -> None:
         failed = 0
-        while not self._ended.wait(INTERVAL):
+        while not self._ended.wait(INTERVAL_SECONDS):
             fault = self._try()
             failed = failed + 1 if fault else 0
             if failed == TRIES and not self._ended.is_set():
@@ -80,32 +82,32 @@ class Probe:
         )
         with connection:
             try:
-                if connection.wait_connected(self._ended, PATIENCE) or self._ended.is_set():
+                if connection.wait_connected(self._ended, TRY_SECONDS) or self._ended.is_set():
                     return None
             except NanofleetError as fault:
                 return fault
-            return NotReached(connection, PATIENCE)
+            return NotReached(connection, TRY_SECONDS)
 
     def _connect_311(self) -> Optional[NanofleetError]:
         port = self._broker.port + 1
         name = f"MQTT 3.1.1, port {port}"
         try:
-            with socket.create_connection((self._broker.host, port), PATIENCE) as line:
-                line.sendall(_CONNECT)
-                reply = self._read(line, len(_CONNACK))
+            with socket.create_connection((self._broker.host, port), TRY_SECONDS) as stream:
+                stream.sendall(_CONNECT)
+                reply = self._read(stream, len(_CONNACK))
         except OSError as error:
             return NanofleetError(f"{name}: {error}")
         if reply == _CONNACK or self._ended.is_set():
             return None
         return NanofleetError(f"{name}: " + (f"refused, with {reply.hex(' ')}" if reply else "no CONNACK"))
 
-    def _read(self, line: socket.socket, count: int) -> bytes:
-        """So many bytes; fewer where the line or the time ends, or the probe."""
-        read, deadline = b"", time.monotonic() + PATIENCE
-        line.settimeout(_TICK)
+    def _read(self, stream: socket.socket, count: int) -> bytes:
+        """So many bytes; fewer if the connection, the time or the probe ends before."""
+        read, deadline = b"", time.monotonic() + TRY_SECONDS
+        stream.settimeout(_STEP_SECONDS)
         while len(read) < count and time.monotonic() < deadline and not self._ended.is_set():
             with contextlib.suppress(socket.timeout):
-                part = line.recv(count - len(read))
+                part = stream.recv(count - len(read))
                 if not part:
                     break
                 read += part

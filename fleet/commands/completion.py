@@ -11,8 +11,8 @@ from typing import Dict, Iterator, List, Type
 
 from pydantic.fields import FieldInfo
 
-from fleet.cli import COMMANDS
-from fleet.completion_settings import CompletionSettings
+from fleet.commands import COMMANDS
+from fleet.commands.settings import CompletionSettings
 from wire.flags import choices_of, flag_of, is_positional, metavar_of
 from wire.settings import Settings
 

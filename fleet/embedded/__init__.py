@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Iterator, Tuple, TypeVar
 from urllib.parse import urlsplit
 
+from fleet.embedded.probe import Probe
 from fleet.ports import free_port
-from fleet.probe import Probe
 from wire.broker import BrokerSettings
 from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.install import how_to_install
@@ -25,12 +25,12 @@ B = TypeVar("B", bound=BrokerSettings)
 #: Frames of a 4K camera pass; rumqttd's own default of 20 KB would cut a thumbnail.
 MAX_PAYLOAD = 64 * 1024 * 1024
 
-#: Seconds after which the broker, which heeds no other signal, is killed.
-STOP_TIMEOUT = 0.5
+#: Seconds after which the broker is killed: it ignores other signals.
+STOP_SECONDS = 0.5
 
 # rumqttd speaks each MQTT version on a port of its own. It keeps what is undelivered in memory, by topic
-# filter, in segments: 8 of 64 MiB. It looks at no Receive Maximum: a worker has 100 frames
-# in hand at most, whatever its window, and until it acks one hears nothing (see worker.delivery.outbox).
+# filter, in segments: 8 of 64 MiB. It ignores Receive Maximum: a worker has 100 frames in
+# hand at most, whatever its window, and receives nothing more until it acks one (see worker.delivery.outbox).
 _CONFIG = """
 id = 0
 [router]
@@ -84,7 +84,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         config = Path(folder) / "rumqttd.toml"
         text = _CONFIG.format(host=_bracketed(host), port=port, port311=port + 1, max_payload=MAX_PAYLOAD)
         config.write_text(text, encoding="utf-8")
-        logging.getLogger("iotcore").setLevel(logging.WARNING)  # it tells both ports, and not which is which
+        logging.getLogger("iotcore").setLevel(logging.WARNING)  # it logs both ports, and not which is which
         try:
             broker = Broker(config_path=str(config))
             with blocked_in_children():
@@ -98,7 +98,7 @@ def embedded_broker(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
             yield f"mqtt://{_bracketed(host)}:{port}"
         finally:
             with contextlib.suppress(subprocess.TimeoutExpired):  # the end of this process ends it, too
-                broker.stop(timeout=STOP_TIMEOUT)
+                broker.stop(timeout=STOP_SECONDS)
 
 
 @contextlib.contextmanager

@@ -1,174 +1,18 @@
-"""Who may do what on a real Mosquitto with the files of `nanofleet provision`, and what is denied.
-
-`witness` has all rights (by extra.acl): it sees what others get through, and sends what others may read.
-Mosquitto grants a subscription to anything and then filters what it delivers, so what may be read is shown
-by what arrives. The last message of a test is one that must arrive: what did not come before it never will.
-"""
+"""Who gets in at a broker of `nanofleet provision`, at which port, and whose session it may take."""
 
 from __future__ import annotations
 
-import gc
 import resource
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Iterator, Optional, Set
+from typing import Optional
 
-import paho.mqtt.client as mqtt
 import pytest
 
-from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
+from tests.fleet.provision.rights import PAHO_DROPS_SOCKETS, receives
+from tests.fleet.provisioned import REFUSED, Client, GuardedBroker
 from tests.harness import wait_for
-
-#: paho drops the socket of a handshake that failed, and leaves it to the garbage collector to close it.
-PAHO_DROPS_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-TOPICS = {
-    f"nanofleet/{topic}"
-    for topic in (
-        *("frames/door", "frames/garden", "results/door", "results/garden", "rejects/door", "rejects/garden"),
-        *("replies/door/1", "replies/garden/1", "workers/nano-1", "workers/nano-2"),
-        *("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2"),
-        *("beacons/nano-1", "beacons/nano-2"),
-        *("control/model", "control/nano-1/model", "control/nano-2/model"),
-        *("frames", "frames/door/deep", "results", "else"),
-    )
-} | {"else", "other/frames/door", "homeassistant/device/door/config"}
-
-MEMBERS = (
-    *("--camera", "door,garden", "--worker", "nano-1,nano-2"),
-    *("--listener", "home", "--operator", "admin,witness"),
-)
-
-
-def below(*topics: str) -> Set[str]:
-    return {f"nanofleet/{topic}" for topic in topics}
-
-
-ANSWERS = below("results/door", "results/garden", "rejects/door", "rejects/garden")
-FRAMES = below("frames/door", "frames/garden")
-REPLIES = below("replies/door/1", "replies/garden/1")
-STATUSES = below("workers/nano-1", "workers/nano-2")
-BEACONS = below("beacons/nano-1", "beacons/nano-2")
-CLAIMS = below("workers/nano-2/adoption/nano-1", "workers/nano-1/adoption/nano-2")
-COMMANDS = below("control/model", "control/nano-1/model", "control/nano-2/model")
-
-WRITES = {
-    "door": below("frames/door"),
-    "nano-1": ANSWERS | REPLIES | below("workers/nano-1", "workers/nano-2/adoption/nano-1", "beacons/nano-1"),
-    "home": set(),
-    "admin": FRAMES | COMMANDS | STATUSES | CLAIMS | BEACONS,
-}
-READS = {
-    "door": below("results/door", "rejects/door", "replies/door/1"),
-    "nano-1": FRAMES | STATUSES | CLAIMS | BEACONS | below("control/model", "control/nano-1/model"),
-    "home": ANSWERS | STATUSES | CLAIMS,
-    "admin": ANSWERS | STATUSES | CLAIMS | REPLIES | COMMANDS,
-}
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
-    """A broker for all tests here; beside its fleet's folder is `strangers`, another fleet's."""
-    folder = tmp_path_factory.mktemp("guarded")
-    fleet = folder / "fleet"
-    fleet.mkdir()
-    (fleet / "extra.acl").write_text("user witness\ntopic readwrite #\ntopic read $SYS/#\n")
-    provision(fleet, *MEMBERS)
-    provision(folder / "strangers", "--camera", "door", "--worker", "nano-1")
-    started = GuardedBroker(folder, fleet)
-    yield started.start()  # type: ignore[misc]
-    started.stop()
-
-
-@pytest.fixture(autouse=True)
-def _own_garbage() -> Iterator[None]:
-    """A socket that a test left open is that test's fault, not that of the next one."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def witness(broker: GuardedBroker) -> Iterator[Client]:
-    """One that reads and writes everything."""
-    with Client(broker, "witness") as client:
-        assert client.connack == 0, client.fault
-        yield client
-
-
-def hears(listener: Client, sender: Client, topic: str) -> None:
-    """Wait until a last message on a topic has come from one who may write it to one who may read it."""
-    last = f"the last {time.monotonic()}".encode()
-    sender.publish(topic, last)
-    wait_for(
-        lambda: last in [message.payload for message in list(listener.messages)], what="the last message"
-    )
-
-
-@pytest.mark.parametrize("name", WRITES)
-def test_what_each_may_write(broker: GuardedBroker, witness: Client, name: str) -> None:
-    witness.subscribe("#")
-    with Client(broker, name) as client:
-        assert client.connack == 0, client.fault
-        codes = {topic: client.publish(topic) for topic in sorted(TOPICS)}
-    hears(witness, witness, "else")
-    assert {topic for topic, code in codes.items() if code == REFUSED} == TOPICS - WRITES[name]
-    assert set(witness.topics) - {"else"} == WRITES[name]
-
-
-@pytest.mark.parametrize("name", READS)
-def test_what_each_may_read(broker: GuardedBroker, witness: Client, name: str) -> None:
-    with Client(broker, name) as client, Client(broker, "witness") as seer:
-        for each in (client, seer):
-            each.subscribe(
-                "#", "$SYS/#", *TOPICS, "nanofleet/+/+", "nanofleet/frames/+", "nanofleet/results/+"
-            )
-        for topic in sorted(TOPICS):
-            witness.publish(topic, topic.encode())
-        hears(client, witness, min(READS[name]))
-        assert set(client.topics) == READS[name]
-        assert set(seer.topics) >= TOPICS
-        assert any(topic.startswith("$SYS/") for topic in seer.topics)
-
-
-@pytest.mark.parametrize("name", ["door", "home"])
-def test_what_is_retained_is_no_way_around(broker: GuardedBroker, witness: Client, name: str) -> None:
-    kept = sorted(FRAMES | COMMANDS | ANSWERS)
-    for topic in kept:
-        witness.publish(topic, b"kept", retain=True)
-    with Client(broker, name) as client:
-        client.subscribe("#")
-        hears(client, witness, min(READS[name]))
-        assert set(client.topics) == READS[name] & set(kept)
-    for topic in kept:
-        witness.publish(topic, b"", retain=True)
-
-
-def test_a_clients_will_is_written_with_its_own_rights(broker: GuardedBroker, witness: Client) -> None:
-    """Otherwise a camera could tell the fleet that a worker is lost, by vanishing."""
-    witness.subscribe("nanofleet/#")
-    for topic in ("nanofleet/workers/nano-1", "nanofleet/frames/garden", "nanofleet/frames/door"):
-        with Client(broker, "door", will=topic) as client:
-            sock = client.client.socket()
-            assert sock is not None
-            sock.shutdown(socket.SHUT_RDWR)
-            wait_for(lambda client=client: client.fault, what="the end of the connection")
-    wait_for(lambda: witness.topics, what="the one will that is allowed")
-    assert witness.topics == ["nanofleet/frames/door"]
-
-
-def test_a_camera_of_mqtt_3_1_1(broker: GuardedBroker, witness: Client) -> None:
-    """It is not told what is denied, and is denied it all the same."""
-    witness.subscribe("nanofleet/frames/+")
-    with Client(broker, "door", version=mqtt.MQTTv311) as client:
-        assert client.publish("nanofleet/frames/garden") == 0
-        hears(witness, client, "nanofleet/frames/door")
-        assert set(witness.topics) == {"nanofleet/frames/door"}
-
-
-# --- who gets in ----------------------------------------------------------------------------------------
 
 
 def test_a_name_and_a_password_are_needed(broker: GuardedBroker) -> None:
@@ -264,9 +108,6 @@ def test_the_broker_is_known_by_its_name(broker: GuardedBroker) -> None:
         assert client.connack == 0
 
 
-# --- sessions, and shares of the frames ------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["door", "home"])
 def test_none_but_a_worker_can_take_a_workers_session(broker: GuardedBroker, name: str) -> None:
     """By its client id one would get hold of its frames, and Mosquitto throws away what one may not read."""
@@ -304,7 +145,7 @@ def test_a_camera_gets_no_share_of_the_frames(broker: GuardedBroker, witness: Cl
                 wait_for(lambda worker=worker: len(worker.messages) == 20, what="all frames")
             else:  # the control: this is what a guess would cost
                 worker.subscribe("nanofleet/workers/nano-1")
-                hears(worker, witness, "nanofleet/workers/nano-1")
+                receives(worker, witness, "nanofleet/workers/nano-1")
                 assert len(worker.topics) < 20
             assert (thief.messages, thief.fault) == ([], "")
 

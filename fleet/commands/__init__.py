@@ -1,0 +1,140 @@
+"""The table of commands: a new command is a new row.
+
+From the table come `--help`, the settings that a file or a variable may hold, and what example.py and
+completion.py print.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Type
+
+from fleet.commands.settings import CompletionSettings, ExampleSettings
+from fleet.demo.settings import DemoSettings
+from fleet.models.settings import (
+    DownloadSettings,
+    ExportSettings,
+    ListSettings,
+    ResetSettings,
+    ShowSettings,
+    UseSettings,
+)
+from fleet.provision.settings import ProvisionSettings
+from fleet.results.settings import ResultsSettings
+from fleet.spool.settings import SpoolDropSettings, SpoolListSettings, SpoolRetrySettings
+from fleet.workers.settings import ForgetSettings, WorkersSettings
+from publisher.settings import PublishSettings
+from wire.errors import SettingsError
+from wire.settings import Settings
+from worker.settings import ClassifySettings, WorkerSettings
+
+
+class Command(NamedTuple):
+    """A subcommand. Its settings are light to import; its runner may not be, and is imported last."""
+
+    settings: Type[Settings]
+    #: MODULE:FUNCTION, which takes the settings and returns the exit code.
+    runner: str
+    summary: str
+    #: The extra of pip that brings the modules it needs beyond the base.
+    extra: str = ""
+    #: Whether it cleans up, or sums up, after Ctrl-C.
+    cleans_up: bool = False
+
+    @property
+    def run(self) -> Callable[[Any], int]:
+        """The runner, imported."""
+        module, _, function = self.runner.partition(":")
+        run: Callable[[Any], int] = getattr(importlib.import_module(module), function)
+        return run
+
+
+CLEANS_UP = True
+# fmt: off
+COMMANDS: Dict[str, Command] = {
+    "demo": Command(DemoSettings, "fleet.demo.run:demo",
+        "show the whole fleet at work, on this machine", "demo", CLEANS_UP),
+    "worker": Command(WorkerSettings, "fleet.embedded.worker:run_worker",
+        "classify frames from a broker", "worker"),
+    "publish": Command(PublishSettings, "publisher.publish:publish",
+        "send images to a broker, and show the answers", "camera", CLEANS_UP),
+    "classify": Command(ClassifySettings, "fleet.classify:classify",
+        "classify images here, without a broker", "worker"),
+    "workers": Command(WorkersSettings, "fleet.workers.list:workers",
+        "who is there, and how each is", "", CLEANS_UP),
+    "workers forget": Command(ForgetSettings, "fleet.workers.forget:forget",
+        "remove what is kept of workers that are gone", "", CLEANS_UP),
+    "results": Command(ResultsSettings, "fleet.results.run:results",
+        "show what is answered, live", "", CLEANS_UP),
+    "models list": Command(ListSettings, "fleet.models.list:list_models",
+        "the models that can be run", "worker"),
+    "models show": Command(ShowSettings, "fleet.models.list:show",
+        "one model and its weights", "worker"),
+    "models download": Command(DownloadSettings, "fleet.models.list:download",
+        "fetch weights ahead", "worker", CLEANS_UP),
+    "models export": Command(ExportSettings, "fleet.models.export:export",
+        "write a model as an ONNX file, for machines without PyTorch", "worker", CLEANS_UP),
+    "models use": Command(UseSettings, "fleet.models.use:use",
+        "change the model of a running fleet", "", CLEANS_UP),
+    "models reset": Command(ResetSettings, "fleet.models.use:reset",
+        "let workers go back to their own model", "", CLEANS_UP),
+    "spool list": Command(SpoolListSettings, "fleet.spool.run:list_frames",
+        "frames of publish that have no answer"),
+    "spool retry": Command(SpoolRetrySettings, "fleet.spool.run:retry",
+        "let frames wait again that the broker has refused"),
+    "spool drop": Command(SpoolDropSettings, "fleet.spool.run:drop_frames",
+        "give frames up"),
+    "provision": Command(ProvisionSettings, "fleet.provision.run:provision",
+        "create certificates, passwords and an ACL for Mosquitto", "provision"),
+    "settings": Command(ExampleSettings, "fleet.commands.example:print_example",
+        "print a command's settings as a file to begin with"),
+    "completion": Command(CompletionSettings, "fleet.commands.completion:print_completion",
+        "print what lets a shell complete nanofleet's commands and flags"),
+}
+# fmt: on
+
+
+def find(name: str) -> Command:
+    """The command of this name.
+
+    Raises:
+        SettingsError: there is none; the text names the one that may be meant.
+    """
+    if name in COMMANDS:
+        return COMMANDS[name]
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+    raise SettingsError(f"there is no such command; {hint}")
+
+
+def split(arguments: Sequence[str]) -> Tuple[str, List[str]]:
+    """The command's name, of one word or two, and what follows it."""
+    length = 0
+    while length < min(2, len(arguments)) and not arguments[length].startswith("-"):
+        length += 1
+        if not is_group(arguments[0]):
+            break
+    return " ".join(arguments[:length]), list(arguments[length:])
+
+
+def is_group(word: str) -> bool:
+    """Whether commands of two words begin with this one; no word is the group of all."""
+    return any(name.startswith(f"{word} " if word else "") for name in COMMANDS)
+
+
+def usage(group: str = "") -> str:
+    """The commands of a group, or all, each with its summary."""
+    prefix = f"{group} " if group else ""
+    lines = [f"  {name:<17}{each.summary}" for name, each in COMMANDS.items() if name.startswith(prefix)]
+    return "\n".join(
+        [
+            f"usage: nanofleet {prefix}COMMAND [--help] …",
+            "",
+            "A fleet of workers that classify images arriving over MQTT.",
+            "",
+            *lines,
+            "",
+            "nanofleet help COMMAND, or COMMAND --help, explains each. There is also nanofleet --version.",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""`nanofleet results`: the answers, live."""

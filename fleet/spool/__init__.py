@@ -1,0 +1,1 @@
+"""`nanofleet spool`: frames of the publisher that have no answer."""

@@ -1,0 +1,55 @@
+"""By what a canary is judged: answers before and after, and how often both models agreed."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+import pytest
+from rich.console import Console
+
+from fleet.models.canary import Observed, Trial
+from fleet.models.settings import UseSettings
+from fleet.workers.watch import Fleet
+from tests.fleet.members import change, publish_status
+from tests.harness import Listener
+from wire.errors import NanofleetError
+
+
+@pytest.mark.parametrize(
+    ("after", "agreed", "kept"),
+    [
+        (Observed([10.0] * 20, 0), 9, {"rejected": True, "p95": True, "agreement on 10 frames": True}),
+        (Observed([10.0] * 18, 2), 9, {"rejected": False, "p95": True, "agreement on 10 frames": True}),
+        (Observed([21.0] * 20, 0), 9, {"rejected": True, "p95": False, "agreement on 10 frames": True}),
+        (Observed([10.0] * 20, 0), 7, {"rejected": True, "p95": True, "agreement on 10 frames": False}),
+    ],
+)
+def test_each_bound_is_kept_or_not_by_itself(
+    mosquitto_url: str,
+    root: str,
+    listen: Callable[..., Listener],
+    after: Observed,
+    agreed: int,
+    kept: Dict[str, bool],
+) -> None:
+    publish_status(
+        listen(mosquitto_url, f"{root}/control/#"),
+        root,
+        "nano-1",
+        change=change("id", compared=10, agreed=agreed),
+    )
+    settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1, canary_frames=20)
+    with Fleet(settings.open_broker(), settings.topics, timeout=30) as fleet:
+        bounds = Trial(fleet, settings, Console()).judge(Observed([10.0] * 20, 0), after)
+    assert {bound.name: bound.kept for bound in bounds} == kept
+
+
+def test_a_canary_is_none_that_would_not_follow(
+    mosquitto_url: str, root: str, listen: Callable[..., Listener]
+) -> None:
+    publish_status(listen(mosquitto_url, f"{root}/control/#"), root, "nano-1", accepts_control=False)
+    settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1)
+    with Fleet(settings.open_broker(), settings.topics, timeout=30) as fleet, pytest.raises(
+        NanofleetError, match="1 of them have --ignore-control"
+    ):
+        Trial(fleet, settings, Console())
