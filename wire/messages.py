@@ -70,6 +70,15 @@ class Candidate(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
+class GroupScore(BaseModel):
+    """A group of labels in an answer: its confidence is the sum of its labels', of all that the model has."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    group: Word
+    confidence: float = Field(ge=0, le=1)
+
+
 class Result(Answer):
     """The answer to one frame. `label`, `index` and `confidence` repeat the first of `top`."""
 
@@ -93,6 +102,11 @@ class Result(Answer):
         None,
         max_length=MAX_LABELS,
         description="Of a model whose classes do not exclude each other: all that were seen, best first",
+    )
+    groups: Optional[Tuple[GroupScore, ...]] = Field(
+        None,
+        max_length=MAX_SENTENCES,
+        description="Of a camera whose settings group the model's labels: the likeliest groups, best first",
     )
     notes: Tuple[Sentence, ...] = Field(
         (), max_length=MAX_SENTENCES, description="What of a frame was left out or assumed"

@@ -66,6 +66,31 @@ class Topics:
         """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"
 
+    def camera(self, camera: str) -> str:
+        """Where the retained CameraState of a camera stands."""
+        return f"{self.root}/cameras/{camera}"
+
+    def camera_event(self, camera: str) -> str:
+        """Where a camera's CameraEvents appear."""
+        return f"{self.root}/events/{camera}"
+
+    def camera_settings(self, camera: str) -> str:
+        """Where a camera's retained CameraSettings stand."""
+        return f"{self.root}/settings/cameras/{camera}"
+
+    def snapshot(self, camera: str) -> str:
+        """Where the retained frame behind a camera's last change of label stands."""
+        return f"{self.root}/snapshots/{camera}"
+
+    def observer(self, observer: str) -> str:
+        """Where an observer's retained ObserverStatus stands."""
+        return f"{self.root}/observers/{observer}"
+
+    @property
+    def announce(self) -> str:
+        """Where anyone may ask for every camera's state, and for Home Assistant's announcements, again."""
+        return f"{self.root}/control/announce"
+
     def replies(self, camera: str) -> str:
         """Below which topic the sender of a camera's frames may have the answers sent again."""
         return f"{self.root}/replies/{camera}"
