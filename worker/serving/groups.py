@@ -1,0 +1,46 @@
+"""What a model says of groups of its labels."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labels.groups import UNGROUPED, Groups, assign
+
+#: Groups of an answer, at most: the likeliest.
+MOST_GROUPS = 5
+#: (group, confidence), the likeliest first.
+Scores = List[Tuple[str, float]]
+#: float32 [classes] -> the likeliest groups.
+Score = Callable[[NDArray[np.float32]], Scores]
+
+
+def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Optional[Score]:
+    """A function from a model's probabilities to its likeliest groups; None if no class is in a group.
+
+    Args:
+        groups: labels by group.
+        classes: the model's labels, in the order of its outputs.
+        multi_label: whether several classes may be true at once. A group is then as likely as its likeliest
+            class; else as all of its classes together, because they exclude each other.
+    """
+    names = list(groups)
+    of = np.array(assign(groups, classes))
+    grouped = np.flatnonzero(of != UNGROUPED)
+    if not grouped.size:
+        return None
+    of = of[grouped]
+
+    def score(probabilities: NDArray[np.float32]) -> Scores:
+        own = probabilities[grouped]
+        if multi_label:
+            totals = np.zeros(len(names))
+            np.maximum.at(totals, of, own)
+        else:
+            totals = np.bincount(of, weights=own, minlength=len(names))
+        best = np.argsort(-totals, kind="stable")[:MOST_GROUPS]
+        return [(names[at], min(max(float(totals[at]), 0.0), 1.0)) for at in best if totals[at] > 0]
+
+    return score
