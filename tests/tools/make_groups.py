@@ -4,8 +4,8 @@
     python tests/tools/make_groups.py > labels/home.toml
 
 Each class of ImageNet is a synset of WordNet 3.0 (`imagenet-1k-synsets.txt`, in the order of the outputs). It
-belongs to the first group of which a synset is above it, by way of the hypernyms. A synset has one of its words
-beside it, which is checked: the numbers are those of WordNet 3.0 alone.
+belongs to the first group of which a synset is above it, by way of the hypernyms. One of its words stands
+beside each, and is checked: the numbers are those of WordNet 3.0 alone.
 """
 
 from __future__ import annotations

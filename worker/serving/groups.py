@@ -26,20 +26,16 @@ def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Opti
         multi_label: whether several classes may be true at once. A group is then as likely as its likeliest
             class; else as all of its classes together, because they exclude each other.
     """
-    names = list(groups)
     of = np.array(assign(groups, classes))
-    grouped = np.flatnonzero(of != UNGROUPED)
-    if not grouped.size:
+    order = np.argsort(of, kind="stable")[np.count_nonzero(of == UNGROUPED) :]
+    present, begins = np.unique(of[order], return_index=True)
+    if not order.size:
         return None
-    of = of[grouped]
+    names = [list(groups)[at] for at in present]
+    combine = np.maximum if multi_label else np.add
 
     def score(probabilities: NDArray[np.float32]) -> Scores:
-        own = probabilities[grouped]
-        if multi_label:
-            totals = np.zeros(len(names))
-            np.maximum.at(totals, of, own)
-        else:
-            totals = np.bincount(of, weights=own, minlength=len(names))
+        totals = combine.reduceat(probabilities[order], begins)
         best = np.argsort(-totals, kind="stable")[:MOST_GROUPS]
         return [(names[at], min(max(float(totals[at]), 0.0), 1.0)) for at in best if totals[at] > 0]
 
