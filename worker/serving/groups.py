@@ -1,0 +1,42 @@
+"""What a model says of groups of its labels."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labels.groups import UNGROUPED, Groups, assign
+
+#: Groups of an answer, at most: the likeliest.
+MOST_GROUPS = 5
+#: (group, confidence), the likeliest first.
+Scores = List[Tuple[str, float]]
+#: float32 [classes] -> the likeliest groups.
+Score = Callable[[NDArray[np.float32]], Scores]
+
+
+def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Optional[Score]:
+    """A function from a model's probabilities to its likeliest groups; None if no class is in a group.
+
+    Args:
+        groups: labels by group.
+        classes: the model's labels, in the order of its outputs.
+        multi_label: whether several classes may be true at once. A group is then as likely as its likeliest
+            class; else as all of its classes together, because they exclude each other.
+    """
+    of = np.array(assign(groups, classes))
+    order = np.argsort(of, kind="stable")[np.count_nonzero(of == UNGROUPED) :]
+    present, begins = np.unique(of[order], return_index=True)
+    if not order.size:
+        return None
+    names = [list(groups)[at] for at in present]
+    combine = np.maximum if multi_label else np.add
+
+    def score(probabilities: NDArray[np.float32]) -> Scores:
+        totals = combine.reduceat(probabilities[order], begins)
+        best = np.argsort(-totals, kind="stable")[:MOST_GROUPS]
+        return [(names[at], min(max(float(totals[at]), 0.0), 1.0)) for at in best if totals[at] > 0]
+
+    return score
