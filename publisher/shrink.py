@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 def _prepare(max_side: int) -> Decode:
     import wire.picture.decoding  # noqa: F401 - here, so that a missing Pillow is reported to the parent
 
-    return lambda picture, memory: Output(_shrink(picture, max_side, memory))
+    return lambda picture, region, memory: Output(_shrink(picture, max_side, memory))
 
 
 def _shrink(content: bytes, max_side: int, memory: int) -> bytes:

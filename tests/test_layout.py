@@ -17,6 +17,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.metrics", "worker.models"},
     {"worker.metrics_server", "worker.engines", "worker.delivery"},
     {"worker.serving"},
+    {"worker.cameras"},
     {"worker.worker"},
     {"worker.membership", "worker.answers"},
     {"worker.pipeline"},

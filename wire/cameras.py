@@ -97,6 +97,23 @@ def _region(region: Tuple[float, float, float, float]) -> Tuple[float, float, fl
 Region = Annotated[Tuple[float, float, float, float], AfterValidator(_region)]
 
 
+def _apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
+    group_of: Dict[str, str] = {}
+    for group, labels in groups.items():
+        for label in labels:
+            if group_of.setdefault(label, group) != group:
+                raise ValueError(
+                    f"a label has one group, {label!r} stands in {group_of[label]!r} and {group!r}"
+                )
+    return groups
+
+
+#: Labels by group; a label stands in one at most.
+Groups = Annotated[
+    Dict[Word, Tuple[Name, ...]], Field(min_length=1, max_length=MAX_GROUPS), AfterValidator(_apart)
+]
+
+
 class CameraSettings(Message):
     """One camera's settings; an empty payload takes them back.
 
@@ -110,9 +127,8 @@ class CameraSettings(Message):
     name: Name = ""
     area: Name = ""
     region: Optional[Region] = None
-    groups: Union[Word, Dict[Word, Tuple[Name, ...]]] = Field(
-        "home",
-        description="A group file of the package by its name, `none`, or groups: group -> labels",
+    groups: Union[Literal["home", "none"], Groups] = Field(
+        "home", description="The package's groups, none, or one's own: group -> labels"
     )
     stable: Stability = Stability()
     max_age: Optional[float] = Field(None, ge=0, description="Seconds; instead of the workers' --max-age")

@@ -6,7 +6,7 @@ import time
 from typing import Dict
 
 from wire.lengths import MAX_LABELS, MAX_NAME, MAX_SENTENCE, MAX_SENTENCES
-from wire.messages import Candidate, Rejection, Result, utc_now
+from wire.messages import Candidate, GroupScore, Rejection, Result, utc_now
 from wire.printable import cut
 from worker.delivery.frame import Frame
 from worker.errors import FrameError
@@ -41,6 +41,8 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
         index=top[0].index,
         confidence=top[0].confidence,
         top=top,
+        groups=classified.groups
+        and tuple(GroupScore(group=group, confidence=confidence) for group, confidence in classified.groups),
         labels=labels and tuple(label[:MAX_NAME] for label in labels[:MAX_LABELS]),
         width=classified.width,
         height=classified.height,

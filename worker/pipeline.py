@@ -59,6 +59,7 @@ class Pipeline:
         self._settings = settings = worker.settings
         self._connection = connection
         self._switch = worker.switch
+        self._cameras = worker.cameras
         self._presence = presence
         self._pacing = pacing
         self._metrics = worker.metrics.frames
@@ -116,7 +117,8 @@ class Pipeline:
             return
         image, frame.image = frame.image, b""
         check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
-        self._switch.submit(Job(check, done, self._flush), image)
+        region, grouping = self._cameras.region(frame.camera), self._cameras.grouping(frame.camera)
+        self._switch.submit(Job(check, done, self._flush, region, grouping), image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
@@ -166,7 +168,8 @@ class Pipeline:
         self._connection.call(lambda: self.finish(answered))
 
     def _check_age(self, frame: Frame) -> None:
-        frame.check_age(self._settings.max_age_of(frame.camera))
+        own = self._cameras.max_age(frame.camera)
+        frame.check_age(self._settings.max_age_of(frame.camera) if own is None else own)
 
     def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:

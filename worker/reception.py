@@ -1,8 +1,9 @@
-"""Where deliveries go: frames to the pipeline, statuses to the presence, model commands to `Commands`.
+"""Where deliveries go: frames to the pipeline, all others to what follows them.
 
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
-       └──> model command ──> Commands
+       ├──> model command ──> Commands
+       └──> a camera's settings ──> Cameras
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Reception:
         self._pipeline = pipeline
         self._presence = presence
         self._commands = worker.commands
+        self._cameras = worker.cameras
         self._pacing = pacing
         self._ignored = worker.metrics.frames.ignored
 
@@ -96,6 +98,8 @@ class Reception:
             self._pacing.check()
         elif delivery.topic in self._commands.topics:
             self._commands.receive(delivery.topic, delivery.payload)
+        elif delivery.topic.startswith(self._topics.camera_settings("")):
+            self._cameras.receive(delivery.topic[len(self._topics.camera_settings("")) :], delivery.payload)
         else:
             self._ignore(delivery, unacked)
 

@@ -14,9 +14,11 @@ import signal
 
 import wire
 from wire.broker import Broker
+from wire.camera_settings import read_cameras
 from wire.private import keep_memory_private
 from wire.signals import stop_signals
 from wire.waiting import wait_until
+from worker.cameras import Cameras
 from worker.engines.select import best_batch
 from worker.life import Life
 from worker.membership.identity import claim_worker_id
@@ -67,7 +69,8 @@ def run(settings: WorkerSettings) -> int:
             load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
             switch = Switch(load, life.leaving)
             commands = commands_of(settings, worker_id, switch)
-            worker = Worker(worker_id, settings, switch, commands, metrics, metrics_url, life)
+            cameras = Cameras(read_cameras(settings.cameras) if settings.cameras else {})
+            worker = Worker(worker_id, settings, switch, cameras, commands, metrics, metrics_url, life)
             return _load_and_serve(worker, inference, broker)
 
 

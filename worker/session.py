@@ -74,7 +74,8 @@ class Session:
 
     def _connection_to(self, broker: Broker) -> Connection:
         settings, presence = self._settings, self._presence
-        own = [*settings.subscriptions, presence.topic, *self._worker.commands.topics]
+        topics = [*self._worker.commands.topics, settings.topics.camera_settings("+")]
+        own = [*settings.subscriptions, presence.topic, *topics]
         return Connection(
             broker,
             client_id(self._worker.id),

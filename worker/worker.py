@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.cameras import Cameras
 from worker.life import Life
 from worker.metrics import Metrics
 from worker.serving.commands import Commands
@@ -19,6 +20,7 @@ class Worker:
         id: the worker's name, which is also its session's.
         settings: what it was started with.
         switch: the models that classify its frames.
+        cameras: what each camera's settings say of its frames.
         commands: the commands to change those.
         metrics: what Prometheus reads.
         metrics_url: where Prometheus reads it; empty for nowhere.
@@ -28,6 +30,7 @@ class Worker:
     id: str
     settings: WorkerSettings
     switch: Switch
+    cameras: Cameras
     commands: Commands
     metrics: Metrics
     metrics_url: str

@@ -8,6 +8,7 @@ from typing import Any, Callable, List, cast
 from tests.worker.serving.small import png
 from wire.messages import Rejection, Result
 from wire.mqtt.packets import Delivery, Publication
+from worker.cameras import Cameras
 from worker.delivery.unacked import Unacked
 from worker.life import Life
 from worker.membership.pacing import Pacing
@@ -72,7 +73,10 @@ class FramesPath:
             change_to=NOT_ASKED,
         )
         models: Any = self.models
-        self.worker = Worker("w1", self.settings, models, self.commands, self.metrics, "", Life())
+        self.cameras = Cameras({})
+        self.worker = Worker(
+            "w1", self.settings, models, self.cameras, self.commands, self.metrics, "", Life()
+        )
         peers = Peers("w1", self.settings.group, self.settings.inputs, self.settings.adopt_after)
         self.pacing = pacing = Pacing(peers, 0.0, publish_status=NOT_ASKED, take_frames=NOT_ASKED)
         self.presence = Presence(self.worker, pacing, peers, NOT_ASKED)

@@ -22,7 +22,9 @@ def path(tmp_path: Path) -> Iterator[FramesPath]:
 
 
 def classified(batch_size: int = 1) -> Classified:
-    return Classified(model(), [(1, 0.9), (0, 0.1)], None, 640, 480, True, 0.0, 0.002, 0.003, batch_size)
+    return Classified(
+        model(), [(1, 0.9), (0, 0.1)], None, None, 640, 480, True, 0.0, 0.002, 0.003, batch_size
+    )
 
 
 def complete(job: Job, outcome: Outcome) -> None:

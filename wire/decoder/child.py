@@ -20,6 +20,7 @@ from wire.decoder.memory import shared_memory
 from wire.decoder.process import CANNOT_START, JOB, REPLY, UNFIT
 from wire.errors import NanofleetError, SettingsError
 from wire.picture.errors import REASONS, Undecodable
+from wire.picture.region import Region
 from wire.settings import child_environment
 from wire.signals import blocked_in_children
 
@@ -115,8 +116,8 @@ class Child:
         if hello.detail:
             _warn_once(hello.detail)
 
-    def decode(self, picture: bytes, timeout: float) -> Decoded:
-        """Decode a picture.
+    def decode(self, picture: bytes, region: Region, timeout: float) -> Decoded:
+        """Decode a picture, or the region of it that is wanted.
 
         Raises:
             Undecodable: nothing came of it. For `decoder_timeout` and some `decoder_crashed`, the process has
@@ -125,7 +126,7 @@ class Child:
         began = time.monotonic()
         deadline = began + timeout
         try:
-            self._send(JOB.pack(len(picture)), deadline)
+            self._send(JOB.pack(len(picture), *region), deadline)
             self._send(picture, deadline)
             reply = self._receive(deadline, REASONS)
             if reply.milliseconds > (time.monotonic() - began) * 1000 + 1:

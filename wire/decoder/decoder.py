@@ -7,6 +7,7 @@ from typing import Callable, Optional
 
 from wire.decoder.child import Child, Decoded
 from wire.errors import NanofleetError
+from wire.picture.region import WHOLE, Region
 
 
 class Closed(Exception):
@@ -78,8 +79,8 @@ class Decoder:
                 raise Closed from None
             raise
 
-    def decode(self, picture: bytes) -> Decoded:
-        """Decode a picture.
+    def decode(self, picture: bytes, region: Region = WHOLE) -> Decoded:
+        """Decode a picture, or the region of it that is wanted.
 
         Raises:
             Undecodable: nothing came of it.
@@ -88,7 +89,7 @@ class Decoder:
         """
         self.revive()  # ended while idle, by a system short of memory: not this picture's fault
         assert self._child is not None
-        return self._child.decode(picture, self._timeout)
+        return self._child.decode(picture, region, self._timeout)
 
     def revive(self) -> None:
         """Replace the process if it has died or is out of step, so that the next picture does not wait.

@@ -6,6 +6,7 @@ process ends when stdin does, so it never outlives its parent for longer than on
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
 import resource
@@ -18,10 +19,11 @@ from typing import Callable, NamedTuple
 from wire.decoder.fence import raise_fence
 from wire.picture.errors import Undecodable
 from wire.picture.pillow import UnfitPillow, check_pillow
+from wire.picture.region import Region
 from wire.private import keep_memory_private
 
-#: Bytes of the picture that follows.
-JOB = struct.Struct("<Q")
+#: Bytes of the picture that follows, and the region of it that is wanted.
+JOB = struct.Struct("<Q4d")
 #: Reason (empty: decoded) and detail in ASCII; bytes in the memory; width and height in pixels, milliseconds
 #: it took, whether all of the picture was there.
 REPLY = struct.Struct("<24s232sIIId?")
@@ -42,8 +44,9 @@ class Output(NamedTuple):
 
 
 _NOTHING = Output(b"")
-#: A picture's bytes, and the bytes of memory that decoding it may take -> what came of it, or Undecodable.
-Decode = Callable[[bytes, int], Output]
+#: A picture's bytes, the region of it that is wanted, and the bytes of memory that decoding may take -> what
+#: came of it, or Undecodable.
+Decode = Callable[[bytes, Region, int], Output]
 
 
 def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> None:
@@ -77,11 +80,11 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
         header = sys.stdin.buffer.read(JOB.size)
         if len(header) < JOB.size:
             return
-        (size,) = JOB.unpack(header)
+        size, *region = JOB.unpack(header)
         picture = sys.stdin.buffer.read(size)
         if len(picture) < size:
             return
-        _answer(replies, memory, decode, picture, free - 2 * size)
+        _answer(replies, memory, functools.partial(decode, picture, tuple(region), free - 2 * size))
 
 
 def _prepare(address_space: int, prepare: Callable[[], Decode]) -> Decode:
@@ -94,10 +97,10 @@ def _prepare(address_space: int, prepare: Callable[[], Decode]) -> Decode:
     return prepare()
 
 
-def _answer(replies: int, memory: mmap.mmap, decode: Decode, picture: bytes, free: int) -> None:
+def _answer(replies: int, memory: mmap.mmap, decode: Callable[[], Output]) -> None:
     began = time.perf_counter()
     try:
-        output = decode(picture, free)
+        output = decode()
         memory[: len(output.content)] = output.content
     except Undecodable as error:
         _reply(replies, error.reason, error.detail)

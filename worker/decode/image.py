@@ -15,6 +15,7 @@ from PIL import Image
 
 from wire.picture.decoding import Picture, decode_picture
 from wire.picture.limits import MAX_PIXELS, MEMORY
+from wire.picture.region import WHOLE, Region
 from worker.decode.preprocessing import Preprocessing
 
 #: libjpeg scales with another filter than Pillow, so this times the pixels wanted are left for Pillow's; 2.3
@@ -43,10 +44,11 @@ def decode(
     preprocessing: Preprocessing,
     max_pixels: int = MAX_PIXELS,
     *,
+    region: Region = WHOLE,
     exact: bool = False,
     memory: int = MEMORY,
 ) -> Decoded:
-    """Decode one JPEG, PNG or WebP (of an animation, the first picture).
+    """Decode one JPEG, PNG or WebP (of an animation, the first picture), or a region of it.
 
     The pixels are those of torchvision's Resize and CenterCrop, of its Resize to height and width, or of
     Pillow's ImageOps.pad, within rounding. A much larger JPEG differs a little more: libjpeg scales it first.
@@ -56,6 +58,7 @@ def decode(
         preprocessing: to what size, how, and in which channels; mean and std are left to the engine.
         max_pixels: pixels to decode, at most: all that were sent, or of a JPEG those that libjpeg's scaling
             leaves. Checked before any pixel is decoded.
+        region: what is wanted, as if the rest of the picture was not there; but all of it is decoded.
         exact: decode every JPEG at its full size.
         memory: bytes that a JPEG in several scans may take, because libjpeg keeps all of it.
 
@@ -64,8 +67,10 @@ def decode(
             memory ran out. Nothing else, whatever the bytes are.
     """
 
+    left, top, right, bottom = region
+
     def reduce(width: int, height: int) -> float:
-        across, down = _ratios(width, height, preprocessing)
+        across, down = _ratios(width * (right - left), height * (bottom - top), preprocessing)
         return 1 / (DRAFT_GAP * max(across, down))
 
     picture = decode_picture(
@@ -75,12 +80,42 @@ def decode(
         max_pixels=max_pixels,
         memory=memory,
     )
-    image = _fit(picture, preprocessing)
+    image = _fit(_wanted_of(picture, region), preprocessing)
     pixels = image.tobytes("raw", "BGR") if preprocessing.channels == "bgr" else image.tobytes()
     return Decoded(pixels, picture.width, picture.height, picture.complete)
 
 
-def _ratios(width: int, height: int, preprocessing: Preprocessing) -> Tuple[float, float]:
+class _Wanted(NamedTuple):
+    """The part of an image that is fitted, as if it was all of it."""
+
+    image: Image.Image
+    #: Pixels of the part as it was sent.
+    width: float
+    height: float
+    #: Where it is in `image`.
+    box: Tuple[float, float, float, float]
+
+
+def _wanted_of(picture: Picture, region: Region) -> _Wanted:
+    """A region of a picture; of what was decoded, at least a pixel."""
+    left, top, right, bottom = picture.box
+    if region == WHOLE:
+        return _Wanted(picture.image, picture.width, picture.height, picture.box)
+    begin_x, end_x = _at_least_a_pixel(left, right, region[0], region[2])
+    begin_y, end_y = _at_least_a_pixel(top, bottom, region[1], region[3])
+    width = picture.width * (end_x - begin_x) / (right - left)
+    height = picture.height * (end_y - begin_y) / (bottom - top)
+    return _Wanted(picture.image, width, height, (begin_x, begin_y, end_x, end_y))
+
+
+def _at_least_a_pixel(begin: float, end: float, first: float, last: float) -> Tuple[float, float]:
+    side = end - begin
+    length = min(max(side * (last - first), 1.0), side)
+    start = min(begin + side * first, end - length)
+    return start, start + length
+
+
+def _ratios(width: float, height: float, preprocessing: Preprocessing) -> Tuple[float, float]:
     """By how much an image's width and height are resized."""
     down, across, _ = preprocessing.shape
     if preprocessing.fit == "squeeze":
@@ -93,14 +128,14 @@ def _ratios(width: int, height: int, preprocessing: Preprocessing) -> Tuple[floa
     return ratio, ratio
 
 
-def _cover(width: int, height: int, preprocessing: Preprocessing) -> Tuple[int, int]:
+def _cover(width: float, height: float, preprocessing: Preprocessing) -> Tuple[int, float]:
     """Pixels of one side once it is resized, and that side: the short one, or one that would not cover."""
     down, across, _ = preprocessing.shape
     sides = ((preprocessing.resize, min(width, height)), (across, width), (down, height))
     return max(sides, key=lambda side: side[0] / side[1])
 
 
-def _fit(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
+def _fit(picture: _Wanted, preprocessing: Preprocessing) -> Image.Image:
     down, across, _ = preprocessing.shape
     resample = _RESAMPLING[preprocessing.interpolation]
     if preprocessing.fit == "squeeze":
@@ -119,7 +154,7 @@ def _fit(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
     return padded
 
 
-def _crop(picture: Picture, preprocessing: Preprocessing, resample: Image.Resampling) -> Image.Image:
+def _crop(picture: _Wanted, preprocessing: Preprocessing, resample: Image.Resampling) -> Image.Image:
     """One pass over just the pixels that stay; a panorama's long side is never blown up."""
     down, across, _ = preprocessing.shape
     wanted, of = _cover(picture.width, picture.height, preprocessing)
@@ -135,7 +170,7 @@ def _crop(picture: Picture, preprocessing: Preprocessing, resample: Image.Resamp
     return picture.image.resize((across, down), resample, box=box)
 
 
-def _part(wanted: int, of: int, side: int, crop: int) -> Tuple[float, float]:
+def _part(wanted: int, of: float, side: float, crop: int) -> Tuple[float, float]:
     """Begin and end of the middle `crop` pixels of a resized side, in shares, as torchvision rounds."""
     resized = int(wanted * side / of)
     offset = round((resized - crop) / 2)

@@ -20,6 +20,7 @@ import numpy as np
 from wire.decoder.child import Decoded
 from wire.decoder.decoder import Closed, Decoder
 from wire.picture.errors import Undecodable
+from wire.picture.region import WHOLE, Region
 from worker.decode.decoder import DEFAULT_LIMITS, Limits, decoder_for
 from worker.decode.preprocessing import Preprocessing
 from worker.errors import (
@@ -108,7 +109,7 @@ class DecoderPool(Generic[T]):
         self._on_failure = on_failure
         self._decoders = [decoder_for(preprocessing, limits) for _ in range(processes)]
         # None ends a thread.
-        self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Optional[Tuple[T, bytes, Region]]] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Optional[int]] = queue.SimpleQueue()
         self._threads: List[threading.Thread] = []
         self._closing = False
@@ -142,9 +143,12 @@ class DecoderPool(Generic[T]):
         """Close the pool."""
         self.close()
 
-    def submit(self, job: T, payload: bytes) -> None:
-        """Have a payload decoded; never waits. `on_done` gets the job, unless the pool is closed first."""
-        self._jobs.put((job, payload))
+    def submit(self, job: T, payload: bytes, region: Region = WHOLE) -> None:
+        """Have a region of a payload decoded; never waits.
+
+        `on_done` gets the job, unless the pool is closed first.
+        """
+        self._jobs.put((job, payload, region))
 
     @property
     def backlog(self) -> int:
@@ -184,16 +188,18 @@ class DecoderPool(Generic[T]):
             job, slot = self._jobs.get(), self._free.get()
             if job is None or slot is None or self._closing:
                 return
-            outcome = self._decode(decoder, slot, job[1])
+            outcome = self._decode(decoder, slot, *job[1:])
             if self._closing:
                 return
             self._on_done(job[0], outcome)
             del job, outcome  # with them goes a model that has been changed meanwhile
             decoder.revive()  # at once, so that the next frame need not wait for it
 
-    def _decode(self, decoder: Decoder, slot: int, payload: bytes) -> Union[Pixels, FrameError]:
+    def _decode(
+        self, decoder: Decoder, slot: int, payload: bytes, region: Region
+    ) -> Union[Pixels, FrameError]:
         try:
-            return self._pixels_of(decoder.decode(payload), slot)
+            return self._pixels_of(decoder.decode(payload, region), slot)
         except Undecodable as error:
             self._free.put(slot)
             return _ERRORS[error.reason](error.detail)

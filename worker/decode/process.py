@@ -13,6 +13,7 @@ import sys
 from typing import Sequence
 
 from wire.decoder.process import Decode, Output, serve
+from wire.picture.region import Region
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,8 +33,8 @@ def _prepare(max_pixels: int, exact: bool, recipe: str) -> Decode:
 
     preprocessing = Preprocessing(**json.loads(recipe))
 
-    def work(payload: bytes, memory: int) -> Output:
-        return Output(*decode(payload, preprocessing, max_pixels, exact=exact, memory=memory))
+    def work(payload: bytes, region: Region, memory: int) -> Output:
+        return Output(*decode(payload, preprocessing, max_pixels, region=region, exact=exact, memory=memory))
 
     return work
 

@@ -42,7 +42,7 @@ class Comparison:
             return job
         self._busy = True
         pair = _Pair(self)
-        self.former.submit(Job(check=_nothing, done=pair.receive, flush=_nothing), image)
+        self.former.submit(Job(_nothing, pair.receive, _nothing, job.region), image)
 
         def done(outcome: Outcome) -> None:
             pair.receive(outcome)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labels.groups import UNGROUPED, Groups, assign
+from worker.models.info import Model
 
 #: Groups of an answer, at most: the likeliest.
 MOST_GROUPS = 5
@@ -40,3 +41,20 @@ def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Opti
         return [(names[at], min(max(float(totals[at]), 0.0), 1.0)) for at in best if totals[at] > 0]
 
     return score
+
+
+class Grouping:
+    """Groups of labels, for whichever model is in service. Any thread may ask."""
+
+    def __init__(self, groups: Groups) -> None:
+        """Take labels by group."""
+        self._groups = groups
+        self._latest: Optional[Tuple[Model, Optional[Score]]] = None
+
+    def scores(self, model: Model, probabilities: NDArray[np.float32]) -> Optional[Scores]:
+        """A model's likeliest groups, by float32 [classes]; None if none of its labels is in a group."""
+        latest = self._latest
+        if latest is None or latest[0] is not model:
+            score = scorer(self._groups, model.classes, multi_label=model.multi_label)
+            self._latest = latest = (model, score)
+        return latest[1] and latest[1](probabilities)

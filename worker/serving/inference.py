@@ -119,8 +119,9 @@ class Inference:
                 serving.complete(job, error)
                 continue
             model = serving.model
+            groups = job.grouping.scores(model, row) if job.grouping else None
             classified = Classified(
-                *(model, best, model.seen(row), pixels.width, pixels.height, pixels.complete),
+                *(model, best, model.seen(row), groups, pixels.width, pixels.height, pixels.complete),
                 *(began, pixels.decode_ms / 1000, seconds, len(batch)),
             )
             serving.complete(job, classified)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
+from wire.picture.region import WHOLE, Region
 from worker.errors import FrameError
 from worker.models.info import Model
+from worker.serving.groups import Grouping, Scores
 
 
 class Classified(NamedTuple):
@@ -16,6 +18,8 @@ class Classified(NamedTuple):
     best: List[Tuple[int, float]]
     #: The labels of all that is seen, by a model of several labels.
     seen: Optional[Tuple[str, ...]]
+    #: The likeliest groups, where some are wanted and the model has labels of them.
+    groups: Optional[Scores]
     #: Pixels of the whole image as it was sent, upright.
     width: int
     height: int
@@ -43,8 +47,12 @@ class Job(NamedTuple):
         check: raises the FrameError of a picture that is too late to be classified.
         done: gets what came of it, once, in a thread of the decoders or of the engine.
         flush: is called in the same thread after it, once for all pictures of a batch whose is the same.
+        region: the part of the picture that is classified.
+        grouping: the groups of labels that are wanted as well.
     """
 
     check: Callable[[], None]
     done: Callable[[Outcome], None]
     flush: Callable[[], None]
+    region: Region = WHOLE
+    grouping: Optional[Grouping] = None

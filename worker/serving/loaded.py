@@ -90,7 +90,7 @@ class LoadedModel:
             if not self._in_work:
                 self._progress = time.monotonic()
             self._in_work += 1
-        self.decoders.submit(Work(self, job), image)
+        self.decoders.submit(Work(self, job), image, job.region)
 
     def complete(self, job: Job, outcome: Outcome) -> None:
         """A job is out of the decoders and the engine; from a thread of theirs."""

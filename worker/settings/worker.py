@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 from pydantic import Field
 
@@ -34,6 +35,11 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, EngineSetti
     metrics_host: str = Field("127.0.0.1", description="Address the metrics listen on; 0.0.0.0 for all")
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Where the worker keeps its id and its notes"
+    )
+    cameras: Optional[Path] = Field(
+        None,
+        description='TOML file with a table of settings for each camera: [door], name = "Front door". '
+        "Settings that `nanofleet cameras set` has published for a camera replace its whole table",
     )
     session_expiry: int = Field(
         86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"

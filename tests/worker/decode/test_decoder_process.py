@@ -20,6 +20,7 @@ from tests.worker.decode.pools import RECIPE, Outcomes, decoders, open_pool, the
 from wire.decoder.process import JOB, REPLY
 from wire.errors import NanofleetError, SettingsError
 from wire.picture.pillow import OLDEST, check_pillow
+from wire.picture.region import WHOLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -160,7 +161,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
         assert len(child.stdout.read(REPLY.size)) == REPLY.size
         child.stdout.close()
         if payload:
-            child.stdin.write(JOB.pack(len(payload)) + payload)
+            child.stdin.write(JOB.pack(len(payload), *WHOLE) + payload)
         child.stdin.close()
         assert child.stderr.read() == b""
         assert child.wait(10) == (-signal.SIGPIPE if payload else 0)

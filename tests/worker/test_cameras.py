@@ -1,0 +1,84 @@
+"""What a worker heeds of each camera's settings."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.worker.path import FramesPath
+from wire.cameras import CameraSettings, Stability
+from wire.messages import utc_now
+from wire.picture.region import WHOLE
+from worker.cameras import Cameras
+
+RIGHT_HALF = (0.5, 0.0, 1.0, 1.0)
+
+
+def test_a_camera_without_settings_is_seen_whole_and_in_the_homes_groups() -> None:
+    cameras = Cameras({})
+    assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, None)
+    assert cameras.grouping("door") is cameras.grouping("garden")
+    assert cameras.grouping("door") is not None
+
+
+def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back() -> None:
+    cameras = Cameras({"door": CameraSettings(max_age=5.0)})
+    cameras.receive("door", CameraSettings(region=RIGHT_HALF, groups="none").encode())
+    assert (cameras.region("door"), cameras.max_age("door")) == (RIGHT_HALF, None)
+    assert cameras.grouping("door") is None
+    cameras.receive("door", b"")
+    assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, 5.0)
+
+
+def test_groups_of_ones_own_change_with_the_settings() -> None:
+    cameras = Cameras({})
+    cameras.receive("door", CameraSettings(groups={"pet": ("tabby",)}).encode())
+    first = cameras.grouping("door")
+    assert cameras.grouping("door") is first
+    assert first is not cameras.grouping("garden")
+    cameras.receive("door", CameraSettings(groups={"pet": ("pug",)}).encode())
+    assert cameras.grouping("door") is not first
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b'{"regoin": [0, 0, 1, 1]}', "regoin"),
+        (b'{"region": [0.5, 0, 0.5, 1]}', "region"),
+        (b'{"groups": "hoem"}', "groups"),
+        (b'{"groups": {"cat": ["tabby"], "pet": ["tabby"]}}', "'tabby' stands in 'cat' and 'pet'"),
+        (b'{"stable": {"k": 4, "n": 3}}', "k is 4"),
+        (b"region", "JSON"),
+    ],
+)
+def test_wrong_settings_change_nothing_and_are_logged_once(
+    payload: bytes, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cameras = Cameras({})
+    cameras.receive("door", CameraSettings(region=RIGHT_HALF, stable=Stability(k=2)).encode())
+    with caplog.at_level(logging.WARNING):
+        cameras.receive("door", payload)
+        cameras.receive("door", payload)
+    assert cameras.region("door") == RIGHT_HALF
+    assert [said in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_frame_takes_its_cameras_settings_along(tmp_path: Path) -> None:
+    path = FramesPath(tmp_path)
+    path.cameras.receive("door", CameraSettings(region=RIGHT_HALF, groups="none").encode())
+    with path.pipeline:
+        path.receive(1)
+    assert (path.models.jobs[0].region, path.models.jobs[0].grouping) == (RIGHT_HALF, None)
+
+
+def test_a_cameras_own_age_goes_before_the_workers(tmp_path: Path) -> None:
+    path = FramesPath(tmp_path, max_age=["3600"])
+    path.cameras.receive("door", CameraSettings(max_age=0.5).encode())
+    now = utc_now()
+    with path.pipeline:
+        path.receive(1, captured_at=(now - timedelta(seconds=10)).isoformat(), sent_at=now.isoformat())
+        (rejection,) = path.answers()
+    assert "at most 0.5 s are taken" in rejection.detail
