@@ -13,6 +13,7 @@ from typing import Callable, Dict, Iterator, List
 
 import pytest
 
+from tests.fleets import EMBEDDED, Fleet
 from tests.harness import Listener, Mosquitto, WorkerProcess
 
 # A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
@@ -25,11 +26,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # What members keep across restarts must neither come from earlier tests nor go to the user's own fleet.
 _STATE = tempfile.TemporaryDirectory(prefix="nanofleet-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
-
-EMBEDDED = pytest.param(
-    "embedded",
-    marks=pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8"),
-)
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +133,20 @@ def start_worker(tmp_path: Path, root: str) -> Iterator[Callable[..., WorkerProc
             worker.process.wait()
             pytest.fail(f"{worker.id} did not stop:\n{worker.log.read_text()}")
         assert "Traceback" not in worker.log.read_text(), worker.log.read_text()
+
+
+@pytest.fixture
+def fleet(
+    request: pytest.FixtureRequest, mosquitto: Callable[..., Mosquitto], tmp_path: Path, root: str
+) -> Iterator[Fleet]:
+    """A fleet on the tests' Mosquitto, if no decorator of `tests.fleets` says otherwise.
+
+    It ends before what `mosquitto` has started, so that workers can leave in good order.
+    """
+    broker = getattr(request, "param", "mosquitto")
+    started = Fleet(str(request.getfixturevalue(f"{broker}_url")), root, tmp_path)
+    yield started
+    started.close()
 
 
 @pytest.fixture
