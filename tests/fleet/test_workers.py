@@ -19,7 +19,8 @@ from fleet.workers.list import _table
 from fleet.workers.roster import Entry, shown_age
 from fleet.workers.settings import ForgetSettings
 from tests.fleet.members import change, publish_claim, publish_status, status
-from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, Listener, nanofleet, wait_for
 from wire.errors import SettingsError
 from wire.messages import ModelCommand
 from wire.model_choice import ModelChoice
@@ -28,8 +29,8 @@ DAY = 86400.0
 
 
 @pytest.fixture
-def listener(mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> Listener:
-    return listen(mosquitto_url, f"{root}/#")
+def listener(fleet: Fleet) -> Listener:
+    return fleet.listen("#")
 
 
 @pytest.fixture
@@ -98,10 +99,8 @@ def test_a_line_for_each(tell: Tell, claim: Tell, workers: Run) -> None:
     assert "adopted" not in lines(workers())["nano-4"]
 
 
-def test_a_real_worker_and_its_log(
-    start_worker: Callable[..., WorkerProcess], mosquitto_url: str, workers: Run
-) -> None:
-    worker = start_worker(mosquitto_url, "--log-format", "json", "--status-interval", "0.5")
+def test_a_real_worker_and_its_log(fleet: Fleet, workers: Run) -> None:
+    worker = fleet.worker("--log-format", "json", "--status-interval", "0.5")
     shown = workers()
     assert shown.returncode == 0
     assert f"{MODEL}@IMAGENET1K_V1" in lines(shown)[worker.id]
@@ -331,10 +330,10 @@ def test_a_reader_that_leaves_ends_it_quietly(tell: Tell, mosquitto_url: str, ro
 # --- forget -------------------------------------------------------------------------------------------
 
 
-def kept(listener: Listener, mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> List[str]:
+def kept(listener: Listener, root: str, fleet: Fleet) -> List[str]:
     """The workers of whom the broker keeps a status, or a claim on their session."""
-    listen(mosquitto_url, f"{root}/workers/#")
-    fresh = listen(mosquitto_url, f"{root}/workers/#", f"{root}/last")
+    fleet.listen("workers/#")
+    fresh = fleet.listen("workers/#", "last")
     listener.publish(f"{root}/last", b"-")
     wait_for(lambda: fresh.on(f"{root}/last"), what="the last message")
     return sorted({m.topic.split("/workers/")[1].split("/")[0] for m in fresh.on(f"{root}/workers/")})
@@ -344,9 +343,8 @@ def test_forget_by_name(
     tell: Tell,
     workers: Run,
     listener: Listener,
-    mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     tell("nano-1")
     tell("nano-2", state="draining")
@@ -364,7 +362,7 @@ def test_forget_by_name(
     assert any(line.startswith("nano-1: kept; it is online") for line in said)
     assert any(line.startswith("nano-2: kept; it is draining") for line in said)
     assert "nano-6: there is no status of such a worker" in said
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-2"]
+    assert kept(listener, root, fleet) == ["nano-1", "nano-2"]
 
 
 def test_forget_those_long_gone(
@@ -372,9 +370,8 @@ def test_forget_those_long_gone(
     claim: Tell,
     workers: Run,
     listener: Listener,
-    mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     tell("nano-1")
     tell("nano-2", state="offline", age=8 * DAY)
@@ -394,7 +391,7 @@ def test_forget_those_long_gone(
     assert [line.split(":")[0] for line in said if "forgotten" in line] == ["nano-2", "nano-4", "nano-6"]
     assert "nano-5: kept; it was lost at some time within 8 d" in said[-2]
     assert "nano-7: kept; its clock is wrong" in said[-1]
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5", "nano-7"]
+    assert kept(listener, root, fleet) == ["nano-1", "nano-3", "nano-5", "nano-7"]
 
 
 def test_silence_is_not_judged_in_less_time_than_a_lease(tell: Tell, workers: Run) -> None:

@@ -16,6 +16,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from fleet.ports import free_port
+from tests.fleets import Fleet
 from tests.harness import Listener, Mosquitto, nanofleet, wait_for
 from wire.messages import Candidate, Reason, Rejection, Result, utc_now
 
@@ -170,12 +171,12 @@ def test_a_pace_and_ctrl_c(answerer: Answerer, address: List[str], image: Callab
 
 def test_too_large_for_the_broker(
     mosquitto: Callable[..., Mosquitto],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
     root: str,
     photos: Path,
 ) -> None:
     broker = mosquitto("allow_anonymous true", "max_packet_size 100000")
-    listener = listen(broker.url, f"{root}/frames/+")
+    listener = fleet.at(broker.url).listen("frames/+")
     photo, small = str(photos / "motorcycle_left.png"), str(photos / "clock_motion.png")
     address = ["--broker", broker.url, "--root", root, "--no-wait", "--no-spool"]
     run = nanofleet("publish", photo, small, *address)

@@ -21,7 +21,8 @@ import paho.mqtt
 import pytest
 
 from fleet.ports import free_port
-from tests.harness import Listener, Mosquitto, need, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, need, wait_for
 from tests.wire.servers import ForgetfulBroker, WebSocketProxy, answering
 from wire.broker import BrokerSettings
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError
@@ -244,10 +245,10 @@ def test_small_packets_do_not_wait_for_each_other(mosquitto_url: str, join: Call
 
 
 def test_a_message_at_qos_0_needs_no_ack(
-    mosquitto_url: str, root: str, join: Callable[..., Member], listen: Callable[..., Listener]
+    mosquitto_url: str, root: str, join: Callable[..., Member], fleet: Fleet
 ) -> None:
     reader = join(mosquitto_url, f"{root}/#")
-    listen(mosquitto_url, f"{root}/none").client.publish(f"{root}/a", b"x", qos=0)
+    fleet.listen("none").client.publish(f"{root}/a", b"x", qos=0)
     (delivery,) = reader.wait_heard(1)
     assert delivery.qos == 0
     assert reader.ack(delivery) == [True]
@@ -684,11 +685,11 @@ def test_leaving_a_busy_broker_neither_publishes_the_will_nor_keeps_the_session(
     mosquitto: Callable[..., Mosquitto],
     root: str,
     join: Callable[..., Member],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """It reads what a member has said last only when the member has gone, and others have spoken before."""
     broker = mosquitto("allow_anonymous true")
-    listener = listen(broker.url, f"{root}/will", f"{root}/last")
+    listener = fleet.at(broker.url).listen("will", "last")
     member = join(broker.url, f"{root}/others", will=will(root), session_expiry=100)
     member.wait_subscribed()
     assert broker.process
