@@ -134,7 +134,7 @@ class WorkerProcess:
         self.log = folder / f"{worker_id}.log"
         self.command = [
             *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root),
-            *("--worker-id", worker_id, "--model", MODEL, "--metrics-port", str(self.metrics_port)),
+            *("--worker-id", worker_id, "--metrics-port", str(self.metrics_port)),
             *("--state-dir", str(folder), *flags),
         ]
         self.start()

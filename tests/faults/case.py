@@ -17,7 +17,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Union
 from urllib.parse import urlsplit
 
@@ -27,7 +26,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.faults import memory
-from tests.harness import WorkerProcess, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, Listener, WorkerProcess, wait_for
 from wire.messages import Rejection, Result
 
 #: Workers here notice a death, and adopt, in seconds instead of minutes.
@@ -117,16 +117,13 @@ class Case:
     def __init__(
         self,
         fault: str,
-        url: str,
-        root: str,
-        folder: Path,
-        start_worker: Callable[..., WorkerProcess],
+        fleet: Fleet,
         images: Sequence[bytes],
     ) -> None:
         self.fault = fault
-        self.url = url
-        self.root = root
-        self.folder = folder
+        self.url = fleet.url
+        self.root = fleet.root
+        self.folder = fleet.folder
         self.images = images
         self.workers: List[WorkerProcess] = []
         self.sent: Set[str] = set()
@@ -134,7 +131,7 @@ class Case:
         self.heard: Set[str] = set()
         self.told: Dict[str, float] = {}
         self._fault_at: Optional[float] = None
-        self._start_worker = start_worker
+        self._fleet = fleet
         self._runs = 0
         self._payloads: Set[bytes] = set()
         self._peaks: Dict[str, int] = {"worker": 0, "decoder": 0}
@@ -193,15 +190,19 @@ class Case:
 
     def start(self, count: int, *flags: str, url: str = "") -> List[WorkerProcess]:
         """Start workers, all at once, and wait until they are ready."""
-        first = len(self.workers) + 1
+        first, there = len(self.workers) + 1, self._fleet.at(url or self.url)
         new = [
-            self._start_worker(url or self.url, *QUICK, *flags, worker_id=f"w{n}", wait=False)
+            there.worker("--model", MODEL, *QUICK, *flags, id=f"w{n}", wait=False)
             for n in range(first, first + count)
         ]
         self.workers += new
         for worker in new:
             worker.wait_ready()
         return new
+
+    def listen(self, *topics: str, url: str = "") -> Listener:
+        """Open a listener to topics below the root, at another broker if one is given."""
+        return self._fleet.at(url or self.url).listen(*topics)
 
     def publish(self, topic: str, payload: bytes, **properties: Any) -> mqtt.MQTTMessageInfo:
         """Publish at QoS 1, with MQTT 5 properties by paho's names."""

@@ -13,8 +13,8 @@ from typing import Callable, List
 
 import pytest
 
-from tests.conftest import EMBEDDED
 from tests.faults.case import Case
+from tests.fleets import EMBEDDED
 from tests.harness import Mosquitto, wait_for
 
 FRAMES = 300

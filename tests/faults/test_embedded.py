@@ -106,7 +106,7 @@ def test_sigterm_in_the_middle_of_the_load(embedded: Embedded, case: Callable[..
 
 
 def test_a_flood(embedded: Embedded, case: Callable[..., Case], times: int) -> None:
-    """rumqttd hands over 100 frames whatever the window, and then nothing, no PUBACK either."""
+    """The broker, rumqttd, hands over 100 frames whatever the window, and then nothing, no PUBACK either."""
     fleet = case("embedded broker: 200 frames of 200 kB ahead of one worker", embedded.url)
     fleet.start(1, *SLOW)
     fleet.images = [image + bytes(200_000 - len(image)) for image in fleet.images]

@@ -25,7 +25,7 @@ from tests.faults.corpus import corpus
 from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT, Kind
 from tests.faults.hostile.messages import unanswered
 from tests.faults.hostile.mutations import mutate
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.harness import WorkerProcess, wait_for
 from tests.metrics import metric
 from wire.mqtt.packets import Delivery
 from wire.mqtt.publish_properties import MOST_OF_CORRELATION
@@ -46,6 +46,8 @@ REACHED = {
     *(RESULT, "empty", "payload_too_large", "invalid_envelope", "not_an_image", "corrupt_image"),
     *("image_too_large", "decoder_timeout"),
 }
+#: Where no answer may ever appear, and where replies may.
+ESCAPES = ("elsewhere", "control/#", "workers/w1", "replies-not", "replies/#")
 #: What the good frames show, in the order of the fixture `images`.
 LABELS = ("missile", "espresso", "Egyptian cat")
 
@@ -230,20 +232,13 @@ def check_unanswered(fleet: Case, worker: WorkerProcess, messages: Sequence[Tupl
     assert len(fleet.answers) == before
 
 
-@pytest.fixture
-def escapes(root: str, listen: Callable[..., Listener]) -> Callable[[str], Listener]:
-    """Listen where no answer may ever appear, and where replies may."""
-    where = ("elsewhere", "control/#", "workers/w1", "replies-not", "replies/#")
-    return lambda url: listen(url, *(f"{root}/{topic}" for topic in where))
-
-
 def attack(
     fleet: Case,
-    listener: Listener,
     rounds: Sequence[Round],
     without_address: Sequence[Tuple[str, bytes]],
 ) -> None:
     """Run it, and look at everything that could have gone wrong."""
+    listener = fleet.listen(*ESCAPES)
     (worker,) = fleet.start(1, *LIMITS)
     process = worker.process
     run(fleet, worker, rounds)
@@ -268,7 +263,6 @@ def attack(
 
 
 def test_ten_thousand_hostile_messages(
-    escapes: Callable[[str], Listener],
     case: Callable[..., Case],
     mosquitto_url: str,
     root: str,
@@ -282,13 +276,12 @@ def test_ten_thousand_hostile_messages(
     attacker = Attack(root, kinds, pictures, images)
     rounds = [attacker.round(2000, 200, copies=2) for _ in range(ROUNDS * times)]
     without_address = [each for each in unanswered(root, images[0]) if not has_control_characters(each[0])]
-    attack(fleet, escapes(mosquitto_url), rounds, without_address)
+    attack(fleet, rounds, without_address)
     check_memory(rounds)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 def test_a_thousand_hostile_messages_on_the_embedded_broker(
-    escapes: Callable[[str], Listener],
     case: Callable[..., Case],
     embedded_url: str,
     root: str,
@@ -299,4 +292,4 @@ def test_a_thousand_hostile_messages_on_the_embedded_broker(
     attacker = Attack(root, corpus(*pictures[:3], f"{root}/replies/camera"), pictures, images)
     rounds = [attacker.round(1000, 100, copies=1)]
     without_address = list(unanswered(root, images[0]))
-    attack(fleet, escapes(embedded_url), rounds, without_address)
+    attack(fleet, rounds, without_address)

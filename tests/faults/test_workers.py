@@ -10,7 +10,7 @@ from typing import Callable, List, Tuple
 from tests.faults import memory
 from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
-from tests.harness import WorkerProcess, needs_root, wait_for
+from tests.harness import MODEL, WorkerProcess, needs_root, wait_for
 from worker.delivery.scheduler import SPARE
 
 FRAMES = 1000
@@ -166,7 +166,7 @@ def test_two_workers_with_one_id(case: Callable[..., Case], mosquitto_url: str) 
     fleet.strike()
     folder = fleet.folder / "elsewhere"  # another machine, so that no lock tells
     folder.mkdir()
-    fleet.workers.append(type(first)(folder, fleet.url, fleet.root, first.id, *QUICK))
+    fleet.workers.append(type(first)(folder, fleet.url, fleet.root, first.id, "--model", MODEL, *QUICK))
     fleet.send(200)
     assert first.process.wait(60) == 4
     fleet.send(200)
