@@ -11,7 +11,7 @@ from typing import Callable, List
 import pytest
 
 from fleet.ports import free_port
-from tests.faults.case import at_work
+from tests.faults.killing import at_work
 from tests.faults.proxy import Proxy
 from tests.fleets import Fleet
 from tests.harness import Mosquitto, WorkerProcess, statuses, wait_for

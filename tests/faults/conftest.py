@@ -14,8 +14,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.case import Case, Row
+from tests.faults.case import Case
 from tests.faults.proxy import Proxy
+from tests.faults.row import Row
 from tests.fleets import Fleet
 
 REPORT = Path(__file__).parent / "report.json"

@@ -16,7 +16,8 @@ from typing import Callable, Iterator, Optional
 
 import pytest
 
-from tests.faults.case import Case, kill_at_work
+from tests.faults.case import Case
+from tests.faults.killing import kill_at_work
 from tests.harness import wait_for
 
 FRAMES = 300

@@ -13,7 +13,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
-from tests.faults.case import Case, kill_at_work
+from tests.faults.case import Case
+from tests.faults.killing import kill_at_work
 from tests.fleet.provisioned import GuardedBroker, provision
 from tests.harness import Mosquitto, nanofleet, statuses, wait_for
 from tests.metrics import metric

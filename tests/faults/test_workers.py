@@ -8,7 +8,8 @@ import time
 from typing import Callable, List, Tuple
 
 from tests.faults import memory
-from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
+from tests.faults.case import QUICK, WINDOW, Case
+from tests.faults.killing import at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
 from tests.harness import MODEL, WorkerProcess, needs_root, wait_for
 from worker.delivery.scheduler import SPARE
