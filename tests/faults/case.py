@@ -22,7 +22,7 @@ from tests.faults.observer import Observer
 from tests.faults.peaks import Peaks
 from tests.faults.row import Row
 from tests.fleets import Fleet
-from tests.harness import MODEL, Listener, WorkerProcess, wait_for
+from tests.harness import Listener, WorkerProcess, wait_for
 
 #: Workers here notice a death, and adopt, in seconds instead of minutes.
 WINDOW = 16
@@ -30,6 +30,8 @@ QUICK = (
     *("--status-interval", "0.5", "--adopt-after", "2", "--keepalive", "4"),
     *("--window", str(WINDOW)),
 )
+#: Batches are larger than the window, and wait: so frames are in hand at nearly every moment, and unanswered.
+SLOW = ("--max-batch", str(WINDOW + 1), "--max-delay", "0.2")
 #: What the publisher prints of a frame that was answered, or rejected.
 _TOLD = re.compile(r"^\S+/(\S+)\.jpg  \S+  .*  \d+ ms  \S+$")
 
@@ -70,10 +72,7 @@ class Case:
     def start(self, count: int, *flags: str, url: str = "") -> List[WorkerProcess]:
         """Start workers, all at once, and wait until they are ready."""
         first, there = len(self.workers) + 1, self._fleet.at(url or self.url)
-        new = [
-            there.worker("--model", MODEL, *QUICK, *flags, id=f"w{n}", wait=False)
-            for n in range(first, first + count)
-        ]
+        new = [there.worker(*QUICK, *flags, id=f"w{n}", wait=False) for n in range(first, first + count)]
         self.workers += new
         for worker in new:
             worker.wait_ready()
@@ -111,11 +110,11 @@ class Case:
         command = [sys.executable, "-m", "fleet", "publish", str(images)]
         where = ["--broker", self.url, "--root", self.root, "--spool-dir", str(self.folder / "spool")]
         patience = ["--resend-after", "2", "--timeout", "60"]
-        with subprocess.Popen(
-            [*command, *where, *patience, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        # Its log does not come through the same pipe: answers would stand in the middle of lines.
+        with (self.folder / "publisher.log").open("a") as log, subprocess.Popen(
+            [*command, *where, *patience, *flags], stdout=subprocess.PIPE, stderr=log, text=True
         ) as process:
             assert process.stdout
-            (self.folder / "publisher.log").touch()
             reader = threading.Thread(target=self._read, args=(process.stdout,))
             reader.start()
             try:

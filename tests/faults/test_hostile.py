@@ -24,7 +24,7 @@ from tests.faults.corpus import corpus
 from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT
 from tests.faults.hostile.messages import unanswered
 from tests.faults.observer import Heard
-from tests.harness import WorkerProcess, wait_for
+from tests.harness import MODEL, WorkerProcess, wait_for
 from tests.metrics import metric
 from wire.mqtt.publish_properties import MOST_OF_CORRELATION
 
@@ -149,7 +149,7 @@ def attack(
 ) -> None:
     """Run it, and look at everything that could have gone wrong."""
     listener = fleet.listen(*ESCAPES)
-    (worker,) = fleet.start(1, *LIMITS)
+    (worker,) = fleet.start(1, "--model", MODEL, *LIMITS)
     process = worker.process
     run(fleet, worker, rounds)
     messages = [message for each in rounds for message in each.messages]

@@ -13,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
-from tests.faults.case import Case
+from tests.faults.case import SLOW, Case
 from tests.faults.killing import kill_at_work
 from tests.fleet.provisioned import GuardedBroker, provision
 from tests.harness import Mosquitto, nanofleet, statuses, wait_for
@@ -24,8 +24,6 @@ from wire.messages import ModelCommand
 FRAMES = 300
 #: What two sites share: who is there, what they run, and what they see.
 BRIDGED = ("workers/#", "control/#", "results/#", "rejects/#")
-#: Each batch waits so long that there are always frames in hand.
-SLOW = ("--max-batch", "17", "--max-delay", "0.2")
 
 
 def test_a_worker_of_two_bridged_sites_is_killed(
