@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
 from tests.arm.boards import Board
-from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, WorkerProcess, nanofleet, wait_for
 from tests.metrics import metric
 from tests.worker.photos import FOLDER, PHOTOS
 from wire.messages import Result
@@ -74,11 +75,10 @@ def worker(
 def test_it_answers_as_this_machine_does_and_drains(
     worker: EmulatedWorker,
     expected: Dict[str, Dict[str, Any]],
-    mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    listener = fleet.listen("results/+", "rejects/+")
     for name in PHOTOS:
         listener.publish(f"{root}/frames/{Path(name).stem}", (FOLDER / name).read_bytes())
     wait_for(lambda: len(listener.messages) >= len(PHOTOS), PATIENCE, "an answer to each photo")

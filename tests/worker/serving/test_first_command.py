@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, List
+from typing import List
 
 import pytest
 
 from fleet.ports import free_port
-from tests.harness import Listener
+from tests.fleets import Fleet
 from wire.broker import Broker, BrokerSettings
 from wire.errors import NanofleetError
 from worker.serving.first_command import read_commands
@@ -20,11 +20,9 @@ def broker_at(url: str) -> Broker:
     return BrokerSettings(broker=url).open_broker()
 
 
-def test_what_is_retained_is_read_by_topic(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener]
-) -> None:
+def test_what_is_retained_is_read_by_topic(root: str, fleet: Fleet, mosquitto_url: str) -> None:
     ours, fleets, others = (f"{root}/control/{name}" for name in ("w1/model", "model", "w2/model"))
-    listener = listen(mosquitto_url, f"{root}/control/#")
+    listener = fleet.listen("control/#")
     for topic in (ours, others):
         listener.publish(topic, topic.encode(), retain=True)
     listener.publish(fleets, b"not retained")
