@@ -7,6 +7,7 @@
     Beacon          nanofleet/beacons/<worker>     worker -> fleet, retained
     ModelCommand    nanofleet/control/model        operator -> workers, retained
                     nanofleet/control/<worker>/model
+    WorkerAction    nanofleet/control/<worker>/action    operator -> worker
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
 
@@ -210,6 +211,12 @@ class ModelCommand(Message):
     compare: bool = False
 
 
+class WorkerAction(Message):
+    """What a worker shall do, once and now: not retained."""
+
+    action: Literal["restart", "drain"]
+
+
 class Change(BaseModel):
     """How a worker stands with the ModelCommand that it follows."""
 
@@ -259,6 +266,12 @@ class WorkerStatus(Message):
     wait_seconds: float = Field(0.0, ge=0, description="What a new frame would wait there, by its last pace")
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
+    latency_seconds: Optional[float] = Field(
+        None, ge=0, description="From a frame's receipt to its ack, the mean of the last that were answered"
+    )
+    temperature_celsius: Optional[float] = Field(
+        None, description="Of the hottest zone, on machines that tell"
+    )
 
 
 class AdoptionClaim(Message):

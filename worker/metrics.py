@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 import wire
 from wire.messages import Reason
 from worker.payload.metadata import FIELDS
+from worker.temperature import THERMAL, temperatures
 
 disable_created_metrics()
 
@@ -30,9 +31,6 @@ ADOPTIONS = ("adopted", "no_session", "cut_short")
 STAGES = ("queue", "decode", "inference", "publish", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
-THERMAL = Path("/sys/class/thermal")
-#: Zones of Jetsons that measure nothing: the power management chip's says 100 °C whatever it has.
-_DUMMY_ZONES = {"PMIC-Die"}
 
 
 class Metrics:
@@ -186,7 +184,7 @@ class Machine(Collector):
         temperature = GaugeMetricFamily(
             "nanofleet_temperature_celsius", "Temperature by thermal zone", labels=["zone"]
         )
-        for zone, celsius in sorted(_temperatures(self._thermal).items()):
+        for zone, celsius in sorted(temperatures(self._thermal).items()):
             temperature.add_metric([zone], celsius)
         if temperature.samples:
             yield temperature
@@ -197,19 +195,6 @@ class Machine(Collector):
             yield GaugeMetricFamily(
                 "nanofleet_gpu_memory_used_bytes", "Memory in use, by any process", total - free
             )
-
-
-def _temperatures(thermal: Path) -> Dict[str, float]:
-    found: Dict[str, float] = {}
-    for zone in sorted(thermal.glob("thermal_zone*")):
-        try:
-            name = (zone / "type").read_text(encoding="ascii").strip()
-            celsius = int((zone / "temp").read_text(encoding="ascii")) / 1000
-        except (OSError, ValueError):
-            continue  # a sensor that is switched off does not answer
-        if name not in _DUMMY_ZONES:
-            found.setdefault(name, celsius)
-    return found
 
 
 def _gpu_memory(device: str) -> Optional[Any]:

@@ -24,6 +24,7 @@ from worker.membership.peers import Peers
 from worker.serving.commands import Commands
 from worker.serving.switch import Switch
 from worker.settings import WorkerSettings
+from worker.temperature import hottest
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ class Presence:
         """
         #: `online`, until the worker drains.
         self.state = "online"
-        #: Frames answered or rejected so far.
-        self.answered = 0
+        #: Frames answered or rejected so far, and the seconds that they took together.
+        self.answered, self._took = 0, 0.0
         self.topic = settings.topics.worker(worker_id)
         #: What the others say: their statuses, whom they adopt, and that they are at this broker.
         topics = settings.topics
@@ -83,7 +84,13 @@ class Presence:
         self._former: Set[str] = set()
         #: The process, and the time, of the last status of another that stood there at a reconnect.
         self._stood: Optional[Tuple[str, datetime]] = None
-        self._last = (time.monotonic(), 0)
+        self._last = (time.monotonic(), 0, 0.0)
+        self._latency: Optional[float] = None
+
+    def count(self, seconds: float) -> None:
+        """A frame has been acked, so long after its receipt."""
+        self.answered += 1
+        self._took += seconds
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
         """A status, to be published."""
@@ -91,11 +98,7 @@ class Presence:
 
     def status(self, state: str = "") -> WorkerStatus:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
-        now, answered = time.monotonic(), self.answered
-        then, before = self._last
-        # Two statuses at almost the same time say nothing about the rate.
-        rate = (answered - before) / (now - then) if now - then > 1 else 0.0
-        self._last = (now, answered)
+        rate = self._measure()
         model, engine = self._switch.serving.model, self._switch.serving.engine
         takes_frames, wait = self._pacing.report()
         return WorkerStatus(
@@ -121,7 +124,19 @@ class Presence:
             wait_seconds=wait,
             accepts_control=not self._settings.ignore_control,
             change=self._change(),
+            latency_seconds=self._latency,
+            temperature_celsius=hottest(),
         )
+
+    def _measure(self) -> float:
+        """Frames a second since the last status; notes what they took, until others come."""
+        now, answered, took = time.monotonic(), self.answered, self._took
+        then, before, took_before = self._last
+        self._last = (now, answered, took)
+        if answered > before:
+            self._latency = round((took - took_before) / (answered - before), 4)
+        # Two statuses at almost the same time say nothing about the rate.
+        return (answered - before) / (now - then) if now - then > 1 else 0.0
 
     def _change(self) -> Optional[Change]:
         change, comparison = self._commands.change, self._switch.comparison
