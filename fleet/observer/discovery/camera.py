@@ -66,8 +66,7 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
             "name": "Label",
             "icon": "mdi:label-outline",
             "state_topic": topic,
-            # A state has 255 characters at most.
-            "value_template": template("value_json.stable[:255]"),
+            "value_template": _word("stable"),
             "json_attributes_topic": topic,
             "json_attributes_template": attributes(_DETAILS),
         },
@@ -76,7 +75,7 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
             "name": "Group",
             "icon": "mdi:shape-outline",
             "state_topic": topic,
-            "value_template": template("value_json.group"),
+            "value_template": _word("group"),
             "json_attributes_topic": topic,
             "json_attributes_template": attributes(
                 "{'confidence': value_json.group_confidence, 'since': value_json.group_since}"
@@ -106,6 +105,11 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
             "event_types": ["classified"],
         },
     }
+
+
+def _word(field: str) -> str:
+    """A label as a state: of 255 characters at most, and not `None`, which would be an unknown one."""
+    return template("'none' if word == 'None' else word[:255]", word=f"value_json.{field}")
 
 
 def _how_it_is(topic: str) -> Dict[str, Component]:
