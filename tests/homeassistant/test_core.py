@@ -124,6 +124,26 @@ def test_what_a_camera_sees_its_picture_and_its_events(
     assert home.state(f"sensor.{prefix}_last_seen")["state"] != "unavailable"
 
 
+def test_a_worker_leaves_the_fleets_model_for_its_own(
+    home: HomeAssistant, fleet: Callable[..., Fleet]
+) -> None:
+    """The fleet's command cannot be taken back for one worker alone."""
+    workers = fleet()
+    change = Change(
+        command="x",
+        topic=workers.topics.model_command(),
+        model="resnet18",
+        instead_of="mobilenet",
+        state="serving",
+    )
+    workers.worker("nano-1", model="resnet18", weights="IMAGENET1K_V1", change=change)
+    select = f"select.{ids(workers, 'nano-1')}_model"
+    home.wait_state(select, "resnet18")
+    home.call("select", "select_option", entity_id=select, option="mobilenet_v2")
+    [command] = wait_for(lambda: workers.listener.on(workers.topics.model_command("nano-1")))
+    assert ModelCommand.decode(command.payload).choice.model == "mobilenet_v2"
+
+
 def test_what_labels_and_names_hold_is_text_and_no_template(
     home: HomeAssistant, fleet: Callable[..., Fleet]
 ) -> None:
@@ -166,12 +186,25 @@ def test_a_worker_is_a_device_that_turns_off_and_is_given_a_model(
     )
     workers.worker("nano-1", model="resnet18", weights="IMAGENET1K_V1", change=followed)
     home.wait_state(f"select.{prefix}_model", "resnet18")
+    home.call("select", "select_option", entity_id=f"select.{prefix}_model", option="mobilenet_v2")
+    [_, taken_back] = wait_for(lambda: workers.listener.on(control)[1:] and workers.listener.on(control))
+    assert taken_back.payload == b""
 
     workers.worker("nano-1", state="lost")
     home.wait_state(f"binary_sensor.{prefix}_connectivity", "off")
     for key in WORKER:
         if "connectivity" not in key:
             home.wait_state(key.format(prefix), "unavailable")
+
+
+def test_a_worker_turns_off_once_its_lease_has_run_out(
+    home: HomeAssistant, fleet: Callable[..., Fleet]
+) -> None:
+    """It died with its broker, which then has no will of it, and has kept its status."""
+    workers = fleet()
+    workers.worker("nano-1", lease_seconds=1.0)
+    home.wait_state(f"binary_sensor.{ids(workers, 'nano-1')}_connectivity", "off")
+    home.wait_state(f"sensor.{ids(workers, 'nano-1')}_queue", "unavailable")
 
 
 def test_a_model_of_ones_own_can_be_left_and_chosen_again(

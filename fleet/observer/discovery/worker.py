@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePosixPath
 from typing import Dict, List
 
@@ -46,7 +47,7 @@ def announce(status: WorkerStatus, topics: Topics, prefix: str) -> Announcement:
         "availability_template": template(f"'online' if {_RUNS} else 'offline'"),
     }
     components = {
-        "connectivity": _connectivity(topic),
+        "connectivity": _connectivity(status, topic),
         **{key: {**component, **runs} for key, component in _measured(status, topic).items()},
         **{key: {**component, **runs} for key, component in _commands(status, topics).items()},
     }
@@ -64,12 +65,14 @@ def worker_topic(worker: str, topics: Topics, prefix: str) -> str:
     return discovery_topic(prefix, topics, "worker", worker)
 
 
-def _connectivity(topic: str) -> Component:
+def _connectivity(status: WorkerStatus, topic: str) -> Component:
+    """Whether it runs: not by its status, nor once its lease has run out without another."""
     return {
         "platform": "binary_sensor",
         "name": "Connectivity",
         "state_topic": topic,
         "value_template": template(f"'ON' if {_RUNS} else 'OFF'"),
+        "off_delay": _lease(status),
         "device_class": "connectivity",
         "entity_category": "diagnostic",
         "json_attributes_topic": topic,
@@ -85,7 +88,7 @@ def _measured(status: WorkerStatus, topic: str) -> Dict[str, Component]:
         "platform": "sensor",
         "state_topic": topic,
         "state_class": "measurement",
-        "expire_after": max(1, round(status.lease_seconds)),
+        "expire_after": _lease(status),
     }
     diagnostic = {**sensor, "entity_category": "diagnostic"}
     found: Dict[str, Component] = {
@@ -134,6 +137,11 @@ def _measured(status: WorkerStatus, topic: str) -> Dict[str, Component]:
     return found
 
 
+def _lease(status: WorkerStatus) -> int:
+    """Seconds for which a status holds, at most a day: whole ones, and not more than Home Assistant takes."""
+    return min(math.ceil(status.lease_seconds), 86400)
+
+
 def _commands(status: WorkerStatus, topics: Topics) -> Dict[str, Component]:
     """What it follows: nothing, where it runs with --ignore-control."""
     if not status.accepts_control:
@@ -167,12 +175,14 @@ def _commands(status: WorkerStatus, topics: Topics) -> Dict[str, Component]:
 def _model(status: WorkerStatus, topics: Topics) -> Component:
     """A choice of models: of published ones by a ModelCommand, of the worker's own by taking that back.
 
-    Such a one has labels and preprocessing that only the worker's settings name.
+    Its own may have labels and preprocessing that only its settings name. But where the fleet's command is in
+    force, nothing is there to be taken back: one that has a name is commanded by that.
     """
     options = _options(status)
     own = _own(status)
     command = '{"id": "home-assistant", "choice": {"model": {{ value | tojson }}}}'
-    if own not in MODELS:
+    of_the_fleet = status.change is not None and status.change.topic == topics.model_command()
+    if not of_the_fleet or "@" in own or own.lower().endswith(".onnx"):
         command = f"{{% if value != {literal(own)} %}}{command}{{% endif %}}"
     topic = topics.worker(status.worker)
     return {
