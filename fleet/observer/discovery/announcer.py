@@ -7,7 +7,9 @@ removed, or gone since a former observer ──> an empty message
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 from typing import Any, Callable, Collection, Dict, List, Optional
 
 from fleet.observer.discovery import camera as cameras
@@ -16,7 +18,10 @@ from fleet.observer.discovery.device import ORIGIN, Announcement, discovery_filt
 from wire.cameras import CameraState
 from wire.messages import WorkerStatus
 from wire.mqtt.packets import Publication
+from wire.mqtt.pubacks import REFUSED
 from wire.topics import Topics
+
+log = logging.getLogger(__name__)
 
 #: Announcements of others that are remembered, and bytes of one that is read, at most.
 _MOST_STANDING, _MAX_BYTES = 10_000, 1 << 16
@@ -49,6 +54,7 @@ class Announcer:
         self._standing: Dict[str, Dict[str, Any]] = {}
         #: What this announcer wants to stand there.
         self._wanted: Dict[str, Announcement] = {}
+        self._refused = False
 
     @property
     def subscriptions(self) -> List[str]:
@@ -126,7 +132,19 @@ class Announcer:
 
     def _put(self, topic: str, payload: bytes) -> None:
         if self._enabled:
-            self._publish(Publication(topic, payload, retain=True))
+            on_puback = functools.partial(self._hear, topic)
+            self._publish(Publication(topic, payload, retain=True, on_puback=on_puback))
+
+    def _hear(self, topic: str, reason_code: int) -> None:
+        if reason_code >= REFUSED and not self._refused:  # it refuses all of them: one line says it
+            self._refused = True
+            log.warning(
+                "the broker refuses %s (0x%02x): Home Assistant is told of no device. Its ACL must let this "
+                "user write %s; --no-home-assistant announces nothing",
+                topic,
+                reason_code,
+                self._filter,
+            )
 
 
 def _read(payload: bytes) -> Optional[Dict[str, Any]]:

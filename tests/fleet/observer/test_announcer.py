@@ -135,6 +135,18 @@ def test_messages_of_others_are_not_for_the_announcer() -> None:
         assert not kept.announcer.receive(topic, b"online")
 
 
+def test_a_broker_that_refuses_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept()
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.worker(status("nano-1"))
+    for reason_code in (0x00, 0x10, 0x87):  # taken, without a subscriber, not authorized
+        for publication in kept.published:
+            assert publication.on_puback is not None
+            publication.on_puback(reason_code)
+    [line] = caplog.messages
+    assert line.startswith(f"the broker refuses {DOOR} (0x87): ")
+
+
 def test_without_home_assistant_nothing_is_announced_and_nothing_removed() -> None:
     kept = Kept(enabled=False)
     assert kept.announcer.subscriptions == []
