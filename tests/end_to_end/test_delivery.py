@@ -115,7 +115,10 @@ def test_sigterm_drains_and_leaves_nothing_behind(
     wait_for(lambda: "offline" in [s.state for s in statuses(listener.messages)], what="its last status")
     answers = results(listener)
     assert Counter(a.frame_id for a in answers) == Counter(str(n) for n in range(60))
-    assert [s.state for s in statuses(listener.messages)][-2:] == ["draining", "offline"]
+    last = statuses(listener.messages)[-2:]
+    assert [s.state for s in last] == ["draining", "offline"]
+    assert last[-1].latency_seconds is not None
+    assert last[-1].latency_seconds > 0
     assert "nanofleet-worker" not in session_names(broker)
 
 

@@ -15,6 +15,7 @@ from wire.messages import (
     Reason,
     Rejection,
     Result,
+    WorkerAction,
     WorkerStatus,
 )
 
@@ -84,6 +85,8 @@ STATUS: Dict[str, Any] = {
         "compared": 20,
         "agreed": 19,
     },
+    "latency_seconds": 0.042,
+    "temperature_celsius": 41.5,
 }
 CLAIM: Dict[str, Any] = {
     "schema": 1,
@@ -124,6 +127,7 @@ MESSAGES = pytest.mark.parametrize(
         (AdoptionClaim, CLAIM),
         (Beacon, {"schema": 1, "worker": "w1", "instance": "6f1f6b1c"}),
         (ModelCommand, COMMAND),
+        (WorkerAction, {"schema": 1, "action": "drain"}),
     ],
 )
 
@@ -163,6 +167,7 @@ def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> No
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
     optional |= {"complete", "labels", "notes", "frames"}
     optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
+    optional |= {"latency_seconds", "temperature_celsius"}
     optional -= {"instance"} if message in (AdoptionClaim, Beacon) else set()
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):
