@@ -35,7 +35,7 @@ def home(core: HomeAssistant) -> Iterator[HomeAssistant]:
     assert not complaints, "\n".join(complaints)
 
 
-class Fleet:
+class Announced:
     """What a fleet publishes below its root, and an announcer of its own."""
 
     def __init__(self, listener: Listener, root: str, prefix: str) -> None:
@@ -80,12 +80,12 @@ def camera_state(camera: str, **facts: Any) -> CameraState:
 
 
 @pytest.fixture
-def fleet(mosquitto_url: str, listen: Callable[..., Listener], root: str) -> Iterator[Callable[..., Fleet]]:
+def announced(mosquitto_url: str, root: str) -> Iterator[Callable[..., Announced]]:
     """Fleets, below this test's root or one below that; nothing of them stays with the broker."""
-    listener = listen(mosquitto_url, f"{root}/#", f"{root}_north/#", "homeassistant/device/#")
+    listener = Listener(mosquitto_url, f"{root}/#", f"{root}_north/#", "homeassistant/device/#")
 
-    def begin(below: str = "") -> Fleet:
-        return Fleet(listener, root + below, "homeassistant")
+    def begin(below: str = "") -> Announced:
+        return Announced(listener, root + below, "homeassistant")
 
     yield begin
     for prefix in (
@@ -94,6 +94,7 @@ def fleet(mosquitto_url: str, listen: Callable[..., Listener], root: str) -> Ite
     ):  # the entities first, and only what stands there: as it should be
         for topic in standing(listener, prefix):
             listener.publish(topic, b"", retain=True)
+    listener.close()
 
 
 def standing(listener: Listener, prefix: str) -> Dict[str, bytes]:

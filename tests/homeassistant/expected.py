@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, Tuple
 
 from tests.harness import wait_for
-from tests.homeassistant.conftest import Fleet
+from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
 
 #: Name, state class, unit, device class and category of an entity.
@@ -31,7 +31,7 @@ WORKER: Dict[str, Facts] = {
 PICTURE = b"\xff\xd8\xff\xe0 no picture, but Home Assistant does not look"
 
 
-def ids(fleet: Fleet, name: str) -> str:
+def ids(fleet: Announced, name: str) -> str:
     """What the entity ids of a camera or worker begin with."""
     return f"{fleet.topics.root}_{name}".replace("-", "_").replace("/", "_")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Callable, ContextManager
 
 from tests.harness import wait_for
-from tests.homeassistant.conftest import Fleet
+from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import CAMERA, PICTURE, device, ids, shown
 from wire.cameras import CameraEvent
 from wire.messages import utc_now
 
 
-def test_a_camera_is_a_device_with_its_entities(home: HomeAssistant, fleet: Callable[..., Fleet]) -> None:
-    cameras = fleet()
+def test_a_camera_is_a_device_with_its_entities(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    cameras = announced()
     state = cameras.camera("door", name="Front door", area="Entrance")
     topics, prefix = cameras.topics, ids(cameras, "door")
     label = home.wait_state(f"sensor.{prefix}_label", "tabby")
@@ -36,9 +38,9 @@ def test_a_camera_is_a_device_with_its_entities(home: HomeAssistant, fleet: Call
 
 
 def test_what_a_camera_sees_its_picture_and_its_events(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
-    cameras = fleet()
+    cameras = announced()
     cameras.camera("door")
     topics, prefix = cameras.topics, ids(cameras, "door")
     home.wait_state(f"event.{prefix}_classified", "unknown")
@@ -69,9 +71,9 @@ def test_what_a_camera_sees_its_picture_and_its_events(
 
 
 def test_what_labels_and_names_hold_is_text_and_no_template(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
-    cameras = fleet()
+    cameras = announced()
     label = f"sensor.{ids(cameras, 'door')}_label"
     cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="{{ 2 }}", group="{{ 3 }}")
     assert home.wait_state(label, "{{ 2 }}")["attributes"]["friendly_name"] == '{{ 1 }} "x" Label'
@@ -83,9 +85,9 @@ def test_what_labels_and_names_hold_is_text_and_no_template(
 
 
 def test_automations_act_on_the_label_and_on_the_event(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
-    cameras = fleet()
+    cameras = announced()
     cameras.camera("door", stable="none", stable_confidence=None)
     topics, prefix = cameras.topics, ids(cameras, "door")
     home.wait_state(f"sensor.{prefix}_label", "none")

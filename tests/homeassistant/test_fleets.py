@@ -6,16 +6,18 @@ from typing import Callable
 
 from fleet.observer.discovery.camera import camera_topic
 from tests.harness import Listener, wait_for
-from tests.homeassistant.conftest import Fleet, standing
+from tests.homeassistant.conftest import Announced, standing
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import CAMERA, PICTURE, WORKER, ids
 from wire.cameras import CameraEvent
 from wire.messages import utc_now
 
 
-def test_several_roots_and_ids_do_not_collide(home: HomeAssistant, fleet: Callable[..., Fleet]) -> None:
+def test_several_roots_and_ids_do_not_collide(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
     """Of names that become the same entity id, each has an entity of its own."""
-    fleets = [fleet("/north"), fleet("_north"), fleet("/north/cameras")]
+    fleets = [announced("/north"), announced("_north"), announced("/north/cameras")]
     for number, some in enumerate(fleets):
         some.camera("door", stable=f"label-{number}")
         some.worker("door")
@@ -27,8 +29,8 @@ def test_several_roots_and_ids_do_not_collide(home: HomeAssistant, fleet: Callab
     wait_for(lambda: {home.state(id_).get("state") for id_ in labels} == {f"label-{n}" for n in range(4)})
 
 
-def test_what_is_removed_is_gone(home: HomeAssistant, fleet: Callable[..., Fleet]) -> None:
-    some = fleet()
+def test_what_is_removed_is_gone(home: HomeAssistant, announced: Callable[..., Announced]) -> None:
+    some = announced()
     for name in ("door", "garden"):
         some.camera(name)
     some.worker("nano-1")
@@ -48,7 +50,7 @@ def test_what_is_removed_is_gone(home: HomeAssistant, fleet: Callable[..., Fleet
     wait_for(lambda: len(home.entities(root)) == len(CAMERA))
 
     # What a former observer has announced, by one that comes later.
-    successor = fleet()
+    successor = announced()
     for topic, payload in standing(some.listener, "homeassistant/device/").items():
         successor.announcer.receive(topic, payload)
     successor.announcer.keep([], [])
@@ -59,11 +61,10 @@ def test_what_is_removed_is_gone(home: HomeAssistant, fleet: Callable[..., Fleet
 
 def test_a_restarted_home_assistant_knows_every_state(
     home: HomeAssistant,
-    fleet: Callable[..., Fleet],
-    listen: Callable[..., Listener],
+    announced: Callable[..., Announced],
     mosquitto_url: str,
 ) -> None:
-    some = fleet()
+    some = announced()
     some.camera("door")
     some.worker("nano-1", lease_seconds=600)
     some.listener.publish(some.topics.snapshot("door"), PICTURE, retain=True)
@@ -79,9 +80,10 @@ def test_a_restarted_home_assistant_knows_every_state(
     # One announcement stands with the broker; the other was lost with it, and comes again at the birth.
     door = camera_topic("door", some.topics, "homeassistant")
     some.listener.publish(door, b"", retain=True)
-    birth = listen(mosquitto_url, "homeassistant/status")
+    birth = Listener(mosquitto_url, "homeassistant/status")
     home.start()
     [born] = wait_for(lambda: birth.messages)
+    birth.close()
     assert some.announcer.receive(born.topic, born.payload)
     # Only the picture's time is that of its coming.
     image = f"image.{ids(some, 'door')}_frame"

@@ -6,8 +6,9 @@ import signal
 from pathlib import Path
 from typing import Callable, List
 
-from tests.harness import WorkerProcess, statuses, wait_for
-from tests.homeassistant.conftest import Fleet
+from tests.fleets import Fleet
+from tests.harness import MODEL, statuses, wait_for
+from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import WORKER, device, ids, shown
 from tests.worker.seeded import seed_weights
@@ -15,9 +16,9 @@ from wire.messages import Change, ModelCommand, WorkerStatus
 
 
 def test_a_worker_is_a_device_that_turns_off_and_is_given_a_model(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
-    workers = fleet()
+    workers = announced()
     workers.worker("nano-1")
     topics, prefix = workers.topics, ids(workers, "nano-1")
     model = home.wait_state(f"select.{prefix}_model", "mobilenet_v2")
@@ -55,20 +56,20 @@ def test_a_worker_is_a_device_that_turns_off_and_is_given_a_model(
 
 
 def test_a_worker_turns_off_once_its_lease_has_run_out(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
     """It died with its broker, which then has no will of it, and has kept its status."""
-    workers = fleet()
+    workers = announced()
     workers.worker("nano-1", lease_seconds=1.0)
     home.wait_state(f"binary_sensor.{ids(workers, 'nano-1')}_connectivity", "off")
     home.wait_state(f"sensor.{ids(workers, 'nano-1')}_queue", "unavailable")
 
 
 def test_a_worker_leaves_the_fleets_model_for_its_own(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
     """The fleet's command cannot be taken back for one worker alone."""
-    workers = fleet()
+    workers = announced()
     change = Change(
         command="x",
         topic=workers.topics.model_command(),
@@ -85,10 +86,10 @@ def test_a_worker_leaves_the_fleets_model_for_its_own(
 
 
 def test_a_model_of_ones_own_can_be_left_and_chosen_again(
-    home: HomeAssistant, fleet: Callable[..., Fleet]
+    home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
     """Its labels and preprocessing stand in the worker's settings alone: a command is taken back for it."""
-    workers = fleet()
+    workers = announced()
     topics, own = workers.topics, 'resnet18@"birds" {{ 1 }}.pth'
     workers.worker("nano-1", model="resnet18", weights='"birds" {{ 1 }}.pth')
     select = f"select.{ids(workers, 'nano-1')}_model"
@@ -108,16 +109,16 @@ def test_a_model_of_ones_own_can_be_left_and_chosen_again(
 
 def test_a_real_worker_is_given_a_model_and_is_killed(
     home: HomeAssistant,
-    fleet: Callable[..., Fleet],
-    start_worker: Callable[..., WorkerProcess],
+    announced: Callable[..., Announced],
+    fleet: Fleet,
     mosquitto_url: str,
     photos: Path,
     tmp_path: Path,
 ) -> None:
-    some = fleet()
+    some = announced()
     seed_weights(tmp_path, "resnet18")
     flags = ("--weights-dir", str(tmp_path), "--engine", "torch", "--status-interval", "0.5")
-    worker = start_worker(mosquitto_url, *flags)
+    worker = fleet.worker("--model", MODEL, *flags)
 
     def told() -> List[WorkerStatus]:
         """Its statuses, of which Home Assistant is told what the observer would tell it."""

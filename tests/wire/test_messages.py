@@ -41,6 +41,7 @@ RESULT: Dict[str, Any] = {
     "batch_size": 1,
     "complete": False,
     "labels": ["cat", "sofa"],
+    "groups": [{"group": "food", "confidence": 0.91}],
     "notes": ["captured_at: no time"],
 }
 REJECTION: Dict[str, Any] = {
