@@ -166,7 +166,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
-    optional |= {"complete", "labels", "notes", "frames"}
+    optional |= {"complete", "labels", "groups", "notes", "frames"}
     optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
     optional |= {"latency_seconds", "temperature_celsius"}
     optional -= {"instance"} if message in (AdoptionClaim, Beacon) else set()
