@@ -100,7 +100,7 @@ def test_a_line_for_each(tell: Tell, claim: Tell, workers: Run) -> None:
 
 
 def test_a_real_worker_and_its_log(fleet: Fleet, workers: Run) -> None:
-    worker = fleet.worker("--log-format", "json", "--status-interval", "0.5")
+    worker = fleet.worker("--model", MODEL, "--log-format", "json", "--status-interval", "0.5")
     shown = workers()
     assert shown.returncode == 0
     assert f"{MODEL}@IMAGENET1K_V1" in lines(shown)[worker.id]
