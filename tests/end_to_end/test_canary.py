@@ -9,6 +9,7 @@ from typing import List, Sequence
 import pytest
 
 from tests.end_to_end.commanding import (
+    FAST_STATUS,
     USE_OTHER,
     USE_SAME,
     answers,
@@ -20,11 +21,7 @@ from tests.end_to_end.commanding import (
     wait_change,
 )
 from tests.fleets import Fleet
-from tests.harness import (
-    MODEL,
-    statuses,
-    wait_for,
-)
+from tests.harness import MODEL, statuses, wait_for
 from tests.tiny import TINY_NAME
 from wire.messages import Rejection, WorkerStatus
 
@@ -33,7 +30,7 @@ def test_a_canary_that_has_the_model_already_is_said_at_once(
     photos: Path,
     fleet: Fleet,
 ) -> None:
-    start(fleet, "--model", MODEL)
+    fleet.worker("--model", MODEL, *FAST_STATUS)
     with camera(fleet, photo(photos), 0.15):
         canary = models(fleet, "use", MODEL, "--canary", "1", "--canary-frames", "3")
     assert canary.returncode == 1
