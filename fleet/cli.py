@@ -75,6 +75,26 @@ COMMANDS: Dict[str, Command] = {
         "remove what is kept of workers that are gone",
         *("fleet.workers.settings:ForgetSettings", "fleet.workers.forget:forget", "", True),
     ),
+    "cameras list": Command(
+        "what each camera sees, and how it is",
+        *("fleet.cameras.settings:ListSettings", "fleet.cameras.list:list_cameras"),
+    ),
+    "cameras show": Command(
+        "one camera, with its settings",
+        *("fleet.cameras.settings:ShowSettings", "fleet.cameras.list:show"),
+    ),
+    "cameras set": Command(
+        "change a camera's settings",
+        *("fleet.cameras.settings:SetSettings", "fleet.cameras.set:set_camera"),
+    ),
+    "cameras remove": Command(
+        "remove all that is kept of a camera",
+        *("fleet.cameras.settings:RemoveSettings", "fleet.cameras.remove:remove"),
+    ),
+    "observe": Command(
+        "keep each camera's state, for Home Assistant and others",
+        *("fleet.observer.settings:ObserveSettings", "fleet.observer.observe:observe"),
+    ),
     "results": Command(
         "show what is answered, live",
         *("fleet.results_settings:ResultsSettings", "fleet.results:results", "", True),

@@ -46,8 +46,17 @@ _STEP = 0.1
 BROKER_PATIENCE = 5.0
 
 
-def run(settings: WorkerSettings) -> int:
+def run(
+    settings: WorkerSettings,
+    beside: Callable[[str], contextlib.AbstractContextManager[None]] = lambda worker_id: (
+        contextlib.nullcontext()
+    ),
+) -> int:
     """Startup, serve, drain.
+
+    Args:
+        settings: the worker's.
+        beside: what else runs in this process while the worker does, by the worker's id.
 
     Returns:
         The exit code, as `worker.membership.leave` says.
@@ -62,7 +71,7 @@ def run(settings: WorkerSettings) -> int:
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
     life, metrics = Life(), Metrics()
-    with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
+    with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id, beside(worker_id):
         metrics.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
         )

@@ -13,6 +13,7 @@ from typing_extensions import Literal
 from wire.broker import BrokerSettings
 from wire.lengths import MAX_INPUTS, MAX_TOPIC, MAX_WORD
 from wire.model_choice import ModelChoice
+from wire.observer_settings import ObserverSettings
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.settings import POSITIONAL, LogLevel, Names, Settings, default_state_dir
 from wire.topics import ID, Template, is_id
@@ -48,7 +49,7 @@ class EngineSettings(ModelChoice):
     )
 
 
-class WorkerSettings(BrokerSettings, EngineSettings):
+class WorkerSettings(BrokerSettings, ObserverSettings, EngineSettings):
     """Classify frames from a broker until told to stop.
 
     nanofleet worker --broker mqtt://cameras.local --model resnet18
@@ -118,6 +119,9 @@ class WorkerSettings(BrokerSettings, EngineSettings):
     )
     ignore_control: bool = Field(
         False, description="Keep to --model, whatever `nanofleet models use` says to the fleet"
+    )
+    observe: bool = Field(
+        True, description="Keep the cameras' states as well, as `nanofleet observe` does, if no other does it"
     )
     status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
     adopt_after: float = Field(
