@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Dict, Mapping, Optional, Tuple, Union
+from operator import itemgetter
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from fleet.observer.stable import StableLabel
 from wire.cameras import NONE, CameraEvent, CameraSettings, CameraState
@@ -21,14 +22,15 @@ EVERY_SECONDS, AT_ONCE_SECONDS = 5.0, 0.5
 #: A time of day is not counted back by more seconds than this, whatever clocks say.
 _MOST_LATE = 1e6
 #: What a reader notices.
-_NOTICED = ("name", "area", "stable", "group", "silent", "rejected_last", "last_rejection")
+_noticed: Callable[[Mapping[str, Any]], Tuple[Any, ...]] = itemgetter(
+    "name", "area", "stable", "group", "silent", "rejected_last", "last_rejection"
+)
 
 
 class Camera:
     """A camera. Times are given: seconds of a clock that nobody sets, and the time of day.
 
     Attributes:
-        state: as it is now.
         is_current: whether it was published as it is.
     """
 
@@ -41,12 +43,14 @@ class Camera:
             heard: when an answer came last, by the clock.
             newest: when the newest frame was answered of those that have come, by the clock.
         """
-        limited = {
-            "frames": min(state.frames, MOST_FRAMES),
-            "rejections": min(state.rejections, MOST_FRAMES),
-            "top": state.top[:MAX_TOP],
-        }
-        self.state = state.model_copy(update=limited)
+        self._began_with = state
+        # A dictionary, because it changes with each frame, and a message is made only of what is published.
+        self._facts: Dict[str, Any] = dict(state)
+        self._facts.update(
+            frames=min(state.frames, MOST_FRAMES),
+            rejections=min(state.rejections, MOST_FRAMES),
+            top=state.top[:MAX_TOP],
+        )
         self._heard = heard
         self._newest = newest
         self._of = settings.stable.of
@@ -58,6 +62,11 @@ class Camera:
         self._published_at = float("-inf")
         self.is_current = False
         self.follow(settings)
+
+    @property
+    def state(self) -> CameraState:
+        """The camera as it is now."""
+        return self._began_with.model_copy(update=self._facts)
 
     def follow(self, settings: CameraSettings) -> None:
         """Go by these settings from now on."""
@@ -85,7 +94,7 @@ class Camera:
         is_new = self._remember(answer.frame_id)
         if is_new:
             counter = "frames" if isinstance(answer, Result) else "rejections"
-            facts[counter] = getattr(self.state, counter) + 1
+            facts[counter] = self._facts[counter] + 1
         if seconds - lateness < self._newest:  # it must not turn the state back
             self._update(facts)
             return None
@@ -99,9 +108,9 @@ class Camera:
                 facts.update(last_rejection=answer.reason)
             else:
                 facts.update(self._seen_in(answer, moment))
-        before = self.state.stable
+        before = self._facts["stable"]
         self._update(facts)
-        return self._event() if self.state.stable not in (before, NONE) else None
+        return self._event() if self._facts["stable"] not in (before, NONE) else None
 
     def _seen_in(self, result: Result, moment: datetime) -> Dict[str, object]:
         """What a result says, and what has become stable by it."""
@@ -121,36 +130,34 @@ class Camera:
             "group": group.label,
             "group_confidence": group.confidence,
         }
-        if shown.label != self.state.stable or self.state.stable_since is None:
+        if shown.label != self._facts["stable"] or self._facts["stable_since"] is None:
             facts["stable_since"] = moment
-        if group.label != self.state.group or self.state.group_since is None:
+        if group.label != self._facts["group"] or self._facts["group_since"] is None:
             facts["group_since"] = moment
         if shown.label != NONE:
             facts.update(last_known=shown.label, last_known_at=moment)
         return facts
 
     def _event(self) -> CameraEvent:
-        state = self.state
-        assert state.frame_id is not None
-        assert state.last_seen is not None
+        facts = self._facts
         return CameraEvent(
-            camera=state.camera,
-            label=state.stable,
-            confidence=state.stable_confidence or 0.0,
-            group=state.group,
-            frame_id=state.frame_id,
-            at=state.last_seen,
+            camera=facts["camera"],
+            label=facts["stable"],
+            confidence=facts["stable_confidence"] or 0.0,
+            group=facts["group"],
+            frame_id=facts["frame_id"],
+            at=facts["last_seen"],
         )
 
     def look_for_silence(self, silent_after: float, seconds: float) -> None:
         """Note whether no answer has come for so long; 0: never."""
         silent = 0 < silent_after < seconds - self._heard
-        if silent != self.state.silent:
+        if silent != self._facts["silent"]:
             self._update({"silent": silent})
 
     def is_due(self, seconds: float) -> bool:
         """Whether its state is to be published now; if so, that is taken as done."""
-        noticed = tuple(getattr(self.state, name) for name in _NOTICED)
+        noticed = _noticed(self._facts)
         changed = noticed != self._published
         if self.is_current and not changed:
             return False
@@ -174,7 +181,7 @@ class Camera:
         return True
 
     def _update(self, facts: Mapping[str, object]) -> None:
-        self.state = self.state.model_copy(update=facts)
+        self._facts.update(facts)
         self.is_current = False
 
 
