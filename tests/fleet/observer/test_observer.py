@@ -231,6 +231,22 @@ def test_a_broker_that_lets_it_write_no_status_is_named(
     )
 
 
+def test_one_that_stands_by_reads_no_answer(
+    mosquitto: Callable[..., Mosquitto], root: str, observe: Observe, listen: Listen
+) -> None:
+    broker = mosquitto()
+    observers = [observe(broker.url, f"o{n}") for n in (1, 2, 3)]
+    first = wait_for(lambda: [each for each in observers if each.is_active])[0]
+    listener = listen(broker.url, f"{root}/cameras/+", f"{root}/observers/+")
+    wait_for(lambda: len({m.topic for m in listener.on(f"{root}/observers/")}) == 3, what="all three")
+    send(listener, root, 1, 3)
+    wait_stable(listener, root, "cat")
+    sent = [line for line in broker.log.read_text().splitlines() if f"'{root}/results/door'" in line]
+    receivers = {line.partition("Sending PUBLISH to ")[2].split()[0] for line in sent if "Sending" in line}
+    assert len(receivers) == 1
+    assert receivers.pop().startswith(f"nanofleet-following-{first.id}-")
+
+
 def test_it_waits_for_a_broker_and_goes_on_with_the_next_one(
     mosquitto: Callable[..., Mosquitto], root: str, observe: Observe, listen: Listen
 ) -> None:
