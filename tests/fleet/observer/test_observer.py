@@ -219,6 +219,21 @@ def test_a_worker_observes_beside_its_work(
     wait_for(lambda: listener.on(f"{root}/observers/")[-1].payload == b"", what="its farewell")
 
 
+def test_a_killed_worker_is_replaced_as_observer_too(
+    mosquitto_url: str, root: str, start_worker: Callable[..., WorkerProcess], listen: Listen
+) -> None:
+    quick = ("--observe", "--status-interval", "0.5", "--adopt-after", "0")
+    workers = [start_worker(mosquitto_url, *quick, worker_id=f"w{n}", wait=False) for n in (1, 2)]
+    first = wait_for(lambda: [each for each in workers if each.said("observing the cameras of")])[0]
+    (second,) = [each for each in workers if each is not first]
+    second.wait_ready()
+    first.stop(signal.SIGKILL)
+    second.wait_said("observing the cameras of")
+    listener = listen(mosquitto_url, f"{root}/cameras/+")
+    send(listener, root, 1, 3)
+    wait_stable(listener, root, "cat")
+
+
 def test_a_broker_that_lets_it_write_no_status_is_named(
     mosquitto: Callable[..., Mosquitto], root: str, observe: Observe, tmp_path: Path
 ) -> None:
