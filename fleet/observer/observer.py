@@ -62,21 +62,26 @@ class Observer:
         pause, last = FIRST_PAUSE, ""
         while not stop.is_set():
             since = time.monotonic()
+            level, trouble = logging.INFO, ""
             try:
                 self._serve(stop)
                 return
             except ConnectionRefused as error:
                 if not patient and not self._has_been_there:
                     raise
-                if str(error) != last:
-                    log.warning("not observing: %s", error)
-                last, pause = str(error), REFUSED_PAUSE
+                level, trouble, pause = logging.WARNING, str(error), REFUSED_PAUSE
             except NanofleetError as error:
-                pause = FIRST_PAUSE if time.monotonic() - since > MOST_PAUSE else min(2 * pause, MOST_PAUSE)
-                log.info("not observing: %s; trying again in %.0f s", error, pause)
+                trouble, pause = str(error), min(2 * pause, MOST_PAUSE)
             except Exception:  # a fault of the observer must not end the worker that it runs in
+                log.exception("not observing; trying again in %.0f s", MOST_PAUSE)
                 pause = MOST_PAUSE
-                log.exception("not observing; trying again in %.0f s", pause)
+            if time.monotonic() - since > MOST_PAUSE:
+                pause, last = min(pause, FIRST_PAUSE), ""
+            if trouble:
+                log.log(
+                    logging.DEBUG if trouble == last else level, "not observing: %s; trying again", trouble
+                )
+            last = trouble
             wait_until(stop.is_set, pause * random.uniform(0.8, 1.2), step=STEP_SECONDS)
 
     def _serve(self, stop: threading.Event) -> None:
