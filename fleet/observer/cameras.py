@@ -13,12 +13,17 @@ from typing import Callable, Dict, List, Optional, Union
 
 from fleet.observer.camera import Camera, restored, seen_first
 from fleet.observer.worker_clocks import WorkerClocks, boot_clock
-from wire.camera_settings import MAX_CAMERAS, CameraBook
-from wire.cameras import CameraEvent, CameraState
+from wire.camera_settings import DEFAULTS, MAX_CAMERAS, CameraBook
+from wire.cameras import CameraEvent, CameraSettings, CameraState
 from wire.messages import Rejection, Result, utc_now
 from wire.topics import is_id
 
 log = logging.getLogger(__name__)
+
+
+def shortened(settings: CameraSettings) -> CameraSettings:
+    """What an observer needs of a camera's settings: the groups are the workers' matter, and may be long."""
+    return settings.model_copy(update={"groups": DEFAULTS.groups})
 
 
 class Cameras:

@@ -21,7 +21,7 @@ from wire.ranking import weight
 
 #: More than any fleet has. On an open broker anyone may write statuses.
 MAX_OBSERVERS = 2000
-#: Seconds of silence after which nobody counts as there, whatever lease it gave itself.
+#: Seconds of silence after which nobody counts as there, whatever lease it gave itself; none is longer.
 MOST_SILENCE = 60.0
 #: Seconds after its own first status until a new observer has received what is retained: not all brokers keep
 #: the order.
@@ -103,9 +103,8 @@ class Election:
         return self.active and self._clock() < self._lease_ends
 
     def _forget_silent(self, now: float) -> None:
-        most = max(MOST_SILENCE, self._lease)
         for key, other in list(self._others.items()):
-            if now - other.received >= min(most, other.status.lease_seconds):
+            if now - other.received >= min(MOST_SILENCE, other.status.lease_seconds):
                 del self._others[key]
 
     def _rank(self, status: ObserverStatus) -> Tuple[bool, bytes]:

@@ -16,7 +16,7 @@ import time
 from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Union
 
 from fleet.observer.announcing import Announcements, Announcer
-from fleet.observer.cameras import Cameras
+from fleet.observer.cameras import Cameras, shortened
 from fleet.observer.publishing import Publishing
 from wire.broker import Broker
 from wire.camera_settings import MAX_CAMERAS, CameraBook
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5
 #: Answers that wait for that.
 MOST_EARLY = 1000
+#: Seconds between two looks at what time alone has made due.
+TICK_SECONDS = 0.25
 #: Seconds between two times that everything is published again because somebody asks: anybody may ask.
 ASKED_SECONDS = 1.0
 #: Workers whose statuses are kept.
@@ -43,11 +45,6 @@ MAX_WORKERS = 2000
 _UNASKED = {"engine_why": "", "assumed": (), "inputs": ()}
 #: Seconds that the last states have to leave.
 LEAVE_SECONDS = 2.0
-
-
-def shortened(settings: CameraSettings) -> CameraSettings:
-    """What an observer needs of a camera's settings: the groups are the workers' matter, and may be long."""
-    return settings.model_copy(update={"groups": CameraSettings().groups})
 
 
 class Following:
@@ -87,6 +84,7 @@ class Following:
         self._last_retained: Optional[float] = None
         self._asked = False
         self._next_asked = time.monotonic()
+        self._next_tick = time.monotonic()
         # What is retained at QoS 1, so that no broker leaves anything out of a burst; answers at 0, which is
         # the cheapest: what is lost with a connection is not counted.
         kept = [topics.camera("+"), topics.camera_settings("+"), topics.worker("+"), topics.announce]
@@ -119,7 +117,8 @@ class Following:
         self.connection.check()
         if self.connection.ended.is_set():
             raise NanofleetError(f"the connection to {self.connection.broker} has ended")
-        if self.connection.subscribed.is_set():
+        if self.connection.subscribed.is_set() and time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + TICK_SECONDS
             self.connection.call(self._tick)
 
     def publish_all(self) -> None:

@@ -35,8 +35,7 @@ class ObserveSettings(BrokerSettings, ObserverSettings):
     status_interval: float = Field(
         10.0,
         gt=0,
-        le=1200,
-        description="Seconds between two statuses by which the others see that it is there",
+        description="Seconds between two statuses by which the others see that it is there, at most 20",
     )
 
     @field_validator("observer_id")

@@ -9,7 +9,7 @@ from typing import Callable, Deque, Mapping, NamedTuple, Optional, Sequence, Uni
 
 import wire
 from fleet.observer.announcing import Announcer
-from fleet.observer.election import Election
+from fleet.observer.election import MOST_SILENCE, Election
 from fleet.observer.following import Following
 from fleet.observer.worker_clocks import boot_clock
 from wire.broker import Broker
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Statuses that may fail to come before an observer counts as gone.
 LEASE_STATUSES = 3
+#: Seconds between two, at most, whatever the worker's interval is: no longer lease counts in an election.
+MOST_INTERVAL = MOST_SILENCE / LEASE_STATUSES
 #: Seconds between two looks.
 STEP_SECONDS = 0.1
 
@@ -39,7 +41,7 @@ class Task(NamedTuple):
         broker: where.
         topics: the fleet's.
         observer: its id.
-        status_interval: seconds between two of its statuses; its lease is three of them.
+        status_interval: seconds between two statuses, at most.
         file: the settings of cameras in its own file.
         silent_after: seconds without an answer after which a camera is silent; 0: never.
         announcers: who announces cameras and workers.
@@ -54,9 +56,14 @@ class Task(NamedTuple):
     announcers: Sequence[Announcer]
 
     @property
+    def interval(self) -> float:
+        """Seconds between two of its statuses."""
+        return min(self.status_interval, MOST_INTERVAL)
+
+    @property
     def lease(self) -> float:
         """Seconds of silence after which another takes its place."""
-        return min(3600.0, LEASE_STATUSES * self.status_interval)
+        return LEASE_STATUSES * self.interval
 
 
 class Term:
@@ -148,7 +155,7 @@ class Term:
 
     def _publish_status(self) -> None:
         sent = boot_clock()
-        self._next_status = sent + self._task.status_interval
+        self._next_status = sent + self._task.interval
         status = ObserverStatus(
             observer=self._task.observer,
             instance=self._instance,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import tracemalloc
 from typing import Dict, List, Set
 
-from fleet.observer.election import MAX_OBSERVERS, Election
+from fleet.observer.election import MAX_OBSERVERS, MOST_SILENCE, Election
+from fleet.observer.term import Task
+from wire.broker import BrokerSettings
 from wire.observers import ObserverStatus
+from wire.topics import Topics
 
 LEASE = 30.0
 
@@ -189,6 +192,14 @@ def test_no_lease_that_somebody_gives_itself_is_long() -> None:
     assert fleet.active() == []
     fleet.wait(20)
     assert fleet.active() == ["a"]
+
+
+def test_no_worker_gives_its_observer_a_lease_that_does_not_count() -> None:
+    broker = BrokerSettings().find_broker()
+    for interval in (0.5, 10.0, 600.0):
+        task = Task(broker, Topics(), "a", interval, {}, 300.0, ())
+        assert task.lease == 3 * task.interval <= MOST_SILENCE
+        assert task.interval == min(20.0, interval)
 
 
 def test_it_remembers_a_bounded_number() -> None:
