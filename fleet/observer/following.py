@@ -13,20 +13,21 @@ from __future__ import annotations
 import collections
 import logging
 import time
-from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Union
+from typing import Callable, Deque, Dict, Optional, Union
 
-from fleet.observer.announcing import Announcements, Announcer
+from fleet.observer.announcing import Announcements
+from fleet.observer.bursts import Bursts
 from fleet.observer.cameras import Cameras, shortened
 from fleet.observer.publishing import Publishing
-from wire.broker import Broker
+from fleet.observer.task import Task
 from wire.camera_settings import MAX_CAMERAS, CameraBook
-from wire.cameras import CameraSettings, CameraState
+from wire.cameras import CameraState
 from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result, WorkerStatus
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
-from wire.topics import Topics, is_id
+from wire.topics import is_id
 from wire.waiting import wait_until
 
 log = logging.getLogger(__name__)
@@ -50,38 +51,26 @@ LEAVE_SECONDS = 2.0
 class Following:
     """The connection of the active observer. A context manager; all else happens in its network thread."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        topics: Topics,
-        client_id: str,
-        file: Mapping[str, CameraSettings],
-        silent_after: float,
-        announcers: Sequence[Announcer],
-        may_publish: Callable[[], bool],
-    ) -> None:
+    def __init__(self, task: Task, client_id: str, may_publish: Callable[[], bool]) -> None:
         """Prepare it.
 
         Args:
-            broker: where.
-            topics: the fleet's.
+            task: what the observer is to do.
             client_id: of the connection.
-            file: the cameras' settings in this observer's file.
-            silent_after: seconds after which a camera is silent; 0: never.
-            announcers: who announces cameras and workers.
             may_publish: whether this observer is still the active one.
         """
-        self.cameras = Cameras(CameraBook(file, keep=shortened), silent_after)
-        self._topics = topics
+        self.cameras = Cameras(CameraBook(task.file, keep=shortened), task.silent_after)
+        self._topics = topics = task.topics
         self._may_publish = may_publish
         self._publishing = Publishing(self._publish, may_publish)
-        self._announcements = Announcements(announcers, self._publishing.put)
+        self._announcements = Announcements(task.announcers, self._publishing.put)
         self._workers: Dict[str, WorkerStatus] = {}
         self._early: Deque[Union[Result, Rejection]] = collections.deque(maxlen=MOST_EARLY)
         self._is_restored = False
         self._retained: Dict[str, CameraState] = {}
         #: When something retained came last; None until the subscriptions are confirmed.
         self._last_retained: Optional[float] = None
+        self._bursts = Bursts()
         self._asked = False
         self._next_asked = time.monotonic()
         self._next_tick = time.monotonic()
@@ -91,7 +80,7 @@ class Following:
         kept += self._announcements.topics
         live = [topics.results("+"), topics.rejects("+")]
         self.connection = Connection(
-            broker,
+            task.broker,
             client_id,
             on_delivery=self._deliver,
             subscriptions={**dict.fromkeys(kept, 1), **dict.fromkeys(live, 0)},
@@ -204,6 +193,7 @@ class Following:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
         if delivery.retain or delivery.topic != of(answer.camera):
             return  # no worker's
+        self._bursts.rest()
         if self._is_restored:
             self._take(answer)
         else:

@@ -9,7 +9,7 @@ from typing import Callable, List
 from fleet.observer.announcing import Announcer
 from fleet.observer.observer import Observer, observing
 from fleet.observer.settings import ObserveSettings
-from fleet.observer.term import Task
+from fleet.observer.task import Task
 from wire.broker import BrokerSettings
 from wire.camera_settings import read_cameras
 from wire.observer_settings import ObserverSettings

@@ -17,7 +17,8 @@ import uuid
 from typing import Deque, Iterator
 
 from fleet.observer.election import Election
-from fleet.observer.term import STEP_SECONDS, Came, Task, Term
+from fleet.observer.task import Task
+from fleet.observer.term import STEP_SECONDS, Came, Term
 from wire.errors import ConnectionRefused, NanofleetError
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication

@@ -5,65 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Callable, Deque, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Deque, Optional, Union
 
 import wire
-from fleet.observer.announcing import Announcer
-from fleet.observer.election import MOST_SILENCE, Election
+from fleet.observer.election import Election
 from fleet.observer.following import Following
+from fleet.observer.task import Task
 from fleet.observer.worker_clocks import boot_clock
-from wire.broker import Broker
-from wire.cameras import CameraSettings
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import REFUSED
 from wire.observers import ObserverStatus
-from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 
-#: Statuses that may fail to come before an observer counts as gone.
-LEASE_STATUSES = 3
-#: Seconds between two, at most, whatever the worker's interval is: no longer lease counts in an election.
-MOST_INTERVAL = MOST_SILENCE / LEASE_STATUSES
 #: Seconds between two looks.
 STEP_SECONDS = 0.1
 
 #: What came from the broker: others' statuses, and when a status of this observer was sent that it has taken.
 Came = Union[Delivery, float]
-
-
-class Task(NamedTuple):
-    """What an observer observes, and what it makes of it.
-
-    Attributes:
-        broker: where.
-        topics: the fleet's.
-        observer: its id.
-        status_interval: seconds between two statuses, at most.
-        file: the settings of cameras in its own file.
-        silent_after: seconds without an answer after which a camera is silent; 0: never.
-        announcers: who announces cameras and workers.
-    """
-
-    broker: Broker
-    topics: Topics
-    observer: str
-    status_interval: float
-    file: Mapping[str, CameraSettings]
-    silent_after: float
-    announcers: Sequence[Announcer]
-
-    @property
-    def interval(self) -> float:
-        """Seconds between two of its statuses."""
-        return min(self.status_interval, MOST_INTERVAL)
-
-    @property
-    def lease(self) -> float:
-        """Seconds of silence after which another takes its place."""
-        return LEASE_STATUSES * self.interval
 
 
 class Term:
@@ -136,15 +97,8 @@ class Term:
 
     def _start_following(self) -> None:
         task = self._task
-        following = Following(
-            task.broker,
-            task.topics,
-            f"nanofleet-following-{task.observer}-{self._instance[:8]}",
-            task.file,
-            task.silent_after,
-            task.announcers,
-            self._election.may_publish,
-        )
+        client_id = f"nanofleet-following-{task.observer}-{self._instance[:8]}"
+        following = Following(task, client_id, self._election.may_publish)
         self._following = following.__enter__()
 
     def _stop_following(self) -> None:

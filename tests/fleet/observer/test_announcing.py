@@ -7,7 +7,7 @@ from typing import Callable, Iterator, List, Sequence
 import pytest
 
 from fleet.observer.observer import observing
-from fleet.observer.term import Task
+from fleet.observer.task import Task
 from tests.fleet.members import publish_status
 from tests.fleet.observer.observing import send
 from tests.harness import Listener, wait_for

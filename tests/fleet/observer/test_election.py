@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Dict, List, Set
 
 from fleet.observer.election import MAX_OBSERVERS, MOST_SILENCE, Election
-from fleet.observer.term import Task
+from fleet.observer.task import Task
 from wire.broker import BrokerSettings
 from wire.observers import ObserverStatus
 from wire.topics import Topics
