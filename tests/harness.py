@@ -135,7 +135,8 @@ class WorkerProcess:
         self.command = [
             *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root),
             *("--worker-id", worker_id, "--metrics-port", str(self.metrics_port)),
-            *("--state-dir", str(folder), *flags),
+            # What needs the observer says --observe; the others do without its connections.
+            *("--state-dir", str(folder), "--no-observe", *flags),
         ]
         self.start()
 
