@@ -68,6 +68,9 @@ class Announcer:
         before, after = self._filter.split("+")
         if not (topic.startswith(before) and topic.endswith(after)):
             return False
+        if not payload:  # `nanofleet cameras remove` has taken it back
+            self._standing.pop(topic, None)
+            self._wanted.pop(topic, None)
         # What comes later is the echo of what was announced here.
         if topic not in self._standing and topic not in self._wanted:
             found = _read(payload)

@@ -119,7 +119,7 @@ def _how_it_is(topic: str) -> Dict[str, Component]:
             "platform": "sensor",
             "name": "Last seen",
             "state_topic": topic,
-            "value_template": template("value_json.last_seen"),
+            "value_template": template("value_json.last_seen", otherwise="None"),
             "device_class": "timestamp",
             "entity_category": "diagnostic",
         },

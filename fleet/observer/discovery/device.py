@@ -99,13 +99,20 @@ def _ids(identifier: str, prefix: str, key: str, platform: str) -> Component:
     return {"unique_id": f"{identifier}/{key}", **ids}
 
 
-def template(expression: str, **variables: str) -> str:
-    """A template of a JSON payload's parts, which says nothing of any other payload.
+def template(expression: str, *, otherwise: str = "", **variables: str) -> str:
+    """A template of a JSON payload's parts.
 
-    An empty one stands where a camera or worker has just been removed, and would be an error in the log.
+    Args:
+        expression: what it yields of a payload that is a JSON object.
+        otherwise: what it yields of another: an empty payload, where a camera or worker has just been
+            removed, would be an error in Home Assistant's log. There the text None is an unknown state; an
+            empty one is ignored, but for a timestamp, of which it is an invalid one.
+        variables: expressions that the first one uses, by name.
     """
     given = "".join(f"{{% set {name} = {value} %}}" for name, value in variables.items())
-    return f"{{% if value_json is mapping %}}{given}{{{{ {expression} }}}}{{% endif %}}"
+    return (
+        f"{{% if value_json is mapping %}}{given}{{{{ {expression} }}}}{{% else %}}{otherwise}{{% endif %}}"
+    )
 
 
 def attributes(expression: str) -> str:

@@ -98,6 +98,18 @@ def test_it_removes_what_is_gone_also_what_a_former_observer_announced() -> None
     assert kept.take() == []
 
 
+def test_what_another_has_taken_back_is_not_taken_back_twice_and_can_be_announced_again() -> None:
+    kept = Kept()
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.take()
+    assert kept.announcer.receive(DOOR, b"")
+    kept.announcer.remove_camera("door")
+    kept.announcer.again()
+    assert kept.take() == []
+    kept.announcer.camera(CameraState(camera="door"))
+    assert kept.take() == [DOOR]
+
+
 @pytest.mark.parametrize(
     "payload",
     [
