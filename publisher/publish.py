@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import logging
 import threading
@@ -13,11 +14,12 @@ from publisher.publisher import Publisher
 from publisher.report import Report
 from publisher.sent import Sent
 from publisher.settings import PublishSettings
-from publisher.shrinker import Shrinker
 from publisher.sources import ImageFile, Unreadable, find_images
 from publisher.spool import Spool, SpoolFull
 from publisher.unanswered import NoAnswers, Stopped
-from wire.errors import NanofleetError, ReadingRefused
+from wire.decoder.shrinker import Shrinker
+from wire.errors import NanofleetError, ReadingRefused, SettingsError
+from wire.install import how_to_install
 from wire.mqtt.reach import NotReached, wait_for
 from wire.private import keep_memory_private
 from wire.signals import stop_signals
@@ -39,7 +41,7 @@ def publish(settings: PublishSettings) -> int:
         NanofleetError: a source or Pillow is missing, or the broker refuses, or is not reached in time.
     """
     keep_memory_private()
-    shrinker = Shrinker(settings.max_side) if settings.max_side is not None else None
+    shrinker = _make_shrinker(settings.max_side) if settings.max_side is not None else None
     images, failed = find_images(settings.sources)
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(_make_spool(settings)) if settings.spool else None
@@ -65,6 +67,12 @@ def publish(settings: PublishSettings) -> int:
     if report.interrupted and not settings.loop:
         return 128 + signals[0]  # as a shell reports a process that a signal has ended
     return 0 if report.complete else 1
+
+
+def _make_shrinker(max_side: int) -> Shrinker:
+    if importlib.util.find_spec("PIL") is None:
+        raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}")
+    return Shrinker(max_side)
 
 
 def _make_spool(settings: PublishSettings) -> Spool:

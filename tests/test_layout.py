@@ -20,7 +20,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.serving"},
     {"worker.cameras"},
     {"worker.worker"},
-    {"worker.membership", "worker.answers"},
+    {"worker.membership", "worker.answers", "worker.snapshots"},
     {"worker.pipeline"},
     {"worker.reception"},
     {"worker.session", "worker.startup"},

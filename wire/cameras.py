@@ -1,7 +1,8 @@
-"""The JSON messages that speak of one camera, each retained but the event.
+"""The JSON messages that speak of one camera; those of the observer's state and the settings are retained.
 
 CameraState      nanofleet/cameras/<camera>             observer -> Home Assistant, pages, members
 CameraEvent      nanofleet/events/<camera>              observer -> Home Assistant, not retained
+SnapshotNotice   nanofleet/snapshots/<camera>/notice    worker -> workers, not retained
 CameraSettings   nanofleet/settings/cameras/<camera>    operator -> workers and the observer
 """
 
@@ -63,6 +64,15 @@ class CameraEvent(Message):
     group: Word = NONE
     frame_id: Word
     at: UtcTime
+
+
+class SnapshotNotice(Message):
+    """A worker has published a snapshot of a camera: the others need not, until its label changes."""
+
+    worker: Word
+    camera: Word
+    label: Name
+    frame_id: Word
 
 
 class Stability(BaseModel):

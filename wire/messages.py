@@ -32,6 +32,9 @@ FRAME_ID = r"^[\x21-\x7e]{1,128}$"
 FRAME_ID_PROPERTY = "frame-id"
 CAPTURED_AT_PROPERTY = "captured-at"
 SENT_AT_PROPERTY = "sent-at"
+#: Those that a snapshot has beside them.
+LABEL_PROPERTY = "label"
+CONFIDENCE_PROPERTY = "confidence"
 
 
 class Reason(str, Enum):

@@ -86,6 +86,10 @@ class Topics:
         """Where the retained frame behind a camera's last change of label stands."""
         return f"{self.root}/snapshots/{camera}"
 
+    def snapshot_notice(self, camera: str) -> str:
+        """Where a worker says that it has published a camera's snapshot, so that the others need not."""
+        return f"{self.snapshot(camera)}/notice"
+
     def observer(self, observer: str) -> str:
         """Where an observer's retained ObserverStatus stands."""
         return f"{self.root}/observers/{observer}"

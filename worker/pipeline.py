@@ -27,6 +27,7 @@ from worker.errors import FrameError
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
 from worker.serving.job import Job, Outcome
+from worker.snapshots import Snapshots
 from worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Pipeline:
     Attributes:
         outbox: publishes the answers.
         clocks: how old frames are, although no two clocks agree.
+        snapshots: publishes frames at which labels change.
     """
 
     def __init__(self, worker: Worker, connection: Connection, presence: Presence, pacing: Pacing) -> None:
@@ -79,17 +81,20 @@ class Pipeline:
             on_published=self.acknowledge,
             on_failure=worker.life.fail,
         )
+        self.snapshots = Snapshots(worker, connection)
         self._batch = _Batch()
         self._metrics.skew.set_function(self.clocks.widest)
 
     def __enter__(self) -> Pipeline:
         self._scheduler.__enter__()
+        self.snapshots.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         try:
             self.outbox.close()
         finally:
+            self.snapshots.__exit__(*exception)
             self._scheduler.__exit__(*exception)
 
     # --- one frame's path -----------------------------------------------------------------------------
@@ -138,6 +143,7 @@ class Pipeline:
         for frame, answer in answered:
             self.outbox.put(frame, answer)
             self._scheduler.done(frame)
+            self.snapshots.offer(frame, answer)
         self._pacing.answered(len(answered))
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:

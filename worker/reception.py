@@ -3,7 +3,8 @@
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
        ├──> model command ──> Commands
-       └──> a camera's settings ──> Cameras
+       ├──> a camera's settings ──> Cameras
+       └──> another worker's snapshot, by its notice ──> Snapshots
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ class Reception:
             self._commands.receive(delivery.topic, delivery.payload)
         elif delivery.topic.startswith(self._topics.camera_settings("")):
             self._cameras.receive(delivery.topic[len(self._topics.camera_settings("")) :], delivery.payload)
+        elif delivery.topic.startswith(self._topics.snapshot("")):
+            self._pipeline.snapshots.heard(delivery.payload)
         else:
             self._ignore(delivery, unacked)
 

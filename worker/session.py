@@ -76,6 +76,7 @@ class Session:
         settings, presence = self._settings, self._presence
         topics = [*self._worker.commands.topics, settings.topics.camera_settings("+")]
         own = [*settings.subscriptions, presence.topic, *topics]
+        others = [*presence.others_topics, settings.topics.snapshot_notice("+")]
         return Connection(
             broker,
             client_id(self._worker.id),
@@ -83,8 +84,8 @@ class Session:
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._worker.life.fail,
-            # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
-            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(presence.others_topics, 0)},
+            # Of the others at QoS 0: at 1 they would fill the queue of a worker that is away.
+            subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(others, 0)},
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
             session_expiry=settings.session_expiry,

@@ -12,11 +12,13 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, List
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from wire.cameras import SnapshotNotice
 from wire.messages import Candidate, Result, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.publish_properties import PublishProperties
@@ -29,6 +31,8 @@ from worker.delivery.unacked import Unacked
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
 from worker.serving.batcher import Batcher
+from worker.settings import WorkerSettings
+from worker.snapshots import Snapshots
 
 #: Times that each part is run: enough to drown what surrounds it.
 TIMES = 200
@@ -132,6 +136,17 @@ def outbox() -> Callable[[int], object]:
     return lambda number: box.put(frame, message)
 
 
+def snapshots() -> Callable[[int], object]:
+    """Pass over a frame whose label is the last snapshot's, as most are."""
+    worker: Any = SimpleNamespace(id="nano-1", settings=WorkerSettings(snapshot_every=1e-9), life=None)
+    line: Any = Line()
+    offered, message = Snapshots(worker, line), result()
+    notice = SnapshotNotice(worker="nano-2", camera="door", label=message.label, frame_id="f")
+    offered.heard(notice.encode())
+    frame = Frame.receive(delivery(1), "door")
+    return lambda number: offered.offer(frame, message)
+
+
 def scheduler() -> Callable[[int], object]:
     """Find a frame's turn, note that it is at work, and that it is done."""
     folder = Path(tempfile.mkdtemp(prefix="nanofleet-costs-"))
@@ -177,7 +192,19 @@ def batcher() -> Callable[[int], object]:
 
 PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
     part.__name__: part
-    for part in (reference, encode, decode, properties, unacked, unwrap, outbox, scheduler, pacing, batcher)
+    for part in (
+        reference,
+        encode,
+        decode,
+        properties,
+        unacked,
+        unwrap,
+        outbox,
+        snapshots,
+        scheduler,
+        pacing,
+        batcher,
+    )
 }
 
 

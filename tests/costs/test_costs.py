@@ -23,6 +23,7 @@ LIMITS = {
     "unacked": 0.52,
     "unwrap": 0.12,
     "outbox": 0.92,
+    "snapshots": 0.04,
     "scheduler": 0.86,
     "pacing": 0.16,
     "batcher": 0.40,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from publisher.shrinker import Shrinker, Shrunk
+from wire.decoder.shrinker import Shrinker, Shrunk
 from wire.picture.decoding import decode_picture
 
 Shrink = Callable[[bytes, int], Shrunk]

@@ -16,6 +16,8 @@ def test_the_topics_of_the_contract() -> None:
     assert topics.frames("door") == "nanofleet/frames/door"
     assert topics.results("door") == "nanofleet/results/door"
     assert topics.rejects("door") == "nanofleet/rejects/door"
+    assert topics.snapshot("door") == "nanofleet/snapshots/door"
+    assert topics.snapshot_notice("door") == "nanofleet/snapshots/door/notice"
     assert topics.worker("w1") == "nanofleet/workers/w1"
     assert topics.model_command() == "nanofleet/control/model"
     assert topics.model_command("w1") == "nanofleet/control/w1/model"

@@ -64,7 +64,7 @@ class FramesPath:
     """A pipeline, and the frames in hand."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.settings = WorkerSettings(state_dir=folder, **{"max_batch": 4, **settings})
+        self.settings = WorkerSettings(state_dir=folder, **{"max_batch": 4, "snapshot_every": 0, **settings})
         self.broker, self.models, self.metrics = Broker(), Models(), Metrics()
         self.commands = Commands(
             [self.settings.topics.model_command()],

@@ -84,7 +84,7 @@ class Decoder:
 
         Raises:
             Undecodable: nothing came of it.
-            NanofleetError: the process has died while idle, and no other can start.
+            NanofleetError: there is no process, or it has died while idle, and none can start.
             Closed: so it is.
         """
         self.revive()  # ended while idle, by a system short of memory: not this picture's fault
@@ -94,16 +94,18 @@ class Decoder:
     def revive(self) -> None:
         """Replace the process if it has died or is out of step, so that the next picture does not wait.
 
+        One that was never started is started.
+
         Raises:
             NanofleetError: none can start.
             Closed: so it is.
         """
         if self._closed:
             raise Closed
-        assert self._child is not None
-        if self._child.usable():
-            return
-        self._child.end()
+        if self._child is not None:
+            if self._child.usable():
+                return
+            self._child.end()
         self.start()
         self.wait_ready()
 

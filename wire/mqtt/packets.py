@@ -19,6 +19,7 @@ class Publication:
 
     Attributes:
         stamps: makes further user properties each time the message is sent: now, and after a reconnect.
+        expiry: seconds for which the broker keeps it, where it is retained too; None for ever.
         on_puback: called with the reason code, in the network thread.
     """
 
@@ -29,6 +30,7 @@ class Publication:
     correlation_data: Optional[bytes] = None
     response_topic: Optional[str] = None
     stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None
+    expiry: Optional[int] = None
     on_puback: Optional[Callable[[int], None]] = None
 
     @property
@@ -39,9 +41,9 @@ class Publication:
     def properties(self) -> Optional[Properties]:
         """The PUBLISH properties, if there are any."""
         given = self.user_properties or self.stamps or self.response_topic is not None
-        if given or self.correlation_data is not None:
+        if given or self.correlation_data is not None or self.expiry is not None:
             return PublishProperties(
-                self.user_properties, self.correlation_data, self.response_topic, self.stamps
+                *(self.user_properties, self.correlation_data, self.response_topic, self.stamps, self.expiry)
             )
         return None
 

@@ -22,10 +22,16 @@ from paho.mqtt.properties import (  # type: ignore[attr-defined]
     VariableByteIntegers,
 )
 
-from wire.messages import CAPTURED_AT_PROPERTY, FRAME_ID_PROPERTY, SENT_AT_PROPERTY
+from wire.messages import (
+    CAPTURED_AT_PROPERTY,
+    CONFIDENCE_PROPERTY,
+    FRAME_ID_PROPERTY,
+    LABEL_PROPERTY,
+    SENT_AT_PROPERTY,
+)
 
 #: The user properties that are kept: no other is used.
-KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY)
+KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY, LABEL_PROPERTY, CONFIDENCE_PROPERTY)
 #: Bytes of all properties of a message, at most: of more, none is read.
 MOST = 1 << 18
 #: Bytes of a value that are kept; and of a Response Topic and of correlation data, at most: with longer ones
@@ -33,11 +39,11 @@ MOST = 1 << 18
 MOST_OF_VALUE, MOST_OF_TOPIC, MOST_OF_CORRELATION = 1024, 2048, 1024
 
 # Identifiers in a packet [MQTT 5, 2.2.2.2 and 3.3.2.3].
-_CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 3, 8, 9, 38
+_EXPIRY, _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 2, 3, 8, 9, 38
 _SUBSCRIPTION_IDENTIFIER = 11
 #: Payload Format Indicator, Message Expiry Interval, Topic Alias: bytes of each.
-_NUMBERS = {1: 1, 2: 4, 35: 2}
-_LENGTH = struct.Struct("!H")
+_NUMBERS = {1: 1, _EXPIRY: 4, 35: 2}
+_LENGTH, _SECONDS = struct.Struct("!H"), struct.Struct("!I")
 _KEPT = {name.encode(): name for name in KEPT}
 
 _paho_unpack = Properties.unpack
@@ -53,6 +59,7 @@ class PublishProperties(Properties):
         correlation_data: Optional[bytes] = None,
         response_topic: Optional[str] = None,
         stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]] = None,
+        expiry: Optional[int] = None,
     ) -> None:
         """Pack what stays the same each time the packet is sent.
 
@@ -61,12 +68,15 @@ class PublishProperties(Properties):
             correlation_data: at most 65,535 bytes.
             response_topic: a topic.
             stamps: makes further user properties each time the packet is sent.
+            expiry: seconds for which the broker keeps the message.
 
         Raises:
             struct.error: a text or the data is longer than 65,535 bytes.
         """
         super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         packed = bytearray()
+        if expiry is not None:
+            packed += bytes([_EXPIRY]) + _SECONDS.pack(expiry)
         if response_topic is not None:
             packed += bytes([_RESPONSE_TOPIC]) + _with_length(response_topic.encode())
         if correlation_data is not None:

@@ -33,6 +33,13 @@ class FrameSettings(BaseModel):
         description="What to do with a frame that comes with MQTT's retain flag: an old picture, which some "
         "brokers, Mosquitto among them, send each time a worker subscribes",
     )
+    snapshot_every: float = Field(
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds between two snapshots of a camera, at least: retained pictures of the frames at "
+        "which its label changed, for Home Assistant and pages; 0: none",
+    )
     max_payload: int = Field(16_000_000, ge=1, description="Bytes of a frame's payload, at most")
 
     @field_validator("max_age")

@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import MalformedPacket, Properties
 
 from wire.mqtt import publish_properties as properties
+from wire.mqtt.packets import Publication
 from wire.mqtt.publish_properties import PublishProperties
 
 PAYLOAD = b"\xff\xd8 and so on"
@@ -60,6 +61,15 @@ def test_stamps_are_made_each_time_they_are_written() -> None:
     made = PublishProperties([("id", "1")], stamps=lambda: [("at", next(ticks))])
     for tick in "abc":
         assert made.pack() == PublishProperties([("id", "1"), ("at", tick)]).pack()
+
+
+def test_a_message_that_expires() -> None:
+    made = Publication("t", b"", user_properties=[("label", "cat")], expiry=3600).properties()
+    assert made
+    found = Properties(PacketTypes.PUBLISH)
+    properties._paho_unpack(found, made.pack() + PAYLOAD)  # type: ignore[no-untyped-call]
+    assert (found.MessageExpiryInterval, found.UserProperty) == (3600, [("label", "cat")])
+    assert Publication("t", b"", expiry=0).properties()
 
 
 @given(

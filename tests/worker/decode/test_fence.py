@@ -9,11 +9,11 @@ from typing import Callable
 import numpy as np
 import pytest
 
-from publisher.shrinker import Shrinker
 from tests.exploit import attempts, hole, picture, reached
 from tests.worker.decode.attacked import LOOK_AROUND, Attacked
 from tests.worker.decode.pools import RECIPE
 from wire.decoder import child
+from wire.decoder.shrinker import Shrinker
 from worker.decode.image import decode
 from worker.decode.pool import Pixels
 

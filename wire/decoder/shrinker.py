@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import sys
 from typing import NamedTuple
 
 from wire.decoder.child import Child
 from wire.decoder.decoder import Decoder
-from wire.errors import SettingsError
-from wire.install import how_to_install
 from wire.picture.errors import Undecodable
 from wire.picture.limits import MAX_PIXELS, MEMORY
 
@@ -28,27 +26,29 @@ class Shrunk(NamedTuple):
 
 
 class Shrinker:
-    """Makes pictures small, in a process of its own. A context manager."""
+    """Makes pictures small, in a process of its own, which starts with the first of them or before.
 
-    def __init__(self, max_side: int) -> None:
+    A context manager. One thread shrinks; any may `kill`.
+    """
+
+    def __init__(
+        self, max_side: int, max_bytes: int = sys.maxsize, *, timeout: float = _TIMEOUT, memory: int = MEMORY
+    ) -> None:
         """Prepare the process.
 
         Args:
             max_side: pixels of the longer side, at most.
-
-        Raises:
-            SettingsError: Pillow is missing.
+            max_bytes: of the picture, at most.
+            timeout: seconds for one picture.
+            memory: bytes of address space that the process may use.
         """
-        if importlib.util.find_spec("PIL") is None:
-            raise SettingsError(f"--max-side needs Pillow: {how_to_install('camera')}")
         capacity = min(max_side**2, MAX_PIXELS) * _BYTES_A_PIXEL + _HEADER
-        start = functools.partial(
-            Child, "publisher.shrink", [str(max_side)], capacity=capacity, memory=MEMORY
-        )
-        self._decoder = Decoder(start, _TIMEOUT)
+        arguments = [str(max_side), str(max_bytes)]
+        start = functools.partial(Child, "wire.decoder.shrink", arguments, capacity=capacity, memory=memory)
+        self._decoder = Decoder(start, timeout)
 
     def __enter__(self) -> Shrinker:
-        """Start the process.
+        """Start the process now.
 
         Raises:
             NanofleetError: it cannot start; the text says why.
@@ -58,7 +58,7 @@ class Shrinker:
 
     def __exit__(self, *exception: object) -> None:
         """End the process."""
-        self._decoder.close()
+        self.close()
 
     def shrink(self, content: bytes) -> Shrunk:
         """A JPEG that is small, as the worker would see it: upright, in 8 bits, without EXIF.
@@ -68,10 +68,19 @@ class Shrinker:
         answer says so.
 
         Raises:
-            NanofleetError: the process has died, and no other can start.
+            NanofleetError: there is no process, or it has died, and none can start.
+            Closed: the process was killed.
         """
         try:
             decoded = self._decoder.decode(content)
         except Undecodable as error:
             return Shrunk(content, error.detail)
         return Shrunk(bytes(decoded.memory[: decoded.size]) or content)
+
+    def kill(self) -> None:
+        """Have the process end, for good, from any thread; wakes the one that waits for it."""
+        self._decoder.kill()
+
+    def close(self) -> None:
+        """End the process and leave nothing of it, once no thread waits for it any more."""
+        self._decoder.close()
