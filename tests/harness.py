@@ -69,7 +69,7 @@ class Mosquitto:
     def start(self) -> Mosquitto:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([self.program, "-c", str(self.config)], stdout=log, stderr=log)
-        wait_for(lambda: _listens(self.port), what=f"mosquitto: {self.log.read_text()}")
+        wait_for(lambda: listens(self.port), what=f"mosquitto: {self.log.read_text()}")
         return self
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
@@ -79,7 +79,8 @@ class Mosquitto:
             self.process = None
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections to a port of this machine."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
         return True
     return False

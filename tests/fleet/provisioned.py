@@ -14,7 +14,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
-from tests.harness import Mosquitto, nanofleet, wait_for
+from fleet.provision.rights import INNER_ROLES
+from tests.harness import Mosquitto, listens, nanofleet, wait_for
 
 REFUSED = 0x87
 
@@ -44,6 +45,11 @@ class GuardedBroker(Mosquitto):
             assert count == times, pattern
         # Started by root, Mosquitto would become a user of its own, whom pytest's folders don't let in.
         self.config.write_text(f"{text}user {getpass.getuser()}\nlog_type all\n")
+
+    def start(self) -> GuardedBroker:
+        super().start()
+        wait_for(lambda: listens(self.inner_port), what="the inner port")  # it is opened after the other
+        return self
 
     def home(self, name: str) -> Path:
         """A member's folder, whose environment names this broker's ports."""
@@ -103,7 +109,7 @@ class Client:
         self._subscribed = threading.Event()
         self._host = host
         self._expiry = expiry
-        self._port = port or (broker.inner_port if role in ("worker", "operator") else broker.port)
+        self._port = port or (broker.inner_port if role in INNER_ROLES else broker.port)
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=client_id,
