@@ -96,8 +96,8 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
             return 0
         session = Session(broker, worker)
         # The engine first: what waits for it waits in the switch as well.
-        session.watchdog.watch("engine", inference.waiting)
-        session.watchdog.watch("decoders or the engine", switch.waiting)
+        session.watchdog.watch("engine", inference.stalled_for)
+        session.watchdog.watch("decoders or the engine", switch.stalled_for)
         with session:
             return _serve_and_leave(session, worker)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
+import socket
 import ssl
 import threading
 from pathlib import Path
@@ -15,7 +17,7 @@ from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
 from fleet.provision.rights import INNER_ROLES
-from tests.harness import Mosquitto, listens, nanofleet, wait_for
+from tests.harness import Mosquitto, nanofleet, wait_for
 
 REFUSED = 0x87
 
@@ -47,9 +49,15 @@ class GuardedBroker(Mosquitto):
         self.config.write_text(f"{text}user {getpass.getuser()}\nlog_type all\n")
 
     def start(self) -> GuardedBroker:
+        """Start it, and wait for the inner port, too, which it opens last."""
         super().start()
-        wait_for(lambda: listens(self.inner_port), what="the inner port")  # it is opened after the other
+        wait_for(self._has_opened_inner_port, what=f"the inner port: {self.log.read_text()}")
         return self
+
+    def _has_opened_inner_port(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.inner_port), 0.2):
+            return True
+        return False
 
     def home(self, name: str) -> Path:
         """A member's folder, whose environment names this broker's ports."""
@@ -156,6 +164,8 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        # paho leaves its sockets to the garbage collector, which warns if it takes one before the client.
+        self.client._reset_sockets()
 
     def subscribe(self, *topics: str) -> None:
         """Subscribe, and wait for the SUBACK."""
