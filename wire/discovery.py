@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from wire.topics import Topics
+
+#: The prefix, unless Home Assistant is set to another.
+DISCOVERY_PREFIX = "homeassistant"
 _NOT_IN_NODE = re.compile(rb"[^A-Za-z0-9-]")
 
 
@@ -25,9 +29,14 @@ def node(root: str) -> str:
     return _NOT_IN_NODE.sub(escape, root.encode()).decode()
 
 
-def discovery_filter(prefix: str, root: str) -> str:
+def discovery_topic(prefix: str, topics: Topics, kind: str, name: str) -> str:
+    """Where a camera or a worker is announced."""
+    return f"{prefix}/device/{node(topics.root)}/{kind}-{name}/config"
+
+
+def discovery_filter(prefix: str, topics: Topics) -> str:
     """The topic filter of all that is announced of one root, and of no other."""
-    return f"{prefix}/device/{node(root)}/+/config"
+    return f"{prefix}/device/{node(topics.root)}/+/config"
 
 
 def birth_topic(prefix: str) -> str:

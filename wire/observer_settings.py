@@ -7,6 +7,7 @@ from typing import Optional
 
 from pydantic import BaseModel, Field, field_validator
 
+from wire.discovery import DISCOVERY_PREFIX
 from wire.lengths import MAX_TOPIC
 
 
@@ -28,7 +29,7 @@ class ObserverSettings(BaseModel):
         True, description="Announce cameras and workers to Home Assistant, by MQTT discovery"
     )
     discovery_prefix: str = Field(
-        "homeassistant", max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
+        DISCOVERY_PREFIX, max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
     )
 
     @field_validator("discovery_prefix")

@@ -20,7 +20,7 @@ from fleet.provision.mosquitto import (
     users,
 )
 from fleet.provision.rights import INNER_ROLES, acl, workers_observe
-from fleet.provision.settings import DISCOVERY_PREFIX
+from wire.discovery import DISCOVERY_PREFIX
 from wire.errors import SettingsError
 from wire.files import SECRET
 

@@ -110,7 +110,7 @@ class Rights:
             f"write {topics.observer(name)}",
             f"read {topics.announce}",
             f"read {birth_topic(self.prefix)}",
-            f"readwrite {discovery_filter(self.prefix, topics.root)}",
+            f"readwrite {discovery_filter(self.prefix, topics)}",
         ]
 
     def _follows(self) -> List[str]:
@@ -141,7 +141,7 @@ class Rights:
         return [
             *self._reads_cameras(),
             f"read {topics.worker('+')}",
-            f"read {discovery_filter(self.prefix, topics.root)}",
+            f"read {discovery_filter(self.prefix, topics)}",
             f"write {birth_topic(self.prefix)}",
             f"write {topics.announce}",
             f"write {topics.model_command()}",
@@ -167,5 +167,5 @@ class Rights:
             f"readwrite {topics.observer('+')}",
             f"write {topics.camera('+')}",
             f"write {topics.snapshot('+')}",
-            f"readwrite {discovery_filter(self.prefix, topics.root)}",
+            f"readwrite {discovery_filter(self.prefix, topics)}",
         ]

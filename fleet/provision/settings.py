@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from fleet.provision.rights import ROLES
 from wire.broker import BrokerSettings
+from wire.discovery import DISCOVERY_PREFIX
 from wire.settings import POSITIONAL, Names, Settings
 from wire.topics import is_id
 
-DISCOVERY_PREFIX = "homeassistant"
 #: What the client ids of nanofleet's own programs begin with.
 _RESERVED = "nanofleet-"
 # Names of compose services may have an underscore.
