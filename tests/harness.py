@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -72,7 +73,9 @@ class Mosquitto:
     def start(self) -> Mosquitto:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([self.program, "-c", str(self.config)], stdout=log, stderr=log)
-        wait_for(lambda: _listens(self.port), what=f"mosquitto: {self.log.read_text()}")
+        # They are opened one after the other.
+        ports = re.findall(r"(?m)^listener (\d+)", self.config.read_text())
+        wait_for(lambda: all(map(_listens, map(int, ports))), what=f"mosquitto: {self.log.read_text()}")
         return self
 
     def stop(self, signum: int = signal.SIGTERM) -> None:

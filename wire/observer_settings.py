@@ -11,7 +11,22 @@ from wire.discovery import DISCOVERY_PREFIX
 from wire.lengths import MAX_TOPIC
 
 
-class ObserverSettings(BaseModel):
+class DiscoverySettings(BaseModel):
+    """Where Home Assistant reads what is announced to it."""
+
+    discovery_prefix: str = Field(
+        DISCOVERY_PREFIX, max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
+    )
+
+    @field_validator("discovery_prefix")
+    @classmethod
+    def _prefix_is_plain(cls, prefix: str) -> str:
+        if not prefix or set(prefix) & set("+#\0") or prefix.startswith(("/", "$")) or prefix.endswith("/"):
+            raise ValueError(f"a plain topic such as homeassistant, not {prefix!r}")
+        return prefix
+
+
+class ObserverSettings(DiscoverySettings):
     """What it makes of the cameras, and whom it announces them to."""
 
     silent_after: float = Field(
@@ -28,13 +43,3 @@ class ObserverSettings(BaseModel):
     home_assistant: bool = Field(
         True, description="Announce cameras and workers to Home Assistant, by MQTT discovery"
     )
-    discovery_prefix: str = Field(
-        DISCOVERY_PREFIX, max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
-    )
-
-    @field_validator("discovery_prefix")
-    @classmethod
-    def _prefix_is_plain(cls, prefix: str) -> str:
-        if not prefix or set(prefix) & set("+#\0") or prefix.startswith(("/", "$")) or prefix.endswith("/"):
-            raise ValueError(f"a plain topic such as homeassistant, not {prefix!r}")
-        return prefix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
@@ -11,14 +10,10 @@ from pydantic import ValidationError
 from fleet.cameras.retained import open_fleet, settings_of
 from fleet.cameras.settings import CameraSetSettings
 from fleet.console import open_console
+from labels.groups import read_groups
 from wire.cameras import CameraSettings, Stability
 from wire.errors import SettingsError
 from wire.messages import explain
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: Settings of the stable label, and those beside them.
 _STABLE = tuple(Stability.model_fields)
@@ -61,10 +56,7 @@ def _value(name: str, text: str) -> Any:
     if name == "region":
         return text.split(",")
     if name == "groups" and text.endswith(".toml"):
-        try:
-            return tomllib.loads(Path(text).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"groups={text}: {error}") from None
+        return read_groups(Path(text))
     return text
 
 

@@ -7,6 +7,7 @@ from typing import List
 from pydantic import Field, field_validator
 
 from wire.broker import BrokerSettings
+from wire.observer_settings import DiscoverySettings
 from wire.settings import POSITIONAL
 from wire.topics import is_id
 
@@ -75,13 +76,13 @@ class CameraSetSettings(OneCamera):
     changes: List[str] = Field(description="Setting and value: name=Garden", json_schema_extra=POSITIONAL)
 
 
-class CameraRemoveSettings(CamerasSettings):
-    """Remove all that the broker keeps of cameras: state, settings, snapshot.
+class CameraRemoveSettings(CamerasSettings, DiscoverySettings):
+    """Remove all that the broker keeps of cameras: state, settings, snapshot, and what Home Assistant reads.
 
     nanofleet cameras remove old-door
 
-    The active observer takes back what it has announced of them, in Home Assistant too. A camera that still
-    sends frames appears again, as a new one without settings.
+    Their entities disappear from Home Assistant. A camera that still sends frames appears again, as a new one
+    without settings.
 
     The exit code is 0 if there was something of each, else 1.
     """

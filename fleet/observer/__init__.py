@@ -12,5 +12,5 @@ stable         the label that has held
 worker_clocks  how late an answer is, by clocks that disagree
 bursts         taking many answers at a time where many come
 publishing     what goes out: little at a time, the latest of each topic, only while active
-announcing     what is announced to others, such as Home Assistant
+discovery      what is announced to Home Assistant
 """

@@ -15,9 +15,9 @@ import logging
 import time
 from typing import Callable, Deque, Dict, Optional, Union
 
-from fleet.observer.announcing import Announcements
 from fleet.observer.bursts import Bursts
 from fleet.observer.cameras import Cameras, shortened
+from fleet.observer.discovery.announcer import Announcer
 from fleet.observer.publishing import Publishing
 from fleet.observer.task import Task
 from wire.camera_settings import MAX_CAMERAS, CameraBook
@@ -63,7 +63,7 @@ class Following:
         self._topics = topics = task.topics
         self._may_publish = may_publish
         self._publishing = Publishing(self._publish, may_publish)
-        self._announcements = Announcements(task.announcers, self._publishing.put)
+        self._announcer = Announcer(topics, task.discovery_prefix, self._announce)
         self._workers: Dict[str, WorkerStatus] = {}
         self._early: Deque[Union[Result, Rejection]] = collections.deque(maxlen=MOST_EARLY)
         self._is_restored = False
@@ -77,7 +77,7 @@ class Following:
         # What is retained at QoS 1, so that no broker leaves anything out of a burst; answers at 0, which is
         # the cheapest: what is lost with a connection is not counted.
         kept = [topics.camera("+"), topics.camera_settings("+"), topics.worker("+"), topics.announce]
-        kept += self._announcements.topics
+        kept += self._announcer.subscriptions
         live = [topics.results("+"), topics.rejects("+")]
         self.connection = Connection(
             task.broker,
@@ -127,6 +127,10 @@ class Following:
     def _publish(self, publication: Publication) -> None:
         self.connection.publish(publication)
 
+    def _announce(self, publication: Publication) -> None:
+        if self._may_publish():
+            self.connection.publish(publication)
+
     def _tick(self) -> None:
         if not self._may_publish():
             return
@@ -148,6 +152,11 @@ class Following:
             self.cameras.restore(state)
         self._retained.clear()
         self._is_restored = True
+        for known in self.cameras.states():
+            self._announcer.camera(known)
+        for status in self._workers.values():
+            self._announcer.worker(status)
+        self._announcer.keep([known.camera for known in self.cameras.states()], self._workers)
         log.info("observing the cameras of %s: %d were known", self._topics.root, len(self.cameras.states()))
         while self._early:
             self._take(self._early.popleft())
@@ -155,13 +164,11 @@ class Following:
 
     def _publish_again(self) -> None:
         self.cameras.publish_all_again()
-        self._announcements.forget()
-        for status in self._workers.values():
-            self._announcements.worker(status)
+        self._announcer.again()
 
     def _publish_state(self, state: CameraState) -> None:
         self._publishing.put(Publication(self._topics.camera(state.camera), state.encode(), retain=True))
-        self._announcements.camera(state)
+        self._announcer.camera(state)
 
     def _deliver(self, delivery: Delivery) -> None:
         self.connection.ack(delivery)
@@ -186,8 +193,10 @@ class Following:
         elif topic.startswith(topics.camera_settings("")):
             self._last_retained = time.monotonic()
             self.cameras.receive_settings(topic[len(topics.camera_settings("")) :], delivery.payload)
-        elif topic == topics.announce or self._announcements.asks_again(delivery):
+        elif topic == topics.announce or (topic == self._announcer.birth and delivery.payload == b"online"):
             self._asked = True
+        elif self._announcer.receive(topic, delivery.payload):
+            self._last_retained = time.monotonic()
 
     def _receive_answer(self, answer: Union[Result, Rejection], delivery: Delivery) -> None:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
@@ -214,7 +223,7 @@ class Following:
             self._retained.pop(camera, None)
             self.cameras.forget(camera)
             self._publishing.empty(delivery.topic)
-            self._announcements.camera_removed(camera)
+            self._announcer.remove_camera(camera)
         elif delivery.retain and not self._is_restored and len(self._retained) < MAX_CAMERAS:
             self._last_retained = time.monotonic()
             state = CameraState.decode(delivery.payload)
@@ -222,9 +231,11 @@ class Following:
                 self._retained[camera] = state
 
     def _receive_worker(self, name: str, delivery: Delivery) -> None:
+        if delivery.retain:
+            self._last_retained = time.monotonic()
         if not delivery.payload:
             if self._workers.pop(name, None):
-                self._announcements.worker_removed(name)
+                self._announcer.remove_worker(name)
             return
         status = WorkerStatus.decode(delivery.payload).model_copy(update=_UNASKED)
         if status.worker != name or not is_id(name):
@@ -236,4 +247,5 @@ class Following:
         before, self._workers[name] = self._workers.get(name), status
         if before and (before.model, before.weights) != (status.model, status.weights):
             self.cameras.publish_all_again()
-        self._announcements.worker(status)
+        if self._is_restored:
+            self._announcer.worker(status)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Callable, List
+from typing import Callable
 
-from fleet.observer.announcing import Announcer
 from fleet.observer.observer import Observer, observing
 from fleet.observer.settings import ObserveSettings
 from fleet.observer.task import Task
@@ -52,15 +51,5 @@ def _task(where: BrokerSettings, settings: ObserverSettings, observer: str, stat
         status_interval=status_interval,
         file=read_cameras(settings.cameras) if settings.cameras else {},
         silent_after=settings.silent_after,
-        announcers=announcers(where, settings),
+        discovery_prefix=settings.discovery_prefix if settings.home_assistant else None,
     )
-
-
-def announcers(where: BrokerSettings, settings: ObserverSettings) -> List[Announcer]:
-    """Who announces what the observer keeps.
-
-    Args:
-        where: the fleet's broker and root.
-        settings: whether, and below which prefix, Home Assistant reads announcements.
-    """
-    return []  # Home Assistant's announcer belongs here, where settings.home_assistant is true

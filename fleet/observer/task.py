@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Optional
 
-from fleet.observer.announcing import Announcer
 from fleet.observer.election import MOST_SILENCE
 from wire.broker import Broker
 from wire.cameras import CameraSettings
@@ -26,7 +25,7 @@ class Task(NamedTuple):
         status_interval: seconds between two statuses, at most.
         file: the settings of cameras in its own file.
         silent_after: seconds without an answer after which a camera is silent; 0: never.
-        announcers: who announces cameras and workers.
+        discovery_prefix: where cameras and workers are announced to Home Assistant; None for nowhere.
     """
 
     broker: Broker
@@ -35,7 +34,7 @@ class Task(NamedTuple):
     status_interval: float
     file: Mapping[str, CameraSettings]
     silent_after: float
-    announcers: Sequence[Announcer]
+    discovery_prefix: Optional[str]
 
     @property
     def interval(self) -> float:

@@ -186,5 +186,6 @@ def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answe
         assert worker.process.wait(30) == 0, worker.log.read_text()
     finally:
         worker.process.kill()
+        worker.process.wait()
     wait_for(lambda: listener.messages, what="the answer")
     assert len(listener.messages) == 1

@@ -85,7 +85,7 @@ def test_set_changes_what_is_named_and_keeps_the_rest(
         ("k=9", "nothing was changed: stable: Value error, k is 9, and of 5 frames that many cannot agree"),
         ("region=0,0,2,1", "nothing was changed: region: Value error, a region is left, top, right, bottom"),
         ("min_confidence=x", "nothing was changed: stable.min_confidence"),
-        ("groups=missing.toml", "groups=missing.toml: [Errno 2]"),
+        ("groups=missing.toml", "group file missing.toml: No such file"),
     ],
 )
 def test_a_wrong_value_changes_nothing(

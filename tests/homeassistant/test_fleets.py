@@ -84,7 +84,8 @@ def test_a_restarted_home_assistant_knows_every_state(
     home.start()
     [born] = wait_for(lambda: birth.messages)
     birth.close()
-    assert some.announcer.receive(born.topic, born.payload)
+    assert (born.topic, born.payload) == (some.announcer.birth, b"online")
+    some.announcer.again()
     # Only the picture's time is that of its coming.
     image = f"image.{ids(some, 'door')}_frame"
     after = home.wait_known(root, len(CAMERA) + len(WORKER))

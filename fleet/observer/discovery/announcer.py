@@ -34,25 +34,23 @@ class Announcer:
     def __init__(
         self,
         topics: Topics,
-        prefix: str,
+        prefix: Optional[str],
         publish: Callable[[Publication], object],
-        *,
-        enabled: bool = True,
     ) -> None:
         """Announce nothing yet.
 
         Args:
             topics: those of the root.
-            prefix: Home Assistant's discovery prefix.
+            prefix: Home Assistant's discovery prefix; None to do nothing at all: what stands there stays.
             publish: publishes at QoS 1.
-            enabled: whether it does anything at all; what stands there is not even removed otherwise.
         """
         self._topics = topics
-        self._prefix = prefix
+        self._enabled = prefix is not None
+        self._prefix = prefix or ""
         self._publish = publish
-        self._enabled = enabled
-        self._birth = birth_topic(prefix)
-        self._filter = discovery_filter(prefix, topics)
+        #: Where Home Assistant says `online` once it has started: then everything is announced again.
+        self.birth = birth_topic(self._prefix)
+        self._filter = discovery_filter(self._prefix, topics)
         #: What stands on the discovery topics of this root.
         self._standing: Dict[str, Dict[str, Any]] = {}
         #: What this announcer wants to stand there.
@@ -62,16 +60,12 @@ class Announcer:
     @property
     def subscriptions(self) -> List[str]:
         """The topic filters whose messages `receive` wants, at QoS 1."""
-        return [self._birth, self._filter] if self._enabled else []
+        return [self.birth, self._filter] if self._enabled else []
 
     def receive(self, topic: str, payload: bytes) -> bool:
-        """Take in a message, of whatever topic; whether it was one for the announcer."""
+        """Take in what is announced already, of whatever topic; whether it was one of the announcer's."""
         if not self._enabled:
             return False
-        if topic == self._birth:
-            if payload == b"online":
-                self.again()
-            return True
         before, after = self._filter.split("+")
         if not (topic.startswith(before) and topic.endswith(after)):
             return False

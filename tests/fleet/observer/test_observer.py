@@ -10,6 +10,7 @@ from tests.fleet.members import publish_status, rejection
 from tests.fleet.observer.observing import ObserverProcess, active, last_state, send, states
 from tests.fleets import Fleet
 from tests.harness import Listener, Mosquitto, wait_for
+from tests.tiny import COFFEE
 from wire.cameras import CameraEvent, CameraSettings, Stability
 from wire.messages import Reason
 
@@ -212,7 +213,7 @@ def test_a_worker_observes_beside_its_work(
     listener = fleet.listen("cameras/+", "observers/+")
     listener.publish(f"{root}/frames/door", (photos / "coffee.png").read_bytes())
     wait_frames(listener, root, 1)
-    assert states(listener, root)[-1].label == "espresso"
+    assert states(listener, root)[-1].label == COFFEE
     assert states(listener, root)[-1].worker == worker.id
     assert worker.stop() == 0
     wait_for(lambda: listener.on(f"{root}/observers/")[-1].payload == b"", what="its farewell")
