@@ -117,7 +117,7 @@ class FleetFolder:
         if role == "worker":
             observes = announces if workers_observe(self.members) else {"OBSERVE": "false"}
             return {"WORKER_ID": name, "GROUP": self.group, **observes}
-        return {}
+        return announces if role == "operator" else {}  # who removes a camera, there as well
 
     def _write_broker(self, outer: Authority, inner: Authority) -> List[Done]:
         home = self.folder / "broker"

@@ -17,6 +17,7 @@ from tests.worker.engines.test_onnx_served import png
 MEMBERS = ("--camera", "door", "--worker", "nano-1", "--homeassistant", "ha", "--operator", "admin")
 QUICK = ("--status-interval", "0.5")
 STATE = "nanofleet/cameras/door"
+ANNOUNCED = "homeassistant/device/nanofleet/camera-door/config"
 
 
 @contextlib.contextmanager
@@ -69,17 +70,18 @@ def check_states(broker: GuardedBroker, log: Path) -> None:
     with Client(broker, "ha") as home, Client(broker, "door") as door:
         home.subscribe("#")
 
-        def states() -> List[bytes]:
-            return [message.payload for message in list(home.messages) if message.topic == STATE]
+        def told(topic: str) -> List[bytes]:
+            return [message.payload for message in list(home.messages) if message.topic == topic]
 
         assert door.publish("nanofleet/frames/door", png((200, 9, 9))) == 0
-        wait_for(states, what="a state for Home Assistant")
-        before = len(states())
+        wait_for(lambda: told(STATE) and told(ANNOUNCED), what="what Home Assistant reads")
+        before = len(told(STATE))
         assert home.publish("nanofleet/control/announce") == 0
-        wait_for(lambda: len(states()) > before, what="the state again")
+        wait_for(lambda: len(told(STATE)) > before, what="the state again")
         named = command(broker.home("admin"), "cameras", "set", "door", "name=Front")
         assert named.returncode == 0, named.stdout + named.stderr
-        wait_for(lambda: b'"name":"Front"' in states()[-1], what="the name")
+        wait_for(lambda: b'"name":"Front"' in told(STATE)[-1], what="the name")
         removed = command(broker.home("admin"), "cameras", "remove", "door")
         assert removed.returncode == 0, removed.stdout + removed.stderr
-        wait_for(lambda: states()[-1] == b"", what="the end of the state")
+        wait_for(lambda: told(STATE)[-1] == b"", what="the end of the state")
+        wait_for(lambda: told(ANNOUNCED)[-1] == b"", what="the end of the announcement")

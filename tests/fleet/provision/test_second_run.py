@@ -69,10 +69,12 @@ def test_root_and_hosts_are_kept_until_others_are_named(tmp_path: Path) -> None:
 
 
 def test_announcements_are_below_the_prefix_and_of_this_root_alone(tmp_path: Path) -> None:
-    provision(tmp_path, "--root", "site/my_cams", "--discovery-prefix", "ha", "--worker", "nano-1")
+    members = ("--worker", "nano-1", "--operator", "admin")
+    provision(tmp_path, "--root", "site/my_cams", "--discovery-prefix", "ha", *members)
     before = snapshot(tmp_path)
     assert "topic readwrite ha/device/site_2fmy__cams/+/config\n" in (tmp_path / "broker/acl").read_text()
-    assert environment(tmp_path / "members" / "nano-1")["NANOFLEET_DISCOVERY_PREFIX"] == "ha"
+    for name in ("nano-1", "admin"):
+        assert environment(tmp_path / "members" / name)["NANOFLEET_DISCOVERY_PREFIX"] == "ha"
     provision(tmp_path)
     assert snapshot(tmp_path) == before
     assert "worker    nano-1: changed" in provision(tmp_path, "--discovery-prefix", "homeassistant")
