@@ -7,6 +7,7 @@ from typing import Optional
 
 from pydantic import BaseModel, Field, field_validator
 
+from wire.discovery import DISCOVERY_PREFIX
 from wire.lengths import MAX_TOPIC
 
 
@@ -14,7 +15,7 @@ class DiscoverySettings(BaseModel):
     """Where Home Assistant reads what is announced to it."""
 
     discovery_prefix: str = Field(
-        "homeassistant", max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
+        DISCOVERY_PREFIX, max_length=MAX_TOPIC, description="Home Assistant's discovery prefix"
     )
 
     @field_validator("discovery_prefix")

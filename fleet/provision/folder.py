@@ -13,14 +13,14 @@ from fleet.files import hide, put
 from fleet.provision.certificates import Authority
 from fleet.provision.mosquitto import (
     INNER_PORT,
-    INNER_ROLES,
     OUTER_PORT,
-    acl,
     config,
     has_another_password,
     passwords,
     users,
 )
+from fleet.provision.rights import INNER_ROLES, acl, workers_observe
+from wire.discovery import DISCOVERY_PREFIX
 from wire.errors import SettingsError
 from wire.files import SECRET
 
@@ -42,6 +42,7 @@ class FleetFolder:
     Attributes:
         folder: where.
         root: the first level of its topics.
+        prefix: Home Assistant's discovery prefix.
         group: the name by which workers share frames.
         hosts: the broker's names and IP addresses; members connect to the first.
         members: the role of each, by name.
@@ -50,6 +51,7 @@ class FleetFolder:
 
     folder: Path
     root: str
+    prefix: str
     group: str
     hosts: Sequence[str]
     members: Dict[str, str]
@@ -67,6 +69,7 @@ class FleetFolder:
         outer = Authority(self.folder / "ca" / "ca", "nanofleet CA")
         inner = Authority(self.folder / "ca" / "inner-ca", "nanofleet inner CA")
         put(self.folder / "root", f"{self.root}\n")
+        put(self.folder / "discovery-prefix", f"{self.prefix}\n")
         put(self.folder / "group", f"{self.group}\n", SECRET)
         members = [self._write_member(name, outer, inner) for name in self.members]
         return [*self._write_broker(outer, inner), *members]
@@ -77,7 +80,7 @@ class FleetFolder:
         new = put(home / "role", f"{role}\n")
         password = _password(home / "password")
         rotated = has_another_password(read(self.folder / "broker" / "passwords"), name, password)
-        # All trust the broker by the outer CA; the inner one separates workers and operators from the others.
+        # All trust the broker by the outer CA; the inner one signs who connects to the inner port.
         written = [put(home / "ca.crt", outer.pem), put(home / "member.env", self._environment(name), SECRET)]
         signer = inner if role in INNER_ROLES else outer
         certificate = signer.certify(home / "client", name, self.days)
@@ -96,14 +99,25 @@ class FleetFolder:
             "PASSWORD_FILE": "password",
             "CERT_FILE": "client.crt",
             "KEY_FILE": "client.key",
-            **({"CAMERA": name} if role == "camera" else {}),
-            **({"WORKER_ID": name, "GROUP": self.group} if role == "worker" else {}),
+            **self._own(name, role),
         }
         lines = [f"NANOFLEET_{variable}={shlex.quote(value)}\n" for variable, value in variables.items()]
         return (
             f"# The {role} {name}. Written by `nanofleet provision`, and again by each run of it.\n"
             f"# The paths are relative: run nanofleet in this folder.\n{''.join(lines)}"
         )
+
+    def _own(self, name: str, role: str) -> Dict[str, str]:
+        """The variables of one role alone."""
+        announces = {"DISCOVERY_PREFIX": self.prefix} if self.prefix != DISCOVERY_PREFIX else {}
+        if role == "camera":
+            return {"CAMERA": name}
+        if role == "observer":
+            return {"OBSERVER_ID": name, **announces}
+        if role == "worker":
+            observes = announces if workers_observe(self.members) else {"OBSERVE": "false"}
+            return {"WORKER_ID": name, "GROUP": self.group, **observes}
+        return announces if role == "operator" else {}  # who removes a camera, there as well
 
     def _write_broker(self, outer: Authority, inner: Authority) -> List[Done]:
         home = self.folder / "broker"
@@ -116,7 +130,10 @@ class FleetFolder:
             put(home / "ca.crt", outer.pem),
             put(home / "inner-ca.crt", inner.pem),
             # Yours comes first: then a rule of yours before any `user` applies to no member.
-            put(home / "acl", f"{read(self.folder / 'extra.acl')}\n{acl(self.root, self.members)}"),
+            put(
+                home / "acl",
+                f"{read(self.folder / 'extra.acl')}\n{acl(self.root, self.prefix, self.members)}",
+            ),
             put(home / "passwords", passwords(before, secret), SECRET),
         ]
         server = outer.certify(home / "server", "nanofleet broker", self.days, self.hosts)

@@ -1,8 +1,9 @@
-"""Mosquitto's files for a fleet: the rights of each member, its password, and the ports.
+"""Mosquitto's files for a fleet, but for the rights: each member's password, and the ports.
 
-port    who                    their certificates are signed by    their MQTT client id is
-8883    cameras, listeners     ca.crt                              their user name, whatever they send
-8884    workers, operators     inner-ca.crt                        what they send
+port    who                              their certificates are signed by    their MQTT client id is
+8883    cameras, listeners,              ca.crt                              their user name, whatever
+        Home Assistant                                                       they send
+8884    workers, observers, operators    inner-ca.crt                        what they send
 
 Two ports, because a client id is the key to a session: a client that connects with a worker's takes over the
 frames that wait for it, and Mosquitto drops those that it may not read. Workers need each other's client ids
@@ -18,10 +19,6 @@ import hmac
 import secrets
 from typing import Dict, List, Mapping, Optional
 
-from wire.topics import Topics
-
-#: The roles that connect to the inner port; the others connect to the outer one.
-INNER_ROLES = ("worker", "operator")
 OUTER_PORT = 8883
 INNER_PORT = 8884
 
@@ -46,7 +43,8 @@ _CONFIG = f"""\
 # Written once by `nanofleet provision`, and yours from then on: a later run leaves it as it is.
 # It takes the place of /etc/mosquitto/mosquitto.conf.
 
-# Cameras and listeners. Their client id is their user name, so that none of them can take a worker's session.
+# Cameras, listeners, Home Assistant. Their client id is their user name, so that none of them can take a
+# worker's session.
 # The connections to both ports stay below the 1024 open files that a process usually may have: whoever opens
 # more here locks no worker out. For a larger fleet raise LimitNOFILE of the broker's unit, and these.
 listener {OUTER_PORT}
@@ -60,7 +58,7 @@ cafile /etc/mosquitto/ca.crt
 # false lets those in who have their password alone: some cameras cannot show a certificate.
 require_certificate true
 
-# Workers and operators. No camera's certificate is good here: another CA has signed theirs.
+# Workers, observers, operators. No camera's certificate is good here: another CA has signed theirs.
 listener {INNER_PORT}
 max_connections 250
 max_qos 1
@@ -80,60 +78,6 @@ acl_file /etc/mosquitto/acl
 def config() -> str:
     """The configuration for a Mosquitto whose files are in /etc/mosquitto."""
     return _CONFIG + "".join(f"{option} {value}\n" for option, value in LIMITS.items())
-
-
-def acl(root: str, members: Mapping[str, str]) -> str:
-    """Mosquitto's ACL file: what each member may read and write; all else is denied.
-
-    Args:
-        root: first level of the fleet's topics.
-        members: the role of each, by name.
-    """
-    sections = ["# Written by `nanofleet provision`, and again by each run of it."]
-    for name, role in members.items():
-        rights = [f"topic {right}" for right in _rights(Topics(root), name, role)]
-        sections.append("\n".join([f"# {role}", f"user {name}", *rights]))
-    return "\n\n".join(sections) + "\n"
-
-
-def _rights(topics: Topics, name: str, role: str) -> List[str]:
-    statuses = [f"read {topics.worker('+')}", f"read {topics.adoption('+', '+')}"]
-    beacons = topics.beacon("+")
-    listens = [f"read {topics.results('+')}", f"read {topics.rejects('+')}", *statuses]
-    return {
-        "camera": [
-            f"write {topics.frames(name)}",
-            f"read {topics.results(name)}",
-            f"read {topics.rejects(name)}",
-            f"read {topics.replies(name)}/#",
-        ],
-        "worker": [
-            f"read {topics.frames('+')}",
-            f"write {topics.results('+')}",
-            f"write {topics.rejects('+')}",
-            f"write {topics.replies('+')}/#",
-            # Its own status, and its own claims: none may write another's.
-            *statuses,
-            f"write {topics.worker(name)}",
-            f"write {topics.adoption('+', name)}",
-            f"read {beacons}",
-            f"write {topics.beacon(name)}",
-            f"read {topics.model_command()}",
-            f"read {topics.model_command(name)}",
-        ],
-        "listener": listens,
-        "operator": [
-            *listens,
-            # To forget workers that are gone: an empty message takes a retained one back.
-            f"write {topics.worker('+')}",
-            f"write {topics.adoption('+', '+')}",
-            f"write {beacons}",
-            f"write {topics.frames('+')}",
-            f"read {topics.replies('+')}/#",
-            f"readwrite {topics.model_command()}",
-            f"readwrite {topics.model_command('+')}",
-        ],
-    }[role]
 
 
 def passwords(before: str, members: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """`nanofleet provision`: a fleet's certificates, passwords and Mosquitto ACL, in one folder.
 
     FOLDER/root             the first level of its topics
+    FOLDER/discovery-prefix below which Home Assistant is told of cameras and workers
     FOLDER/group            the workers' --group, which no camera can guess
     FOLDER/extra.acl        yours, if you want one: rights on other topics, which go into the broker's ACL
     FOLDER/ca/              ca.key, ca.crt, inner-ca.key, inner-ca.crt
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Sequence
 
 from fleet.provision.folder import Done, make
+from fleet.provision.rights import ROLES
 from fleet.provision.settings import ProvisionSettings
-from fleet.provision.wanted import ROLES, wanted
+from fleet.provision.wanted import wanted
 from wire.errors import SettingsError
 from wire.files import locked
 from wire.printable import printable, show
@@ -46,7 +48,7 @@ def _report(folder: Path, done: Sequence[Done]) -> None:
     """Print what there is, what is new, and what to do next; nothing secret."""
     for each in done:
         words = ", ".join(word for word in (each.name and f"{each.name}: {each.state}", each.detail) if word)
-        show(f"{each.kind:<10}{words}")
+        show(f"{each.kind:<9} {words}")
     changed = [each for each in done if each.state not in ("", "kept")]
     if not changed:
         print("\nNothing has changed.")

@@ -9,7 +9,9 @@ from typing import List
 
 from pydantic import Field, field_validator
 
+from fleet.provision.rights import ROLES
 from wire.broker import BrokerSettings
+from wire.discovery import DISCOVERY_PREFIX
 from wire.settings import POSITIONAL, Names, Settings
 from wire.topics import is_id
 
@@ -23,17 +25,22 @@ class ProvisionSettings(Settings):
     """Create a fleet's certificates, passwords and Mosquitto ACL, or add members to it.
 
     nanofleet provision ~/fleet --host broker.local --camera door,garden --worker nano-1,nano-2
-    nanofleet provision ~/fleet --listener homeassistant --operator admin
+    nanofleet provision ~/fleet --homeassistant home --operator admin
     rm -r ~/fleet/members/garden; nanofleet provision ~/fleet
 
     The folder holds all there is. Running it again keeps what exists, adds what is new, and makes
     certificates again that end within 30 days, or have two thirds of a shorter life behind them. A member
     whose folder was removed is out, once Mosquitto has the new files and was restarted.
 
-      camera    writes its own frames, reads its own answers
-      worker    reads all frames, writes all answers and statuses
-      listener  reads all answers and statuses: Home Assistant, dashboards
-      operator  a listener that also changes models, forgets workers, and sends frames as any camera
+      camera         writes its own frames, reads its own answers
+      worker         reads all frames, writes all answers, snapshots and its own status; and observes
+      observer       keeps the cameras' states and announces them to Home Assistant, in the workers' place
+      listener       reads all answers, statuses, states and snapshots: dashboards
+      homeassistant  reads states, snapshots and announcements, chooses models, restarts workers
+      operator       a listener that also changes models and cameras' settings, removes cameras and workers,
+                     and sends frames as any camera
+
+    Once there is an observer, the workers' machines may not write states and announcements any more.
 
     deploy/mosquitto/README.md in nanofleet's repository lists the rights of each in full.
     """
@@ -47,13 +54,21 @@ class ProvisionSettings(Settings):
     root: str = Field(
         "nanofleet", max_length=256, description="First level of the fleet's topics; kept like the hosts"
     )
+    discovery_prefix: str = Field(
+        DISCOVERY_PREFIX,
+        max_length=256,
+        description="Home Assistant's discovery prefix, below which it is told of cameras and workers; kept "
+        "like the hosts",
+    )
     camera: Names = Field([], description="Cameras to add")
     worker: Names = Field([], description="Workers to add, by their --worker-id")
+    observer: Names = Field([], description="Observers to add, which have no model; then no worker observes")
     listener: Names = Field([], description="Listeners to add")
+    homeassistant: Names = Field([], description="Home Assistants to add")
     operator: Names = Field([], description="Operators to add")
     days: int = Field(825, ge=1, le=3650, description="Validity of certificates that are made")
 
-    @field_validator("camera", "worker", "listener", "operator")
+    @field_validator(*ROLES)
     @classmethod
     def _members_are_plain(cls, members: List[str]) -> List[str]:
         return [plain_member(member) for member in members]
@@ -65,10 +80,10 @@ class ProvisionSettings(Settings):
             raise ValueError("name at least one: broker.local, or 192.168.1.2")
         return list(dict.fromkeys(plain_host(host) for host in hosts))
 
-    @field_validator("root")
+    @field_validator("root", "discovery_prefix")
     @classmethod
-    def _root_is_plain(cls, root: str) -> str:
-        return plain_root(root)
+    def _topic_is_plain(cls, topic: str) -> str:
+        return plain_topic(topic)
 
 
 def plain_member(name: str) -> str:
@@ -84,16 +99,16 @@ def plain_member(name: str) -> str:
     return name
 
 
-def plain_root(root: str) -> str:
-    """A root that an ACL can hold.
+def plain_topic(topic: str) -> str:
+    """A root, or a discovery prefix, that an ACL can hold.
 
     Raises:
         ValueError: it is no plain topic.
     """
     # A line break would add a line to the ACL.
-    if " " in root or not root.isprintable():
-        raise ValueError(f"a topic without spaces and control characters, not {root!r}")
-    return BrokerSettings._root_is_plain(root)
+    if " " in topic or not topic.isprintable():
+        raise ValueError(f"a topic without spaces and control characters, not {topic!r}")
+    return BrokerSettings._root_is_plain(topic)
 
 
 def plain_host(host: str) -> str:

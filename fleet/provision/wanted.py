@@ -8,13 +8,13 @@ from typing import Dict, List
 
 from fleet.provision.certificates import hosts_of
 from fleet.provision.folder import FleetFolder, read
-from fleet.provision.settings import ProvisionSettings, plain_member, plain_root
+from fleet.provision.rights import ROLES
+from fleet.provision.settings import ProvisionSettings, plain_member, plain_topic
 from wire.errors import SettingsError
+from wire.flags import flag_of
 from wire.topics import is_id
 
-_OURS = {"root", "group", "extra.acl", "ca", "broker", "members"}
-#: In the order in which they are listed.
-ROLES = ("camera", "worker", "listener", "operator")
+_OURS = {"root", "discovery-prefix", "group", "extra.acl", "ca", "broker", "members"}
 
 
 def wanted(settings: ProvisionSettings) -> FleetFolder:
@@ -26,9 +26,16 @@ def wanted(settings: ProvisionSettings) -> FleetFolder:
     """
     folder = settings.folder
     _check_is_ours(folder)
+    root = _topic(folder / "root", "root", settings)
+    prefix = _topic(folder / "discovery-prefix", "discovery_prefix", settings)
+    if f"{prefix}/".startswith(f"{root}/"):
+        raise SettingsError(
+            f"--discovery-prefix {prefix}: that is within the fleet's own topics, {root}/…; name another"
+        )
     return FleetFolder(
         folder,
-        root=_root(folder / "root", settings),
+        root=root,
+        prefix=prefix,
         group=_group(folder / "group"),
         hosts=_hosts(folder / "broker" / "server.crt", settings),
         members=_members(folder / "members", settings),
@@ -71,14 +78,15 @@ def _role(home: Path, given: Dict[str, str]) -> str:
     return role
 
 
-def _root(file: Path, settings: ProvisionSettings) -> str:
-    """The fleet's root: the one that is given, or else the one of the run before."""
-    if "root" in settings.model_fields_set or not file.exists():
-        return settings.root
+def _topic(file: Path, setting: str, settings: ProvisionSettings) -> str:
+    """The topic that is given, or else the one of the run before."""
+    if setting in settings.model_fields_set or not file.exists():
+        given: str = getattr(settings, setting)
+        return given
     try:
-        return plain_root(read(file).rstrip("\n"))
+        return plain_topic(read(file).rstrip("\n"))
     except ValueError as error:
-        raise SettingsError(f"{file}: {error}; name it with --root") from None
+        raise SettingsError(f"{file}: {error}; name it with {flag_of(setting)}") from None
 
 
 def _group(file: Path) -> str:

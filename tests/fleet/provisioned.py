@@ -16,6 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
+from fleet.provision.rights import INNER_ROLES
 from tests.harness import Mosquitto, nanofleet, wait_for
 
 REFUSED = 0x87
@@ -116,7 +117,7 @@ class Client:
         self._subscribed = threading.Event()
         self._host = host
         self._expiry = expiry
-        self._port = port or (broker.inner_port if role in ("worker", "operator") else broker.port)
+        self._port = port or (broker.inner_port if role in INNER_ROLES else broker.port)
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=client_id,

@@ -121,7 +121,9 @@ def test_it_speaks_for_nobody_else(fleet: Besieged) -> None:
         ("nanofleet/beacons/nano-2", b""),
         *((f"nanofleet/control/{topic}", command) for topic in ("model", "nano-1/model", "nano-2/model")),
         *((f"nanofleet/{topic}", png((1, 1, 1))) for topic in ("frames/door", "frames/nano-1")),
-        *((f"nanofleet/{topic}", b"{}") for topic in ("cameras/door", "settings/cameras/door")),
+        *((f"nanofleet/{topic}", b"{}") for topic in ("settings/cameras/door", "control/nano-2/action")),
+        *((f"nanofleet/{topic}", b"{}") for topic in ("observers/nano-2", "control/announce")),
+        *((f"homeassistant/{topic}", b"{}") for topic in ("device/other/camera-door/config", "status")),
     ]
     with fleet.thief() as thief:
         codes = [thief.publish(topic, payload, retain=True) for topic, payload in attempts]

@@ -14,8 +14,9 @@ from typing import Any, Callable, Collection, Dict, List, Optional
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery import worker as workers
-from fleet.observer.discovery.device import ORIGIN, Announcement, discovery_filter
+from fleet.observer.discovery.device import ORIGIN, Announcement
 from wire.cameras import CameraState
+from wire.discovery import birth_topic, discovery_filter
 from wire.messages import WorkerStatus
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
@@ -48,7 +49,7 @@ class Announcer:
         self._prefix = prefix or ""
         self._publish = publish
         #: Where Home Assistant says `online` once it has started: then everything is announced again.
-        self.birth = f"{prefix}/status"
+        self.birth = birth_topic(self._prefix)
         self._filter = discovery_filter(self._prefix, topics)
         #: What stands on the discovery topics of this root.
         self._standing: Dict[str, Dict[str, Any]] = {}

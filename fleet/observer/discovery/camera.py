@@ -9,10 +9,10 @@ from fleet.observer.discovery.device import (
     Component,
     announcement,
     attributes,
-    discovery_topic,
     template,
 )
 from wire.cameras import CameraState
+from wire.discovery import discovery_topic
 from wire.topics import Topics
 
 #: Candidates in the attributes, at most: no more than 16 KiB of attributes are kept in the history.

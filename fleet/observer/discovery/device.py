@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping
 
 import wire
-from wire.topics import Topics
 
 #: Who announces: nothing that stands on a discovery topic is ours without it.
 ORIGIN = "nanofleet"
 #: What an entity is told beyond its ids, by the names that Home Assistant gives these.
 Component = Dict[str, Any]
 
-_NOT_IN_NODE = re.compile(rb"[^A-Za-z0-9-]")
 _NOT_IN_ENTITY_ID = re.compile(r"[^a-z0-9]+")
 
 
@@ -36,29 +34,6 @@ class Announcement:
     def encode(self) -> bytes:
         """The JSON payload, the same each time for the same device."""
         return json.dumps(self.payload, sort_keys=True, separators=(",", ":")).encode()
-
-
-def node(root: str) -> str:
-    """A root as one level of a discovery topic, which takes letters, digits, `-` and `_` alone.
-
-    No two roots share one: `_` is doubled, and any other byte is written as `_` with two digits.
-    """
-
-    def escape(match: Any) -> bytes:
-        byte: bytes = match.group()
-        return b"__" if byte == b"_" else b"_%02x" % byte[0]
-
-    return _NOT_IN_NODE.sub(escape, root.encode()).decode()
-
-
-def discovery_topic(prefix: str, topics: Topics, kind: str, name: str) -> str:
-    """Where a camera or a worker is announced."""
-    return f"{prefix}/device/{node(topics.root)}/{kind}-{name}/config"
-
-
-def discovery_filter(prefix: str, topics: Topics) -> str:
-    """The topic filter of all that is announced of one root."""
-    return f"{prefix}/device/{node(topics.root)}/+/config"
 
 
 def announcement(

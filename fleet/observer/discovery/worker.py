@@ -11,10 +11,10 @@ from fleet.observer.discovery.device import (
     Component,
     announcement,
     attributes,
-    discovery_topic,
     literal,
     template,
 )
+from wire.discovery import discovery_topic
 from wire.messages import WorkerAction, WorkerStatus
 from wire.model_choice import is_published
 from wire.topics import Topics

@@ -10,9 +10,10 @@ import pytest
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery import worker as workers
-from fleet.observer.discovery.device import Announcement, node
+from fleet.observer.discovery.device import Announcement
 from tests.fleet.members import change, status
 from wire.cameras import CameraState
+from wire.discovery import node
 from wire.topics import Topics
 
 RULES = json.loads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from pathlib import Path
 from typing import Iterator
@@ -27,14 +28,31 @@ def fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
     """A broker for all tests here; beside its fleet's folder is `strangers`, another fleet's."""
     folder = tmp_path_factory.mktemp("guarded")
+    provision(folder / "strangers", "--camera", "door", "--worker", "nano-1")
+    with guarded(folder, *rights.MEMBERS) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """The same for a fleet that has an observer."""
+    with guarded(tmp_path_factory.mktemp("watched"), *rights.MEMBERS, "--observer", "watch") as started:
+        yield started
+
+
+@contextlib.contextmanager
+def guarded(folder: Path, *members: str) -> Iterator[GuardedBroker]:
+    """A broker with a fleet's rights, and a witness that has all."""
     fleet = folder / "fleet"
     fleet.mkdir()
     (fleet / "extra.acl").write_text("user witness\ntopic readwrite #\ntopic read $SYS/#\n")
-    provision(fleet, *rights.MEMBERS)
-    provision(folder / "strangers", "--camera", "door", "--worker", "nano-1")
-    started = GuardedBroker(folder, fleet)
-    yield started.start()
-    started.stop()
+    provision(fleet, *members)
+    broker = GuardedBroker(folder, fleet)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ MEMBERS = ("--camera", "door,garden", "--worker", "nano-1", "--listener", "home"
 
 FILES = {
     "root": 0o644,
+    "discovery-prefix": 0o644,
     "group": 0o600,
     "ca/ca.crt": 0o644,
     "ca/ca.key": 0o600,

@@ -68,6 +68,35 @@ def test_root_and_hosts_are_kept_until_others_are_named(tmp_path: Path) -> None:
     assert "site/cams" not in (tmp_path / "broker" / "acl").read_text()
 
 
+def test_announcements_are_below_the_prefix_and_of_this_root_alone(tmp_path: Path) -> None:
+    members = ("--worker", "nano-1", "--operator", "admin")
+    provision(tmp_path, "--root", "site/my_cams", "--discovery-prefix", "ha", *members)
+    before = snapshot(tmp_path)
+    assert "topic readwrite ha/device/site_2fmy__cams/+/config\n" in (tmp_path / "broker/acl").read_text()
+    for name in ("nano-1", "admin"):
+        assert environment(tmp_path / "members" / name)["NANOFLEET_DISCOVERY_PREFIX"] == "ha"
+    provision(tmp_path)
+    assert snapshot(tmp_path) == before
+    assert "worker    nano-1: changed" in provision(tmp_path, "--discovery-prefix", "homeassistant")
+    assert "ha/device" not in (tmp_path / "broker" / "acl").read_text().replace("homeassistant/device", "")
+    assert "NANOFLEET_DISCOVERY_PREFIX" not in environment(tmp_path / "members" / "nano-1")
+
+
+def test_workers_observe_until_there_is_an_observer(fleet: Path) -> None:
+    before = snapshot(fleet)
+    written = ["broker/acl", "members/nano-1/member.env"]
+    printed = provision(fleet, "--observer", "watch")
+    assert "worker    nano-1: changed" in printed
+    assert "to the machine of nano-1, watch;" in printed
+    assert environment(fleet / "members" / "nano-1")["NANOFLEET_OBSERVE"] == "false"
+    observer = environment(fleet / "members" / "watch")
+    assert observer["NANOFLEET_OBSERVER_ID"] == "watch"
+    assert observer["NANOFLEET_BROKER"] == "mqtts://watch@localhost:8884"
+    shutil.rmtree(fleet / "members" / "watch")
+    provision(fleet)
+    assert [snapshot(fleet)[file][0] for file in written] == [before[file][0] for file in written]
+
+
 def test_the_brokers_configuration_is_ones_own_once_it_is_there(fleet: Path) -> None:
     config = fleet / "broker" / "mosquitto.conf"
     config.write_text(config.read_text() + "max_connections 50\n")
