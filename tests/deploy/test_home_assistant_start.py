@@ -168,3 +168,17 @@ def test_a_broker_that_refuses_ends_it(
     (tmp_path / "models" / "ours.onnx").write_bytes(MODEL.read_bytes())
     supervisor.service = served_by(broker, password="another")
     assert start().wait(90) == 3, log(tmp_path)
+
+
+def test_it_observes_without_a_model(
+    start: Callable[..., subprocess.Popen[bytes]], supervisor: Supervisor, broker: Mosquitto, tmp_path: Path
+) -> None:
+    supervisor.service = served_by(broker)
+    process = start(observer_only=True, log_level="debug")
+    wait_for(
+        lambda: "observing the cameras" in log(tmp_path) or process.poll() is not None, 60, "it observes"
+    )
+    assert process.poll() is None, log(tmp_path)
+    assert b"observe" in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+    process.terminate()
+    assert process.wait(60) == 0
