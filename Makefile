@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test most lint check faults releases arm bench clean
+.PHONY: demo test most lint check faults releases arm home-assistant bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "  make faults  what is lost when workers, brokers, networks and disks fail (LONG=1: more)"
 	@echo "  make releases  exports with releases of PyTorch between the oldest and the newest"
 	@echo "  make arm     a worker without PyTorch on an emulated Jetson Nano and Raspberry Pi 5: as root, 10 minutes"
+	@echo "  make home-assistant  what a real Home Assistant core shows of a fleet (Python 3.13; 700 MB)"
 	@echo "  make bench   speed, latency and memory, beside others: 30 minutes (QUICK=1: 5)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
@@ -52,6 +53,15 @@ releases: $(VENV)/.dev
 arm: $(VENV)/.dev
 	@$(BIN)/python -m tests.arm.build build/arm
 	ARM_SYSTEM=build/arm $(BIN)/python -m pytest --verbose -rP tests/arm
+
+# The core has an environment of its own; the tests are those of every contributor.
+HOME_ASSISTANT ?= .venv-home-assistant
+$(HOME_ASSISTANT)/.installed: .ci/home-assistant
+	@.ci/home-assistant $(HOME_ASSISTANT)
+	@touch $@
+
+home-assistant: $(VENV)/.dev $(HOME_ASSISTANT)/.installed
+	HOME_ASSISTANT=$(HOME_ASSISTANT) $(BIN)/python -m pytest tests/homeassistant
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) $(if $(PLOTS),--plots "$(PLOTS)")

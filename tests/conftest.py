@@ -6,14 +6,14 @@ import itertools
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Iterator, List
 
 import pytest
 
-from tests.harness import Listener, Mosquitto, WorkerProcess
+from tests.fleets import EMBEDDED, Fleet
+from tests.harness import Mosquitto
 
 # A shell that runs the tests in its background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,11 +25,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # What members keep across restarts must neither come from earlier tests nor go to the user's own fleet.
 _STATE = tempfile.TemporaryDirectory(prefix="nanofleet-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
-
-EMBEDDED = pytest.param(
-    "embedded",
-    marks=pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8"),
-)
 
 
 @pytest.fixture(scope="session")
@@ -100,43 +95,17 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[..., Listener]]:
-    """Open listeners that close with the test."""
-    opened: List[Listener] = []
+def fleet(
+    request: pytest.FixtureRequest, mosquitto: Callable[..., Mosquitto], tmp_path: Path, root: str
+) -> Iterator[Fleet]:
+    """A fleet on the tests' Mosquitto, if no decorator of `tests.fleets` says otherwise.
 
-    def open_listener(url: str, *topics: str) -> Listener:
-        opened.append(Listener(url, *topics))
-        return opened[-1]
-
-    yield open_listener
-    for listener in opened:
-        listener.close()
-
-
-@pytest.fixture
-def start_worker(tmp_path: Path, root: str) -> Iterator[Callable[..., WorkerProcess]]:
-    """Start workers below this test's root; what still runs afterwards is stopped, and must stop well."""
-    started: Dict[str, WorkerProcess] = {}
-
-    def start(url: str, *flags: str, worker_id: str = "w1", wait: bool = True) -> WorkerProcess:
-        worker = WorkerProcess(tmp_path, url, root, f"{root}-{worker_id}", *flags)
-        started[worker_id] = worker
-        if wait:
-            worker.wait_ready()
-        return worker
-
-    yield start
-    for worker in started.values():
-        if worker.process.poll() is None:
-            worker.process.terminate()
-    for worker in started.values():
-        try:
-            worker.process.wait(60)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
-            pytest.fail(f"{worker.id} did not stop:\n{worker.log.read_text()}")
-        assert "Traceback" not in worker.log.read_text(), worker.log.read_text()
+    It ends before what `mosquitto` has started, so that workers can leave in good order.
+    """
+    broker = getattr(request, "param", "mosquitto")
+    started = Fleet(str(request.getfixturevalue(f"{broker}_url")), root, tmp_path)
+    yield started
+    started.close()
 
 
 @pytest.fixture

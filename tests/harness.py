@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,15 +13,18 @@ import sys
 import threading
 import uuid
 from pathlib import Path
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
 from wire.messages import AdoptionClaim, Change, WorkerStatus
 from wire.waiting import wait_until
 
+#: A real model with its weights, for tests about labels: it takes seconds to load.
 MODEL = "efficientnet_lite0"
 #: A worker's memory, and its decoders', are closed to all others (`wire.private`), also to tests.
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a worker's memory")
@@ -69,7 +73,9 @@ class Mosquitto:
     def start(self) -> Mosquitto:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([self.program, "-c", str(self.config)], stdout=log, stderr=log)
-        wait_for(lambda: _listens(self.port), what=f"mosquitto: {self.log.read_text()}")
+        # They are opened one after the other.
+        ports = re.findall(r"(?m)^listener (\d+)", self.config.read_text())
+        wait_for(lambda: all(map(_listens, map(int, ports))), what=f"mosquitto: {self.log.read_text()}")
         return self
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
@@ -100,8 +106,9 @@ class Listener:
         self.client.connect(host, int(port), clean_start=True)
         self.client.loop_start()
         wait_for(self.client.is_connected, what="listener connected")
-        self.client.subscribe([(topic, 1) for topic in topics])
-        assert self._subscribed.wait(10)
+        if topics:
+            self.client.subscribe([(topic, 1) for topic in topics])
+            assert self._subscribed.wait(10)
 
     def on(self, prefix: str) -> List[mqtt.MQTTMessage]:
         """The messages so far whose topic begins so."""
@@ -130,8 +137,9 @@ class WorkerProcess:
         self.log = folder / f"{worker_id}.log"
         self.command = [
             *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root),
-            *("--worker-id", worker_id, "--model", MODEL, "--metrics-port", str(self.metrics_port)),
-            *("--state-dir", str(folder), *flags),
+            *("--worker-id", worker_id, "--metrics-port", str(self.metrics_port)),
+            # What needs the observer says --observe; the others do without its connections.
+            *("--state-dir", str(folder), "--no-observe", *flags),
         ]
         self.start()
 
@@ -162,6 +170,13 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signum)
         return self.process.wait(timeout)
+
+
+def user_properties(*pairs: Tuple[str, str]) -> Dict[str, Any]:
+    """Options of paho's publish that send user properties."""
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.UserProperty = list(pairs)
+    return {"properties": properties}
 
 
 def processes_of(module: str, folder: Path) -> List[int]:

@@ -12,7 +12,8 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("labels", "wire", "publisher", "worker", "fleet")
 #: Of the worker: each may import those before it. Those of one line do not import each other.
 FLOORS: Tuple[Set[str], ...] = (
-    {"worker.errors", "worker.memory", "worker.machine", "worker.life", "worker.watchdog"},
+    {"worker.errors", "worker.memory", "worker.temperature", "worker.life", "worker.watchdog"},
+    {"worker.machine"},
     {"worker.settings", "worker.payload", "worker.decode"},
     {"worker.metrics", "worker.models"},
     {"worker.metrics_server", "worker.engines", "worker.delivery"},

@@ -14,6 +14,7 @@ from typing import Any, Dict
 
 import pytest
 
+from tests.fleets import Fleet
 from tests.harness import Listener, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
@@ -78,7 +79,7 @@ def test_the_wheel_classifies_outside_the_repository(dist: Path, tmp_path: Path,
 
 
 def test_a_camera_needs_neither_torch_nor_numpy_nor_pillow(
-    dist: Path, tmp_path: Path, photos: Path, mosquitto_url: str, root: str, listen: Any
+    dist: Path, tmp_path: Path, photos: Path, mosquitto_url: str, root: str, fleet: Fleet
 ) -> None:
     """A virtual environment with the base install alone, and a frame published from it."""
     (wheel,) = dist.glob("*.whl")
@@ -89,7 +90,7 @@ def test_a_camera_needs_neither_torch_nor_numpy_nor_pillow(
     run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", str(wheel), **options)
     installed = run(python, "-m", "pip", "list", "--format=freeze", **options).lower()
     assert not {"torch", "numpy", "pillow"} & {line.split("==")[0] for line in installed.splitlines()}
-    listener: Listener = listen(mosquitto_url, f"{root}/frames/door")
+    listener: Listener = fleet.listen("frames/door")
     image = str(photos / "rocket.jpg")
     command = str(tmp_path / "camera" / "bin" / "nanofleet")
     address = ["--camera", "door", "--broker", mosquitto_url, "--root", root, "--no-spool", "--no-wait"]

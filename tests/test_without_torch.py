@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from tests.harness import MODEL, Listener, nanofleet, statuses, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, nanofleet, statuses, wait_for
 from wire.messages import Result
 
 REPOSITORY = Path(__file__).parent.parent
@@ -91,11 +92,11 @@ def test_it_is_small(box: Box) -> None:
 
 def test_a_worker_serves_exports_changes_them_and_drains(
     box: Box, exports: Path, weights_dir: Path, photos: Path, tmp_path: Path, mosquitto_url: str,
-    root: str, listen: Callable[..., Listener],
+    root: str, fleet: Fleet,
 ) -> None:  # fmt: skip
     photo = photos / "coffee.png"
     expected = classified(nanofleet, str(photo), "--model", MODEL, "--weights-dir", str(weights_dir))
-    listener = listen(mosquitto_url, f"{root}/#")
+    listener = fleet.listen("#")
     broker = ["--broker", mosquitto_url, "--root", root]
     flags = ["--model", str(exports / "lite0.onnx"), "--weights-dir", str(exports), "--metrics-port", "0"]
     log = tmp_path / "log"

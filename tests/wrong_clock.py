@@ -60,9 +60,11 @@ class WrongClock:
     """What the wall clock shows to processes that are started while it is `shown`; it can be set later."""
 
     def __init__(self, folder: Path, ahead: float) -> None:
-        """Args:
-        folder: for its files.
-        ahead: seconds that it is ahead of the true time.
+        """Compile the library that shows it.
+
+        Args:
+            folder: for its files.
+            ahead: seconds that it is ahead of the true time.
         """
         self._file, library, source = (folder / f"wrong_clock{suffix}" for suffix in ("", ".so", ".c"))
         source.write_text(_SOURCE)

@@ -132,3 +132,6 @@ class CameraSettings(Message):
     )
     stable: Stability = Stability()
     max_age: Optional[float] = Field(None, ge=0, description="Seconds; instead of the workers' --max-age")
+    silent_after: Optional[float] = Field(
+        None, ge=0, description="Seconds; instead of the observer's --silent-after; 0: never"
+    )

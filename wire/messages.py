@@ -7,6 +7,7 @@
     Beacon          nanofleet/beacons/<worker>     worker -> fleet, retained
     ModelCommand    nanofleet/control/model        operator -> workers, retained
                     nanofleet/control/<worker>/model
+    WorkerAction    nanofleet/control/<worker>/action    operator -> worker
 
 Readers tolerate unknown fields. `schema` is 1; a reader refuses another number.
 """
@@ -135,6 +136,12 @@ class ModelCommand(Message):
     compare: bool = False
 
 
+class WorkerAction(Message):
+    """What a worker shall do, once and now: not retained."""
+
+    action: Literal["restart", "drain"]
+
+
 class Change(BaseModel):
     """How far a worker is with the ModelCommand that it follows."""
 
@@ -187,6 +194,12 @@ class WorkerStatus(Message):
     )
     accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
+    latency_seconds: Optional[float] = Field(
+        None, ge=0, description="From a frame's receipt to its ack, the mean of the last that were answered"
+    )
+    temperature_celsius: Optional[float] = Field(
+        None, description="Of the hottest zone, on machines that tell"
+    )
 
 
 class AdoptionClaim(Message):

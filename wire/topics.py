@@ -66,6 +66,10 @@ class Topics:
         """Where the retained ModelCommand for the fleet stands, or the one for a single worker."""
         return f"{self.root}/control/{worker}/model" if worker else f"{self.root}/control/model"
 
+    def worker_action(self, worker: str) -> str:
+        """Where a worker is told what to do, by a WorkerAction."""
+        return f"{self.root}/control/{worker}/action"
+
     def camera(self, camera: str) -> str:
         """Where the retained CameraState of a camera stands."""
         return f"{self.root}/cameras/{camera}"

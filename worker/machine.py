@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-THERMAL = Path("/sys/class/thermal")
-#: Zones of Jetsons that measure nothing: that of the power management chip always shows 100 °C.
-_DUMMY_ZONES = {"PMIC-Die"}
+from worker.temperature import THERMAL, temperatures
 
 
 class Certificate(Collector):
@@ -50,7 +48,7 @@ class Machine(Collector):
         temperature = GaugeMetricFamily(
             "nanofleet_temperature_celsius", "Temperature by thermal zone", labels=["zone"]
         )
-        for zone, celsius in sorted(_temperatures(self._thermal).items()):
+        for zone, celsius in sorted(temperatures(self._thermal).items()):
             temperature.add_metric([zone], celsius)
         if temperature.samples:
             yield temperature
@@ -61,19 +59,6 @@ class Machine(Collector):
             yield GaugeMetricFamily(
                 "nanofleet_gpu_memory_used_bytes", "Memory in use, by any process", total - free
             )
-
-
-def _temperatures(thermal: Path) -> Dict[str, float]:
-    found: Dict[str, float] = {}
-    for zone in sorted(thermal.glob("thermal_zone*")):
-        try:
-            name = (zone / "type").read_text(encoding="ascii").strip()
-            celsius = int((zone / "temp").read_text(encoding="ascii")) / 1000
-        except (OSError, ValueError):
-            continue  # a sensor that is switched off does not answer
-        if name not in _DUMMY_ZONES:
-            found.setdefault(name, celsius)
-    return found
 
 
 def _gpu_memory(device: str) -> Optional[Any]:

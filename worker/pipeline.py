@@ -144,11 +144,12 @@ class Pipeline:
         """Ack a frame, in order (see `Unacked`): the broker has its answer. In the network thread."""
         assert frame.unacked is not None
         frame.unacked.settle(frame)
-        self._presence.answered += 1
+        total = time.perf_counter() - frame.received
+        self._presence.count(total)
         outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
         self._metrics.outcomes.labels(*outcome).inc()
         self._metrics.stages["publish"].observe(publishing)
-        self._metrics.stages["total"].observe(time.perf_counter() - frame.received)
+        self._metrics.stages["total"].observe(total)
         if frame.captured_at is not None:
             self._metrics.age.observe(max(0.0, frame.age()))
 

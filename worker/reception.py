@@ -62,7 +62,7 @@ class Reception:
     def check_commands(self) -> None:
         """Take back commands that are not retained any more, once a new session has received all that are."""
         if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_RECEIVED_SECONDS:
-            self._commands.all_heard()
+            self._commands.all_received()
 
     def receive(self, delivery: Delivery, unacked: Unacked) -> None:
         """Take in what a session has delivered.

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import signal
+from typing import Callable
 
 import wire
 from wire.broker import Broker
@@ -42,8 +43,15 @@ _STEP_SECONDS = 0.1
 BROKER_TIMEOUT = 5.0
 
 
-def run(settings: WorkerSettings) -> int:
+def run(
+    settings: WorkerSettings,
+    beside: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> int:
     """Startup, serve, drain.
+
+    Args:
+        settings: the worker's.
+        beside: what else runs in this process while the worker does, by the worker's id.
 
     Returns:
         The exit code, see `worker.membership.leave`.
@@ -58,7 +66,7 @@ def run(settings: WorkerSettings) -> int:
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
     life, metrics = Life(), Metrics()
-    with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id:
+    with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id, beside(worker_id):
         metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
         )
@@ -96,8 +104,8 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
             return 0
         session = Session(broker, worker)
         # The engine first: what waits for it waits in the switch as well.
-        session.watchdog.watch("engine", inference.waiting)
-        session.watchdog.watch("decoders or the engine", switch.waiting)
+        session.watchdog.watch("engine", inference.stalled_for)
+        session.watchdog.watch("decoders or the engine", switch.stalled_for)
         with session:
             return _serve_and_leave(session, worker)
 

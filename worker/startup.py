@@ -68,7 +68,7 @@ def read_retained(
     topics = worker.commands.topics
     if not topics:
         return {}
-    return read_commands(broker, topics, patience=timeout, stop=worker.life.leaving, alive=alive)
+    return read_commands(broker, topics, timeout=timeout, stop=worker.life.leaving, alive=alive)
 
 
 def await_commands(worker: Worker, broker: Broker) -> None:

@@ -10,6 +10,12 @@ import difflib
 import importlib
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Type
 
+from fleet.cameras.settings import (
+    CameraListSettings,
+    CameraRemoveSettings,
+    CameraSetSettings,
+    CameraShowSettings,
+)
 from fleet.commands.settings import CompletionSettings, ExampleSettings
 from fleet.demo.settings import DemoSettings
 from fleet.models.settings import (
@@ -20,6 +26,7 @@ from fleet.models.settings import (
     ShowSettings,
     UseSettings,
 )
+from fleet.observer.settings import ObserveSettings
 from fleet.provision.settings import ProvisionSettings
 from fleet.results.settings import ResultsSettings
 from fleet.spool.settings import SpoolDropSettings, SpoolListSettings, SpoolRetrySettings
@@ -65,6 +72,16 @@ COMMANDS: Dict[str, Command] = {
         "who is there, and how each is", "", CLEANS_UP),
     "workers forget": Command(ForgetSettings, "fleet.workers.forget:forget",
         "remove what is kept of workers that are gone", "", CLEANS_UP),
+    "cameras list": Command(CameraListSettings, "fleet.cameras.list:list_cameras",
+        "what each camera sees, and how it is"),
+    "cameras show": Command(CameraShowSettings, "fleet.cameras.list:show",
+        "one camera, with its settings"),
+    "cameras set": Command(CameraSetSettings, "fleet.cameras.set:set_camera",
+        "change a camera's settings"),
+    "cameras remove": Command(CameraRemoveSettings, "fleet.cameras.remove:remove",
+        "remove all that is kept of a camera"),
+    "observe": Command(ObserveSettings, "fleet.observer.observe:observe",
+        "keep each camera's state, for Home Assistant and others"),
     "results": Command(ResultsSettings, "fleet.results.run:results",
         "show what is answered, live", "", CLEANS_UP),
     "models list": Command(ListSettings, "fleet.models.list:list_models",

@@ -1,8 +1,9 @@
-"""`nanofleet worker`: a worker, and the embedded broker that `--broker embedded` starts for it."""
+"""`nanofleet worker`: a worker, its observer, and the broker that `--broker embedded` starts."""
 
 from __future__ import annotations
 
 from fleet.embedded import with_broker
+from fleet.observer.observe import observer_of
 from worker import service
 from worker.settings import WorkerSettings
 
@@ -14,4 +15,4 @@ def run_worker(settings: WorkerSettings) -> int:
         NanofleetError: the worker or its broker cannot start, or cannot go on.
     """
     with with_broker(settings) as ready:
-        return service.run(ready)
+        return service.run(ready, beside=observer_of(ready))

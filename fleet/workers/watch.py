@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from wire.broker import Broker
+from wire.cameras import CameraSettings
 from wire.errors import ConnectionRefused, DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
-from wire.messages import AdoptionClaim, ModelCommand, Rejection, Result, WorkerStatus, utc_now
+from wire.messages import AdoptionClaim, Rejection, Result, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.reach import because, connect_within, wait_for, wait_until_quiet
@@ -55,7 +56,15 @@ def _rejection(payload: bytes) -> Outcome:
 class Fleet:
     """A connection that follows statuses, claims, commands and answers. A context manager; thread-safe."""
 
-    def __init__(self, broker: Broker, topics: Topics, *, timeout: float, answers: bool = False) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        *,
+        timeout: float,
+        answers: bool = False,
+        also: Sequence[str] = (),
+    ) -> None:
         """Prepare the connection; entering opens it.
 
         Args:
@@ -63,6 +72,7 @@ class Fleet:
             topics: the fleet's.
             timeout: seconds to wait for the broker: for the connection, and for each confirmation.
             answers: whether to follow the live answers as well.
+            also: further topic filters, of what is retained.
         """
         self.topics = topics
         #: The latest status of each worker that can be read, and its arrival.
@@ -75,13 +85,14 @@ class Fleet:
         self.claims: Dict[Tuple[str, str], Tuple[AdoptionClaim, Arrival]] = {}
         #: The same pairs for all claims that are retained, those that cannot be read included.
         self.claimed: Set[Tuple[str, str]] = set()
-        #: The retained payload on each control topic.
+        #: The retained payload on each control topic, and on each topic of `also`.
         self.commands: Dict[str, bytes] = {}
+        self.also: Dict[str, bytes] = {}
         self._answers: Deque[Outcome] = collections.deque(maxlen=MAX_OUTCOMES)
         self._timeout = timeout
         self._last = time.monotonic()
         follow = [topics.worker("+"), topics.adoption("+", "+")]
-        follow += [topics.model_command(), topics.model_command("+")]
+        follow += [topics.model_command(), topics.model_command("+"), *also]
         if answers:
             follow += [topics.results("+"), topics.rejects("+")]
         self.connection = Connection(
@@ -166,11 +177,13 @@ class Fleet:
             with contextlib.suppress(DecodeError):
                 is_result = topic.startswith(self.topics.results(""))
                 self._answers.append(_result(payload) if is_result else _rejection(payload))
-        elif payload:
-            # A payload too long to be a command is kept just long enough to show that.
-            self.commands[topic] = payload[: ModelCommand.MAX_BYTES + 1]
         else:
-            self.commands.pop(topic, None)
+            kept = self.commands if topic.startswith(f"{self.topics.root}/control/") else self.also
+            if payload:
+                # Of one that is too long to be read it is enough to see that.
+                kept[topic] = payload[: CameraSettings.MAX_BYTES + 1]
+            else:
+                kept.pop(topic, None)
 
     def _receive_status(self, name: str, delivery: Delivery) -> None:
         if not delivery.payload:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
 from tests.arm.boards import Board
-from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, WorkerProcess, nanofleet, wait_for
 from tests.metrics import metric
 from tests.worker.photos import FOLDER, PHOTOS
 from wire.messages import Result
 
 #: Emulation is some thirty times slower than this machine, and half of a test is the trial of the file.
-PATIENCE = 1800.0
+TIMEOUT_SECONDS = 1800.0
 
 
 class EmulatedWorker(WorkerProcess):
@@ -35,7 +36,7 @@ class EmulatedWorker(WorkerProcess):
 def model_file(system: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as this machine exports it for those without PyTorch."""
     path = tmp_path_factory.mktemp("model") / f"{MODEL}.onnx"
-    ran = nanofleet("models", "export", MODEL, str(path), timeout=PATIENCE)
+    ran = nanofleet("models", "export", MODEL, str(path), timeout=TIMEOUT_SECONDS)
     assert ran.returncode == 0, ran.stderr
     return path
 
@@ -44,7 +45,7 @@ def model_file(system: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(model_file: Path) -> Dict[str, Dict[str, Any]]:
     """This machine's answer to each photo."""
     paths = [str(FOLDER / name) for name in PHOTOS]
-    ran = nanofleet("classify", "--json", "--model", str(model_file), *paths, timeout=PATIENCE)
+    ran = nanofleet("classify", "--json", "--model", str(model_file), *paths, timeout=TIMEOUT_SECONDS)
     assert ran.returncode == 0, ran.stderr
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
     return {Path(answer["image"]).name: answer for answer in answers}
@@ -56,11 +57,11 @@ def worker(
 ) -> Iterator[EmulatedWorker]:
     """A worker that serves the file on a board."""
     (tmp_path / model_file.name).write_bytes(model_file.read_bytes())
-    flags = ["--model", str(tmp_path / model_file.name), "--trial-timeout", str(PATIENCE)]
-    flags += ["--decoders", "1", "--decoder-timeout", str(PATIENCE)]
+    flags = ["--model", str(tmp_path / model_file.name), "--trial-timeout", str(TIMEOUT_SECONDS)]
+    flags += ["--decoders", "1", "--decoder-timeout", str(TIMEOUT_SECONDS)]
     started = EmulatedWorker(board.inside(system, tmp_path), tmp_path, mosquitto_url, root, *flags)
     try:
-        started.wait_said("connected to", PATIENCE)
+        started.wait_said("connected to", TIMEOUT_SECONDS)
         yield started
     finally:
         try:
@@ -74,14 +75,13 @@ def worker(
 def test_it_answers_as_this_machine_does_and_drains(
     worker: EmulatedWorker,
     expected: Dict[str, Dict[str, Any]],
-    mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    listener = fleet.listen("results/+", "rejects/+")
     for name in PHOTOS:
         listener.publish(f"{root}/frames/{Path(name).stem}", (FOLDER / name).read_bytes())
-    wait_for(lambda: len(listener.messages) >= len(PHOTOS), PATIENCE, "an answer to each photo")
+    wait_for(lambda: len(listener.messages) >= len(PHOTOS), TIMEOUT_SECONDS, "an answer to each photo")
     for name, label in PHOTOS.items():
         (message,) = listener.on(f"{root}/results/{Path(name).stem}")
         result, here = Result.decode(message.payload), expected[name]
@@ -97,6 +97,6 @@ def test_it_answers_as_this_machine_does_and_drains(
         lambda: metric(worker, "nanofleet_frames_total", **answered) == len(PHOTOS),
         what="all of them counted",
     )
-    assert worker.stop(timeout=PATIENCE) == 0
+    assert worker.stop(timeout=TIMEOUT_SECONDS) == 0
     assert worker.said("left with nothing in hand")
     assert not worker.said("Traceback")

@@ -15,10 +15,11 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.end_to_end.test_provisioned import IN_FOLDER, Member
+from tests.fleet.in_folder import IN_FOLDER, Member
 from tests.fleet.members import status
 from tests.fleet.provisioned import Client, GuardedBroker, provision
-from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.fleets import Fleet
+from tests.harness import Listener, statuses, user_properties, wait_for
 from tests.metrics import metric
 from tests.wrong_clock import WrongClock
 from wire.messages import Rejection, Result, utc_now
@@ -30,9 +31,7 @@ DECADES = 56 * 365 * 86_400.0
 
 
 def captured(seconds_ago: float) -> Dict[str, Any]:
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.UserProperty = ("captured-at", (utc_now() - timedelta(seconds=seconds_ago)).isoformat())
-    return {"properties": properties}
+    return user_properties(("captured-at", (utc_now() - timedelta(seconds=seconds_ago)).isoformat()))
 
 
 def outcomes(listener: Listener, root: str) -> List[str]:
@@ -53,20 +52,17 @@ def heartbeats(home: Client, worker: str) -> int:
 
 
 def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    worker = start_worker(mosquitto_url, "--max-age", "600")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker("--max-age", "600")
+    listener = fleet.listen("results/+", "rejects/+")
     image = (photos / "rocket.jpg").read_bytes()
     for _ in range(5):
-        listener.publish(f"{root}/frames/door", image, **captured(HOUR))
-        listener.publish(f"{root}/frames/hall", image, **captured(0))
+        fleet.send("door", image, **captured(HOUR))
+        fleet.send("hall", image, **captured(0))
     wait_for(lambda: len(listener.messages) == 10, 30, "ten answers")
-    assert outcomes(listener, root) == ["door result"] * 5 + ["hall result"] * 5
+    assert outcomes(listener, fleet.root) == ["door result"] * 5 + ["hall result"] * 5
     said = "the clock of camera door seems to be 60.0 min behind this worker's"
     assert worker.log.read_text().count(said) == 1
     assert 3590 < metric(worker, "nanofleet_camera_clock_skew_seconds") < 3610
@@ -74,28 +70,30 @@ def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
 
 
 def test_what_has_waited_is_told_from_a_wrong_clock(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """A worker that comes back to what the broker has kept for it knows the clocks from its life before."""
-    worker = start_worker(mosquitto_url, "--max-age", "600", "--status-interval", "0.5")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker("--max-age", "600", "--status-interval", "0.5")
+    listener = fleet.listen("results/+", "rejects/+")
     image = (photos / "rocket.jpg").read_bytes()
     for camera, wrong in (("right", 0.0), ("wrong", HOUR)):
-        listener.publish(f"{root}/frames/{camera}", image, **captured(wrong))
+        fleet.send(camera, image, **captured(wrong))
     wait_for(lambda: len(listener.messages) == 2, 30, "two answers")
     note = worker.log.with_suffix(".clocks")
     wait_for(lambda: note.exists() and len(json.loads(note.read_bytes())) == 2, what="a note of two cameras")
     worker.stop(signal.SIGKILL)
     listener.messages.clear()
     for camera, ago in (("right", 1000.0), ("wrong", HOUR + 1000), ("wrong", HOUR), ("right", 0.0)):
-        listener.publish(f"{root}/frames/{camera}", image, **captured(ago))
+        fleet.send(camera, image, **captured(ago))
     worker.start()
     wait_for(lambda: len(listener.messages) == 4, 60, "four answers")
-    assert outcomes(listener, root) == ["right expired", "right result", "wrong expired", "wrong result"]
+    assert outcomes(listener, fleet.root) == [
+        "right expired",
+        "right result",
+        "wrong expired",
+        "wrong result",
+    ]
 
 
 @pytest.fixture
@@ -171,21 +169,18 @@ def test_a_machine_without_a_battery_hears_of_the_time(
 
 
 def test_what_an_earlier_life_left_is_no_other_worker(
-    mosquitto_url: str,
-    root: str,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """Its last status may still be queued for it, and tell a later time than the clock does by now."""
-    listener = listen(mosquitto_url, f"{root}/workers/+")
-    name = f"{root}-w1"
+    listener = fleet.listen("workers/+")
+    name = f"{fleet.root}-w1"
     session = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id(name), protocol=mqtt.MQTTv5)
     kept = Properties(PacketTypes.CONNECT)
     kept.SessionExpiryInterval = 600
     subscribed: List[int] = []
-    session.on_connect = lambda client, *_: client.subscribe(f"{root}/workers/{name}", 1)
+    session.on_connect = lambda client, *_: client.subscribe(f"{fleet.root}/workers/{name}", 1)
     session.on_subscribe = lambda *_: subscribed.append(1)
-    host, _, port = mosquitto_url[len("mqtt://") :].partition(":")
+    host, _, port = fleet.url[len("mqtt://") :].partition(":")
     session.connect(host, int(port), clean_start=True, properties=kept)
     session.loop_start()
     wait_for(lambda: subscribed, what="a session")
@@ -193,8 +188,8 @@ def test_what_an_earlier_life_left_is_no_other_worker(
     session.loop_stop()
     later = utc_now() + timedelta(days=1)
     left = status(name, started_at=later, sent_at=later)
-    listener.publish(f"{root}/workers/{name}", left.encode())
-    worker = start_worker(mosquitto_url, "--status-interval", "0.2")
+    listener.publish(f"{fleet.root}/workers/{name}", left.encode())
+    worker = fleet.worker("--status-interval", "0.2")
     listener.messages.clear()
     wait_for(lambda: len(listener.messages) >= 3, what="statuses")
     assert worker.process.poll() is None, worker.log.read_text()

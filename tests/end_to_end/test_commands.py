@@ -9,12 +9,13 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
 import pytest
 
 from fleet.ports import free_port
-from tests.harness import WorkerProcess, nanofleet, need, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, WorkerProcess, nanofleet, need, wait_for
 
 embedded = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 
@@ -114,28 +115,33 @@ def _content(path: Path) -> bytes:
 
 
 @embedded
-def test_a_worker_brings_its_own_broker(
-    tmp_path: Path, photos: Path, root: str, start_worker: Callable[..., WorkerProcess]
-) -> None:
+def test_a_worker_brings_its_own_broker(tmp_path: Path, photos: Path, fleet: Fleet) -> None:
     port = free_port()
-    start_worker(f"embedded://127.0.0.1:{port}")
+    fleet.at(f"embedded://127.0.0.1:{port}").worker("--model", MODEL)
     sent = nanofleet(
         *("publish", str(photos / "coffee.png"), "--wait"),
-        *("--broker", f"mqtt://127.0.0.1:{port}", "--root", root),
+        *("--broker", f"mqtt://127.0.0.1:{port}", "--root", fleet.root),
     )
     assert sent.returncode == 0, sent.stderr
     assert "espresso" in sent.stdout
-    frame = ["-p", str(port + 1), "-t", f"{root}/frames/old", "-f", str(photos / "coffee.png"), "-q", "1"]
+    frame = [
+        "-p",
+        str(port + 1),
+        "-t",
+        f"{fleet.root}/frames/old",
+        "-f",
+        str(photos / "coffee.png"),
+        "-q",
+        "1",
+    ]
     subprocess.run([need("mosquitto_pub"), "-V", "311", *frame], check=True)
 
 
-def test_publish_shows_the_answers(
-    mosquitto_url: str, root: str, photos: Path, tmp_path: Path, start_worker: Callable[..., WorkerProcess]
-) -> None:
-    worker = start_worker(mosquitto_url)
+def test_publish_shows_the_answers(photos: Path, tmp_path: Path, fleet: Fleet) -> None:
+    worker = fleet.worker("--model", MODEL)
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
-    address = ["--broker", mosquitto_url, "--root", root, "--wait"]
+    address = ["--broker", fleet.url, "--root", fleet.root, "--wait"]
     sent = nanofleet("publish", str(photos / "rocket.jpg"), str(photos / "coffee.png"), *address)
     assert sent.returncode == 0, sent.stderr
     assert "missile" in sent.stdout
@@ -202,7 +208,7 @@ def test_a_file_name_may_hold_any_bytes(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0, 4.0])
 def test_ctrl_c_while_starting_stops_at_once(tmp_path: Path, seconds: float) -> None:
     """While imports run and weights load it ends by the signal, and later, waiting for a broker, with 0."""
-    worker = WorkerProcess(tmp_path, f"mqtt://127.0.0.1:{free_port()}", "root", "early")
+    worker = WorkerProcess(tmp_path, f"mqtt://127.0.0.1:{free_port()}", "root", "early", "--model", MODEL)
     time.sleep(seconds)
     reached_for_a_broker = worker.said("cannot reach")
     assert worker.stop(signal.SIGINT, timeout=2) in ((0,) if reached_for_a_broker else (0, -signal.SIGINT))

@@ -7,34 +7,30 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from tests.harness import Listener, Mosquitto, WorkerProcess, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, user_properties, wait_for
 from wire.messages import Rejection, Result, utc_now
 
 
 def captured(seconds_ago: float) -> Dict[str, Any]:
-    properties, now = Properties(PacketTypes.PUBLISH), utc_now()
+    now = utc_now()
     captured_at = (now - timedelta(seconds=seconds_ago)).isoformat()
-    properties.UserProperty = [("captured-at", captured_at), ("sent-at", now.isoformat())]
-    return {"properties": properties}
+    return user_properties(("captured-at", captured_at), ("sent-at", now.isoformat()))
 
 
 def test_a_flood_in_hand_does_not_hold_up_the_others(
     mosquitto: Callable[..., Mosquitto],
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     broker = mosquitto("allow_anonymous true", "max_inflight_messages 100")
-    worker = start_worker(broker.url, "--max-batch", "1", "--decoders", "1", "--window", "64")
-    listener = listen(broker.url, f"{root}/results/+")
+    fleet = fleet.at(broker.url)
+    worker = fleet.worker("--max-batch", "1", "--decoders", "1", "--window", "64")
+    listener = fleet.listen("results/+")
     image = (photos / "rocket.jpg").read_bytes()
     worker.process.send_signal(signal.SIGSTOP)
     for camera in ["flood"] * 60 + ["door", "hall"]:
-        listener.publish(f"{root}/frames/{camera}", image)
+        fleet.send(camera, image)
     worker.process.send_signal(signal.SIGCONT)
     wait_for(lambda: len(listener.messages) == 62, 60, "62 answers")
     order: List[str] = [Result.decode(message.payload).camera for message in listener.messages]
@@ -45,19 +41,16 @@ def test_a_flood_in_hand_does_not_hold_up_the_others(
 
 
 def test_each_camera_has_its_own_limit_of_age(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    start_worker(mosquitto_url, "--max-age", "3600", "--max-age", "door=60")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    fleet.worker("--max-age", "3600", "--max-age", "door=60")
+    listener = fleet.listen("results/+", "rejects/+")
     image = (photos / "rocket.jpg").read_bytes()
     for camera, age in (("door", 100), ("hall", 100), ("hall", 4000), ("door", 1)):
-        listener.publish(f"{root}/frames/{camera}", image, **captured(age))
+        fleet.send(camera, image, **captured(age))
     wait_for(lambda: len(listener.messages) == 4, 30, "four answers")
-    answered = sorted(Result.decode(m.payload).camera for m in listener.on(f"{root}/results/"))
-    rejected = [Rejection.decode(m.payload) for m in listener.on(f"{root}/rejects/")]
+    answered = sorted(Result.decode(m.payload).camera for m in listener.on(f"{fleet.root}/results/"))
+    rejected = [Rejection.decode(m.payload) for m in listener.on(f"{fleet.root}/rejects/")]
     assert answered == ["door", "hall"]
     assert {(r.camera, r.reason.value) for r in rejected} == {("door", "expired"), ("hall", "expired")}

@@ -11,30 +11,29 @@ from typing import Callable, List
 import pytest
 
 from fleet.ports import free_port
-from tests.faults.case import at_work
+from tests.faults.killing import at_work
 from tests.faults.proxy import Proxy
-from tests.harness import Listener, Mosquitto, WorkerProcess, statuses, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, WorkerProcess, statuses, wait_for
+from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize("flags", [[], ["--drain-timeout", "0.5"]], ids=["twice", "drain-timeout"])
 def test_leaving_early_time_and_again_makes_no_frame_poison(
     flags: List[str],
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     # Nothing fills a batch of 64: the frame is at work for as long as it may be delayed.
-    worker = start_worker(mosquitto_url, "--max-delay", "4", "--max-batch", "64", *flags)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
-    watcher = listen(mosquitto_url, f"{root}/workers/+")
+    worker = fleet.worker("--max-delay", "4", "--max-batch", "64", *flags)
+    listener = fleet.listen("results/+", "rejects/+")
+    watcher = fleet.listen("workers/+")
 
     def changes() -> List[str]:
         states = [status.state for status in statuses(watcher.messages)]
         return [state for before, state in zip(["", *states], states) if state != before]
 
-    listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+    fleet.send("door", (photos / "rocket.jpg").read_bytes())
     for life in range(1, 4):
         wait_for(lambda life=life: worker.log.read_text().count("connected to") == life, what="connected")  # type: ignore[misc]
         wait_for(lambda: at_work(worker), what="the frame at work")
@@ -52,7 +51,7 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
         assert worker.log.read_text().count("1 frames in hand go back to the broker") == life
         worker.start()
     wait_for(lambda: listener.messages, what="the answer")
-    assert listener.messages[0].topic == f"{root}/results/door"
+    assert listener.messages[0].topic == f"{fleet.root}/results/door"
     # The will would say so as well, but later than the worker is back.
     lives = [*["online", "draining", "lost"] * 3, "online"]
     wait_for(lambda: len(changes()) >= len(lives), what="the watcher hears the last status as well")
@@ -60,16 +59,13 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
 
 
 def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/workers/+", f"{root}/results/+")
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url, "--max-delay", "4", "--max-batch", "64")
-        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+    listener = fleet.listen("workers/+", "results/+")
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
+        worker = fleet.at(line.url).worker("--max-delay", "4", "--max-batch", "64")
+        fleet.send("door", (photos / "rocket.jpg").read_bytes())
         wait_for(lambda: at_work(worker), what="the frame at work")
         line.cut()
         line.hang_up()
@@ -81,20 +77,17 @@ def test_with_frames_in_hand_it_waits_for_a_broker_that_is_away(
     # A session that was still subscribed would have its frames.
     wait_for(lambda: "offline" in [s.state for s in statuses(listener.messages)], what="its last status")
     assert statuses(listener.messages)[-1].state == "offline"
-    assert [m.topic for m in listener.on(f"{root}/results/")] == [f"{root}/results/door"]
+    assert [m.topic for m in listener.on(f"{fleet.root}/results/")] == [f"{fleet.root}/results/door"]
 
 
 def test_with_nothing_in_hand_it_leaves_at_once_and_says_what_remains(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+")
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
+    listener = fleet.listen("results/+")
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
         # By far longer than it may take here: it shall not wait for this.
-        worker = start_worker(line.url, "--drain-timeout", "3600")
+        worker = fleet.at(line.url).worker("--drain-timeout", "3600")
         line.cut()
         line.hang_up()
         worker.wait_said("trying again")
@@ -103,29 +96,25 @@ def test_with_nothing_in_hand_it_leaves_at_once_and_says_what_remains(
         assert worker.said("its next start, or another of its group after --adopt-after")
         assert not worker.said("waiting for the broker")
         # And so it is: what the broker deals to the session meanwhile is not lost.
-        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+        fleet.send("door", (photos / "rocket.jpg").read_bytes())
         line.heal()
         worker.start()
         wait_for(lambda: listener.messages, what="the answer")
         assert worker.stop(signal.SIGTERM) == 0
 
 
-def test_a_line_that_is_dead_without_a_word_holds_nobody_up(
-    mosquitto_url: str, start_worker: Callable[..., WorkerProcess]
-) -> None:
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url, "--drain-timeout", "3600", "--keepalive", "3600")
+def test_a_line_that_is_dead_without_a_word_holds_nobody_up(fleet: Fleet) -> None:
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
+        worker = fleet.at(line.url).worker("--drain-timeout", "3600", "--keepalive", "3600")
         line.cut()
         assert worker.stop(signal.SIGTERM) == 1
         assert worker.said(f"the broker is away: the session of {worker.id} stays there")
 
 
-def test_after_a_line_that_broke_again_and_again_it_leaves_for_good(
-    mosquitto_url: str, root: str, start_worker: Callable[..., WorkerProcess]
-) -> None:
+def test_after_a_line_that_broke_again_and_again_it_leaves_for_good(fleet: Fleet) -> None:
     """That looks like a second worker of its id; but on this broker it would have heard of one."""
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url)
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
+        worker = fleet.at(line.url).worker()
         for losses in (1, 2, 3):
             line.hang_up()
             wait_for(
@@ -139,18 +128,17 @@ def test_after_a_line_that_broke_again_and_again_it_leaves_for_good(
 
 def test_told_to_leave_before_the_broker_has_answered_it_leaves_the_session_as_it_was(
     mosquitto: Callable[..., Mosquitto],
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """A broker that hangs reads later what it was sent, and must find no word in it that ends the session."""
     broker = mosquitto()
-    listener = listen(broker.url, f"{root}/results/+")
+    fleet = fleet.at(broker.url)
+    listener = fleet.listen("results/+")
     with Proxy(broker.port) as line:
-        worker = start_worker(line.url, "--ignore-control")
+        worker = fleet.at(line.url).worker("--ignore-control")
         worker.stop(signal.SIGKILL)
-        listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+        fleet.send("door", (photos / "rocket.jpg").read_bytes())
         assert broker.process
         broker.process.send_signal(signal.SIGSTOP)
         before = len(line.lines)
@@ -166,17 +154,12 @@ def test_told_to_leave_before_the_broker_has_answered_it_leaves_the_session_as_i
 
 
 def test_it_waits_no_longer_than_drain_timeout(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url, "--max-delay", "4", "--max-batch", "64", "--drain-timeout", "1")
-        listen(mosquitto_url, f"{root}/results/+").publish(
-            f"{root}/frames/door", (photos / "rocket.jpg").read_bytes()
-        )
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
+        worker = fleet.at(line.url).worker("--max-delay", "4", "--max-batch", "64", "--drain-timeout", "1")
+        fleet.send("door", (photos / "rocket.jpg").read_bytes())
         wait_for(lambda: at_work(worker), what="the frame at work")
         line.cut()
         line.hang_up()
@@ -188,20 +171,21 @@ def test_it_waits_no_longer_than_drain_timeout(
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answers(
-    signum: signal.Signals, root: str, photos: Path, tmp_path: Path, listen: Callable[..., Listener]
+    signum: signal.Signals, photos: Path, tmp_path: Path, fleet: Fleet
 ) -> None:
     url = f"embedded://127.0.0.1:{free_port()}"
-    worker = WorkerProcess(
-        tmp_path, url, root, "w1", "--max-delay", "4", "--max-batch", "64", start_new_session=True
-    )
+    flags = ("--max-delay", "4", "--max-batch", "64", *tiny_model())
+    worker = WorkerProcess(tmp_path, url, fleet.root, "w1", *flags, start_new_session=True)
     worker.wait_ready()
-    listener = listen(url.replace("embedded", "mqtt"), f"{root}/results/+")
-    listener.publish(f"{root}/frames/door", (photos / "rocket.jpg").read_bytes())
+    fleet = fleet.at(url.replace("embedded", "mqtt"))
+    listener = fleet.listen("results/+")
+    fleet.send("door", (photos / "rocket.jpg").read_bytes())
     wait_for(lambda: at_work(worker), what="the frame at work")
     os.killpg(worker.process.pid, signum)
     try:
         assert worker.process.wait(30) == 0, worker.log.read_text()
     finally:
         worker.process.kill()
+        worker.process.wait()
     wait_for(lambda: listener.messages, what="the answer")
     assert len(listener.messages) == 1

@@ -13,7 +13,9 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 import pytest
 
 from fleet.ports import free_port
-from tests.harness import Listener, WorkerProcess, need, wait_for
+from tests.fleets import Fleet
+from tests.harness import WorkerProcess, need, wait_for
+from tests.tiny import TINY, tiny_model
 from wire.messages import Reason
 
 
@@ -28,17 +30,14 @@ def get(url: str) -> Tuple[int, str]:
 
 @pytest.fixture
 def busy_worker(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> WorkerProcess:
     """A worker that has answered three frames and rejected one."""
-    worker = start_worker(mosquitto_url)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker()
+    listener = fleet.listen("results/+", "rejects/+")
     for payload in [(photos / "rocket.jpg").read_bytes()] * 3 + [b"text"]:
-        listener.publish(f"{root}/frames/door", payload)
+        fleet.send("door", payload)
     wait_for(lambda: len(listener.messages) == 4, what="4 answers")
     return worker
 
@@ -89,7 +88,7 @@ def test_prometheus_scrapes_the_worker(prometheus: Callable[[str], Dict[str, Any
     assert list(prometheus("nanofleet_broker_connected").values()) == [1.0]
     assert list(prometheus("nanofleet_frames_in_hand").values()) == [0.0]
     (info,) = prometheus("nanofleet_model_info")
-    assert "efficientnet_lite0" in info
+    assert TINY in info
     joined = "nanofleet_frames_in_hand * on (job, instance) group_left (worker, group) nanofleet_worker_info"
     (whose,) = prometheus(joined)
     assert "'worker': 'test-" in whose
@@ -112,8 +111,8 @@ def test_probes(busy_worker: WorkerProcess) -> None:
     assert get(f"{page}/elsewhere")[0] == 404
 
 
-def test_not_ready_while_the_broker_is_away(start_worker: Callable[..., WorkerProcess]) -> None:
-    worker = start_worker(f"mqtt://127.0.0.1:{free_port()}", wait=False)
+def test_not_ready_while_the_broker_is_away(fleet: Fleet) -> None:
+    worker = fleet.at(f"mqtt://127.0.0.1:{free_port()}").worker(wait=False)
     worker.wait_said("cannot reach")
     page = f"http://127.0.0.1:{worker.metrics_port}"
     assert get(f"{page}/readyz")[0] == 503
@@ -123,6 +122,6 @@ def test_not_ready_while_the_broker_is_away(start_worker: Callable[..., WorkerPr
 
 def test_port_in_use_is_said(mosquitto_url: str, busy_worker: WorkerProcess, tmp_path: Path) -> None:
     port = str(busy_worker.metrics_port)
-    other = WorkerProcess(tmp_path, mosquitto_url, "other", "other", "--metrics-port", port)
+    other = WorkerProcess(tmp_path, mosquitto_url, "other", "other", *tiny_model(), "--metrics-port", port)
     assert other.process.wait(60) == 1, "a supervisor may find the port free at the next try"
     assert other.said(f"--metrics-port: cannot listen on 127.0.0.1, port {port}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Dict
 
 from PIL import Image
 
-from tests.harness import Listener, WorkerProcess, nanofleet, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, nanofleet, wait_for
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
@@ -19,11 +20,8 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 
 def test_whole_nearly_whole_and_half(
-    mosquitto_url: str,
-    root: str,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     with Image.open(photos / "coffee.png") as opened:
         coffee = opened.convert("RGB")
@@ -41,10 +39,10 @@ def test_whole_nearly_whole_and_half(
         "phone": phone,
         "broken-text": png[:33] + b"\0\0\0\1tEXt?\0\0\0\0" + png[33:],
     }
-    start_worker(mosquitto_url)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    fleet.worker("--model", MODEL)
+    listener = fleet.listen("results/+", "rejects/+")
     for name, payload in pictures.items():
-        listener.publish(f"{root}/frames/{name}", payload)
+        fleet.send(name, payload)
     wait_for(lambda: len(listener.messages) == len(pictures), 90, "an answer to each")
     answers: Dict[str, Dict[str, Any]] = {
         message.topic.rsplit("/", 1)[1]: json.loads(message.payload) for message in listener.messages
@@ -58,9 +56,7 @@ def test_whole_nearly_whole_and_half(
     assert (answers["phone"]["width"], answers["phone"]["height"]) == (12_000, 9_000)
 
 
-def test_a_folder_of_photos_shrunk_on_its_way(
-    mosquitto_url: str, root: str, photos: Path, tmp_path: Path, start_worker: Callable[..., WorkerProcess]
-) -> None:
+def test_a_folder_of_photos_shrunk_on_its_way(photos: Path, tmp_path: Path, fleet: Fleet) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     with Image.open(photos / "camera.png") as opened:
@@ -70,9 +66,13 @@ def test_a_folder_of_photos_shrunk_on_its_way(
     )
     (folder / "grey.jfif").write_bytes(encode(grey))
     (folder / "._grey.jfif").write_bytes(b"\x00\x05\x16\x07\0\2\0\0Mac OS X        ")
-    start_worker(mosquitto_url)
+    fleet.worker("--model", MODEL)
     run = nanofleet(
-        *("publish", str(folder), "--max-side", "300", "--wait"), "--broker", mosquitto_url, "--root", root
+        *("publish", str(folder), "--max-side", "300", "--wait"),
+        "--broker",
+        fleet.url,
+        "--root",
+        fleet.root,
     )
     assert run.returncode == 0, run.stderr
     assert "sent 2, answered 2, rejected 0" in run.stdout

@@ -5,42 +5,22 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Set
+from typing import Callable, Iterator
 
 import pytest
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from fleet.ports import free_port
+from tests.fleet.in_folder import IN_FOLDER, Member, answered, command
 from tests.fleet.members import result, status
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
-from tests.harness import MODEL, WorkerProcess, adopter, wait_for
-from wire.messages import Result
+from tests.harness import MODEL, adopter, user_properties, wait_for
 
 MEMBERS = (
     *("--camera", "door,garden", "--worker", "nano-1,nano-2"),
     *("--listener", "home", "--operator", "admin"),
 )
-#: What the member's own folder is for.
-IN_FOLDER = ("sh", "-c", 'set -a; . ./member.env; exec "$@"', "sh", sys.executable, "-m", "fleet")
-
-
-class Member(WorkerProcess):
-    """A worker that is started in its member's folder."""
-
-    def __init__(self, home: Path, *flags: str) -> None:
-        self.id = home.name
-        self.metrics_port = free_port()
-        self.log = home / "worker.log"
-        self.command = [
-            *(*IN_FOLDER, "worker", "--model", MODEL, "--metrics-port", str(self.metrics_port)),
-            *("--state-dir", str(home / "state"), *flags),
-        ]
-        self.start()
 
 
 @pytest.fixture
@@ -70,29 +50,10 @@ def start(broker: GuardedBroker) -> Iterator[Callable[..., Member]]:
         assert not member.said("Traceback"), member.log.read_text()
 
 
-def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a member."""
-    return subprocess.run(
-        [*IN_FOLDER, *arguments], cwd=home, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def with_id(frame_id: str) -> Dict[str, Any]:
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.UserProperty = ("frame-id", frame_id)
-    return {"properties": properties}
-
-
-def answered(listener: Client) -> Set[str]:
-    """The ids of the frames that have been answered."""
-    heard = [m for m in list(listener.messages) if m.topic.startswith("nanofleet/results/")]
-    return {Result.decode(message.payload).frame_id for message in heard}
-
-
 def test_each_does_its_part_from_its_own_folder(
     broker: GuardedBroker, photos: Path, start: Callable[..., Member]
 ) -> None:
-    worker = start("nano-1")
+    worker = start("nano-1", "--model", MODEL)
     worker.wait_ready()
     with Client(broker, "home") as listener:
         listener.subscribe("nanofleet/#")
@@ -187,7 +148,12 @@ def test_a_worker_adopts_another_under_its_own_name(
         for number in range(60):
             if number == 20:
                 dead.stop(signal.SIGKILL)
-            assert camera.publish("nanofleet/frames/door", image, **with_id(f"frame-{number}")) == 0
+            assert (
+                camera.publish(
+                    "nanofleet/frames/door", image, **user_properties(("frame-id", f"frame-{number}"))
+                )
+                == 0
+            )
         wait_for(lambda: adopter(list(listener.messages), "nano-1") == "nano-2", 60, "adopted by nano-2")
         wait_for(lambda: len(answered(listener)) == 60, 30, "60 answers")
     assert "as nanofleet-worker-nano-1 (p5, c0, k30, u'nano-2')" in broker.log.read_text()
@@ -204,7 +170,12 @@ def test_whatever_is_rotated_is_used_at_the_next_connect(
         listener.subscribe("nanofleet/results/+")
         with Client(broker, "door") as camera:
             for number in range(30):
-                assert camera.publish("nanofleet/frames/door", image, **with_id(f"before-{number}")) == 0
+                assert (
+                    camera.publish(
+                        "nanofleet/frames/door", image, **user_properties(("frame-id", f"before-{number}"))
+                    )
+                    == 0
+                )
         broker.stop()
     before = answered(listener)
     for file in (
@@ -222,7 +193,12 @@ def test_whatever_is_rotated_is_used_at_the_next_connect(
         worker.wait_said("connected again")
         with Client(broker, "door") as camera:
             for number in range(30):
-                assert camera.publish("nanofleet/frames/door", image, **with_id(f"after-{number}")) == 0
+                assert (
+                    camera.publish(
+                        "nanofleet/frames/door", image, **user_properties(("frame-id", f"after-{number}"))
+                    )
+                    == 0
+                )
         sent = {f"{when}-{number}" for when in ("before", "after") for number in range(30)}
         wait_for(lambda: answered(listener) | before == sent, 60, "every frame's answer")
     assert worker.process.poll() is None

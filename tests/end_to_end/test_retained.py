@@ -6,7 +6,7 @@ import signal
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import List, Tuple
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -14,8 +14,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.faults.proxy import Proxy
+from tests.fleets import Fleet, on_both_brokers
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
 from tests.metrics import metric
+from tests.tiny import ROCKET
 from wire.messages import Result
 from wire.topics import client_id
 
@@ -40,43 +42,38 @@ def answered(listener: Listener, root: str) -> int:
     return len(listener.on(f"{root}/results/"))
 
 
+@on_both_brokers
 def test_a_live_frame_is_answered_once_and_its_retained_copy_never(
-    broker_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    worker = start_worker(broker_url)
-    listener = listen(broker_url, f"{root}/results/+", f"{root}/rejects/+")
-    listener.publish(f"{root}/frames/door", image, retain=True)
-    wait_for(lambda: answered(listener, root) == 1, what="the live one answered")
-    start_worker(broker_url, worker_id="w2")  # it has never subscribed before
+    worker = fleet.worker()
+    listener = fleet.listen("results/+", "rejects/+")
+    fleet.send("door", image, retain=True)
+    wait_for(lambda: answered(listener, fleet.root) == 1, what="the live one answered")
+    fleet.worker(id="w2")  # it has never subscribed before
     assert worker.stop() == 0
     worker.start()
     wait_for(lambda: worker.log.read_text().count("connected to") == 2, 60, "back")
-    listener.publish(f"{root}/frames/last", image)
-    wait_for(lambda: answered(listener, root) == 2, what="the last one answered")
+    fleet.send("last", image)
+    wait_for(lambda: answered(listener, fleet.root) == 2, what="the last one answered")
     results = [Result.decode(message.payload) for message in listener.messages]
-    assert [(result.camera, result.label) for result in results] == [("door", "missile"), ("last", "missile")]
+    assert [(result.camera, result.label) for result in results] == [("door", ROCKET), ("last", ROCKET)]
 
 
 def test_what_came_while_a_worker_was_dead_is_no_old_news(
-    mosquitto_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """Its session has it as a live frame, and its SUBSCRIBE brings the retained copy as well."""
-    worker = start_worker(mosquitto_url)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker()
+    listener = fleet.listen("results/+", "rejects/+")
     worker.process.send_signal(signal.SIGSTOP)
-    listener.publish(f"{root}/frames/door", image, retain=True)  # on its line when it dies
+    fleet.send("door", image, retain=True)  # on its line when it dies
     worker.stop(signal.SIGKILL)
-    listener.publish(f"{root}/frames/garden", image, retain=True)
+    fleet.send("garden", image, retain=True)
     worker.start()
-    wait_for(lambda: answered(listener, root) == 2, what="both answered")
+    wait_for(lambda: answered(listener, fleet.root) == 2, what="both answered")
     wait_for(lambda: ignored(worker) == 2, what="both copies ignored")
     assert sorted(Result.decode(message.payload).camera for message in listener.messages) == [
         "door",
@@ -85,51 +82,42 @@ def test_what_came_while_a_worker_was_dead_is_no_old_news(
 
 
 def test_mosquitto_sends_retained_frames_to_each_worker_that_subscribes(
-    mosquitto_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """Without that the test above would show nothing."""
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    listener = fleet.listen("results/+", "rejects/+")
     for camera in ("a", "b", "c"):
-        listener.publish(f"{root}/frames/{camera}", image, retain=True)
-    worker = start_worker(mosquitto_url)
+        fleet.send(camera, image, retain=True)
+    worker = fleet.worker()
     wait_for(lambda: ignored(worker) == 3, what="three ignored")
     assert worker.log.read_text().count("ignored a retained frame") == 1, "one line for each connection"
-    listener.publish(f"{root}/frames/a", b"", retain=True)
+    fleet.send("a", b"", retain=True)
     wait_for(lambda: listener.messages, what="what takes the retained one back is no picture")
-    assert [message.topic for message in listener.messages] == [f"{root}/rejects/a"]
+    assert [message.topic for message in listener.messages] == [f"{fleet.root}/rejects/a"]
     assert worker.stop() == 0, "all of them acked"
 
 
 def test_retained_frames_are_answered_if_that_is_wanted(
-    mosquitto_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+")
-    listener.publish(f"{root}/frames/door", image, retain=True)
-    worker = start_worker(mosquitto_url, "--retained", "answer")
-    wait_for(lambda: answered(listener, root) == 1, what="an answer")
+    listener = fleet.listen("results/+")
+    fleet.send("door", image, retain=True)
+    worker = fleet.worker("--retained", "answer")
+    wait_for(lambda: answered(listener, fleet.root) == 1, what="an answer")
     assert ignored(worker) == 0
 
 
 def test_after_a_lost_connection(
-    mosquitto_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
-    with Proxy(int(mosquitto_url.rpartition(":")[2])) as line:
-        worker = start_worker(line.url, *QUICK)
-        listener.publish(f"{root}/frames/door", image, retain=True)
-        wait_for(lambda: answered(listener, root) == 1, what="the live one answered")
+    listener = fleet.listen("results/+", "workers/+")
+    with Proxy(int(fleet.url.rpartition(":")[2])) as line:
+        worker = fleet.at(line.url).worker(*QUICK)
+        fleet.send("door", image, retain=True)
+        wait_for(lambda: answered(listener, fleet.root) == 1, what="the live one answered")
         heard = len(listener.messages)
         wait_for(
             lambda: any(s.in_hand == 0 for s in statuses(listener.messages[heard:])), what="its ack is out"
@@ -139,37 +127,34 @@ def test_after_a_lost_connection(
             # It is one more than before, and another one where the first one's ack was lost with the line.
             wait_for(lambda outage=outage: ignored(worker) >= outage, 60, "ignored")
             wait_for(lambda outage=outage: told_of_retained(worker) == outage, 60, "and said")
-        listener.publish(f"{root}/frames/garden", image)
-        wait_for(lambda: answered(listener, root) == 2, what="a new one answered")
+        fleet.send("garden", image)
+        wait_for(lambda: answered(listener, fleet.root) == 2, what="a new one answered")
         assert worker.stop() == 0
-    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{root}/results/")]
+    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{fleet.root}/results/")]
     assert cameras == ["door", "garden"]
     assert told_of_retained(worker) == 2
 
 
 def test_an_adopted_session_holds_old_news_and_new(
-    mosquitto_url: str,
-    root: str,
     image: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """The dead worker had a retained frame and a live one in hand when it died."""
-    adopter = start_worker(mosquitto_url, *QUICK)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/workers/+")
+    adopter = fleet.worker(*QUICK)
+    listener = fleet.listen("results/+", "workers/+")
     own = wait_for(lambda: statuses(listener.messages), what="a status")[-1]
     adopter.process.send_signal(signal.SIGSTOP)
-    listener.publish(f"{root}/frames/door", image, retain=True)
-    had = die_with_frames(mosquitto_url, own.group, root, f"{root}-dead", listener, image)
+    fleet.send("door", image, retain=True)
+    had = die_with_frames(fleet.url, own.group, fleet.root, f"{fleet.root}-dead", listener, image)
     adopter.process.send_signal(signal.SIGCONT)
-    dead = own.model_copy(update={"worker": f"{root}-dead", "state": "lost"})
-    listener.publish(f"{root}/workers/{root}-dead", dead.encode(), retain=True)
-    adopter.wait_said(f"adopted {root}-dead")
+    dead = own.model_copy(update={"worker": f"{fleet.root}-dead", "state": "lost"})
+    listener.publish(f"{fleet.root}/workers/{fleet.root}-dead", dead.encode(), retain=True)
+    adopter.wait_said(f"adopted {fleet.root}-dead")
     # The adopter's own session holds the first one, and every other one of those after it.
-    wait_for(lambda: answered(listener, root) == 1 + 4, what="5 answers")
+    wait_for(lambda: answered(listener, fleet.root) == 1 + 4, what="5 answers")
     assert had == [(True, "door"), (False, "live"), (False, "live")]
     assert ignored(adopter) >= 1  # and once more, since its SUBSCRIBE is repeated
-    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{root}/results/")]
+    cameras = [Result.decode(message.payload).camera for message in listener.on(f"{fleet.root}/results/")]
     assert sorted(cameras) == ["door", *["live"] * 4]
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Dict, Tuple
 
 import pytest
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.fleets import Fleet, on_both_brokers
+from tests.harness import MODEL, user_properties, wait_for
 from tests.metrics import metric
 from wire.messages import Rejection, Result
 
@@ -25,16 +24,14 @@ def envelope(image: bytes, **fields: Any) -> bytes:
     return json.dumps({"image": base64.b64encode(image).decode(), **fields}).encode()
 
 
+@on_both_brokers
 def test_pictures_without_our_envelope(
-    broker_url: str,
-    root: str,
     coffee: bytes,
     photos: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    start_worker(broker_url)
-    listener = listen(broker_url, f"{root}/results/+", f"{root}/rejects/+")
+    fleet.worker("--model", MODEL)
+    listener = fleet.listen("results/+", "rejects/+")
     text = base64.b64encode(coffee)
     rocket = (photos / "rocket.jpg").read_bytes()
     forms = {
@@ -52,21 +49,18 @@ def test_pictures_without_our_envelope(
         "crlf": (b"\r\n" + rocket, "missile"),
     }
     for camera, (payload, _) in forms.items():
-        listener.publish(f"{root}/frames/{camera}", payload)
+        fleet.send(camera, payload)
     wait_for(lambda: len(listener.messages) == len(forms), what="an answer to each")
     labels = {(r := Result.decode(m.payload)).camera: (r.label, r.notes) for m in listener.messages}
     assert labels == {camera: (label, ()) for camera, (_, label) in forms.items()}
 
 
 def test_metadata_that_cannot_be_used_costs_no_picture(
-    mosquitto_url: str,
-    root: str,
     coffee: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    worker = start_worker(mosquitto_url)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker("--model", MODEL)
+    listener = fleet.listen("results/+", "rejects/+")
     noon = "2026-05-01T12:00:00+00:00"
     #: Payload and user properties; the frame's id (None for a hash), its time, and how its notes begin.
     frames: Dict[str, Tuple[bytes, Dict[str, str], Any, Any, Tuple[str, ...]]] = {
@@ -80,9 +74,7 @@ def test_metadata_that_cannot_be_used_costs_no_picture(
         "never": (coffee, {"frame-id": "f1", "captured-at": "never"}, "f1", None, ("captured-at: dropped",)),
     }  # fmt: skip
     for camera, (payload, given, *_) in frames.items():
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.UserProperty = list(given.items())
-        listener.publish(f"{root}/frames/{camera}", payload, properties=properties)
+        fleet.send(camera, payload, **user_properties(*given.items()))
     wait_for(lambda: len(listener.messages) == len(frames), what="an answer to each")
     for result in (Result.decode(message.payload) for message in listener.messages):
         _, _, frame_id, captured_at, notes = frames[result.camera]
@@ -97,16 +89,13 @@ def test_metadata_that_cannot_be_used_costs_no_picture(
 
 
 def test_a_text_that_is_no_picture_is_rejected_in_words(
-    mosquitto_url: str,
-    root: str,
     coffee: bytes,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
-    start_worker(mosquitto_url)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    fleet.worker()
+    listener = fleet.listen("results/+", "rejects/+")
     text = base64.b64encode(coffee).decode()
-    listener.publish(f"{root}/frames/door", json.dumps({"image": f"{text[:99]}*{text[99:]}"}).encode())
+    fleet.send("door", json.dumps({"image": f"{text[:99]}*{text[99:]}"}).encode())
     wait_for(lambda: listener.messages, what="an answer")
     rejection = Rejection.decode(listener.messages[0].payload)
     assert rejection.reason.value == "invalid_envelope"

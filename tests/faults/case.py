@@ -7,28 +7,22 @@ send, publisher ──> broker ──> workers ──> broker ──> observer: 
 from __future__ import annotations
 
 import contextlib
-import random
 import re
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Union
-from urllib.parse import urlsplit
+from typing import IO, Any, Dict, Iterator, List, Optional, Sequence, Set
 
 import paho.mqtt.client as mqtt
-import pytest
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from tests.faults import memory
-from tests.harness import WorkerProcess, wait_for
-from wire.messages import Rejection, Result
+from tests.faults.observer import Observer
+from tests.faults.peaks import Peaks
+from tests.faults.row import Row
+from tests.fleets import Fleet
+from tests.harness import Listener, WorkerProcess, wait_for
 
 #: Workers here notice a death, and adopt, in seconds instead of minutes.
 WINDOW = 16
@@ -36,72 +30,10 @@ QUICK = (
     *("--status-interval", "0.5", "--adopt-after", "2", "--keepalive", "4"),
     *("--window", str(WINDOW)),
 )
+#: Batches are larger than the window, and wait: so frames are in hand at nearly every moment, and unanswered.
+SLOW = ("--max-batch", str(WINDOW + 1), "--max-delay", "0.2")
 #: What the publisher prints of a frame that was answered, or rejected.
 _TOLD = re.compile(r"^\S+/(\S+)\.jpg  \S+  .*  \d+ ms  \S+$")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is reported.
-
-    Attributes:
-        fault: what was done.
-        sent: frames, each under an id of its own.
-        distinct_answers: those of them that were answered or rejected.
-        lost: those that were not.
-        duplicated: answers beyond the first of each frame.
-        peak_worker_MB: the most memory that was ever resident in any one worker process.
-        peak_decoder_MB: the same for any one of their decoder processes.
-        seconds_to_recover: from the fault until each frame had its first answer.
-    """
-
-    fault: str
-    sent: int
-    distinct_answers: int
-    lost: int
-    duplicated: int
-    peak_worker_MB: int
-    peak_decoder_MB: int
-    seconds_to_recover: float
-
-
-class Heard(NamedTuple):
-    """An answer, and when it came."""
-
-    moment: float
-    answer: Union[Result, Rejection]
-
-    @property
-    def outcome(self) -> str:
-        """`result`, or the reason of a rejection."""
-        return self.answer.reason.value if isinstance(self.answer, Rejection) else "result"
-
-
-def at_work(worker: WorkerProcess) -> int:
-    """How many frames a worker has begun and not ended, by its own notes on disk."""
-    notes = worker.log.with_suffix(".attempts").read_bytes()
-    return sum(attempts > 0 for _, attempts in struct.iter_unpack("<16sB", notes))
-
-
-def kill_at_work(
-    worker: WorkerProcess, more: Callable[[], None] = lambda: time.sleep(0.01), timeout: float = 30.0
-) -> None:
-    """Kill a worker while it has frames at work: it is stopped to be looked at, and let go on if not.
-
-    Args:
-        worker: which.
-        more: brings frames, where none may be left: it may have stepped aside, or have answered all.
-        timeout: seconds until it must have had some.
-    """
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        worker.process.send_signal(signal.SIGSTOP)
-        if at_work(worker):
-            worker.stop(signal.SIGKILL)
-            return
-        worker.process.send_signal(signal.SIGCONT)
-        more()
-    pytest.fail(f"{worker.id} had nothing at work for {timeout} s")
 
 
 class Case:
@@ -117,98 +49,42 @@ class Case:
     def __init__(
         self,
         fault: str,
-        url: str,
-        root: str,
-        folder: Path,
-        start_worker: Callable[..., WorkerProcess],
+        fleet: Fleet,
         images: Sequence[bytes],
     ) -> None:
         self.fault = fault
-        self.url = url
-        self.root = root
-        self.folder = folder
+        self.url = fleet.url
+        self.root = fleet.root
+        self.folder = fleet.folder
         self.images = images
         self.workers: List[WorkerProcess] = []
         self.sent: Set[str] = set()
-        self.answers: List[Heard] = []
-        self.heard: Set[str] = set()
         self.told: Dict[str, float] = {}
         self._fault_at: Optional[float] = None
-        self._start_worker = start_worker
+        self._fleet = fleet
         self._runs = 0
-        self._payloads: Set[bytes] = set()
-        self._peaks: Dict[str, int] = {"worker": 0, "decoder": 0}
-        self._ended = threading.Event()
-        self._observer = self._connect()
-        self._sampler = threading.Thread(target=self._sample_until_closed, daemon=True)
-        self._sampler.start()
-
-    def _connect(self) -> mqtt.Client:
-        client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
-            client_id=f"observer-{random.getrandbits(64):x}",
-            protocol=mqtt.MQTTv5,
-        )
-        client.on_message = self._hear
-        client.on_connect = lambda c, *_: c.subscribe(
-            [(f"{self.root}/results/+", 1), (f"{self.root}/rejects/+", 1)]
-        )
-        client.max_inflight_messages_set(100)
-        client.reconnect_delay_set(1, 1)
-        ready = threading.Event()
-        client.on_subscribe = lambda *_: ready.set()
-        where = urlsplit(self.url)
-        if where.username:
-            client.username_pw_set(where.username, where.password)
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 600
-        assert where.hostname
-        assert where.port
-        client.connect(where.hostname, where.port, clean_start=False, properties=properties)
-        client.loop_start()
-        assert ready.wait(10)
-        return client
-
-    def _hear(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
-        if message.dup and message.payload in self._payloads:
-            return  # the broker's second try to deliver it to us, and no second answer
-        self._payloads.add(message.payload)
-        kind: Any = Result if "/results/" in message.topic else Rejection
-        answer = kind.decode(message.payload)
-        self.answers.append(Heard(time.monotonic(), answer))
-        self.heard.add(answer.frame_id)
-
-    def _sample_until_closed(self) -> None:
-        while not self._ended.wait(0.2):
-            self._sample()
-
-    def _sample(self) -> None:
-        for worker in list(self.workers):
-            pid = worker.process.pid
-            self._peaks["worker"] = max(self._peaks["worker"], memory.peak_bytes(pid))
-            for decoder in memory.decoders(pid):
-                self._peaks["decoder"] = max(self._peaks["decoder"], memory.peak_bytes(decoder))
+        self._peaks = Peaks(self.workers)
+        self._observer = Observer(self.url, self.root)
+        self.answers, self.heard = self._observer.answers, self._observer.heard
 
     # --- the fleet ----------------------------------------------------------------------------------------
 
     def start(self, count: int, *flags: str, url: str = "") -> List[WorkerProcess]:
         """Start workers, all at once, and wait until they are ready."""
-        first = len(self.workers) + 1
-        new = [
-            self._start_worker(url or self.url, *QUICK, *flags, worker_id=f"w{n}", wait=False)
-            for n in range(first, first + count)
-        ]
+        first, there = len(self.workers) + 1, self._fleet.at(url or self.url)
+        new = [there.worker(*QUICK, *flags, id=f"w{n}", wait=False) for n in range(first, first + count)]
         self.workers += new
         for worker in new:
             worker.wait_ready()
         return new
 
+    def listen(self, *topics: str, url: str = "") -> Listener:
+        """Open a listener to topics below the root, at another broker if one is given."""
+        return self._fleet.at(url or self.url).listen(*topics)
+
     def publish(self, topic: str, payload: bytes, **properties: Any) -> mqtt.MQTTMessageInfo:
         """Publish at QoS 1, with MQTT 5 properties by paho's names."""
-        packed = Properties(PacketTypes.PUBLISH)
-        for name, value in properties.items():
-            setattr(packed, name, value)
-        return self._observer.publish(topic, payload, qos=1, properties=packed)
+        return self._observer.publish(topic, payload, **properties)
 
     def send(self, count: int) -> None:
         """Publish frames, as a plain camera does, without any spool; returns with the last PUBACK."""
@@ -234,11 +110,11 @@ class Case:
         command = [sys.executable, "-m", "fleet", "publish", str(images)]
         where = ["--broker", self.url, "--root", self.root, "--spool-dir", str(self.folder / "spool")]
         patience = ["--resend-after", "2", "--timeout", "60"]
-        with subprocess.Popen(
-            [*command, *where, *patience, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        # Its log does not come through the same pipe: answers would stand in the middle of lines.
+        with (self.folder / "publisher.log").open("a") as log, subprocess.Popen(
+            [*command, *where, *patience, *flags], stdout=subprocess.PIPE, stderr=log, text=True
         ) as process:
             assert process.stdout
-            (self.folder / "publisher.log").touch()
             reader = threading.Thread(target=self._read, args=(process.stdout,))
             reader.start()
             try:
@@ -305,7 +181,7 @@ class Case:
 
     def row(self) -> Row:
         """The case as it stands."""
-        self._sample()
+        self._peaks.sample()
         first, counts = self.first, self.counts
         last = max(first.values(), default=0.0)
         return Row(
@@ -314,8 +190,8 @@ class Case:
             distinct_answers=len(first),
             lost=len(self.sent) - len(first),
             duplicated=sum(counts.values()) - len(counts),
-            peak_worker_MB=self._peaks["worker"] // 1_000_000,
-            peak_decoder_MB=self._peaks["decoder"] // 1_000_000,
+            peak_worker_MB=self._peaks.bytes["worker"] // 1_000_000,
+            peak_decoder_MB=self._peaks.bytes["decoder"] // 1_000_000,
             seconds_to_recover=round(max(0.0, last - self._fault_at), 1) if self._fault_at else 0.0,
         )
 
@@ -329,7 +205,5 @@ class Case:
 
     def close(self) -> None:
         """Stop observing."""
-        self._ended.set()
-        self._sampler.join()
-        self._observer.disconnect()
-        self._observer.loop_stop()
+        self._peaks.close()
+        self._observer.close()

@@ -14,8 +14,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.case import Case, Row
+from tests.faults.case import Case
 from tests.faults.proxy import Proxy
+from tests.faults.row import Row
+from tests.fleets import Fleet
 
 REPORT = Path(__file__).parent / "report.json"
 CAPTION = (
@@ -45,12 +47,12 @@ def outage(request: pytest.FixtureRequest) -> Callable[[float], float]:
 
 
 @pytest.fixture
-def case(root: str, tmp_path: Path, start_worker: Any, images: List[bytes]) -> Iterator[Callable[..., Case]]:
+def case(fleet: Fleet, images: List[bytes]) -> Iterator[Callable[..., Case]]:
     """Begin a case against a broker; its row goes into the report when the test ends, well or not."""
     begun: List[Case] = []
 
     def begin(fault: str, url: str) -> Case:
-        begun.append(Case(fault, url, root, tmp_path, start_worker, images))
+        begun.append(Case(fault, fleet.at(url), images))
         return begun[-1]
 
     yield begin

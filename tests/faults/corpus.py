@@ -23,7 +23,9 @@ def corpus(jpeg: bytes, png: bytes, webp: bytes, replies: str) -> List[Kind]:
     """All kinds that are to be answered.
 
     Args:
-        jpeg, png, webp: a small good picture in each format.
+        jpeg: a small good picture.
+        png: another.
+        webp: another.
         replies: the topic below which response topics are followed, `nanofleet/replies/camera`.
     """
     return [

@@ -13,15 +13,13 @@ from typing import Callable, List
 
 import pytest
 
-from tests.conftest import EMBEDDED
-from tests.faults.case import Case
+from tests.faults.case import SLOW, Case
+from tests.fleets import EMBEDDED
 from tests.harness import Mosquitto, wait_for
 
 FRAMES = 300
 # As root it may read and write in the tests' folders, which are closed to its own user.
 SETTINGS = ("allow_anonymous true", "max_queued_messages 10000", "user root")
-#: Each batch waits so long that a broker which ends always has frames that no worker has acked.
-SLOW = ("--max-batch", "17", "--max-delay", "0.2")
 
 
 def persistent(folder: Path) -> List[str]:

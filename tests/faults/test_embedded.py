@@ -16,11 +16,11 @@ from typing import Callable, Iterator, Optional
 
 import pytest
 
-from tests.faults.case import Case, kill_at_work
+from tests.faults.case import SLOW, Case
+from tests.faults.killing import at_work, kill_at_work
 from tests.harness import wait_for
 
 FRAMES = 300
-SLOW = ("--max-batch", "17", "--max-delay", "0.2")
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 
@@ -94,9 +94,10 @@ def test_one_of_three_is_killed(
 
 def test_sigterm_in_the_middle_of_the_load(embedded: Embedded, case: Callable[..., Case], times: int) -> None:
     fleet = case("embedded broker: SIGTERM to one of three under load", embedded.url)
-    leaver, *_ = fleet.start(3, *SLOW)
+    leaver, *_ = fleet.start(3, *SLOW, "--max-delay", "0.5")
     with fleet.publisher(FRAMES * times) as publisher:
         fleet.wait_answers(FRAMES // 3)
+        wait_for(lambda: at_work(leaver), what="frames at work")
         fleet.strike()
         assert leaver.stop(signal.SIGTERM) == 0
         assert "draining: 0 frames" not in leaver.log.read_text()
@@ -106,7 +107,7 @@ def test_sigterm_in_the_middle_of_the_load(embedded: Embedded, case: Callable[..
 
 
 def test_a_flood(embedded: Embedded, case: Callable[..., Case], times: int) -> None:
-    """rumqttd hands over 100 frames whatever the window, and then nothing, no PUBACK either."""
+    """The broker, rumqttd, hands over 100 frames whatever the window, and then nothing, no PUBACK either."""
     fleet = case("embedded broker: 200 frames of 200 kB ahead of one worker", embedded.url)
     fleet.start(1, *SLOW)
     fleet.images = [image + bytes(200_000 - len(image)) for image in fleet.images]

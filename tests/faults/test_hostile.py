@@ -8,68 +8,39 @@ rounds, each of:  every kind of the corpus ┐
 from __future__ import annotations
 
 import io
-import random
-import re
 import statistics
 import sys
 from collections import Counter, deque
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Deque, List, Sequence, Tuple
 
 import pytest
 from PIL import Image
 
 from tests.faults import memory
-from tests.faults.case import Case, Heard
+from tests.faults.attack import Attack, Message, Round, has_control_characters, passes_mosquitto
+from tests.faults.case import Case
 from tests.faults.corpus import corpus
-from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT, Kind
+from tests.faults.hostile.kind import MAX_PAYLOAD, MAX_PIXELS, RESULT
 from tests.faults.hostile.messages import unanswered
-from tests.faults.hostile.mutations import mutate
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.faults.observer import Heard
+from tests.harness import MODEL, WorkerProcess, wait_for
 from tests.metrics import metric
-from wire.mqtt.packets import Delivery
 from wire.mqtt.publish_properties import MOST_OF_CORRELATION
-from worker.delivery.frame import Frame
 
-SEED = 20
 ROUNDS = 5
 #: Bytes that a message may leave behind: more is a leak, less is the allocator.
 LEFT_BEHIND = 1000
 #: Messages since the oldest without an answer, at most: a broker's queue is finite.
 AHEAD = 400
 LIMITS = ("--max-pixels", str(MAX_PIXELS), "--max-payload", str(MAX_PAYLOAD), "--decoder-timeout", "2")
-#: What may come of a mutated picture.
-MUTATED = f"{RESULT} empty invalid_envelope not_an_image corrupt_image image_too_large"
-MUTATED += " decoder_timeout decoder_crashed"
 #: What surely comes, or the attack has not reached what it is for.
 REACHED = {
     *(RESULT, "empty", "payload_too_large", "invalid_envelope", "not_an_image", "corrupt_image"),
     *("image_too_large", "decoder_timeout"),
 }
-#: What the good frames show, in the order of the fixture `images`.
-LABELS = ("missile", "espresso", "Egyptian cat")
-
-
-class Message(NamedTuple):
-    """One message on its way.
-
-    `kind` names it in a failure; `outcomes` are the right answers; `label` is that of a good frame.
-    """
-
-    frame_id: str
-    kind: str
-    payload: bytes
-    outcomes: str
-    properties: Dict[str, Any]
-    label: str = ""
-
-
-class Round(NamedTuple):
-    """Messages in their order, and the resident bytes of worker and decoders, time and again meanwhile."""
-
-    messages: List[Message]
-    worker: List[int]
-    decoders: List[int]
+#: Where no answer may ever appear, and where replies may.
+ESCAPES = ("elsewhere", "control/#", "workers/w1", "replies-not", "replies/#")
 
 
 @pytest.fixture(scope="session")
@@ -101,65 +72,6 @@ def pictures(photos: Path) -> List[bytes]:
         saved(photo.convert("RGBA"), "WEBP", exif=exif),
         saved(photo, "WEBP", **moving),
     ]
-
-
-class Attack:
-    """Makes the messages of rounds that are alike, but for chance."""
-
-    def __init__(
-        self, root: str, kinds: Sequence[Kind], pictures: Sequence[bytes], good: Sequence[bytes]
-    ) -> None:
-        self._topic = f"{root}/frames/camera"
-        self._kinds = kinds
-        self._pictures = pictures
-        self._good = good
-        self._dice = random.Random(SEED)
-        self._count = 0
-
-    def round(self, bad: int, good: int, copies: int) -> Round:
-        """A round with so many bad messages; the kinds that are not costly have so many copies among them."""
-        messages = [self._of(kind) for kind in self._kinds for _ in range(1 if kind.costly else copies)]
-        assert len(messages) <= bad
-        messages += [self._mutated() for _ in range(bad - len(messages))]
-        messages += [self._of_good(number) for number in range(good)]
-        self._dice.shuffle(messages)
-        return Round(messages, [], [])
-
-    def _next_id(self) -> str:
-        self._count += 1
-        return f"hostile-{self._count}"
-
-    def _of(self, kind: Kind) -> Message:
-        frame_id = self._next_id()
-        payload, given = kind.bytes_for(frame_id), kind.user_properties(frame_id)
-        properties = {**kind.more, **({"UserProperty": given} if given else {})}
-        if kind.hashed:
-            delivery = Delivery(self._topic, payload, 1, False, 1, 1, dict(given))
-            frame_id = Frame.receive(delivery, "camera").frame_id
-        return Message(frame_id, kind.name, payload, kind.outcomes, properties)
-
-    def _mutated(self) -> Message:
-        frame_id = self._next_id()
-        payload = mutate(self._dice, self._pictures)
-        return Message(frame_id, f"mutation {frame_id}", payload, MUTATED, _named(frame_id))
-
-    def _of_good(self, number: int) -> Message:
-        frame_id, which = self._next_id(), number % len(LABELS)
-        return Message(frame_id, "good", self._good[which], RESULT, _named(frame_id), LABELS[which])
-
-
-def _named(frame_id: str) -> Dict[str, Any]:
-    return {"UserProperty": [("frame-id", frame_id)]}
-
-
-def has_control_characters(text: str) -> bool:
-    """Mosquitto ends the connection of who sends such a topic or property; rumqttd lets it through."""
-    return re.search("[\x00-\x1f\x7f-\x9f]", text) is not None
-
-
-def passes_mosquitto(kind: Kind) -> bool:
-    """Whether a message of this kind gets as far as a worker."""
-    return not any(has_control_characters(value) for _, value in kind.user_properties("x"))
 
 
 def run(fleet: Case, worker: WorkerProcess, rounds: Sequence[Round]) -> None:
@@ -230,21 +142,14 @@ def check_unanswered(fleet: Case, worker: WorkerProcess, messages: Sequence[Tupl
     assert len(fleet.answers) == before
 
 
-@pytest.fixture
-def escapes(root: str, listen: Callable[..., Listener]) -> Callable[[str], Listener]:
-    """Listen where no answer may ever appear, and where replies may."""
-    where = ("elsewhere", "control/#", "workers/w1", "replies-not", "replies/#")
-    return lambda url: listen(url, *(f"{root}/{topic}" for topic in where))
-
-
 def attack(
     fleet: Case,
-    listener: Listener,
     rounds: Sequence[Round],
     without_address: Sequence[Tuple[str, bytes]],
 ) -> None:
     """Run it, and look at everything that could have gone wrong."""
-    (worker,) = fleet.start(1, *LIMITS)
+    listener = fleet.listen(*ESCAPES)
+    (worker,) = fleet.start(1, "--model", MODEL, *LIMITS)
     process = worker.process
     run(fleet, worker, rounds)
     messages = [message for each in rounds for message in each.messages]
@@ -268,7 +173,6 @@ def attack(
 
 
 def test_ten_thousand_hostile_messages(
-    escapes: Callable[[str], Listener],
     case: Callable[..., Case],
     mosquitto_url: str,
     root: str,
@@ -282,13 +186,12 @@ def test_ten_thousand_hostile_messages(
     attacker = Attack(root, kinds, pictures, images)
     rounds = [attacker.round(2000, 200, copies=2) for _ in range(ROUNDS * times)]
     without_address = [each for each in unanswered(root, images[0]) if not has_control_characters(each[0])]
-    attack(fleet, escapes(mosquitto_url), rounds, without_address)
+    attack(fleet, rounds, without_address)
     check_memory(rounds)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 def test_a_thousand_hostile_messages_on_the_embedded_broker(
-    escapes: Callable[[str], Listener],
     case: Callable[..., Case],
     embedded_url: str,
     root: str,
@@ -299,4 +202,4 @@ def test_a_thousand_hostile_messages_on_the_embedded_broker(
     attacker = Attack(root, corpus(*pictures[:3], f"{root}/replies/camera"), pictures, images)
     rounds = [attacker.round(1000, 100, copies=1)]
     without_address = list(unanswered(root, images[0]))
-    attack(fleet, escapes(embedded_url), rounds, without_address)
+    attack(fleet, rounds, without_address)

@@ -13,9 +13,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet.ports import free_port
-from tests.faults.case import Case, kill_at_work
+from tests.faults.case import SLOW, Case
+from tests.faults.killing import kill_at_work
 from tests.fleet.provisioned import GuardedBroker, provision
-from tests.harness import Listener, Mosquitto, nanofleet, statuses, wait_for
+from tests.harness import Mosquitto, nanofleet, statuses, wait_for
 from tests.metrics import metric
 from tests.worker.engines.graphs import Net
 from wire.messages import ModelCommand
@@ -23,14 +24,11 @@ from wire.messages import ModelCommand
 FRAMES = 300
 #: What two sites share: who is there, what they run, and what they see.
 BRIDGED = ("workers/#", "control/#", "results/#", "rejects/#")
-#: Each batch waits so long that there are always frames in hand.
-SLOW = ("--max-batch", "17", "--max-delay", "0.2")
 
 
 def test_a_worker_of_two_bridged_sites_is_killed(
     mosquitto: Callable[..., Mosquitto],
     case: Callable[..., Case],
-    listen: Callable[..., Listener],
     root: str,
     times: int,
 ) -> None:
@@ -46,7 +44,7 @@ def test_a_worker_of_two_bridged_sites_is_killed(
     others = fleet.start(3, url=there.url)
     members = {worker.id for worker in fleet.workers}
     for url in (here.url, there.url):
-        camera = listen(url, f"{root}/workers/+")
+        camera = fleet.listen("workers/+", url=url)
         wait_for(lambda c=camera: {s.worker for s in statuses(c.messages)} >= members, 30, "the bridge")
     fleet.send(FRAMES * times // 2)
     fleet.strike()
@@ -132,7 +130,7 @@ def test_whatever_lets_members_in_is_rotated(guarded: Guarded, case: Callable[..
 
 
 def test_a_worker_is_killed_under_commands_that_failed(
-    case: Callable[..., Case], mosquitto_url: str, root: str, listen: Callable[..., Listener], times: int
+    case: Callable[..., Case], mosquitto_url: str, root: str, times: int
 ) -> None:
     """It serves the last model that it could, from the first frame on; what it cannot follow stands."""
     fleet = case("killed under a command that it cannot follow", mosquitto_url)
@@ -155,7 +153,7 @@ def test_a_worker_is_killed_under_commands_that_failed(
     assert code == 1
     assert "No worker can run it: the command before stands again, good.onnx." in said
     # Somebody else's command, by hand: nobody takes that back, and what was served last is served on.
-    operator = listen(mosquitto_url, f"{root}/workers/+")
+    operator = fleet.listen("workers/+")
     missing = ModelCommand(id="worst", choice={"model": "missing.onnx"})
     operator.publish(f"{root}/control/model", missing.encode(), retain=True)
     wait_for(lambda: worker.said("missing.onnx: No such file"), 60, "the failure")

@@ -8,9 +8,11 @@ import time
 from typing import Callable, List, Tuple
 
 from tests.faults import memory
-from tests.faults.case import QUICK, WINDOW, Case, at_work, kill_at_work
+from tests.faults.case import QUICK, SLOW, WINDOW, Case
+from tests.faults.killing import at_work, kill_at_work
 from tests.faults.proxy import PUBACK, Proxy
-from tests.harness import WorkerProcess, needs_root, wait_for
+from tests.harness import MODEL, WorkerProcess, needs_root, wait_for
+from tests.tiny import tiny_model
 from worker.delivery.scheduler import SPARE
 
 FRAMES = 1000
@@ -24,7 +26,7 @@ def test_one_of_three_is_killed_and_returns(
 ) -> None:
     """It is back before the others would adopt it, and finds what has waited for it."""
     fleet = case("one of three workers killed, back after 5 s", mosquitto_url)
-    victim, *others = fleet.start(3, "--adopt-after", "60")
+    victim, *others = fleet.start(3, *SLOW, "--adopt-after", "60")
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     kill_at_work(victim, lambda: fleet.send(4))
@@ -40,7 +42,7 @@ def test_one_of_three_is_killed_and_returns(
 
 def test_one_of_three_is_killed_for_good(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
     fleet = case("one of three workers killed for good", mosquitto_url)
-    victim, *others = fleet.start(3)
+    victim, *others = fleet.start(3, *SLOW)
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     kill_at_work(victim, lambda: fleet.send(4))
@@ -55,7 +57,7 @@ def adopted(adopter: WorkerProcess, dead: WorkerProcess) -> bool:
 
 def test_all_three_are_killed_and_return(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
     fleet = case("all three workers killed and started again", mosquitto_url)
-    workers = fleet.start(3)
+    workers = fleet.start(3, *SLOW)
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     for worker in workers:
@@ -90,7 +92,7 @@ def test_a_worker_is_killed_between_its_answer_and_its_ack(
 
 def test_sigterm_in_the_middle_of_the_load(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
     fleet = case("SIGTERM to one of three under load", mosquitto_url)
-    leaver, *_ = fleet.start(3)
+    leaver, *_ = fleet.start(3, *SLOW)
     fleet.send(FRAMES * times // 2)
     fleet.strike()
     leaver.process.terminate()
@@ -109,7 +111,7 @@ def test_a_worker_is_stopped_until_it_is_adopted(
     """Its lease of 1.5 s runs out: another adopts it, and it finds its session gone when it goes on."""
     fleet = case("SIGSTOP of one of three until it is adopted", mosquitto_url)
     # Its watchdog counts the time for which it is stopped.
-    victim, *others = fleet.start(3, "--stall-timeout", "600")
+    victim, *others = fleet.start(3, *SLOW, "--stall-timeout", "600")
     fleet.send(200)
     fleet.strike()
     victim.process.send_signal(signal.SIGSTOP)
@@ -142,7 +144,7 @@ def test_one_is_ten_times_slower(case: Callable[..., Case], mosquitto_url: str, 
 def test_a_flood(case: Callable[..., Case], mosquitto_url: str, times: int) -> None:
     """Far more than a worker can take: its memory is bounded by its window and some spare, in bytes."""
     fleet = case("flood of 3,000 frames of 200 kB", mosquitto_url)
-    (worker,) = fleet.start(1, "--max-batch", "17", "--max-delay", "0.05")
+    (worker,) = fleet.start(1, "--model", MODEL, "--max-batch", "17", "--max-delay", "0.05")
     fleet.images = [image + bytes(FLOOD_BYTES - len(image)) for image in fleet.images]
     fleet.send(20 * WINDOW)  # the engine keeps memory for each size of batch that it has seen
     fleet.wait_all()
@@ -166,7 +168,7 @@ def test_two_workers_with_one_id(case: Callable[..., Case], mosquitto_url: str) 
     fleet.strike()
     folder = fleet.folder / "elsewhere"  # another machine, so that no lock tells
     folder.mkdir()
-    fleet.workers.append(type(first)(folder, fleet.url, fleet.root, first.id, *QUICK))
+    fleet.workers.append(type(first)(folder, fleet.url, fleet.root, first.id, *tiny_model(), *QUICK))
     fleet.send(200)
     assert first.process.wait(60) == 4
     fleet.send(200)

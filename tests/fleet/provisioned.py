@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
+import socket
 import ssl
 import threading
 from pathlib import Path
@@ -44,6 +46,17 @@ class GuardedBroker(Mosquitto):
             assert count == times, pattern
         # Started by root, Mosquitto would become a user of its own, whom pytest's folders don't let in.
         self.config.write_text(f"{text}user {getpass.getuser()}\nlog_type all\n")
+
+    def start(self) -> GuardedBroker:
+        """Start it, and wait for the inner port, too, which it opens last."""
+        super().start()
+        wait_for(self._has_opened_inner_port, what=f"the inner port: {self.log.read_text()}")
+        return self
+
+    def _has_opened_inner_port(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.inner_port), 0.2):
+            return True
+        return False
 
     def home(self, name: str) -> Path:
         """A member's folder, whose environment names this broker's ports."""
@@ -150,6 +163,8 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        # paho leaves its sockets to the garbage collector, which warns if it takes one before the client.
+        self.client._reset_sockets()
 
     def subscribe(self, *topics: str) -> None:
         """Subscribe, and wait for the SUBACK."""

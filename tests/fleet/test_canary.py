@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Dict
 
 import pytest
 from rich.console import Console
 
 from fleet.models.canary import Observed, Trial
 from fleet.models.settings import UseSettings
-from fleet.workers.watch import Fleet
+from fleet.workers import watch
 from tests.fleet.members import change, publish_status
-from tests.harness import Listener
+from tests.fleets import Fleet
 from wire.errors import NanofleetError
 
 
@@ -27,29 +27,27 @@ from wire.errors import NanofleetError
 def test_each_bound_is_kept_or_not_by_itself(
     mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
     after: Observed,
     agreed: int,
     kept: Dict[str, bool],
 ) -> None:
     publish_status(
-        listen(mosquitto_url, f"{root}/control/#"),
+        fleet.listen("control/#"),
         root,
         "nano-1",
         change=change("id", compared=10, agreed=agreed),
     )
     settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1, canary_frames=20)
-    with Fleet(settings.open_broker(), settings.topics, timeout=30) as fleet:
-        bounds = Trial(fleet, settings, Console()).judge(Observed([10.0] * 20, 0), after)
+    with watch.Fleet(settings.open_broker(), settings.topics, timeout=30) as watched:
+        bounds = Trial(watched, settings, Console()).judge(Observed([10.0] * 20, 0), after)
     assert {bound.name: bound.kept for bound in bounds} == kept
 
 
-def test_a_canary_is_none_that_would_not_follow(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener]
-) -> None:
-    publish_status(listen(mosquitto_url, f"{root}/control/#"), root, "nano-1", accepts_control=False)
+def test_a_canary_is_none_that_would_not_follow(mosquitto_url: str, root: str, fleet: Fleet) -> None:
+    publish_status(fleet.listen("control/#"), root, "nano-1", accepts_control=False)
     settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1)
-    with Fleet(settings.open_broker(), settings.topics, timeout=30) as fleet, pytest.raises(
+    with watch.Fleet(settings.open_broker(), settings.topics, timeout=30) as watched, pytest.raises(
         NanofleetError, match="1 of them have --ignore-control"
     ):
-        Trial(fleet, settings, Console())
+        Trial(watched, settings, Console())

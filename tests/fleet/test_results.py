@@ -14,7 +14,8 @@ import pytest
 from fleet.results.run import matches
 from fleet.results.settings import ResultsSettings
 from tests.fleet.members import rejection, result
-from tests.harness import Listener, wait_for
+from tests.fleets import Fleet
+from tests.harness import wait_for
 from wire.errors import SettingsError
 from wire.messages import Candidate
 
@@ -52,13 +53,11 @@ class Shown:
 
 
 @pytest.fixture
-def show(
-    mosquitto: Callable[..., Any], root: str, listen: Callable[..., Listener]
-) -> Iterator[Callable[..., Any]]:
+def show(mosquitto: Callable[..., Any], root: str, fleet: Fleet) -> Iterator[Callable[..., Any]]:
     """Start `nanofleet results`, and wait for its subscription; returns it and two ways to publish."""
     started: List[Shown] = []
     broker = mosquitto()
-    publisher = listen(broker.url, "x")
+    publisher = fleet.at(broker.url).listen()
 
     def start(*flags: str) -> Any:
         log = broker.log.read_text().count("Sending SUBACK to nanofleet-results-")
@@ -157,10 +156,10 @@ def test_ctrl_c_ends_it_well_unless_it_was_to_count(show: Any) -> None:
 
 
 def test_a_reader_that_leaves_ends_it_quietly_on_a_quiet_fleet(
-    mosquitto: Callable[..., Any], root: str, listen: Callable[..., Listener]
+    mosquitto: Callable[..., Any], root: str, fleet: Fleet
 ) -> None:
     broker = mosquitto()
-    publisher = listen(broker.url, "x")
+    publisher = fleet.at(broker.url).listen()
     command = f"{sys.executable} -m fleet results --broker {broker.url} --root {root} | head -n 1"
     with subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -172,9 +171,7 @@ def test_a_reader_that_leaves_ends_it_quietly_on_a_quiet_fleet(
     assert "cat 0.90" in out
 
 
-def test_it_goes_on_when_the_broker_was_away(
-    mosquitto: Callable[..., Any], root: str, listen: Callable[..., Listener]
-) -> None:
+def test_it_goes_on_when_the_broker_was_away(mosquitto: Callable[..., Any], root: str, fleet: Fleet) -> None:
     broker = mosquitto()
     shown = Shown(
         *(sys.executable, "-m", "fleet", "results", "--broker", broker.url, "--root", root, "--count", "1")
@@ -185,7 +182,7 @@ def test_it_goes_on_when_the_broker_was_away(
         broker.start()
         count = "SUBACK to nanofleet-results-"
         wait_for(lambda: broker.log.read_text().count(count) == 2, what="its subscription once more")
-        listen(broker.url, "x").publish(f"{root}/results/door", result().encode())
+        fleet.at(broker.url).listen().publish(f"{root}/results/door", result().encode())
         assert shown.wait() == 0
         assert "trying again" in "".join(shown.errors)
     finally:

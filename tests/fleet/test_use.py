@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import Callable, Iterator, List
+from typing import Iterator, List
 
 import pytest
 
 from tests.fleet.members import change, publish_status, result
+from tests.fleets import Fleet
 from tests.harness import Listener, wait_for
 from wire.messages import ModelCommand
 
@@ -49,8 +50,8 @@ class Using:
 
 
 @pytest.fixture
-def using(mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> Iterator[Using]:
-    used = Using(listen(mosquitto_url, f"{root}/control/model"), mosquitto_url, root)
+def using(mosquitto_url: str, root: str, fleet: Fleet) -> Iterator[Using]:
+    used = Using(fleet.listen("control/model"), mosquitto_url, root)
     with used.process:
         yield used
         used.process.kill()
@@ -87,10 +88,10 @@ def test_a_command_that_another_has_given_meanwhile_stands(using: Using) -> None
 
 
 def test_a_canary_that_another_has_commanded_meanwhile_follows_that(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener]
+    mosquitto_url: str, root: str, fleet: Fleet
 ) -> None:
     topic = f"{root}/control/nano-1/model"
-    listener = listen(mosquitto_url, topic)
+    listener = fleet.listen("control/nano-1/model")
     publish_status(listener, root, "nano-1")
     flags = ["--canary", "1", "--canary-frames", "1", "--timeout", "30"]
     command = [sys.executable, "-m", "fleet", "models", "use", "resnet81", *flags]
@@ -110,11 +111,9 @@ def test_a_canary_that_another_has_commanded_meanwhile_follows_that(
     assert ModelCommand.decode(listener.messages[-1].payload) == other
 
 
-def test_a_silent_worker_is_not_waited_for(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener]
-) -> None:
+def test_a_silent_worker_is_not_waited_for(mosquitto_url: str, root: str, fleet: Fleet) -> None:
     """It died with its broker, so that its last word still says online."""
-    listener = listen(mosquitto_url, f"{root}/control/model")
+    listener = fleet.listen("control/model")
     publish_status(listener, root, "dead", age=3600, lease_seconds=1)
     publish_status(listener, root, "nano-1")
     arguments = ["models", "use", "resnet50", "--timeout", "60", "--broker", mosquitto_url, "--root", root]

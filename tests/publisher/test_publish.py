@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, List
 
-from tests.harness import Listener, Mosquitto, nanofleet, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.answerer import Answerer
 from wire.messages import utc_now
 
@@ -86,12 +87,12 @@ def test_stdin(answerer: Answerer, address: List[str], photos: Path) -> None:
 
 def test_too_large_for_the_broker(
     mosquitto: Callable[..., Mosquitto],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
     root: str,
     photos: Path,
 ) -> None:
     broker = mosquitto("allow_anonymous true", "max_packet_size 100000")
-    listener = listen(broker.url, f"{root}/frames/+")
+    listener = fleet.at(broker.url).listen("frames/+")
     photo, small = str(photos / "motorcycle_left.png"), str(photos / "clock_motion.png")
     address = ["--broker", broker.url, "--root", root, "--no-wait", "--no-spool"]
     run = nanofleet("publish", photo, small, *address)

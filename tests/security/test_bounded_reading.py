@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict
 import pytest
 
 from tests.fleet.members import publish_status, rejection, result, status
+from tests.fleets import Fleet
 from tests.harness import Listener, Mosquitto, WorkerProcess, wait_for
 from tests.security.limited import limited, read_within
 from tests.worker.engines.test_onnx_served import png, serve
@@ -123,21 +124,18 @@ def numbers(count: int) -> bytes:
 
 
 def test_a_worker_starts_and_serves_beside_statuses_of_any_length(
-    mosquitto_url: str,
-    root: str,
-    listen: Callable[..., Listener],
-    start_worker: Callable[..., WorkerProcess],
+    fleet: Fleet,
     tmp_path: Path,
 ) -> None:
-    listener = listen(mosquitto_url, f"{root}/results/+")
+    listener = fleet.listen("results/+")
     try:
-        listener.publish(f"{root}/workers/liar", numbers(300_000), retain=True)
-        listener.publish(f"{root}/workers/long-word", numbers(5000), retain=True)
-        listener.publish(f"{root}/control/model", numbers(300_000), retain=True)
+        listener.publish(f"{fleet.root}/workers/liar", numbers(300_000), retain=True)
+        listener.publish(f"{fleet.root}/workers/long-word", numbers(5000), retain=True)
+        listener.publish(f"{fleet.root}/control/model", numbers(300_000), retain=True)
         (tmp_path / "long.txt").write_text("r" * 5000 + "\ngreen\nblue\n")
         long = ("--labels", str(tmp_path / "long.txt"))
-        worker = serve(tmp_path, lambda net, x: net.add("Softmax", x), start_worker, mosquitto_url, *long)
-        listener.publish(f"{root}/frames/door", png((255, 0, 0)))
+        worker = serve(tmp_path, lambda net, x: net.add("Softmax", x), fleet, *long)
+        fleet.send("door", png((255, 0, 0)))
         (answer,) = wait_for(lambda: listener.messages, what="an answer")
         assert Result.decode(answer.payload).label == "r" * 256
         log = next(tmp_path.glob("*-w1.log")).read_text()
@@ -147,18 +145,20 @@ def test_a_worker_starts_and_serves_beside_statuses_of_any_length(
         assert memory(worker, "VmHWM") - memory(worker, "VmRSS") < 100
     finally:
         for topic in ("workers/liar", "workers/long-word", "control/model"):
-            listener.publish(f"{root}/{topic}", b"", retain=True)
+            listener.publish(f"{fleet.root}/{topic}", b"", retain=True)
 
 
-def test_operators_commands_read_statuses_and_commands_of_any_length(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener]
-) -> None:
-    listener = listen(mosquitto_url, f"{root}/x")
-    topics = [f"{root}/workers/liar", f"{root}/workers/liar-2", f"{root}/control/liar/model"]
+def test_operators_commands_read_statuses_and_commands_of_any_length(fleet: Fleet) -> None:
+    listener = fleet.listen()
+    topics = [
+        f"{fleet.root}/workers/liar",
+        f"{fleet.root}/workers/liar-2",
+        f"{fleet.root}/control/liar/model",
+    ]
     for topic, count in zip(topics, (100_000, 5000, 100_000)):
         listener.publish(topic, numbers(count), retain=True)
-    publish_status(listener, root, "nano-1", accepts_control=False)
-    flags = ["--broker", mosquitto_url, "--root", root, "--timeout", "10"]
+    publish_status(listener, fleet.root, "nano-1", accepts_control=False)
+    flags = ["--broker", fleet.url, "--root", fleet.root, "--timeout", "10"]
     for command, code, said in (
         (["workers"], 0, "nano-1"),
         (["models", "use", "resnet50"], 1, "refuses"),
@@ -179,32 +179,30 @@ def attack(listener: Listener, root: str) -> None:
                 listener.publish(f"{root}/{topic}/door", ATTACKS[name](length))
 
 
-def test_a_publisher_finds_its_answer_among_others_of_any_length(
-    mosquitto_url: str, root: str, listen: Callable[..., Listener], tmp_path: Path
-) -> None:
+def test_a_publisher_finds_its_answer_among_others_of_any_length(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png((1, 2, 3)))
-    listener = listen(mosquitto_url, f"{root}/frames/+")
-    flags = ["--broker", mosquitto_url, "--root", root, "--timeout", "60", "--camera", "door"]
+    listener = fleet.listen("frames/+")
+    flags = ["--broker", fleet.url, "--root", fleet.root, "--timeout", "60", "--camera", "door"]
     with limited("publish", str(tmp_path / "a.png"), "--no-spool", "--wait", *flags) as process:
         frame = wait_for(lambda: listener.messages, what="the frame")[-1]
-        attack(listener, root)
+        attack(listener, fleet.root)
         answer = result(label="red", frame_id=dict(frame.properties.UserProperty)["frame-id"])
-        listener.publish(f"{root}/results/door", answer.encode())
+        listener.publish(f"{fleet.root}/results/door", answer.encode())
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, "red 0.90" in out) == (0, True), out[-2000:] + errors[-2000:]
     assert len(out) + len(errors) < 3000
 
 
 def test_results_shows_what_can_be_read_among_answers_of_any_length(
-    mosquitto: Callable[..., Mosquitto], root: str, listen: Callable[..., Listener]
+    mosquitto: Callable[..., Mosquitto], fleet: Fleet
 ) -> None:
     broker = mosquitto("allow_anonymous true")
-    listener = listen(broker.url, "x")
-    flags = ["--broker", broker.url, "--root", root, "--timeout", "60", "--count", "1"]
+    listener = fleet.at(broker.url).listen()
+    flags = ["--broker", broker.url, "--root", fleet.root, "--timeout", "60", "--count", "1"]
     with limited("results", *flags) as process:
         wait_for(lambda: "SUBACK to nanofleet-results-" in broker.log.read_text(), what="its subscription")
-        attack(listener, root)
-        listener.publish(f"{root}/results/door", result(label="red").encode())
+        attack(listener, fleet.root)
+        listener.publish(f"{fleet.root}/results/door", result(label="red").encode())
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, "red 0.90" in out) == (0, True), out[-2000:] + errors[-2000:]
     assert len(out) + len(errors) < 20_000

@@ -13,7 +13,8 @@ from typing import Any, Callable, List, Tuple
 import pytest
 
 from tests.fleet.members import change, rejection, result, status
-from tests.harness import Listener, Mosquitto, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, wait_for
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.test_onnx_served import png
 from wire.messages import Candidate, ModelCommand
@@ -59,10 +60,10 @@ def check(shown: str, *wanted: str) -> None:
 
 
 @pytest.fixture
-def fleet(mosquitto: Callable[..., Mosquitto], root: str, listen: Callable[..., Listener]) -> List[str]:
+def strangers(mosquitto: Callable[..., Mosquitto], fleet: Fleet) -> List[str]:
     """The flags for a fleet in which every text is a stranger's."""
     broker = mosquitto("allow_anonymous true")
-    listener = listen(broker.url, "x")
+    listener = fleet.at(broker.url).listen()
     texts = dict.fromkeys(("group", "model", "weights", "engine", "engine_why", "device"), FOREIGN)
     facts = {**texts, "version": FOREIGN, "metrics": FOREIGN, "assumed": (FOREIGN,)}
     followed = change(FOREIGN, "failed", topic=FOREIGN, model=FOREIGN, instead_of=FOREIGN, detail=FOREIGN)
@@ -73,51 +74,50 @@ def fleet(mosquitto: Callable[..., Mosquitto], root: str, listen: Callable[..., 
         ("[x]\u202e", {}),
     ):
         payload = status(name, **{**facts, **more}).encode()
-        listener.publish(f"{root}/workers/{name}", payload, retain=True)
-    listener.publish(f"{root}/workers/odd", f'{{"schema":"{"[/x]"}"}}'.encode(), retain=True)
+        listener.publish(f"{fleet.root}/workers/{name}", payload, retain=True)
+    listener.publish(f"{fleet.root}/workers/odd", f'{{"schema":"{"[/x]"}"}}'.encode(), retain=True)
     command = ModelCommand(id=FOREIGN, choice={"model": FOREIGN})
-    listener.publish(f"{root}/control/model", command.encode(), retain=True)
-    return ["--broker", broker.url, "--root", root, "--timeout", "3"]
+    listener.publish(f"{fleet.root}/control/model", command.encode(), retain=True)
+    return ["--broker", broker.url, "--root", fleet.root, "--timeout", "3"]
 
 
-def test_workers(fleet: List[str]) -> None:
+def test_workers(strangers: List[str]) -> None:
     for terminal in (False, True):
-        _, shown = run("workers", *fleet, terminal=terminal)
+        _, shown = run("workers", *strangers, terminal=terminal)
         check(shown, SHOWN[:12], "[x]\\u202e")
-    _, shown = run("workers", "forget", "gone", "odd", FOREIGN, *fleet, terminal=True)
+    _, shown = run("workers", "forget", "gone", "odd", FOREIGN, *strangers, terminal=True)
     check(shown, f"{SHOWN}: there is no status", "odd: forgotten")
 
 
-def test_models(fleet: List[str]) -> None:
+def test_models(strangers: List[str]) -> None:
     for model, terminal in (("a[/b]c.onnx", True), (FOREIGN, False)):
-        code, shown = run("models", "use", model, *fleet, terminal=terminal)
+        code, shown = run("models", "use", model, *strangers, terminal=terminal)
         assert code == 1
         check(shown, f"{SHOWN}@{SHOWN}", f"assumed: {SHOWN}", "[x]\\u202e", "The command stays")
-    _, shown = run("models", "use", "a[/b]c.onnx", "--canary", "1", *fleet, terminal=True)
+    _, shown = run("models", "use", "a[/b]c.onnx", "--canary", "1", *strangers, terminal=True)
     check(shown, "0 frames came")
-    _, shown = run("models", "reset", *fleet, terminal=True)
+    _, shown = run("models", "reset", *strangers, terminal=True)
     check(shown, f"{SHOWN}@{SHOWN}")
 
 
 def test_answers(
     mosquitto: Callable[..., Mosquitto],
-    root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
     tmp_path: Path,
 ) -> None:
     broker = mosquitto("allow_anonymous true")
-    listener = listen(broker.url, f"{root}/frames/+")
+    listener = fleet.at(broker.url).listen("frames/+")
     texts = dict.fromkeys(("camera", "worker", "model", "weights"), FOREIGN)
     top = (Candidate(label=FOREIGN, index=0, confidence=0.9),)
     facts = {**texts, "label": FOREIGN, "top": top, "notes": (FOREIGN,), "timings_ms": {FOREIGN: 1.0}}
     refused = rejection().model_copy(update={"camera": FOREIGN, "worker": FOREIGN, "detail": FOREIGN})
-    flags = ["--broker", broker.url, "--root", root, "--timeout", "60"]
+    flags = ["--broker", broker.url, "--root", fleet.root, "--timeout", "60"]
 
     def answer(after: Callable[[], object], answers: List[Any]) -> None:
         wait_for(after, what="the command")
         for each in answers:
             kind = "results" if hasattr(each, "label") else "rejects"
-            listener.publish(f"{root}/{kind}/door", each.encode())
+            listener.publish(f"{fleet.root}/{kind}/door", each.encode())
 
     answers = [result(**facts), result(**{**facts, "labels": (FOREIGN,)}), refused]
     for more in ([], ["--json"]):

@@ -14,7 +14,9 @@ import pytest
 from fleet.cli import COMMANDS
 from tests.exploit import attempts, hole, picture, reached
 from tests.fleet.provisioned import Client, GuardedBroker, provision
-from tests.harness import MODEL, Listener, WorkerProcess, nanofleet, needs_root, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, WorkerProcess, nanofleet, needs_root, wait_for
+from tests.tiny import ROCKET, tiny_model
 from wire.messages import Rejection, Result
 
 #: Not in the image, nor in any message, by chance.
@@ -127,7 +129,9 @@ def worker(
     """A worker that has its password from a variable."""
     monkeypatch.setenv("NANOFLEET_PASSWORD", SECRET)
     _, url, *files = flags("nano-1")
-    started = WorkerProcess(tmp_path, url, "nanofleet", "nano-1", *files, "--status-interval", "0.5")
+    started = WorkerProcess(
+        tmp_path, url, "nanofleet", "nano-1", *files, *tiny_model(), "--status-interval", "0.5"
+    )
     monkeypatch.undo()
     try:
         started.wait_ready()
@@ -179,12 +183,10 @@ def reachable(address: str, port: int) -> bool:
         return False
 
 
-def test_metrics_are_for_this_machine_unless_told_otherwise(
-    mosquitto_url: str, start_worker: Callable[..., WorkerProcess]
-) -> None:
+def test_metrics_are_for_this_machine_unless_told_otherwise(fleet: Fleet) -> None:
     """127.0.0.2 stands for another of this machine's addresses: it is one, and is not 127.0.0.1."""
-    usual = start_worker(mosquitto_url, worker_id="w1", wait=False)
-    opened = start_worker(mosquitto_url, "--metrics-host", "0.0.0.0", worker_id="w2")
+    usual = fleet.worker(id="w1", wait=False)
+    opened = fleet.worker("--metrics-host", "0.0.0.0", id="w2")
     usual.wait_ready()
     assert reachable("127.0.0.1", usual.metrics_port)
     assert not reachable("127.0.0.2", usual.metrics_port)
@@ -195,10 +197,7 @@ def test_metrics_are_for_this_machine_unless_told_otherwise(
 
 
 def test_a_picture_that_takes_a_decoder_over_reaches_nothing_and_costs_no_other_frame(
-    mosquitto_url: str,
-    root: str,
-    listen: Callable[..., Listener],
-    start_worker: Callable[..., WorkerProcess],
+    fleet: Fleet,
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -208,18 +207,18 @@ def test_a_picture_that_takes_a_decoder_over_reaches_nothing_and_costs_no_other_
     codec.mkdir()
     for name, value in hole(codec).items():
         monkeypatch.setenv(name, value)
-    worker = start_worker(mosquitto_url, "--decoders", "2")
+    worker = fleet.worker("--decoders", "2")
     monkeypatch.undo()
-    port = int(mosquitto_url.rpartition(":")[2])
+    port = int(fleet.url.rpartition(":")[2])
     photo = (photos / "rocket.jpg").read_bytes()
     attack = attempts(worker.process.pid, port, tmp_path)
-    listener = listen(mosquitto_url, f"{root}/results/#", f"{root}/rejects/#")
+    listener = fleet.listen("results/#", "rejects/#")
     for payload in (photo, attack, picture("os._exit(1)"), attack, photo, picture("os.kill(pid, 9)"), photo):
-        listener.publish(f"{root}/frames/door", payload)
+        fleet.send("door", payload)
     wait_for(lambda: len(listener.messages) == 7, 60, "an answer to each")
-    results = [Result.decode(message.payload) for message in listener.on(f"{root}/results/")]
-    assert [result.label for result in results] == ["missile"] * 3
-    rejections = [Rejection.decode(message.payload) for message in listener.on(f"{root}/rejects/")]
+    results = [Result.decode(message.payload) for message in listener.on(f"{fleet.root}/results/")]
+    assert [result.label for result in results] == [ROCKET] * 3
+    rejections = [Rejection.decode(message.payload) for message in listener.on(f"{fleet.root}/rejects/")]
     details = {rejection.detail for rejection in rejections if rejection.reason == "corrupt_image"}
     assert [reached(detail) for detail in details] == [set()]
     crashes = {rejection.detail for rejection in rejections if rejection.reason == "decoder_crashed"}

@@ -15,10 +15,9 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from tests.end_to_end.test_provisioned import Member, answered, command, with_id
+from tests.fleet.in_folder import Member, answered, command
 from tests.fleet.provisioned import REFUSED, Client, GuardedBroker, provision
-from tests.harness import adopter, wait_for
-from tests.worker.engines.graphs import Net
+from tests.harness import adopter, user_properties, wait_for
 from tests.worker.engines.test_onnx_served import png
 from tests.worker.fleet import claim, status
 from wire.messages import Beacon, ModelCommand, WorkerStatus
@@ -30,7 +29,7 @@ QUICK = ("--status-interval", "0.5", "--adopt-after", "1")
 WORKERS = "nanofleet/workers"
 
 
-class Fleet:
+class Besieged:
     """The members that were not stolen, and one who sends frames and hears everything."""
 
     def __init__(self, broker: GuardedBroker, workers: Dict[str, Member], admin: Client) -> None:
@@ -47,7 +46,12 @@ class Fleet:
         """Send frames, and return their ids."""
         ids = [f"frame-{next(self._numbers)}" for _ in range(count)]
         for frame_id in ids:
-            assert self.admin.publish("nanofleet/frames/door", png((9, 9, 9)), **with_id(frame_id)) == 0
+            assert (
+                self.admin.publish(
+                    "nanofleet/frames/door", png((9, 9, 9)), **user_properties(("frame-id", frame_id))
+                )
+                == 0
+            )
         return ids
 
     def wait_answered(self, ids: List[str]) -> None:
@@ -82,24 +86,20 @@ class Fleet:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
     folder = tmp_path_factory.mktemp("stolen")
     provision(folder / "fleet", *MEMBERS)
     broker = GuardedBroker(folder, folder / "fleet")
     broker.start()
-    net = Net()
-    model = net.give(net.add("Softmax", net.means())).save(folder / "net.onnx")
-    (folder / "labels.txt").write_text("red\ngreen\nblue\n")
-    flags = (*("--model", str(model), "--labels", str(folder / "labels.txt")), *QUICK)
     workers: Dict[str, Member] = {}
     try:
         for name in ("nano-2", "nano-3"):
-            workers[name] = Member(broker.home(name), *flags)
+            workers[name] = Member(broker.home(name), *QUICK)
         for worker in workers.values():
             worker.wait_ready()
         with Client(broker, "admin") as admin:
             admin.subscribe("nanofleet/results/+", "nanofleet/rejects/+", f"{WORKERS}/#")
-            yield Fleet(broker, workers, admin)
+            yield Besieged(broker, workers, admin)
         ends = {worker.id: worker.stop() for worker in workers.values()}
         assert set(ends.values()) == {0}, ends
     finally:
@@ -109,7 +109,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         broker.stop()
 
 
-def test_it_speaks_for_nobody_else(fleet: Fleet) -> None:
+def test_it_speaks_for_nobody_else(fleet: Besieged) -> None:
     theirs = fleet.last_status("nano-2")
     stranger = status("nano-2", instance="a stranger's", group=theirs.group)
     lost = status("nano-2", "lost", instance=theirs.instance, group=theirs.group)
@@ -134,7 +134,7 @@ def test_it_speaks_for_nobody_else(fleet: Fleet) -> None:
     assert fleet.last_status("nano-2").instance == theirs.instance
 
 
-def test_a_claim_on_a_living_worker_does_not_keep_others_from_adopting_it(fleet: Fleet) -> None:
+def test_a_claim_on_a_living_worker_does_not_keep_others_from_adopting_it(fleet: Besieged) -> None:
     theirs = fleet.last_status("nano-2")
     with fleet.thief() as thief:
         made_up = claim("nano-2", "nano-1", "ended", instance=theirs.instance)
@@ -154,7 +154,7 @@ def test_a_claim_on_a_living_worker_does_not_keep_others_from_adopting_it(fleet:
 WORST = "\x1b]0;stolen\x07\x1b[2J\r\n[/b][link=x]\u202e\0"
 
 
-def test_what_it_says_of_itself_floods_nobody(fleet: Fleet) -> None:
+def test_what_it_says_of_itself_floods_nobody(fleet: Besieged) -> None:
     group = fleet.last_status("nano-2").group
     usual = status("nano-1", group=group)
     hostile = [
@@ -191,7 +191,7 @@ def test_what_it_says_of_itself_floods_nobody(fleet: Fleet) -> None:
     fleet.goes_on()
 
 
-def leaves_a_session(fleet: Fleet, prepare: Callable[[Client], None]) -> None:
+def leaves_a_session(fleet: Besieged, prepare: Callable[[Client], None]) -> None:
     """Have the thief leave a session as nano-1, and say that nano-1 is lost."""
     with fleet.thief(client_id=client_id("nano-1"), expiry=600) as thief:
         prepare(thief)
@@ -201,12 +201,12 @@ def leaves_a_session(fleet: Fleet, prepare: Callable[[Client], None]) -> None:
         assert thief.publish(f"{WORKERS}/nano-1", lost.encode(), retain=True) == 0
 
 
-def adoptions(fleet: Fleet) -> int:
+def adoptions(fleet: Besieged) -> int:
     """How many sessions of nano-1 have been drained."""
     return sum(len(re.findall("adopted nano-1: ", w.log.read_text())) for w in fleet.workers.values())
 
 
-def test_a_session_that_gets_every_frame_is_ended_all_the_same(fleet: Fleet) -> None:
+def test_a_session_that_gets_every_frame_is_ended_all_the_same(fleet: Besieged) -> None:
     """Its subscription is none of those that an adopter leaves, so that it never runs dry."""
     before = adoptions(fleet)
     leaves_a_session(fleet, lambda thief: thief.subscribe("nanofleet/frames/#"))
@@ -221,7 +221,7 @@ def test_a_session_that_gets_every_frame_is_ended_all_the_same(fleet: Fleet) -> 
     fleet.goes_on()
 
 
-def test_a_command_in_a_session_is_not_followed_by_its_adopter(fleet: Fleet) -> None:
+def test_a_command_in_a_session_is_not_followed_by_its_adopter(fleet: Besieged) -> None:
     """It may have been taken back since."""
     before = adoptions(fleet)
     topic = "nanofleet/control/model"
@@ -245,7 +245,7 @@ def test_a_command_in_a_session_is_not_followed_by_its_adopter(fleet: Fleet) -> 
     assert after == [count + 1 for count in said]
 
 
-def test_what_it_has_left_is_forgotten(fleet: Fleet) -> None:
+def test_what_it_has_left_is_forgotten(fleet: Besieged) -> None:
     """Once its certificate is of no use any more: what is retained would stay."""
     with fleet.thief() as thief:
         assert thief.publish(f"{WORKERS}/made-up/adoption/nano-1", b"{" * 9, retain=True) == 0

@@ -13,10 +13,9 @@ from typing import Dict, Iterator
 
 import pytest
 
-from tests.end_to_end.test_provisioned import Member
+from tests.fleet.in_folder import Member
 from tests.fleet.provisioned import Client, GuardedBroker, provision
 from tests.harness import wait_for
-from tests.worker.engines.graphs import Net
 from tests.worker.engines.test_onnx_served import png
 
 #: The user property that costs the broker most for its length, 128 bytes for 7; a packet full of them.
@@ -86,13 +85,9 @@ def broker(tmp_path: Path) -> Iterator[GuardedBroker]:
 
 
 @pytest.fixture
-def worker(broker: GuardedBroker, tmp_path: Path) -> Iterator[Member]:
-    """A worker with a small model."""
-    net = Net()
-    path = net.give(net.add("Softmax", net.means())).save(tmp_path / "net.onnx")
-    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
-    flags = ["--model", str(path), "--labels", str(tmp_path / "labels.txt")]
-    started = Member(broker.home("nano-1"), *flags)
+def worker(broker: GuardedBroker) -> Iterator[Member]:
+    """A worker with a tiny model."""
+    started = Member(broker.home("nano-1"))
     started.wait_ready()
     yield started
     assert started.stop() == 0, started.log.read_text()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.wire.samples import RESULT, STATUS, changed
+from tests.wire.test_messages import RESULT, STATUS, changed
 from wire.errors import DecodeError
 from wire.messages import (
     Candidate,

@@ -7,7 +7,6 @@ from typing import Any, Dict
 
 import pytest
 
-from tests.wire.samples import CLAIM, COMMAND, REJECTION, RESULT, STATUS, changed
 from wire.errors import DecodeError
 from wire.messages import (
     AdoptionClaim,
@@ -16,9 +15,110 @@ from wire.messages import (
     Reason,
     Rejection,
     Result,
+    WorkerAction,
     WorkerStatus,
 )
 
+MOMENT = "2026-11-24T04:05:06.789000Z"
+
+RESULT: Dict[str, Any] = {
+    "schema": 1,
+    "frame_id": "cup-1",
+    "camera": "door",
+    "worker": "w1",
+    "model": "efficientnet_lite0",
+    "weights": "0123abcd",
+    "label": "espresso",
+    "index": 967,
+    "confidence": 0.84,
+    "top": [{"label": "espresso", "index": 967, "confidence": 0.84}],
+    "width": 600,
+    "height": 400,
+    "captured_at": None,
+    "received_at": MOMENT,
+    "answered_at": MOMENT,
+    "timings_ms": {"queue": 0.1, "decode": 4.0, "inference": 9.5, "total": 14.0},
+    "batch_size": 1,
+    "complete": False,
+    "labels": ["cat", "sofa"],
+    "groups": [{"group": "food", "confidence": 0.91}],
+    "notes": ["captured_at: no time"],
+}
+REJECTION: Dict[str, Any] = {
+    "schema": 1,
+    "frame_id": "cup-1",
+    "camera": "door",
+    "worker": "w1",
+    "reason": "not_an_image",
+    "detail": "neither JPEG nor PNG nor WebP",
+    "received_at": MOMENT,
+}
+STATUS: Dict[str, Any] = {
+    "schema": 1,
+    "worker": "w1",
+    "state": "online",
+    "instance": "6f1f6b1c",
+    "group": "workers",
+    "inputs": ["nanofleet/frames/{camera}"],
+    "lease_seconds": 30.0,
+    "model": "efficientnet_lite0",
+    "weights": "0123abcd",
+    "engine": "torch",
+    "engine_why": "asked for",
+    "device": "cpu",
+    "assumed": ["the scaling"],
+    "metrics": "http://127.0.0.1:9464/metrics",
+    "version": "0.1.0",
+    "started_at": MOMENT,
+    "sent_at": MOMENT,
+    "frames_per_second": 12.5,
+    "in_hand": 3,
+    "takes_frames": False,
+    "wait_seconds": 0.7,
+    "accepts_control": True,
+    "change": {
+        "command": "c1",
+        "topic": "nanofleet/control/model",
+        "model": "resnet50",
+        "instead_of": "mobilenet_v2",
+        "state": "serving",
+        "detail": "",
+        "compared": 20,
+        "agreed": 19,
+    },
+    "latency_seconds": 0.042,
+    "temperature_celsius": 41.5,
+}
+CLAIM: Dict[str, Any] = {
+    "schema": 1,
+    "dead": "w2",
+    "instance": "6f1f6b1c",
+    "worker": "w1",
+    "state": "draining",
+    "frames": 7,
+    "sent_at": MOMENT,
+}
+COMMAND: Dict[str, Any] = {
+    "schema": 1,
+    "id": "c1",
+    "choice": {
+        "model": "resnet18@birds.pth",
+        "labels": "birds.txt",
+        "sha256": "0" * 64,
+        "resize": 232,
+        "crop": 224,
+        "interpolation": "bicubic",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "scaling": None,
+        "channels": "bgr",
+        "fit": "squeeze",
+        "activation": "sigmoid",
+        "threshold": 0.25,
+        "state_key": "model_ema",
+    },
+    "compare": True,
+}
 MESSAGES = pytest.mark.parametrize(
     ("message", "fields"),
     [
@@ -28,8 +128,18 @@ MESSAGES = pytest.mark.parametrize(
         (AdoptionClaim, CLAIM),
         (Beacon, {"schema": 1, "worker": "w1", "instance": "6f1f6b1c"}),
         (ModelCommand, COMMAND),
+        (WorkerAction, {"schema": 1, "action": "drain"}),
     ],
 )
+
+
+def changed(fields: Dict[str, Any], **changes: str) -> bytes:
+    """The message with some fields replaced by raw JSON."""
+    marked = {**fields, **{name: f"@{name}@" for name in changes}}
+    text = json.dumps(marked)
+    for name, value in changes.items():
+        text = text.replace(f'"@{name}@"', value)
+    return text.encode()
 
 
 @MESSAGES
@@ -56,8 +166,9 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
-    optional |= {"complete", "labels", "notes", "frames"}
+    optional |= {"complete", "labels", "groups", "notes", "frames"}
     optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
+    optional |= {"latency_seconds", "temperature_celsius"}
     optional -= {"instance"} if message in (AdoptionClaim, Beacon) else set()
     for name in set(fields) - optional:
         with pytest.raises(DecodeError, match=f"not a {message.__name__}: {name}"):

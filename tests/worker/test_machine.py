@@ -8,6 +8,7 @@ from typing import Dict
 from prometheus_client import CollectorRegistry
 
 from worker.machine import Machine
+from worker.temperature import hottest
 
 
 def temperatures(thermal: Path) -> Dict[str, float]:
@@ -34,9 +35,11 @@ def test_the_temperatures_of_a_jetson_nano_without_the_zone_that_measures_nothin
         **{"AO-therm": 41, "CPU-therm": 33.5, "GPU-therm": 32, "PLL-therm": 31.5},
         "thermal-fan-est": 32.75,
     }
+    assert hottest(tmp_path) == 41
 
 
 def test_a_machine_that_tells_none(tmp_path: Path) -> None:
     assert temperatures(tmp_path / "thermal") == {}
     (tmp_path / "thermal_zone0").mkdir()  # a sensor that is switched off
     assert temperatures(tmp_path) == {}
+    assert hottest(tmp_path) is None

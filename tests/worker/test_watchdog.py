@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Callable, Dict, Set
+from typing import Any, Dict, Set
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -17,7 +17,8 @@ from paho.mqtt.properties import Properties
 from PIL import Image
 
 from fleet.ports import free_port
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.fleets import Fleet
+from tests.harness import WorkerProcess, wait_for
 from wire.broker import BrokerSettings
 from wire.messages import Rejection, Result
 from wire.mqtt.connection import Connection
@@ -88,19 +89,17 @@ def with_id(frame_id: str) -> Dict[str, Any]:
 
 @needs_onnx
 def test_a_frame_that_hangs_the_engine_costs_two_lives_and_nothing_else(
-    mosquitto_url: str,
     root: str,
     tmp_path: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """Watchdog, restart, quarantine and poison, one after the other, as a supervisor would see them."""
     model = model_that_hangs_on_white(tmp_path / "hangs.onnx")
     (tmp_path / "labels.txt").write_text("a\nb\n")
     white, black = jpeg(tmp_path / "white.jpg", "white"), jpeg(tmp_path / "black.jpg", "black")
     options = ("--model", str(model), "--labels", str(tmp_path / "labels.txt"), "--stall-timeout", "2")
-    worker = start_worker(mosquitto_url, *options, "--max-batch", "4")
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    worker = fleet.worker(*options, "--max-batch", "4")
+    listener = fleet.listen("results/+", "rejects/+")
 
     def frames(messages: Any, kind: Any) -> Set[str]:
         return {kind.decode(m.payload).frame_id for m in messages}
@@ -135,21 +134,17 @@ def healthz(worker: WorkerProcess) -> int:
 
 @needs_onnx
 def test_healthz_turns_red(
-    mosquitto_url: str,
     root: str,
     tmp_path: Path,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     model = model_that_hangs_on_white(tmp_path / "hangs.onnx")
     (tmp_path / "labels.txt").write_text("a\nb\n")
     options = ("--model", str(model), "--labels", str(tmp_path / "labels.txt"), "--stall-timeout", "1")
-    worker = start_worker(mosquitto_url, *options)
+    worker = fleet.worker(*options)
     assert healthz(worker) == 200
     seen = []
-    listen(mosquitto_url, f"{root}/results/+").publish(
-        f"{root}/frames/door", jpeg(tmp_path / "white.jpg", "white")
-    )
+    fleet.listen("results/+").publish(f"{root}/frames/door", jpeg(tmp_path / "white.jpg", "white"))
     while worker.process.poll() is None:
         seen.append(healthz(worker))
         time.sleep(0.05)
@@ -183,13 +178,13 @@ def test_a_network_thread_that_hangs_is_noticed(mosquitto_url: str) -> None:
 
 
 def test_systemd_hears_of_a_worker_that_waits_for_its_broker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_worker: Callable[..., WorkerProcess]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fleet: Fleet
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        worker = start_worker(f"mqtt://127.0.0.1:{free_port()}", wait=False)
+        worker = fleet.at(f"mqtt://127.0.0.1:{free_port()}").worker(wait=False)
         assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         worker.process.terminate()
         while systemd.recv(100) != b"STOPPING=1":

@@ -200,7 +200,8 @@ class Connection(ConnectionOptions):
         connack_due = time.monotonic() + CONNACK_TIMEOUT
 
         def step() -> bool:
-            self._pump()
+            if self._is_open():
+                self._queue.pump()
             if not self.connected.is_set() and time.monotonic() > connack_due:
                 raise OSError(f"no CONNACK within {CONNACK_TIMEOUT:.0f} s")
             return not self._vanishing or self._client.want_write()
@@ -210,12 +211,9 @@ class Connection(ConnectionOptions):
             if self._closing and not self._vanishing:
                 tcp.await_close()
 
-    def _pump(self) -> None:
+    def _begin_close(self, session_expiry: int, send_will: bool) -> None:
         if self._is_open():
             self._queue.pump()
-
-    def _begin_close(self, session_expiry: int, send_will: bool) -> None:
-        self._pump()
         self._closing = True
         # rumqttd forgets the will at any DISCONNECT, even at the one that asks for it.
         self._vanishing = send_will

@@ -66,7 +66,6 @@ def decode(
         Undecodable: for `empty`, `not_an_image`, `corrupt_image`, `image_too_large`, or `decoder_crashed` if
             memory ran out. Nothing else, whatever the bytes are.
     """
-
     left, top, right, bottom = region
 
     def reduce(width: int, height: int) -> float:

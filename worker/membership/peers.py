@@ -7,13 +7,13 @@ for a moment do no harm: the broker gives the dead worker's session to the later
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from wire.messages import AdoptionClaim, WorkerStatus
+from wire.ranking import weight
 from worker.membership.claims import Claim, Claims
 
 log = logging.getLogger(__name__)
@@ -188,10 +188,5 @@ class Peers:
     def _rank(self, dead: _Peer) -> int:
         """How many of the living come before this worker."""
         name = dead.status.worker
-        own = _weight(self._own, name)
-        return sum(_weight(other.status.worker, name) > own for other in self._living())
-
-
-def _weight(worker: str, dead: str) -> bytes:
-    """Highest random weight hashing: the dead of a large fleet are spread evenly over the living."""
-    return hashlib.blake2b(f"{worker}/{dead}".encode(), digest_size=8).digest()
+        own = weight(self._own, name)
+        return sum(weight(other.status.worker, name) > own for other in self._living())

@@ -22,6 +22,7 @@ from wire.mqtt.pubacks import NOT_AUTHORIZED, REFUSED
 from wire.printable import cut
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
+from worker.temperature import hottest
 from worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Presence:
         """
         topics = worker.settings.topics
         self.state = "online"
-        self.answered = 0
+        #: Frames answered or rejected so far, and the seconds that they took together.
+        self.answered, self._took = 0, 0.0
         self.topic = topics.worker(worker.id)
         self.others_topics = [topics.worker("+"), topics.adoption("+", "+"), topics.beacon("+")]
         self.peers = peers
@@ -71,8 +73,14 @@ class Presence:
         self._former: Set[str] = set()
         #: The process, and the time, of the last status of another that stood there at a reconnect.
         self._stood: Optional[Tuple[str, datetime]] = None
-        #: When the last status was made, and how many frames were answered by then.
-        self._last = (time.monotonic(), 0)
+        #: When the last status was made, how many frames were answered by then, and what they had taken.
+        self._last = (time.monotonic(), 0, 0.0)
+        self._latency: Optional[float] = None
+
+    def count(self, seconds: float) -> None:
+        """A frame has been acked, so long after its receipt."""
+        self.answered += 1
+        self._took += seconds
 
     def publication(self, state: str = "", on_puback: Optional[Callable[[int], None]] = None) -> Publication:
         """A status, to be published."""
@@ -93,11 +101,7 @@ class Presence:
 
     def status(self, state: str = "") -> WorkerStatus:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
-        now, answered = time.monotonic(), self.answered
-        then, before = self._last
-        # Two statuses at almost the same time show no rate.
-        rate = (answered - before) / (now - then) if now - then > 1 else 0.0
-        self._last = (now, answered)
+        rate = self._measure()
         model, engine = self._worker.switch.serving.model, self._worker.switch.serving.engine
         takes_frames, wait = self._pacing.report()
         return WorkerStatus(
@@ -123,7 +127,19 @@ class Presence:
             wait_seconds=wait,
             accepts_control=not self._settings.ignore_control,
             change=self._change(),
+            latency_seconds=self._latency,
+            temperature_celsius=hottest(),
         )
+
+    def _measure(self) -> float:
+        """Frames a second since the last status; notes what they took, until others come."""
+        now, answered, took = time.monotonic(), self.answered, self._took
+        then, before, took_before = self._last
+        self._last = (now, answered, took)
+        if answered > before:
+            self._latency = round((took - took_before) / (answered - before), 4)
+        # Two statuses at almost the same time say nothing about the rate.
+        return (answered - before) / (now - then) if now - then > 1 else 0.0
 
     def _change(self) -> Optional[Change]:
         change, comparison = self._worker.commands.change, self._worker.switch.comparison

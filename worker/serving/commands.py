@@ -119,7 +119,7 @@ class Commands:
         if now != before:
             self._wanted.put((now,))
 
-    def all_heard(self) -> None:
+    def all_received(self) -> None:
         """A new session has received what is retained: what did not come again was taken back meanwhile."""
         for topic in list(self._read_ahead):
             self.receive(topic, b"")

@@ -27,7 +27,7 @@ def read_commands(
     broker: Broker,
     topics: Sequence[str],
     *,
-    patience: float,
+    timeout: float,
     stop: threading.Event,
     alive: Callable[[], object] = lambda: None,
 ) -> Optional[Dict[str, bytes]]:
@@ -36,7 +36,7 @@ def read_commands(
     Args:
         broker: where.
         topics: the control topics.
-        patience: seconds to wait for the broker.
+        timeout: seconds to wait for the broker.
         stop: ends the waiting.
         alive: called often meanwhile.
 
@@ -55,7 +55,7 @@ def read_commands(
 
     connection.__enter__()
     try:
-        wait_until(lambda: connection.subscribed.is_set() or stop.is_set(), patience, check=check)
+        wait_until(lambda: connection.subscribed.is_set() or stop.is_set(), timeout, check=check)
         if not connection.subscribed.is_set():
             return None
         wait_until_quiet(connection, lambda: retained.last_came, QUIET)

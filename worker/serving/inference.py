@@ -52,7 +52,7 @@ class Inference:
         else:
             self._batcher.put((work, outcome))
 
-    def waiting(self) -> float:
+    def stalled_for(self) -> float:
         """Seconds for which the engine has been at one batch."""
         began = list(self._busy_since.values())
         return time.monotonic() - min(began) if began else 0.0

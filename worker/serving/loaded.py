@@ -100,7 +100,7 @@ class LoadedModel:
             self._check_idle()
         job.done(outcome)
 
-    def waiting(self) -> float:
+    def stalled_for(self) -> float:
         """Seconds for which there has been work, and none of it was done."""
         with self._lock:
             return time.monotonic() - self._progress if self._in_work else 0.0

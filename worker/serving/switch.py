@@ -75,9 +75,9 @@ class Switch:
         former.decoders.close()
         self._open.remove(former)
 
-    def waiting(self) -> float:
+    def stalled_for(self) -> float:
         """Seconds for which one of the models has had work, and done none of it."""
-        return max(serving.waiting() for serving in list(self._open))
+        return max(serving.stalled_for() for serving in list(self._open))
 
     def submit(self, job: Job, image: bytes) -> None:
         """Send a picture on its way through the model that serves now."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 from pydantic import Field
 
+from wire.observer_settings import ObserverSettings
 from wire.settings import LogLevel, default_state_dir
 from worker.settings.decoding import DecodingSettings
 from worker.settings.engine import EngineSettings
@@ -15,7 +15,7 @@ from worker.settings.inputs import InputSettings
 
 
 # --help lists the fields of the last base first.
-class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, EngineSettings):
+class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSettings, EngineSettings):
     """Classify frames from a broker until SIGTERM or Ctrl-C.
 
     nanofleet worker --broker mqtt://cameras.local --model resnet18
@@ -36,16 +36,14 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, EngineSetti
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Where the worker keeps its id and its notes"
     )
-    cameras: Optional[Path] = Field(
-        None,
-        description='TOML file with a table of settings for each camera: [door], name = "Front door". '
-        "Settings that `nanofleet cameras set` has published for a camera replace its whole table",
-    )
     session_expiry: int = Field(
         86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"
     )
     ignore_control: bool = Field(
         False, description="Keep to --model, whatever `nanofleet models use` commands the fleet"
+    )
+    observe: bool = Field(
+        True, description="Keep the cameras' states as well, as `nanofleet observe` does, if no other does it"
     )
     status_interval: float = Field(10.0, gt=0, description="Seconds between two statuses")
     adopt_after: float = Field(

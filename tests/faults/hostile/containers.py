@@ -95,7 +95,7 @@ def sof(width: int, height: int, *, marker: int = 0xC0, precision: int = 8, comp
 
 
 def dht(kind: int, *symbols: int) -> bytes:
-    """A Huffman table (0x00 for DC, 0x10 for AC) that gives symbols the codes 0, 10, 110, …"""
+    """A Huffman table (0x00 for DC, 0x10 for AC) that gives symbols the codes 0, 10, 110 and so on."""
     counts = [1] * len(symbols) + [0] * (16 - len(symbols))
     return segment(0xC4, bytes([kind, *counts, *symbols]))
 

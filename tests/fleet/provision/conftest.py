@@ -33,7 +33,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
     provision(fleet, *rights.MEMBERS)
     provision(folder / "strangers", "--camera", "door", "--worker", "nano-1")
     started = GuardedBroker(folder, fleet)
-    yield started.start()  # type: ignore[misc]
+    yield started.start()
     started.stop()
 
 

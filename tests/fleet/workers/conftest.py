@@ -8,12 +8,13 @@ from typing import Any, Callable
 import pytest
 
 from tests.fleet.members import publish_claim, publish_status
+from tests.fleets import Fleet
 from tests.harness import Listener, nanofleet
 
 
 @pytest.fixture
-def listener(mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> Listener:
-    return listen(mosquitto_url, f"{root}/#")
+def listener(fleet: Fleet) -> Listener:
+    return fleet.listen("#")
 
 
 @pytest.fixture

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Callable, List
+from typing import List
 
 import pytest
 
 from fleet.workers.settings import ForgetSettings
 from tests.fleet.workers.output import DAY, Report, Run
+from tests.fleets import Fleet
 from tests.harness import Listener, wait_for
 from wire.errors import SettingsError
 
 
-def kept(listener: Listener, mosquitto_url: str, root: str, listen: Callable[..., Listener]) -> List[str]:
+def kept(listener: Listener, root: str, fleet: Fleet) -> List[str]:
     """The workers of whom the broker keeps a status, or a claim on their session."""
-    listen(mosquitto_url, f"{root}/workers/#")
-    fresh = listen(mosquitto_url, f"{root}/workers/#", f"{root}/last")
+    fleet.listen("workers/#")
+    fresh = fleet.listen("workers/#", "last")
     listener.publish(f"{root}/last", b"-")
     wait_for(lambda: fresh.on(f"{root}/last"), what="the last message")
     return sorted({m.topic.split("/workers/")[1].split("/")[0] for m in fresh.on(f"{root}/workers/")})
@@ -28,7 +29,7 @@ def test_forget_by_name(
     listener: Listener,
     mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     report("nano-1")
     report("nano-2", state="draining")
@@ -46,7 +47,7 @@ def test_forget_by_name(
     assert any(line.startswith("nano-1: kept; it is online") for line in said)
     assert any(line.startswith("nano-2: kept; it is draining") for line in said)
     assert "nano-6: there is no status of such a worker" in said
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-2"]
+    assert kept(listener, root, fleet) == ["nano-1", "nano-2"]
 
 
 def test_forget_those_long_gone(
@@ -56,7 +57,7 @@ def test_forget_those_long_gone(
     listener: Listener,
     mosquitto_url: str,
     root: str,
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     report("nano-1")
     report("nano-2", state="offline", age=8 * DAY)
@@ -76,7 +77,7 @@ def test_forget_those_long_gone(
     assert [line.split(":")[0] for line in said if "forgotten" in line] == ["nano-2", "nano-4", "nano-6"]
     assert "nano-5: kept; it was lost at some time within 8 d" in said[-2]
     assert "nano-7: kept; its clock is wrong" in said[-1]
-    assert kept(listener, mosquitto_url, root, listen) == ["nano-1", "nano-3", "nano-5", "nano-7"]
+    assert kept(listener, root, fleet) == ["nano-1", "nano-3", "nano-5", "nano-7"]
 
 
 def test_silence_is_not_judged_in_less_time_than_a_lease(report: Report, workers: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Callable
 
 import pytest
 from rich.console import Console
@@ -13,7 +12,8 @@ from fleet.workers.list import _table
 from fleet.workers.roster import Entry, shown_age
 from tests.fleet.members import change, status
 from tests.fleet.workers.output import DAY, Report, Run, lines, reporting
-from tests.harness import MODEL, Listener, WorkerProcess
+from tests.fleets import Fleet
+from tests.harness import MODEL, Listener
 from wire.messages import ModelCommand
 from wire.model_choice import ModelChoice
 
@@ -44,10 +44,8 @@ def test_a_line_for_each(report: Report, claim: Report, workers: Run) -> None:
     assert "adopted" not in lines(workers())["nano-4"]
 
 
-def test_a_real_worker_and_its_log(
-    start_worker: Callable[..., WorkerProcess], mosquitto_url: str, workers: Run
-) -> None:
-    worker = start_worker(mosquitto_url, "--log-format", "json", "--status-interval", "0.5")
+def test_a_real_worker_and_its_log(fleet: Fleet, workers: Run) -> None:
+    worker = fleet.worker("--model", MODEL, "--log-format", "json", "--status-interval", "0.5")
     shown = workers()
     assert shown.returncode == 0
     assert f"{MODEL}@IMAGENET1K_V1" in lines(shown)[worker.id]

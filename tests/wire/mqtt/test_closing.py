@@ -15,7 +15,8 @@ from typing import Any, Callable
 import pytest
 
 from fleet.ports import free_port
-from tests.harness import Listener, Mosquitto, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, wait_for
 from tests.wire.mqtt.members import (
     NEVER,
     Member,
@@ -89,11 +90,11 @@ def test_leaving_a_busy_broker_neither_publishes_the_will_nor_keeps_the_session(
     mosquitto: Callable[..., Mosquitto],
     root: str,
     join: Callable[..., Member],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     """It reads a member's last packets only when the member has gone, after those of others."""
     broker = mosquitto("allow_anonymous true")
-    listener = listen(broker.url, f"{root}/will", f"{root}/last")
+    listener = fleet.at(broker.url).listen("will", "last")
     member = join(broker.url, f"{root}/others", will=will(root), session_expiry=100)
     member.wait_subscribed()
     assert broker.process

@@ -6,7 +6,8 @@ from typing import Callable, List
 
 import pytest
 
-from tests.harness import Listener, Mosquitto, wait_for
+from tests.fleets import Fleet
+from tests.harness import Mosquitto, wait_for
 from tests.wire.mqtt.members import (
     Member,
     is_without_delay,
@@ -101,10 +102,10 @@ def test_small_packets_do_not_wait_for_each_other(mosquitto_url: str, join: Call
 
 
 def test_a_message_at_qos_0_needs_no_ack(
-    mosquitto_url: str, root: str, join: Callable[..., Member], listen: Callable[..., Listener]
+    mosquitto_url: str, root: str, join: Callable[..., Member], fleet: Fleet
 ) -> None:
     reader = join(mosquitto_url, f"{root}/#")
-    listen(mosquitto_url, f"{root}/none").client.publish(f"{root}/a", b"x", qos=0)
+    fleet.listen("none").client.publish(f"{root}/a", b"x", qos=0)
     (delivery,) = reader.wait_received(1)
     assert delivery.qos == 0
     assert reader.ack(delivery) == [True]

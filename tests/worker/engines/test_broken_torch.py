@@ -14,7 +14,8 @@ from typing import Callable, Dict
 
 import pytest
 
-from tests.harness import MODEL, Listener, nanofleet, statuses, wait_for
+from tests.fleets import Fleet
+from tests.harness import MODEL, nanofleet, statuses, wait_for
 from tests.worker.engines.graphs import SIDE, Net
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,10 +75,10 @@ def has_export(weights_dir: Path, photos: Path) -> None:
 
 def test_a_worker_serves_an_export_on_the_cpu_and_says_why(
     environment: Dict[str, str], weights_dir: Path, photos: Path, tmp_path: Path, mosquitto_url: str,
-    root: str, listen: Callable[..., Listener],
+    root: str, fleet: Fleet,
 ) -> None:  # fmt: skip
     has_export(weights_dir, photos)
-    listener = listen(mosquitto_url, f"{root}/#")
+    listener = fleet.listen("#")
     flags = ["--model", MODEL, "--weights-dir", str(weights_dir), "--state-dir", str(tmp_path)]
     flags += ["--broker", mosquitto_url, "--root", root, "--worker-id", f"{root}-w1", "--metrics-port", "0"]
     command = [sys.executable, "-c", COMMAND, "worker", *flags]

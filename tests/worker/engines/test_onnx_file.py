@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fleet.classify import classify
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.fleets import Fleet
+from tests.harness import wait_for
 from tests.worker.photos import crops
 from wire.errors import SettingsError
 from wire.messages import Reason, Rejection
@@ -181,14 +182,12 @@ def test_a_worker_rejects_such_a_frame_and_goes_on(
     standardised: Path,
     labels: Path,
     photos: Path,
-    mosquitto_url: str,
     root: str,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
 ) -> None:
     recipe = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
-    start_worker(mosquitto_url, "--model", str(standardised), "--labels", str(labels), *recipe)
-    listener = listen(mosquitto_url, f"{root}/results/+", f"{root}/rejects/+")
+    fleet.worker("--model", str(standardised), "--labels", str(labels), *recipe)
+    listener = fleet.listen("results/+", "rejects/+")
     for image in (standardised.with_name("night.png"), photos / "coffee.png"):
         listener.publish(f"{root}/frames/door", image.read_bytes())
     wait_for(lambda: len(listener.messages) == 2, what="two answers")

@@ -11,7 +11,8 @@ from typing import Any, Callable, List
 
 import pytest
 
-from tests.harness import Listener, WorkerProcess, failures, nanofleet, processes_of, wait_for
+from tests.fleets import Fleet
+from tests.harness import failures, nanofleet, processes_of, wait_for
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import GREEDY, endless, expanded
 from tests.worker.engines.test_onnx_served import answer_to, png
@@ -57,15 +58,14 @@ def trials(folder: Path) -> List[int]:
 def test_a_worker_does_not_start_with_a_hostile_file(
     write: Callable[[Path], Path],
     says: str,
-    mosquitto_url: str,
-    start_worker: Callable[..., WorkerProcess],
+    fleet: Fleet,
     labels: Path,
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path / "bad.onnx")
     assert path.stat().st_size < 500
     flags = ("--model", str(path), "--labels", str(labels), "--trial-timeout", "2")
-    worker = start_worker(mosquitto_url, *flags, wait=False)
+    worker = fleet.worker(*flags, wait=False)
     assert worker.process.wait(120) == 2
     assert f"{path} " in worker.log.read_text()
     assert says in worker.log.read_text()
@@ -74,15 +74,14 @@ def test_a_worker_does_not_start_with_a_hostile_file(
 def test_a_worker_that_is_told_to_use_one_serves_meanwhile_and_afterwards(
     mosquitto_url: str,
     root: str,
-    start_worker: Callable[..., WorkerProcess],
-    listen: Callable[..., Listener],
+    fleet: Fleet,
     labels: Path,
     tmp_path: Path,
 ) -> None:
     """Also where the command pins it: whoever may command may name any hash."""
     flags = ("--model", str(honest(tmp_path / "good.onnx")), "--labels", str(labels), "--fit", "squeeze")
-    start_worker(mosquitto_url, *flags, "--weights-dir", str(tmp_path), "--trial-timeout", "2")
-    answers, changes = listen(mosquitto_url, f"{root}/results/+"), listen(mosquitto_url, f"{root}/workers/+")
+    fleet.worker(*flags, "--weights-dir", str(tmp_path), "--trial-timeout", "2")
+    answers, changes = fleet.listen("results/+"), fleet.listen("workers/+")
     pin = hashlib.sha256(endless(tmp_path / "endless.onnx").read_bytes()).hexdigest()
     expanded(tmp_path / "greedy.onnx")
     for command, says in (("endless.onnx", "--sha256", pin), ENDLESS), (("greedy.onnx",), GREEDY_SAYS):

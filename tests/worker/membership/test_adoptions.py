@@ -38,7 +38,9 @@ class Adopter:
         self.broker = self.settings.open_broker()
         self.dead = f"{root}-dead"
         self.life, self.metrics = Life(), Metrics()
-        worker = Worker(f"{root}-own", self.settings, NOT_ASKED, NOT_ASKED, self.metrics, "", self.life)
+        worker = Worker(
+            f"{root}-own", self.settings, NOT_ASKED, NOT_ASKED, NOT_ASKED, self.metrics, "", self.life
+        )
         self.now = 1000.0
         inputs = self.settings.inputs
         self.peers = Peers(worker.id, self.settings.group, inputs, GRACE, clock=lambda: self.now)

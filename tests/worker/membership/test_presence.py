@@ -28,7 +28,7 @@ class Statuses:
     def __init__(self, folder: Path) -> None:
         settings = WorkerSettings(state_dir=folder)
         peers = Peers("w1", settings.group, settings.inputs, settings.adopt_after)
-        worker = Worker("w1", settings, NOT_ASKED, NOT_ASKED, Metrics(), "", Life())
+        worker = Worker("w1", settings, NOT_ASKED, NOT_ASKED, NOT_ASKED, Metrics(), "", Life())
         self.presence = Presence(worker, NOT_ASKED, peers, NOT_ASKED)
         self.own = Beacon.decode(self.presence.beacon().payload).instance
         self.epoch = 1

@@ -177,7 +177,7 @@ def test_a_command_that_is_taken_back_before_the_session_begins_is_not_followed_
     with following.begun():
         assert following.next() == ("a", False)
         commands.receive(FLEET, command("b"))  # this one still stands
-        commands.all_heard()
+        commands.all_received()
         assert following.next() == ("b", False)
-        commands.all_heard()
+        commands.all_received()
     assert following.changes.empty()

@@ -23,7 +23,7 @@ def test_a_picture_is_classified() -> None:
     assert outcome.label == "green"
     assert (outcome.width, outcome.height, outcome.complete, outcome.batch_size) == (8, 8, True, 1)
     assert outcome.best[0] == (1, pytest.approx(1.0))
-    assert small.waiting() == 0.0
+    assert small.stalled_for() == 0.0
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_cannot_be_classified_has_its_error(image: bytes, late: Optional[Ex
         assert isinstance(asked.outcome(), error)
         assert other.label() == "red"
         wait_for(lambda: asked.flushed == other.flushed == 1, what="each one's end")
-    assert small.waiting() == 0.0
+    assert small.stalled_for() == 0.0
 
 
 def test_pictures_that_wait_make_a_batch() -> None:
@@ -54,7 +54,7 @@ def test_pictures_that_wait_make_a_batch() -> None:
         for each in asked:
             small.submit(each.job, RED)
         wait_for(lambda: engine.batches, what="the first batch")
-        wait_for(lambda: small.waiting() > 0.05, what="work that waits")
+        wait_for(lambda: small.stalled_for() > 0.05, what="work that waits")
         engine.gate.set()
         assert [each.label() for each in asked] == ["red"] * 4
         wait_for(lambda: [each.flushed for each in asked] == [1] * 4, what="each batch's end")

@@ -1,0 +1,79 @@
+"""`nanofleet cameras set`: read the retained settings, change them, publish them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Sequence
+
+from pydantic import ValidationError
+
+from fleet.cameras.retained import open_fleet, settings_of
+from fleet.cameras.settings import CameraSetSettings
+from fleet.console import open_console
+from labels.groups import read_groups
+from wire.cameras import CameraSettings, Stability
+from wire.errors import SettingsError
+from wire.messages import explain
+
+#: Settings of the stable label, and those beside them.
+_STABLE = tuple(Stability.model_fields)
+_KEYS = (*(name for name in CameraSettings.model_fields if name not in ("schema_", "stable")), *_STABLE)
+
+
+def set_camera(settings: CameraSetSettings) -> int:
+    """Change a camera's settings; returns the exit code.
+
+    Raises:
+        SettingsError: a value is wrong; nothing was changed.
+        NanofleetError: the broker refused, or was not there in time.
+    """
+    given = _parse(settings.changes)
+    console = open_console()
+    with open_fleet(settings, settings.camera) as fleet:
+        topic = settings.topics.camera_settings(settings.camera)
+        before = settings_of(fleet, settings.camera)
+        if before is None and topic in fleet.also:
+            console.print("what was set there cannot be read: all but this is set to its default")
+        changed = _changed(before or CameraSettings(), given)
+        fleet.retain(topic, changed.encode())
+    for name, value in given.items():
+        console.print(f"{settings.camera}: {name} {'is the default again' if value is None else 'is set'}")
+    return 0
+
+
+def _parse(changes: Sequence[str]) -> Dict[str, Any]:
+    """Each setting with its value; None for its default."""
+    found: Dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or name not in _KEYS:
+            raise SettingsError(f"{change!r}: write SETTING=VALUE; there are {', '.join(_KEYS)}")
+        found[name] = _value(name, text) if text else None
+    return found
+
+
+def _value(name: str, text: str) -> Any:
+    if name == "region":
+        return text.split(",")
+    if name == "groups" and text.endswith(".toml"):
+        return read_groups(Path(text))
+    return text
+
+
+def _changed(before: CameraSettings, given: Dict[str, Any]) -> CameraSettings:
+    """The settings with changes.
+
+    Raises:
+        SettingsError: they are wrong.
+    """
+    facts: Dict[str, Any] = before.model_dump(by_alias=True)
+    for name, value in given.items():
+        of = facts["stable"] if name in _STABLE else facts
+        if value is None:
+            of.pop(name)
+        else:
+            of[name] = value
+    try:
+        return CameraSettings.model_validate(facts)
+    except ValidationError as error:
+        raise SettingsError(f"nothing was changed: {explain(error)}") from None

@@ -1,0 +1,204 @@
+"""One camera's state, by the answers to its frames."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+
+from fleet.observer.stable import StableLabel
+from wire.cameras import NONE, CameraEvent, CameraSettings, CameraState
+from wire.messages import Rejection, Result
+
+#: Candidates of the last frame that a state shows, at most.
+MAX_TOP = 10
+#: Answers whose frame ids are remembered. A frame that is redelivered after more than so many counts again.
+REMEMBERED_IDS = 64
+#: More than a camera has ever sent: a counter that was restored may lie.
+MOST_FRAMES = 10**12
+#: Seconds between two publications of a state, at least, where a reader would notice nothing new, and where
+#: something has changed: a camera whose label changes with each frame must not flood its readers.
+EVERY_SECONDS, AT_ONCE_SECONDS = 5.0, 0.5
+#: A time of day is not counted back by more seconds than this, whatever clocks say.
+_MOST_LATE = 1e6
+#: What a reader notices.
+_noticed: Callable[[Mapping[str, Any]], Tuple[Any, ...]] = itemgetter(
+    "name", "area", "stable", "group", "silent", "rejected_last", "last_rejection"
+)
+
+
+class Camera:
+    """A camera. Times are given: seconds of a clock that nobody sets, and the time of day.
+
+    Attributes:
+        is_current: whether it was published as it is.
+    """
+
+    def __init__(self, state: CameraState, settings: CameraSettings, heard: float, newest: float) -> None:
+        """Begin with a state, of a camera that is new or of one that was observed before.
+
+        Args:
+            state: what is known.
+            settings: the camera's.
+            heard: when an answer came last, by the clock.
+            newest: when the newest frame was answered of those that have come, by the clock.
+        """
+        self._began_with = state
+        # A dictionary, because it changes with each frame, and a message is made only of what is published.
+        self._facts: Dict[str, Any] = dict(state)
+        self._facts.update(
+            frames=min(state.frames, MOST_FRAMES),
+            rejections=min(state.rejections, MOST_FRAMES),
+            top=state.top[:MAX_TOP],
+        )
+        self._heard = heard
+        self._newest = newest
+        self._of = settings.stable.of
+        label = StableLabel(settings.stable, state.stable, state.stable_confidence)
+        self._label = label if self._of == "label" else StableLabel(settings.stable)
+        self._group = StableLabel(settings.stable, state.group, state.group_confidence)
+        self._ids: Dict[int, None] = {}
+        self._published: Optional[Tuple[object, ...]] = None
+        self._published_at = float("-inf")
+        self.is_current = False
+        self.follow(settings)
+
+    @property
+    def state(self) -> CameraState:
+        """The camera as it is now."""
+        return self._began_with.model_copy(update=self._facts)
+
+    def follow(self, settings: CameraSettings) -> None:
+        """Go by these settings from now on."""
+        self._label.follow(settings.stable)
+        self._group.follow(settings.stable)
+        self._of = settings.stable.of
+        self._update({"name": settings.name, "area": settings.area})
+
+    def add(
+        self, answer: Union[Result, Rejection], seconds: float, lateness: float, now: datetime
+    ) -> Optional[CameraEvent]:
+        """Take the answer to a frame.
+
+        Args:
+            answer: it.
+            seconds: the clock.
+            lateness: for how many seconds it was on its way, beyond what is usual.
+            now: the time of day.
+
+        Returns:
+            An event, where the stable label has changed to one that is known.
+        """
+        self._heard = seconds
+        facts: Dict[str, object] = {}
+        is_new = self._remember(answer.frame_id)
+        if is_new:
+            counter = "frames" if isinstance(answer, Result) else "rejections"
+            facts[counter] = self._facts[counter] + 1
+        if seconds - lateness < self._newest:  # it must not turn the state back
+            self._update(facts)
+            return None
+        self._newest = seconds - lateness
+        moment = now - timedelta(seconds=min(lateness, _MOST_LATE))
+        facts.update(last_seen=moment, silent=False)
+        if is_new:
+            facts.update(frame_id=answer.frame_id, worker=answer.worker)
+            facts.update(rejected_last=isinstance(answer, Rejection))
+            if isinstance(answer, Rejection):
+                facts.update(last_rejection=answer.reason)
+            else:
+                facts.update(self._seen_in(answer, moment))
+        before = self._facts["stable"]
+        self._update(facts)
+        return self._event() if self._facts["stable"] not in (before, NONE) else None
+
+    def _seen_in(self, result: Result, moment: datetime) -> Dict[str, object]:
+        """What a result says, and what has become stable by it."""
+        top = result.top[:MAX_TOP]
+        # Of a model whose classes do not exclude each other, the best may not have been seen.
+        nothing = result.labels == ()
+        self._label.add([] if nothing else [(each.label, each.confidence) for each in top])
+        self._group.add([(each.group, each.confidence) for each in result.groups or ()])
+        shown, group = self._group if self._of == "group" else self._label, self._group
+        facts: Dict[str, object] = {
+            "label": result.label,
+            "confidence": result.confidence,
+            "top": top,
+            "model": result.model,
+            "stable": shown.label,
+            "stable_confidence": shown.confidence,
+            "group": group.label,
+            "group_confidence": group.confidence,
+        }
+        if shown.label != self._facts["stable"] or self._facts["stable_since"] is None:
+            facts["stable_since"] = moment
+        if group.label != self._facts["group"] or self._facts["group_since"] is None:
+            facts["group_since"] = moment
+        if shown.label != NONE:
+            facts.update(last_known=shown.label, last_known_at=moment)
+        return facts
+
+    def _event(self) -> CameraEvent:
+        facts = self._facts
+        return CameraEvent(
+            camera=facts["camera"],
+            label=facts["stable"],
+            confidence=facts["stable_confidence"] or 0.0,
+            group=facts["group"],
+            frame_id=facts["frame_id"],
+            at=facts["last_seen"],
+        )
+
+    def look_for_silence(self, silent_after: float, seconds: float) -> None:
+        """Note whether no answer has come for so long; 0: never."""
+        silent = 0 < silent_after < seconds - self._heard
+        if silent != self._facts["silent"]:
+            self._update({"silent": silent})
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether its state is to be published now; if so, that is taken as done."""
+        noticed = _noticed(self._facts)
+        changed = noticed != self._published
+        if self.is_current and not changed:
+            return False
+        if seconds - self._published_at < (AT_ONCE_SECONDS if changed else EVERY_SECONDS):
+            return False
+        self._published, self._published_at, self.is_current = noticed, seconds, True
+        return True
+
+    def publish_again(self) -> None:
+        """Have the state published, whatever was published before."""
+        self._published, self._published_at = None, float("-inf")
+
+    def _remember(self, frame_id: str) -> bool:
+        """Whether this is the first answer to a frame."""
+        key = hash(frame_id)
+        if key in self._ids:
+            return False
+        self._ids[key] = None
+        if len(self._ids) > REMEMBERED_IDS:
+            del self._ids[next(iter(self._ids))]
+        return True
+
+    def _update(self, facts: Mapping[str, object]) -> None:
+        self._facts.update(facts)
+        self.is_current = False
+
+
+def restored(state: CameraState, settings: CameraSettings, seconds: float, now: datetime) -> Camera:
+    """A camera that was observed before, by another observer or in an earlier run.
+
+    Args:
+        state: what the broker has retained of it.
+        settings: the camera's.
+        seconds: the clock.
+        now: the time of day. It may be wrong, and the state's times may be.
+    """
+    age = (now - state.last_seen).total_seconds() if state.last_seen else float("inf")
+    newest = seconds - max(0.0, age)
+    return Camera(state, settings, float("-inf") if state.silent else newest, newest)
+
+
+def seen_first(camera: str, settings: CameraSettings, seconds: float) -> Camera:
+    """A camera of which nothing is known."""
+    return Camera(CameraState(camera=camera), settings, seconds, float("-inf"))

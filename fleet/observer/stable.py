@@ -1,0 +1,92 @@
+"""The stable label: what has held for a while, and is sure enough to act on.
+
+Each frame votes for its best label if that is at least `min_confidence` sure, else for none.
+
+1. A label becomes stable when it has `k` of the last `n` votes. Of two, the one with more; then the later.
+2. Once stable it stays, whatever else has `k` votes, as long as both are true of the last `n` frames:
+   at least one voted for it, and in at least half of `k` it was close: half as sure as the frame's best
+   label, and half as sure as `min_confidence` asks.
+3. Else the label that fulfils 1. takes its place, and where there is none, `none`.
+
+So two labels that are about as likely do not take turns: the runner-up stays close in each frame. A label
+that is always the runner-up goes after `n` frames, because it has no vote left. One that is no longer seen at
+all goes as soon as less than half of `k` frames are left that saw it: with 3 of 5, at the fourth frame.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Deque, Dict, Optional, Sequence, Tuple
+
+from wire.cameras import NONE, Stability
+
+#: The likeliest labels of a frame that are looked at: what is below them is close to nothing.
+MOST_CANDIDATES = 5
+
+#: The likeliest labels of a frame with their confidences, best first; nothing where nothing was seen.
+Frame = Sequence[Tuple[str, float]]
+
+
+class StableLabel:
+    """The stable label of one camera, by the frames that it is given.
+
+    Attributes:
+        label: the stable label; `none` where there is none.
+        confidence: how sure the last frame was of it that was close to it; None where there is none.
+    """
+
+    def __init__(self, rule: Stability, label: str = NONE, confidence: Optional[float] = None) -> None:
+        """Begin with what was stable before, as if the last `n` frames had all seen it.
+
+        Args:
+            rule: k, n and the confidence.
+            label: what was stable before.
+            confidence: how sure that was.
+        """
+        self.label = label
+        self.confidence = confidence if label != NONE else None
+        self._rule = rule
+        self._frames: Deque[Frame] = collections.deque(maxlen=rule.n)
+        if label != NONE:
+            self._frames.extend([((label, max(confidence or 0.0, rule.min_confidence)),)] * rule.n)
+
+    def follow(self, rule: Stability) -> None:
+        """Go by another rule from the next frame on."""
+        if rule != self._rule:
+            self._rule = rule
+            self._frames = collections.deque(self._frames, maxlen=rule.n)
+
+    def add(self, frame: Frame) -> bool:
+        """Take a frame's labels; returns whether the stable label has changed."""
+        self._frames.append(tuple(frame[:MOST_CANDIDATES]))
+        before = self.label
+        if self.label == NONE or not self._holds():
+            self.label = self._elected()
+        if self.label == NONE:
+            self.confidence = None
+        else:
+            self.confidence = next(
+                (dict(each)[self.label] for each in reversed(self._frames) if self._is_close(each)),
+                self.confidence,
+            )
+        return self.label != before
+
+    def _vote(self, frame: Frame) -> str:
+        return frame[0][0] if frame and frame[0][1] >= self._rule.min_confidence else NONE
+
+    def _is_close(self, frame: Frame) -> bool:
+        least = max(frame[0][1], self._rule.min_confidence) / 2 if frame else 0.0
+        return any(label == self.label and confidence >= least for label, confidence in frame)
+
+    def _holds(self) -> bool:
+        close = sum(map(self._is_close, self._frames))
+        return 2 * close >= self._rule.k and any(self._vote(frame) == self.label for frame in self._frames)
+
+    def _elected(self) -> str:
+        votes: Dict[str, int] = {}
+        for frame in reversed(self._frames):  # of equals, the later comes first
+            vote = self._vote(frame)
+            votes[vote] = votes.get(vote, 0) + 1
+        votes.pop(NONE, None)
+        best = max(votes, key=votes.__getitem__, default=NONE)
+        return best if votes.get(best, 0) >= self._rule.k else NONE

@@ -1,0 +1,156 @@
+"""When something is announced, and what is removed."""
+
+from __future__ import annotations
+
+import json
+from typing import List, Optional
+
+import pytest
+
+from fleet.observer.discovery import camera as cameras
+from fleet.observer.discovery.announcer import Announcer
+from tests.fleet.members import status
+from wire.cameras import CameraState
+from wire.mqtt.packets import Publication
+from wire.topics import Topics
+
+TOPICS = Topics("home/cams")
+DOOR = "ha/device/home_2fcams/camera-door/config"
+NANO = "ha/device/home_2fcams/worker-nano-1/config"
+
+
+class Kept:
+    """An announcer, and what it has published."""
+
+    def __init__(self, prefix: Optional[str] = "ha") -> None:
+        self.published: List[Publication] = []
+        self.announcer = Announcer(TOPICS, prefix, self.published.append)
+
+    def take(self) -> List[str]:
+        """The topics of what was published since the last time."""
+        topics = [publication.topic for publication in self.published]
+        self.published.clear()
+        return topics
+
+
+def test_it_announces_changes_only() -> None:
+    kept = Kept()
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.worker(status("nano-1"))
+    assert all(publication.retain for publication in kept.published)
+    assert kept.take() == [DOOR, NANO]
+    kept.announcer.camera(CameraState(camera="door", stable="cat", frames=3))
+    kept.announcer.worker(status("nano-1", frames_per_second=12.0))
+    assert kept.take() == []
+    kept.announcer.camera(CameraState(camera="door", name="Front door"))
+    assert kept.take() == [DOOR]
+
+
+def test_it_announces_all_again_on_request() -> None:
+    kept = Kept()
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.worker(status("nano-1"))
+    kept.take()
+    assert kept.announcer.birth == "ha/status"
+    kept.announcer.again()
+    assert kept.take() == [DOOR, NANO]
+    kept.announcer.remove_camera("door")
+    kept.take()
+    kept.announcer.again()
+    assert kept.take() == [NANO]
+
+
+def test_what_stands_there_is_not_announced_again() -> None:
+    kept, state = Kept(), CameraState(camera="door")
+    assert kept.announcer.receive(DOOR, cameras.announce(state, TOPICS, "ha").encode())
+    kept.announcer.camera(state)
+    assert kept.take() == []
+    kept.announcer.again()
+    assert kept.take() == [DOOR]
+
+
+def test_a_dropped_entity_is_named_once_more_by_its_platform_alone() -> None:
+    kept = Kept()
+    kept.announcer.worker(status("nano-1", temperature_celsius=41.0))
+    kept.published.clear()
+    kept.announcer.worker(status("nano-1"))
+    first, second = [json.loads(publication.payload)["components"] for publication in kept.published]
+    assert first.pop("temperature") == {"platform": "sensor"}
+    assert first == second
+    assert "temperature" not in second
+
+
+def test_it_removes_what_is_gone_also_what_a_former_observer_announced() -> None:
+    former, kept = Kept(), Kept()
+    former.announcer.camera(CameraState(camera="attic"))
+    former.announcer.camera(CameraState(camera="door"))
+    for publication in former.published:
+        kept.announcer.receive(publication.topic, publication.payload)
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.keep(["door"], [])
+    assert [publication.payload for publication in kept.published] == [b""]
+    assert kept.take() == [DOOR.replace("door", "attic")]
+    kept.announcer.remove_camera("door")
+    assert kept.take() == [DOOR]
+    kept.announcer.remove_camera("door")
+    kept.announcer.remove_worker("nano-1")
+    kept.announcer.keep([], [])
+    assert kept.take() == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"{", b"7", b"[]", b"null", b'{"origin": 1}', b"[" * 5000, b'"' + b"x" * (1 << 16) + b'"'),
+        json.dumps({"origin": {"name": "zigbee2mqtt"}, "components": {}}).encode(),
+        json.dumps({"origin": {"name": "nanofleet"}, "components": []}).encode(),
+    ],
+)
+def test_what_is_not_ours_is_left_alone(payload: bytes) -> None:
+    kept = Kept()
+    kept.announcer.receive(DOOR, payload)
+    kept.announcer.keep([], [])
+    assert kept.take() == []
+
+
+def test_what_others_have_put_in_the_place_of_components_is_replaced() -> None:
+    kept = Kept()
+    odd = {
+        "origin": {"name": "nanofleet"},
+        "components": {"a": 1, "b": {"platform": []}, "c": {"platform": "sensor"}},
+    }
+    kept.announcer.receive(DOOR, json.dumps(odd).encode())
+    kept.announcer.camera(CameraState(camera="door"))
+    first, second = [json.loads(publication.payload)["components"] for publication in kept.published]
+    assert set(first) - set(second) == {"c"}
+
+
+def test_messages_of_others_are_not_for_the_announcer() -> None:
+    kept = Kept()
+    assert kept.announcer.subscriptions == ["ha/status", "ha/device/home_2fcams/+/config"]
+    for topic in ("ha/device/nanofleet/camera-door/config", "home/cams/cameras/door", "ha/statuses"):
+        assert not kept.announcer.receive(topic, b"online")
+
+
+def test_a_broker_that_refuses_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept()
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.worker(status("nano-1"))
+    for reason_code in (0x00, 0x10, 0x87):  # taken, without a subscriber, not authorized
+        for publication in kept.published:
+            assert publication.on_puback is not None
+            publication.on_puback(reason_code)
+    [line] = caplog.messages
+    assert line.startswith(f"the broker refuses {DOOR} (0x87): ")
+
+
+def test_without_home_assistant_nothing_is_announced_and_nothing_removed() -> None:
+    kept = Kept(None)
+    assert kept.announcer.subscriptions == []
+    former = cameras.announce(CameraState(camera="door"), TOPICS, "ha")
+    assert not kept.announcer.receive(former.topic, former.encode())
+    kept.announcer.camera(CameraState(camera="door"))
+    kept.announcer.again()
+    kept.announcer.keep([], [])
+    kept.announcer.remove_camera("door")
+    assert kept.take() == []

@@ -1,0 +1,78 @@
+"""What an observer announces to Home Assistant, on a real broker."""
+
+from __future__ import annotations
+
+import json
+from typing import Iterator, List
+
+import pytest
+
+from fleet.observer.observer import observing
+from fleet.observer.task import Task
+from tests.fleet.members import publish_status
+from tests.fleet.observer.observing import send
+from tests.fleets import Fleet
+from tests.harness import Listener, wait_for
+from wire.broker import BrokerSettings
+from wire.cameras import CameraSettings
+from wire.topics import Topics
+
+
+@pytest.fixture
+def listener(mosquitto_url: str, root: str, fleet: Fleet) -> Iterator[Listener]:
+    """A listener beside an observer that announces."""
+    task = Task(
+        broker=BrokerSettings(broker=mosquitto_url).open_broker(),
+        topics=Topics(root),
+        observer="o1",
+        status_interval=0.5,
+        file={},
+        silent_after=300,
+        discovery_prefix=f"{root}-announced",
+    )
+    listener = Listener(mosquitto_url, f"{root}/#", f"{root}-announced/#")
+    publish_status(listener, root, "nano-1")
+    with observing(task):
+        # By this the broker has its subscriptions.
+        wait_for(lambda: announced(listener, root, "worker-nano-1"), what="the worker")
+        yield listener
+    wait_for(lambda: listener.on(f"{root}/observers/")[-1].payload == b"", what="its farewell")
+
+
+def announced(listener: Listener, root: str, what: str) -> List[str]:
+    """The names of a device in its announcements so far; nothing where it was taken back."""
+    topic = f"{root}-announced/device/{root}/{what}/config"
+    payloads = [m.payload for m in listener.messages if m.topic == topic]
+    return [json.loads(payload)["device"]["name"] if payload else "" for payload in payloads]
+
+
+def test_cameras_and_workers_are_announced_once_and_again_on_request(listener: Listener, root: str) -> None:
+    assert announced(listener, root, "worker-nano-1") == ["nano-1"]
+    send(listener, root, 1, 10)
+    wait_for(lambda: announced(listener, root, "camera-door") == ["door"], what="the camera")
+    settings = CameraSettings(name="Front door")
+    listener.publish(f"{root}/settings/cameras/door", settings.encode(), retain=True)
+    wait_for(lambda: announced(listener, root, "camera-door")[-1] == "Front door", what="its name")
+    publish_status(listener, root, "nano-1")
+    publish_status(listener, root, "nano-1", temperature_celsius=41.0)
+    wait_for(lambda: len(announced(listener, root, "worker-nano-1")) == 2, what="its temperature")
+    assert announced(listener, root, "camera-door") == ["door", "Front door"]
+    listener.publish(f"{root}-announced/status", b"offline")
+    listener.publish(f"{root}-announced/status", b"online")
+    wait_for(lambda: len(announced(listener, root, "camera-door")) == 3, what="the camera again")
+    wait_for(lambda: len(announced(listener, root, "worker-nano-1")) == 3, what="the worker again")
+    listener.publish(f"{root}/control/announce", b"")
+    wait_for(lambda: len(announced(listener, root, "camera-door")) == 4, what="the camera once more")
+
+
+def test_what_is_removed_is_no_longer_announced(listener: Listener, root: str) -> None:
+    send(listener, root, 1, 1)
+    wait_for(lambda: announced(listener, root, "camera-door"), what="the camera")
+    for topic in (f"{root}/cameras/door", f"{root}/workers/nano-1"):
+        listener.publish(topic, b"", retain=True)
+    wait_for(lambda: announced(listener, root, "camera-door")[-1] == "", what="the camera's end")
+    wait_for(lambda: announced(listener, root, "worker-nano-1")[-1] == "", what="the worker's end")
+    listener.publish(f"{root}/cameras/a b", b"", retain=True)
+    send(listener, root, 2, 1)
+    wait_for(lambda: announced(listener, root, "camera-door")[-1] == "door", what="the camera again")
+    assert not announced(listener, root, "camera-a b")

@@ -1,0 +1,120 @@
+"""What is announced, against the keys that the newest core knows, and among fleets that share a broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from fleet.observer.discovery import camera as cameras
+from fleet.observer.discovery import worker as workers
+from fleet.observer.discovery.device import Announcement, node
+from tests.fleet.members import change, status
+from wire.cameras import CameraState
+from wire.topics import Topics
+
+RULES = json.loads(
+    (Path(__file__).parents[2] / "homeassistant" / "rules-2026.11.0.json").read_text(encoding="utf-8")
+)
+FULL = status("nano-1", latency_seconds=0.1, temperature_celsius=41.0)
+
+
+def announced(root: str = "nanofleet", name: str = "door") -> List[Announcement]:
+    """A camera and a worker with all that they may have, and with as little."""
+    topics = Topics(root)
+    states = [CameraState(camera=name), CameraState(camera=name, name="Front door", area="Entrance")]
+    statuses = [status(name), FULL.model_copy(update={"worker": name})]
+    return [
+        *(cameras.announce(state, topics, "homeassistant") for state in states),
+        *(workers.announce(told, topics, "homeassistant") for told in statuses),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_newest_core_knows_every_key(number: int) -> None:
+    payload = json.loads(announced()[number].encode())
+    assert set(payload) <= set(RULES["device_payload"])
+    assert set(payload["device"]) <= set(RULES["device"])
+    assert set(payload["origin"]) == {"name", "sw_version"}
+    for component in payload["components"].values():
+        rules = RULES["platforms"][component["platform"]]
+        # 2025.4 takes the entity's id from object_id, which later cores drop.
+        assert set(component) - {"platform", "object_id"} <= set(rules["keys"])
+        assert set(rules["required"]) <= set(component)
+        domain, _, name = component["default_entity_id"].partition(".")
+        assert (domain, name) == (component["platform"], component["object_id"])
+
+
+def test_the_buttons_that_nobody_follows_yet_are_not_announced() -> None:
+    components = workers.announce(FULL, Topics(), "homeassistant").payload["components"]
+    assert set(components) == workers.ANNOUNCED
+
+
+def test_a_worker_that_ignores_control_is_given_no_choice() -> None:
+    told = FULL.model_copy(update={"accepts_control": False})
+    assert "model" not in workers.announce(told, Topics(), "homeassistant").payload["components"]
+
+
+def test_no_two_members_of_any_fleets_share_an_id() -> None:
+    members = [
+        *(
+            ("a", "b_c"),
+            ("a_b", "c"),
+            ("a/b", "c"),
+            ("a-b", "c"),
+            ("a//b", "c"),
+            ("a_2fb", "c"),
+            ("a__b", "c"),
+        ),
+        *(("a/cameras", "c"), ("A", "b_c"), ("ä", "c"), ("a b", "c")),
+    ]
+    topics: List[str] = []
+    identifiers: List[str] = []
+    unique_ids: List[str] = []
+    for root, name in members:
+        for announcement in announced(root, name)[::2]:  # one camera, one worker
+            topics.append(announcement.topic)
+            identifiers += announcement.payload["device"]["identifiers"]
+            unique_ids += [one["unique_id"] for one in announcement.payload["components"].values()]
+    for ids in (topics, identifiers, unique_ids):
+        assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("root", ["nanofleet", "home/cams", "a_b", "ä b"])
+def test_a_root_is_one_level_of_letters_that_discovery_takes(root: str) -> None:
+    assert set(node(root)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+def test_a_default_entity_id_is_one_that_home_assistant_would_make_itself() -> None:
+    topics = Topics("home/Cams")
+    payload = cameras.announce(CameraState(camera="-Door--1_"), topics, "homeassistant").payload
+    assert payload["components"]["label"]["default_entity_id"] == "sensor.home_cams_door_1_label"
+
+
+@pytest.mark.parametrize(
+    ("facts", "own", "served"),
+    [
+        ({"model": "resnet50", "weights": "IMAGENET1K_V2"}, "resnet50", "resnet50"),
+        ({"model": "birds", "weights": "birds.onnx"}, "birds.onnx", "birds.onnx"),
+        ({"model": "resnet18", "weights": "birds.pth"}, "resnet18@birds.pth", "resnet18@birds.pth"),
+        (
+            {"model": "vgg16", "weights": "DEFAULT", "change": change("x", instead_of="mobilenet")},
+            *("mobilenet_v2", "vgg16"),
+        ),
+        (
+            {"model": "vgg16", "weights": "DEFAULT", "change": change("x", instead_of="/m/b.onnx")},
+            *("b.onnx", "vgg16"),
+        ),
+        (
+            {"model": "vgg16", "weights": "DEFAULT", "change": change("x", instead_of="resnet18@/m/b.pth")},
+            *("resnet18@b.pth", "vgg16"),
+        ),
+    ],
+)
+def test_the_models_to_choose_from(facts: Dict[str, Any], own: str, served: str) -> None:
+    """The published ones, the worker's own, and what it serves."""
+    announcement = workers.announce(status("nano-1", **facts), Topics(), "homeassistant")
+    options = announcement.payload["components"]["model"]["options"]
+    assert set(options) == {*workers.MODELS, own, served}

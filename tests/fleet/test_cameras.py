@@ -1,0 +1,146 @@
+"""`nanofleet cameras …` on a real broker, beside a real observer where one is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from tests.fleet.observer.observing import ObserverProcess, send, states
+from tests.fleets import Fleet
+from tests.harness import Listener, nanofleet, wait_for
+from wire.cameras import CameraSettings, CameraState
+from wire.messages import utc_now
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def listener(mosquitto_url: str, root: str, fleet: Fleet) -> Listener:
+    return fleet.listen("#")
+
+
+@pytest.fixture
+def cameras(mosquitto_url: str, root: str) -> Run:
+    """Run `nanofleet cameras …` on this test's fleet."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return nanofleet("cameras", *arguments, "--broker", mosquitto_url, "--root", root)
+
+    return run
+
+
+def settings(listener: Listener, root: str) -> CameraSettings:
+    """The settings of the door that were published last."""
+    return CameraSettings.decode(listener.on(f"{root}/settings/cameras/door")[-1].payload)
+
+
+def test_list_and_show(listener: Listener, root: str, cameras: Run) -> None:
+    assert cameras("list").returncode == 1
+    assert "no observer runs" in cameras("list").stdout
+    door = CameraState(camera="door", name="Front [b]door", stable="cat", stable_confidence=0.9, frames=7)
+    garden = CameraState(camera="garden", silent=True, last_seen=utc_now(), rejected_last=True)
+    for state in (garden, door):
+        listener.publish(f"{root}/cameras/{state.camera}", state.encode(), retain=True)
+    listener.publish(f"{root}/cameras/lie", door.encode(), retain=True)
+    shown = cameras("list")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    _, first, second = shown.stdout.splitlines()
+    assert all(text in first for text in ("door", "Front [b]door", "cat", "90%", "7"))
+    assert all(text in second for text in ("garden", "none", "silent, rejected"))
+    in_json = [CameraState.decode(line.encode()) for line in cameras("list", "--json").stdout.splitlines()]
+    assert in_json == [door, garden]
+    assert cameras("show", "nobody").returncode == 1
+    shown = cameras("show", "door")
+    assert shown.returncode == 0
+    assert "stable            cat" in shown.stdout
+    assert "settings: none" in shown.stdout
+    assert json.loads(cameras("show", "garden", "--json").stdout)["state"]["silent"] is True
+
+
+def test_set_changes_what_is_named_and_keeps_the_rest(
+    listener: Listener, root: str, cameras: Run, tmp_path: Path
+) -> None:
+    assert cameras("set", "door", "name=Front door", "region=0,0.25,1,1", "k=2", "n=4").returncode == 0
+    found = settings(listener, root)
+    assert (found.name, found.region) == ("Front door", (0, 0.25, 1, 1))
+    assert (found.stable.k, found.stable.n, found.stable.min_confidence) == (2, 4, 0.5)
+    groups = tmp_path / "pets.toml"
+    groups.write_text('pet = ["tabby", "beagle"]', encoding="utf-8")
+    assert cameras("set", "door", "region=", f"groups={groups}", "of=group", "max_age=2.5").returncode == 0
+    found = settings(listener, root)
+    assert (found.name, found.region, found.groups) == ("Front door", None, {"pet": ("tabby", "beagle")})
+    assert (found.stable.k, found.stable.of, found.max_age) == (2, "group", 2.5)
+    assert '"pet"' in cameras("show", "door").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("nmae=x", "'nmae=x': write SETTING=VALUE; there are name, area"),
+        ("name", "'name': write SETTING=VALUE"),
+        ("k=9", "nothing was changed: stable: Value error, k is 9, and of 5 frames that many cannot agree"),
+        ("region=0,0,2,1", "nothing was changed: region: Value error, a region is left, top, right, bottom"),
+        ("min_confidence=x", "nothing was changed: stable.min_confidence"),
+        ("groups=missing.toml", "group file missing.toml: No such file"),
+    ],
+)
+def test_a_wrong_value_changes_nothing(
+    listener: Listener, root: str, cameras: Run, change: str, said: str
+) -> None:
+    run = cameras("set", "door", "area=Hall", change)
+    assert run.returncode == 2
+    assert said in run.stderr
+    assert not listener.on(f"{root}/settings/")
+
+
+def test_settings_that_cannot_be_read_are_replaced_with_a_word(
+    listener: Listener, root: str, cameras: Run
+) -> None:
+    listener.publish(f"{root}/settings/cameras/door", b"rubbish", retain=True)
+    run = cameras("set", "door", "name=Door")
+    assert run.returncode == 0
+    assert "cannot be read" in run.stdout
+    assert settings(listener, root) == CameraSettings(name="Door")
+
+
+def test_a_removed_camera_is_gone_until_it_sends_a_frame(
+    mosquitto_url: str,
+    root: str,
+    tmp_path: Path,
+    listener: Listener,
+    fleet: Fleet,
+    cameras: Run,
+) -> None:
+    observer = ObserverProcess(tmp_path, mosquitto_url, root, "o1")
+    try:
+        observer.wait_active()
+        assert cameras("set", "door", "name=Front door").returncode == 0
+        for n in range(30):
+            send(listener, root, n, 1)
+        wait_for(lambda: states(listener, root) and states(listener, root)[-1].name == "Front door")
+        listener.publish(f"{root}/snapshots/door", b"jpeg", retain=True)
+        removed = cameras("remove", "door")
+        assert (removed.returncode, removed.stdout) == (0, "door: removed\n")
+        listener.publish(f"{root}/control/announce", b"")
+        send(listener, root, 0, 1, camera="garden")  # by its state the observer has read all before it
+        wait_for(lambda: states(listener, root, "garden"))
+        late = fleet.listen("#")
+        listener.publish(f"{root}/marker", b"after all that is retained")
+        wait_for(lambda: late.on(f"{root}/marker"), what="the marker")
+        assert not [m.topic for m in late.messages if "door" in m.topic]
+        assert cameras("remove", "door").returncode == 1
+        send(listener, root, 100, 1)
+        wait_for(lambda: (states(listener, root)[-1].frames, states(listener, root)[-1].name) == (1, ""))
+    finally:
+        assert observer.stop() == 0
+
+
+def test_a_camera_is_named_as_its_topic_can_be(cameras: Run) -> None:
+    for command in (["show", "a/b"], ["set", "a b", "name=x"], ["remove", "door", "+"]):
+        run = cameras(*command)
+        assert run.returncode == 2
+        assert "a camera is 1 to 64 letters, digits, - and _" in run.stderr

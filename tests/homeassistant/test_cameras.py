@@ -1,0 +1,111 @@
+"""Cameras in a real Home Assistant, by its own REST and WebSocket interface."""
+
+from __future__ import annotations
+
+from typing import Callable, ContextManager
+
+from tests.harness import wait_for
+from tests.homeassistant.conftest import Announced
+from tests.homeassistant.core import HomeAssistant
+from tests.homeassistant.expected import CAMERA, PICTURE, device, ids, shown
+from wire.cameras import CameraEvent
+from wire.messages import utc_now
+
+
+def test_a_camera_is_a_device_with_its_entities(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    cameras = announced()
+    state = cameras.camera("door", name="Front door", area="Entrance")
+    topics, prefix = cameras.topics, ids(cameras, "door")
+    label = home.wait_state(f"sensor.{prefix}_label", "tabby")
+    assert label["attributes"]["top"] == ["tabby"]
+    assert label["attributes"]["confidences"] == [0.71]
+    assert label["attributes"]["frame_id"] == "f1"
+    assert label["attributes"]["worker"] == "nano-1"
+    identifier = topics.camera("door")
+    found = device(home, identifier)
+    areas = {area["area_id"]: area["name"] for area in home.ask({"type": "config/area_registry/list"})}
+    assert (found["name"], found["manufacturer"], found["model"]) == ("Front door", "nanofleet", "Camera")
+    assert areas[found["area_id"]] == "Entrance"
+    expected = {key.format(prefix): facts for key, facts in CAMERA.items()}
+    assert shown(home, identifier, expected) == expected
+    home.wait_state(f"sensor.{prefix}_group", "cat")
+    home.wait_state(f"sensor.{prefix}_confidence", "67.8")
+    home.wait_state(f"binary_sensor.{prefix}_problem", "off")
+    assert state.last_seen is not None
+    home.wait_state(f"sensor.{prefix}_last_seen", state.last_seen.isoformat(timespec="seconds"))
+
+
+def test_what_a_camera_sees_its_picture_and_its_events(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    cameras = announced()
+    cameras.camera("door")
+    topics, prefix = cameras.topics, ids(cameras, "door")
+    home.wait_state(f"event.{prefix}_classified", "unknown")
+    home.wait_state(f"image.{prefix}_frame", "unknown")
+    cameras.listener.publish(topics.snapshot("door"), PICTURE, retain=True)
+    wait_for(lambda: home.state(f"image.{prefix}_frame")["state"] != "unknown")
+    picture = home.state(f"image.{prefix}_frame")["attributes"]["entity_picture"]
+    assert home.fetch(picture) == (PICTURE, "image/jpeg")
+    event = CameraEvent(
+        camera="door", label="tabby", confidence=0.7, group="cat", frame_id="f2", at=utc_now()
+    )
+    cameras.listener.publish(topics.camera_event("door"), event.encode())
+    wait_for(lambda: home.state(f"event.{prefix}_classified")["state"] != "unknown")
+    attributes = home.state(f"event.{prefix}_classified")["attributes"]
+    assert attributes["event_type"] == "classified"
+    assert (attributes["label"], attributes["confidence"], attributes["group"]) == ("tabby", 0.7, "cat")
+
+    cameras.camera("door", stable="none", stable_confidence=None, confidence=0.21, rejected_last=True)
+    home.wait_state(f"sensor.{prefix}_label", "none")
+    home.wait_state(f"sensor.{prefix}_confidence", "21.0")
+    home.wait_state(f"binary_sensor.{prefix}_problem", "on")
+
+    cameras.camera("door", silent=True)
+    for entity in (f"sensor.{prefix}_label", f"sensor.{prefix}_confidence", f"image.{prefix}_frame"):
+        home.wait_state(entity, "unavailable")
+    home.wait_state(f"binary_sensor.{prefix}_problem", "on")
+    assert home.state(f"sensor.{prefix}_last_seen")["state"] != "unavailable"
+
+
+def test_what_labels_and_names_hold_is_text_and_no_template(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    cameras = announced()
+    label = f"sensor.{ids(cameras, 'door')}_label"
+    cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="{{ 2 }}", group="{{ 3 }}")
+    assert home.wait_state(label, "{{ 2 }}")["attributes"]["friendly_name"] == '{{ 1 }} "x" Label'
+    home.wait_state(label.replace("label", "group"), "{{ 3 }}")
+    cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="x" * 256)
+    home.wait_state(label, "x" * 255)
+    cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="None")
+    home.wait_state(label, "none")
+
+
+def test_automations_act_on_the_label_and_on_the_event(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    cameras = announced()
+    cameras.camera("door", stable="none", stable_confidence=None)
+    topics, prefix = cameras.topics, ids(cameras, "door")
+    home.wait_state(f"sensor.{prefix}_label", "none")
+    heard = f"{topics.root}/heard"
+
+    def repeated(entity: str, told: str) -> ContextManager[None]:
+        """An automation that publishes what the entity has become."""
+        action = {"action": "mqtt.publish", "data": {"topic": f"{heard}/{entity}", "payload": told}}
+        trigger = {"trigger": "state", "entity_id": entity}
+        name = entity.replace(".", "_")
+        return home.automation(name, alias=entity, triggers=[trigger], actions=[action])
+
+    with repeated(f"sensor.{prefix}_label", "{{ trigger.to_state.state }}"):
+        cameras.camera("door")
+        wait_for(lambda: [m for m in cameras.listener.on(f"{heard}/sensor") if m.payload == b"tabby"])
+    with repeated(f"event.{prefix}_classified", "{{ trigger.to_state.attributes.label }}"):
+        event = CameraEvent(
+            camera="door", label="lynx", confidence=0.7, group="cat", frame_id="f2", at=utc_now()
+        )
+        cameras.listener.publish(topics.camera_event("door"), event.encode())
+        wait_for(lambda: [m for m in cameras.listener.on(f"{heard}/event") if m.payload == b"lynx"])

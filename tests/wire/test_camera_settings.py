@@ -1,0 +1,70 @@
+"""The settings of cameras in a file, and which go before which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wire.camera_settings import MAX_CAMERAS, CameraBook, read_cameras
+from wire.cameras import CameraSettings
+from wire.errors import SettingsError
+
+
+def test_a_table_for_each_camera(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text(
+        '[door]\nname = "Front door"\nregion = [0, 0.2, 1, 1]\nstable = {k = 2, n = 3}\n'
+        '[garden]\narea = "Out"\n'
+    )
+    found = read_cameras(file)
+    assert list(found) == ["door", "garden"]
+    assert (found["door"].name, found["door"].region, found["door"].stable.k) == (
+        "Front door",
+        (0, 0.2, 1, 1),
+        2,
+    )
+
+
+def test_each_fault_of_a_file_is_named_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text('name = "x"\n["a b"]\n[door]\nnmae = "x"\n[garden]\nregion = [0, 0, 0, 1]\n')
+    with pytest.raises(SettingsError) as error:
+        read_cameras(file)
+    faults = str(error.value).splitlines()
+    assert len(faults) == 4
+    assert all(fault.startswith(f"--cameras {file}: ") for fault in faults)
+    assert "[door] nmae" in str(error.value)
+    with pytest.raises(SettingsError, match="No such file"):
+        read_cameras(tmp_path / "none.toml")
+    file.write_text("door = ")
+    with pytest.raises(SettingsError, match=str(file)):
+        read_cameras(file)
+
+
+def test_what_the_broker_retains_goes_before_the_file(caplog: pytest.LogCaptureFixture) -> None:
+    book = CameraBook({"door": CameraSettings(name="Filed", area="Hall")})
+    assert book.of("door").name == "Filed"
+    assert book.of("other") == CameraSettings()
+    assert book.receive("door", CameraSettings(name="Set").encode())
+    assert not book.receive("door", CameraSettings(name="Set").encode())
+    assert (book.of("door").name, book.of("door").area) == ("Set", "")
+    for _ in range(3):
+        assert not book.receive("door", b'{"region": [1, 0, 0, 1]}')
+    assert book.of("door").name == "Set"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "settings of camera door are ignored, and change nothing" in record.getMessage()
+    assert "region" in record.getMessage()
+    assert book.receive("door", b"")
+    assert book.of("door").name == "Filed"
+
+
+def test_it_keeps_a_bounded_number(caplog: pytest.LogCaptureFixture) -> None:
+    book = CameraBook()
+    for n in range(MAX_CAMERAS + 5):
+        book.receive(f"c{n}", CameraSettings(name="x").encode())
+        book.receive(f"w{n}", b"wrong")
+    assert book.of(f"c{MAX_CAMERAS - 1}").name == "x"
+    assert book.of(f"c{MAX_CAMERAS}").name == ""
+    assert len(caplog.records) <= MAX_CAMERAS
