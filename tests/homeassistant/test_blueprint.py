@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.harness import wait_for
-from tests.homeassistant.conftest import Fleet
+from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import PICTURE, ids
 from wire.messages import utc_now
@@ -22,7 +22,7 @@ BLUEPRINT = DEPLOY / "blueprints" / "automation" / "nanofleet" / "camera_sees.ya
 class Automations:
     """Automations that are made from the blueprint, each of which publishes what a camera sees."""
 
-    def __init__(self, home: HomeAssistant, fleet: Fleet) -> None:
+    def __init__(self, home: HomeAssistant, fleet: Announced) -> None:
         self._home, self.fleet = home, fleet
         self._heard = f"{fleet.topics.root}/heard"
         #: The camera's group.
@@ -41,19 +41,19 @@ class Automations:
 
 
 @pytest.fixture
-def automations(home: HomeAssistant, fleet: Callable[..., Fleet]) -> Automations:
+def automations(home: HomeAssistant, announced: Callable[..., Announced]) -> Automations:
     """The blueprint, saved as the form does that imports it, and a camera that sees nothing."""
     saved = {"domain": "automation", "path": "nanofleet/camera_sees", "yaml": BLUEPRINT.read_text()}
     home.ask({"type": "blueprint/save", "allow_override": True, **saved})
     listed = home.ask({"type": "blueprint/list", "domain": "automation"})["nanofleet/camera_sees.yaml"]
     assert "error" not in listed, listed
-    automations = Automations(home, fleet())
+    automations = Automations(home, announced())
     see(automations.fleet, "none")
     home.wait_state(automations.sensor, "none")
     return automations
 
 
-def see(fleet: Fleet, *groups: str) -> None:
+def see(fleet: Announced, *groups: str) -> None:
     """Let the camera see one group after the other."""
     for group in groups:
         fleet.camera("door", group=group)
@@ -112,7 +112,7 @@ def test_what_is_seen_after_a_silence_is_new(home: HomeAssistant, automations: A
         assert automations.said("silent") == [f"dog on {sensor}"]
 
 
-def rendered(home: HomeAssistant, fleet: Fleet) -> List[str]:
+def rendered(home: HomeAssistant, fleet: Announced) -> List[str]:
     """What the dashboard's cards say of a fleet."""
     root = ids(fleet, "")[:-1]
     dashboard = yaml.safe_load((DEPLOY / "dashboard.yaml").read_text())
@@ -125,8 +125,10 @@ def rendered(home: HomeAssistant, fleet: Fleet) -> List[str]:
     ]
 
 
-def test_the_dashboard_shows_cameras_and_workers(home: HomeAssistant, fleet: Callable[..., Fleet]) -> None:
-    some = fleet()
+def test_the_dashboard_shows_cameras_and_workers(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    some = announced()
     assert "No camera has been found" in rendered(home, some)[0]
     some.camera("door", name="Front door")
     some.camera("garden", rejected_last=True)
