@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DEPLOY = ROOT / "deploy"
 
-FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".whl")
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix not in (".whl", ".png"))
 
 CONFIGS = [DEPLOY / "mosquitto" / "mosquitto.conf", DEPLOY / "compose" / "mosquitto.conf"]
 
 MEMORY = DEPLOY / "mosquitto" / "mosquitto.service.d" / "memory.conf"
 
-DOCKERFILES = sorted(DEPLOY.rglob("Dockerfile"))
+#: Those that are built from the repository's root.
+DOCKERFILES = sorted(DEPLOY.glob("*/Dockerfile"))
 
 PAGES = [*sorted(DEPLOY.glob("*/README.md")), ROOT / "docs" / "upgrading.md"]
 

@@ -14,7 +14,7 @@ from tests.deploy.files import DEPLOY, PAGES, ROOT, run
 
 def test_every_folder_says_what_was_run() -> None:
     folders = [path for path in DEPLOY.iterdir() if path.is_dir()]
-    assert len(folders) == 8
+    assert len(folders) == 10
     table = (DEPLOY / "README.md").read_text()
     for folder in folders:
         said = (folder / "README.md").read_text().splitlines()[:3]
