@@ -87,6 +87,7 @@ class Rights:
             f"write {topics.rejects('+')}",
             f"write {topics.replies('+')}/#",
             f"write {topics.snapshot('+')}",
+            f"readwrite {topics.snapshot_notice('+')}",
             # Its own status, and its own claims: none may write another's.
             f"read {topics.adoption('+', '+')}",
             f"write {topics.worker(name)}",
