@@ -149,11 +149,20 @@ class Camera:
             at=facts["last_seen"],
         )
 
-    def look_for_silence(self, silent_after: float, seconds: float) -> None:
-        """Note whether no answer has come for so long; 0: never."""
+    def look_for_silence(self, silent_after: float, seconds: float, now: datetime) -> None:
+        """Note whether no answer has come for so long; 0: never. What was stable before is not any more."""
         silent = 0 < silent_after < seconds - self._heard
-        if silent != self._facts["silent"]:
-            self._update({"silent": silent})
+        if silent == self._facts["silent"]:
+            return
+        facts: Dict[str, object] = {"silent": silent}
+        if silent:
+            self._label.clear()
+            self._group.clear()
+            for what in ("stable", "group"):
+                facts.update({what: NONE, f"{what}_confidence": None})
+                if self._facts[what] != NONE:
+                    facts[f"{what}_since"] = now
+        self._update(facts)
 
     def is_due(self, seconds: float) -> bool:
         """Whether its state is to be published now; if so, that is taken as done."""

@@ -105,7 +105,7 @@ class Cameras:
         seconds = self._clock()
         for name, camera in self._cameras.items():
             own = self._book.of(name).silent_after
-            camera.look_for_silence(self._silent_after if own is None else own, seconds)
+            camera.look_for_silence(self._silent_after if own is None else own, seconds, self._now())
         return [camera.state for camera in self._cameras.values() if camera.is_due(seconds)]
 
     def all_changed(self) -> List[CameraState]:

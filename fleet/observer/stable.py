@@ -56,6 +56,11 @@ class StableLabel:
             self._rule = rule
             self._frames = collections.deque(self._frames, maxlen=rule.n)
 
+    def clear(self) -> None:
+        """Forget all frames: nothing is stable."""
+        self._frames.clear()
+        self.label, self.confidence = NONE, None
+
     def add(self, frame: Frame) -> bool:
         """Take a frame's labels; returns whether the stable label has changed."""
         self._frames.append(tuple(frame[:MOST_CANDIDATES]))

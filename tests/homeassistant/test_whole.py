@@ -9,7 +9,7 @@ from typing import Iterator, List
 import pytest
 
 from tests.fleets import Fleet
-from tests.harness import MODEL, nanofleet, wait_for
+from tests.harness import MODEL, WorkerProcess, nanofleet, wait_for
 from tests.homeassistant.core import HomeAssistant
 from wire.observers import ObserverStatus
 
@@ -26,6 +26,13 @@ class House:
         self._photos = photos
         self._sent = 0
         self.slug = fleet.root.replace("-", "_")
+
+    def worker(self, id: str = "w1") -> WorkerProcess:
+        """Start a worker; the first one observes."""
+        worker = self.fleet.worker(*OBSERVES, id=id)
+        if id == "w1":
+            worker.wait_said("observing the cameras of")
+        return worker
 
     def see(self, *photos: str, camera: str = "door") -> None:
         """Have a camera publish photos, one after the other; the last one's answer is awaited."""
@@ -64,7 +71,7 @@ def house(home: HomeAssistant, fleet: Fleet, photos: Path) -> Iterator[House]:
 
 
 def test_what_cameras_see_is_shown_and_announced(house: House) -> None:
-    house.fleet.worker(*OBSERVES)
+    house.worker()
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
     house.is_now("sensor", "group", "food")
@@ -77,7 +84,7 @@ def test_what_cameras_see_is_shown_and_announced(house: House) -> None:
 
 
 def test_two_close_scenes_do_not_flap(house: House) -> None:
-    house.fleet.worker(*OBSERVES)
+    house.worker()
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
     events = house.fleet.listen("events/door")
@@ -87,11 +94,10 @@ def test_two_close_scenes_do_not_flap(house: House) -> None:
 
 
 def test_a_killed_worker_turns_off_and_another_observes_on_without_a_double(house: House) -> None:
-    worker = house.fleet.worker(*OBSERVES, id="w1")
-    worker.wait_said("observing the cameras of")
+    worker = house.worker()
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
-    other = house.fleet.worker(*OBSERVES, id="w2")
+    other = house.worker("w2")
     house.is_now("binary_sensor", "connectivity", "on", camera=f"{house.slug}_w2")
     before = house.entities()
     reader = house.fleet.listen("observers/+")
@@ -106,7 +112,7 @@ def test_a_killed_worker_turns_off_and_another_observes_on_without_a_double(hous
 
 
 def test_a_restarted_home_assistant_shows_every_state_at_once(house: House) -> None:
-    house.fleet.worker(*OBSERVES)
+    house.worker()
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
     house.home.stop()
@@ -120,7 +126,7 @@ def test_a_restarted_home_assistant_shows_every_state_at_once(house: House) -> N
 
 
 def test_a_removed_camera_takes_its_entities_along(house: House) -> None:
-    house.fleet.worker(*OBSERVES)
+    house.worker()
     house.see("coffee.png")
     house.see("coffee.png", camera="attic")
     label = house.entity("sensor", "attic", "label")
@@ -132,7 +138,7 @@ def test_a_removed_camera_takes_its_entities_along(house: House) -> None:
 
 
 def test_a_friendly_name_an_area_and_a_region(house: House) -> None:
-    house.fleet.worker(*OBSERVES)
+    house.worker()
     where = ("--broker", house.fleet.url, "--root", house.fleet.root)
     settings = ("name=Front door", "area=Entrance", "k=1", "n=1")
     assert nanofleet("cameras", "set", "door", *settings, *where).returncode == 0

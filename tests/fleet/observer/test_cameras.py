@@ -205,6 +205,23 @@ def test_a_camera_is_silent_after_a_while() -> None:
     assert (state.camera, state.silent) == ("door", False)
 
 
+def test_what_was_seen_before_a_silence_is_not_seen_after_it() -> None:
+    fleet = Fleet(silent_after=300)
+    for _ in range(5):
+        fleet.answer("cat")
+    assert (fleet.state().stable, fleet.state().stable_since) == ("cat", NOON)
+    fleet.wait(301)
+    fleet.published()
+    state = fleet.state()
+    assert (state.silent, state.stable, state.stable_since) == (True, "none", NOON + timedelta(seconds=301))
+    assert (state.last_known, state.frames) == ("cat", 5)
+    fleet.wait(3600)
+    for stable in ("none", "none", "cat"):  # another one, of which an automation has to hear
+        fleet.answer("cat")
+        assert fleet.state().stable == stable
+    assert fleet.state().stable_since == fleet.day
+
+
 def test_another_observer_goes_on_from_what_is_retained() -> None:
     fleet = Fleet()
     for _ in range(4):
