@@ -21,6 +21,7 @@ from wire.errors import NanofleetError
 from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
+from wire.mqtt.reach import because
 from wire.topics import client_id
 from wire.waiting import wait_until
 from worker.delivery.unacked import Unacked
@@ -157,7 +158,8 @@ class Adoption:
         if self._adopter.life.leaving.is_set():
             raise _Ended("this worker leaves")
         if self._connection.ended.is_set():
-            raise _Ended("the connection is gone; has the worker returned?")
+            # Many brokers just hang up on one whose session another client takes over.
+            raise _Ended(f"the connection is gone{because(self._connection)}; has the worker returned?")
 
     def _claim(
         self, state: Literal["draining", "ended"], on_puback: Optional[Callable[[int], None]] = None
