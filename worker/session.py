@@ -190,8 +190,7 @@ class Session:
         for publication in self._presence.taken_back():
             self._connection.publish(publication)
         self._pipeline.outbox.retry()
-        if self._presence.state == "online":
-            self._adoptions.tick(self._connection, self._reception.receive)
+        self._adoptions.tick(self._connection, self._reception.receive)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self._connection.publish(self._presence.publication(on_puback=lambda code: then()))

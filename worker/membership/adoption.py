@@ -89,7 +89,7 @@ class Adoption:
             # Where the session is gone there is nothing to take over, and a new one's frames would be lost.
             subscribe_in_new_session=False,
             session_expiry=settings.session_expiry,
-            # On top of the worker's own.
+            # This window comes on top of the worker's own.
             receive_maximum=settings.window,
             reconnect=False,
         )
