@@ -1,8 +1,10 @@
 """One frame's path: five methods, in the order in which a frame passes them.
 
 receive ──> Scheduler ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
-network thread            network                        any      network                         network
+network thread            network       decoder's or engine's     network                         network
                           └ too old: rejected └ too old: rejected
+
+`Frame.check_age` refuses a stale frame (`expired`), as it starts and again before the engine (`Job.check`).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class _Batch(threading.local):
-    """The answers of the batch that a thread is at."""
+    """A thread's answers since its last `_flush`."""
 
     def __init__(self) -> None:
         self.answered: List[Tuple[Frame, Answer]] = []
@@ -52,7 +54,8 @@ class Pipeline:
 
         Args:
             worker: whose models classify the frames.
-            connection: where frames come from, and whose network thread runs all but `done`.
+            connection: this worker's own, whose network thread runs all steps but `done`; the frames of an
+                adoption come over that adoption's.
             presence: counts those that are answered.
             pacing: counts those that come and go, and so how fast.
         """
@@ -94,7 +97,13 @@ class Pipeline:
     # --- one frame's path -----------------------------------------------------------------------------
 
     def receive(self, delivery: Delivery, camera: str, unacked: Unacked) -> None:
-        """Take in what a session has delivered. In the network thread."""
+        """Take in what a session has delivered. In the network thread.
+
+        Args:
+            delivery: a frame.
+            camera: whose frame it is, by its topic.
+            unacked: the frames in hand of the session that delivered it, this worker's or an adopted one.
+        """
         frame = Frame.receive(delivery, camera)
         if not unacked.admit(frame):  # the copy of one in hand, which goes on as it was
             return
@@ -139,7 +148,11 @@ class Pipeline:
         self._pacing.answered(len(answered))
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        """Ack a frame, in order (see `Unacked`): the broker has its answer. In the network thread."""
+        """Settle a frame: the broker has its answer. In the network thread.
+
+        `Unacked` acks it once all before it are settled, through the connection that delivered it
+        (`Session._ack`, `Adoption._ack`).
+        """
         assert frame.unacked is not None
         frame.unacked.settle(frame)
         self._presence.answered += 1
@@ -154,7 +167,7 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether as many frames wait as the window has."""
+        """Whether at least as many frames wait as the window allows."""
         return self._scheduler.full
 
     def _reject(self, frame: Frame, error: FrameError) -> None:

@@ -20,8 +20,8 @@ from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Seconds after its own first status until a new session has received what is retained: not all brokers keep
-#: the order between subscriptions.
+#: Seconds after its own first status until a new session has received what is retained: rumqttd keeps no
+#: order between subscriptions.
 ALL_RECEIVED_SECONDS = 1.0
 
 

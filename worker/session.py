@@ -1,7 +1,7 @@
 """A worker's session with its broker: what a connect, a loss, a delivery and a tick mean.
 
 connect ──> beacon, status ──> deliveries ──> Reception ──> Pipeline
-   ^                               └─ tick: status, claims that are spent, refused answers, whom to adopt
+   ^                               └─ tick: clocks, status, spent claims, refused answers, whom to adopt
    └────────── loss: the broker will deliver again what is in hand
 """
 
@@ -82,13 +82,14 @@ class Session:
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._worker.life.fail,
-            # The others' statuses at QoS 0: at 1 they would fill the queue of a worker that is away.
+            # The others' statuses come at QoS 0: at QoS 1 they would fill the queue of a worker that is away.
             subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(presence.others_topics, 0)},
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
             session_expiry=settings.session_expiry,
             receive_maximum=settings.window,
-            # It may be an adopter that knew nothing of this worker. A duplicate shows by its status.
+            # The client that takes over may be an adopter that has not seen this worker return; a duplicate
+            # shows by its status.
             gives_way=False,
         )
 
@@ -123,7 +124,7 @@ class Session:
         except Stalled as error:
             self._worker.life.fail(error)
             raise
-        if time.monotonic() >= self._next_status:  # or the others would take it for dead
+        if time.monotonic() >= self._next_status:  # a late status makes others take this worker for dead
             self._connection.call(self._tick)
             self._next_status += self._settings.status_interval
 
@@ -138,6 +139,7 @@ class Session:
         Returns:
             The exit code, see `worker.membership.leave`.
         """
+        # Asked before the join, which may outlast the dispute.
         disputed = self._dispute.is_open and not self._connection.traits.shows_duplicates
         self._dispute.count_again()
         self._adoptions.join()
@@ -184,7 +186,7 @@ class Session:
 
     def _tick(self) -> None:
         self._pipeline.clocks.note()
-        if not self._worker.life.online:  # they would pile up
+        if not self._worker.life.online:  # what is published while offline piles up
             return
         self._publish_status()
         for publication in self._presence.taken_back():
@@ -202,14 +204,14 @@ class Session:
             self._worker.metrics.membership.asides.inc()
             self._connection.unsubscribe(self._settings.subscriptions)
 
-    # --- in other threads -------------------------------------------------------------------------------
+    # --- in any thread ----------------------------------------------------------------------------------
 
     def _in_hand(self) -> int:
         """Frames received and not yet acked. In the network thread, or the metrics'."""
         return len(self._unacked) + self._adoptions.in_hand
 
     def _report_change(self) -> None:
-        """Report that the model has changed, or could not. In the thread that follows commands."""
+        """Report that the model has changed, or could not. In the control thread."""
         self._worker.count_change()
         self._worker.report_model()
         self._connection.call(self._publish_status)

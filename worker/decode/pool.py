@@ -5,7 +5,8 @@ submit ──> jobs ──> one thread per process: take a job, take a slot ─�
                     ▼                    │
                     worker.decode.process, in memory of its own         slots, back by Pixels.release
 
-A process that takes too long is killed, one that dies is replaced; either costs the one frame it had.
+A process that takes too long is killed, one that dies is replaced; the frame it had is rejected
+(`decoder_timeout`, `decoder_crashed`).
 """
 
 from __future__ import annotations

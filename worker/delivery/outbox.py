@@ -43,10 +43,11 @@ class Outbox:
         on_published: Callable[[Frame, Answer, float], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Publish over the frames' connection, until `connected` finds that it cannot.
+        """Publish over the worker's own connection, until `connected` finds that it cannot.
 
         Args:
-            connection: where the frames come from, and where their answers go to on most brokers.
+            connection: this worker's own, over which the answers go out on most brokers; the frames of an
+                adoption come over that adoption's.
             topics: the fleet's.
             worker_id: whose answers they are.
             on_published: called with an answer that is with the broker, and the seconds that this took.
@@ -61,7 +62,7 @@ class Outbox:
         self._refused: List[Tuple[Frame, Answer]] = []
 
     def connected(self) -> None:
-        """Open another connection if this one, as it shows now, leads to a broker that needs it."""
+        """Open a connection for answers alone if the worker's own leads to a broker that needs it."""
         if self._publishing is self._connection and not self._connection.traits.sends_pubacks_while_behind:
             log.info(
                 "%s names no Receive Maximum: answers go over a second connection", self._connection.broker

@@ -83,7 +83,7 @@ class Scheduler:
 
     @property
     def full(self) -> bool:
-        """Whether as many frames wait as the window has."""
+        """Whether at least as many frames wait as the window allows."""
         return self._waiting_count >= self._window
 
     @property

@@ -23,7 +23,8 @@ EMPTY_AFTER_SECONDS = 1.0
 class Waits:
     """How long a frame can have waited with the broker: not at all, if there was room for it before it came.
 
-    Room means fewer than half of what may be in hand: some brokers send less ahead than they may.
+    Room means fewer than half of what may be in hand: some brokers send less ahead than they may, rumqttd 100
+    frames and Mosquitto its `max_inflight_messages`.
     """
 
     def __init__(self) -> None:

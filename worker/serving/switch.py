@@ -1,7 +1,7 @@
 """The models of a worker: the one that serves, the former one while they are compared, those that leave.
 
 change_to(choice) ── load ──> swap, between two pictures ──> the former one finishes ──> close it
-   control thread                                              decoders, engine           control thread
+control thread (`Commands.following`)                          decoders, engine           control thread
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ LOAD_TIMEOUT = 3600.0
 
 
 class Switch:
-    """Loads models, and sends each picture to the one in service."""
+    """Loads models, and sends each picture to the one in service.
+
+    Attributes:
+        serving: the model in service, once one is `opened`.
+        comparison: runs the former model beside it, while the two are compared.
+    """
 
     serving: LoadedModel
     comparison: Optional[Comparison] = None
@@ -53,7 +58,7 @@ class Switch:
 
     @contextmanager
     def opened(self, *choices: ModelChoice) -> Iterator[None]:
-        """Serve by the first of some models that can be loaded while the block lasts; then close all.
+        """Serve with the first of some models that can be loaded while the block lasts; then close all.
 
         Raises:
             Exception: what keeps the last of them from being loaded.
@@ -66,7 +71,7 @@ class Switch:
                 serving.decoders.close()
 
     def replace(self, *choices: ModelChoice) -> None:
-        """Serve by the first of some models that can be loaded, before there is any frame.
+        """Serve with the first of some models that can be loaded, before there is any frame.
 
         Raises:
             Exception: what keeps the last of them from being loaded.
@@ -87,11 +92,12 @@ class Switch:
             self.serving.submit(job, image)
 
     def change_to(self, choice: ModelChoice, compare: bool) -> None:
-        """Serve by another model; return once the former one is closed, or is there to be compared with.
+        """Serve with another model; return once the former one is closed, or is there to be compared with.
 
         Raises:
             SettingsError: it serves already, alone, and was to be compared with the former one.
-            NanofleetError: it cannot be loaded, or not in time; or the worker leaves.
+            NanofleetError: it cannot be loaded, or not in time; or the worker leaves while it is loaded, or
+                while the former one finishes, when the new one serves already.
         """
         if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
@@ -115,7 +121,7 @@ class Switch:
                 return self._start(self._load(choice))
             except NanofleetError as error:
                 log.error("%s: %s", choice.model, error)
-            # An operator that the engine lacks, say: it fails as it would while another model serves.
+            # The engine may lack an operator, say: the next choice is tried.
             except Exception:
                 log.exception("%s cannot be loaded", choice.model)
         return self._start(self._load(choices[-1]))
