@@ -179,8 +179,8 @@ class Session:
             self._leaving.receive(delivery)
         self._reception.receive(delivery, self._unacked)
 
-    def _ack(self, delivery: Delivery) -> bool:
-        return self._connection.ack(delivery)
+    def _ack(self, delivery: Delivery) -> None:
+        self._connection.ack(delivery)
 
     # --- in the network thread: the others --------------------------------------------------------------
 

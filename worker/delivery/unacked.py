@@ -48,7 +48,7 @@ class Waits:
 class Unacked:
     """Frames from delivery to ack, across reconnects."""
 
-    def __init__(self, ack: Callable[[Delivery], bool], window: int = 0) -> None:
+    def __init__(self, ack: Callable[[Delivery], None], window: int = 0) -> None:
         """Begin without a frame.
 
         Args:

@@ -201,9 +201,8 @@ class Adoption:
             self.unacked.pass_over(delivery)  # a command, which may have been taken back since
         self._passed_over += 1
 
-    def _ack(self, delivery: Delivery) -> bool:
+    def _ack(self, delivery: Delivery) -> None:
         def ack() -> None:
             self._connection.ack(delivery)
 
         self._connection.call(ack)
-        return True
