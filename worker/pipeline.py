@@ -159,7 +159,7 @@ class Pipeline:
         outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
         self._metrics.outcomes.labels(*outcome).inc()
         self._metrics.stages["publish"].observe(publishing)
-        self._metrics.stages["total"].observe(time.perf_counter() - frame.received)
+        self._metrics.stages["total"].observe(time.perf_counter() - frame.received_ticks)
         if frame.captured_at is not None:
             self._metrics.age.observe(max(0.0, frame.age()))
 

@@ -86,7 +86,7 @@ class Unacked:
         if not message or not copies:
             frame.unacked = self
             if not frame.delivery.retain:  # the broker may have kept a retained one for any time
-                frame.longest_wait = self._waits.longest(frame.received)
+                frame.longest_wait = self._waits.longest(frame.received_ticks)
             self._order.append(frame)
             self._note_room()
             return True

@@ -39,7 +39,7 @@ class Adoption:
 
     Attributes:
         dead: the last status of the worker that died.
-        absent: set once it turns out that this broker has no session of that worker.
+        session_absent: set once it turns out that this broker has no session of that worker.
         unacked: the frames in hand that belong to its session; used by the thread of `receive` only.
     """
 
@@ -59,7 +59,7 @@ class Adoption:
             receive: takes the session's frames in, as it does this worker's own.
         """
         self.dead = dead
-        self.absent = False
+        self.session_absent = False
         self.unacked = Unacked(self._ack)
         self._adopter = adopter
         self._settings = adopter.settings
@@ -116,7 +116,7 @@ class Adoption:
             with self._connection as connection:
                 wait_until(connection.connected.is_set, check=self._check)
                 if not self._session_present:
-                    self.absent = True
+                    self.session_absent = True
                     connection.close(session_expiry=0)
                     outcomes.labels("no_session").inc()
                     log.info("this broker has no session of %s: nothing to adopt", dead)

@@ -56,7 +56,7 @@ class Adoptions:
         """
         if self.is_adopting or self._worker.life.leaving.is_set():
             return
-        if self._adoption is not None and self._adoption.absent:
+        if self._adoption is not None and self._adoption.session_absent:
             self._peers.dismiss(self._adoption.dead.worker)
         self._adoption = None
         dead = self._peers.abandoned()

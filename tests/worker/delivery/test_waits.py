@@ -22,7 +22,7 @@ class Session:
     def deliver(self, retain: bool = False) -> Frame:
         payload = str(self.seconds).encode()
         frame = Frame.receive(Delivery("t", payload, qos=1, retain=retain, mid=1, epoch=1), "door")
-        frame.received = self.seconds
+        frame.received_ticks = self.seconds
         self.unacked.admit(frame)
         return frame
 
