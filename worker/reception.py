@@ -73,12 +73,12 @@ class Reception:
             DuplicateMember: another worker has started under this id, later.
         """
         camera = self._camera_of(delivery.topic)
-        old = delivery.retain and camera is not None and self._ignores_retained
-        if delivery.qos == 0 and (camera is None or old or self._full(unacked)):
+        ignored_retained = delivery.retain and camera is not None and self._ignores_retained
+        if delivery.qos == 0 and (camera is None or ignored_retained or self._full(unacked)):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
             self._receive_other(delivery, unacked)
             return
-        if camera is not None and not old:
+        if camera is not None and not ignored_retained:
             self._pipeline.receive(delivery, camera, unacked)
             return
         if unacked.pass_over(delivery):

@@ -86,7 +86,7 @@ class Outbox:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
         topic = of(frame.camera)
 
-        def taken(reason_code: int) -> None:
+        def handle_puback(reason_code: int) -> None:
             if reason_code in FINAL:
                 raise ConnectionRefused(
                     f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
@@ -98,10 +98,10 @@ class Outbox:
                 log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
                 self._refused.append((frame, answer))
 
-        def taken_in_its_thread(reason_code: int) -> None:
-            self._connection.call(lambda: taken(reason_code))
+        def post_puback(reason_code: int) -> None:
+            self._connection.call(lambda: handle_puback(reason_code))
 
-        on_puback = taken if self._publishing is self._connection else taken_in_its_thread
+        on_puback = handle_puback if self._publishing is self._connection else post_puback
         payload = answer.encode()
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
