@@ -65,19 +65,19 @@ class Pipeline:
         self._presence = presence
         self._pacing = pacing
         self._metrics = worker.metrics.frames
-        folder, worker_id = settings.state_dir, worker.id
+        folder, self._worker_id = settings.state_dir, worker.id
         self._scheduler = Scheduler(
-            CrashJournal(folder / f"{worker_id}.attempts", 4 * settings.window),
+            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.window),
             at_work=settings.at_work,
             window=settings.window,
-            folder=folder / f"{worker_id}.waiting",
+            folder=folder / f"{worker.id}.waiting",
             work=self.start,
         )
-        self.clocks = Clocks(folder / f"{worker_id}.clocks", settings.session_expiry)
+        self.clocks = Clocks(folder / f"{worker.id}.clocks", settings.session_expiry)
         self.outbox = Outbox(
             connection,
             settings.topics,
-            worker_id,
+            worker.id,
             on_published=self.acknowledge,
             on_failure=worker.life.fail,
         )
@@ -129,15 +129,14 @@ class Pipeline:
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
-        worker_id = self._presence.worker_id
         answer: Answer
         if isinstance(outcome, FrameError):
-            answer = rejection_of(frame, outcome, worker_id)
+            answer = rejection_of(frame, outcome, self._worker_id)
         else:
             timings = timings_of(frame, outcome)
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
-            answer = result_of(frame, outcome, timings, worker_id)
+            answer = result_of(frame, outcome, timings, self._worker_id)
         self._batch.answered.append((frame, answer))
 
     def finish(self, answered: List[Tuple[Frame, Answer]]) -> None:
@@ -171,7 +170,7 @@ class Pipeline:
         return self._scheduler.full
 
     def _reject(self, frame: Frame, error: FrameError) -> None:
-        self.finish([(frame, rejection_of(frame, error, self._presence.worker_id))])
+        self.finish([(frame, rejection_of(frame, error, self._worker_id))])
 
     def _flush(self) -> None:
         """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""

@@ -66,7 +66,12 @@ class Session:
         self._pipeline = Pipeline(worker, connection, self._presence, self._pacing)
         self._reception = Reception(worker, self._pipeline, self._presence, self._pacing)
         self._leaving = Leaving(
-            *(settings, connection, self._unacked, self._presence, self._pacing, self._dispute)
+            settings,
+            connection,
+            self._unacked,
+            self._presence,
+            self._pacing,
+            self._dispute,
         )
         self.watchdog = Watchdog(settings.stall_timeout, connection.call)
         self._next_status = time.monotonic() + settings.status_interval
@@ -112,11 +117,11 @@ class Session:
 
     # --- for the main thread --------------------------------------------------------------------------
 
-    def look_after(self) -> None:
-        """Do what is due while the worker lives.
+    def check(self) -> None:
+        """Raise what has failed; post a tick if one is due.
 
         Raises:
-            BaseException: what keeps it from going on.
+            BaseException: what keeps the worker from going on.
         """
         self._worker.life.check()
         try:
@@ -128,8 +133,8 @@ class Session:
             self._connection.call(self._tick)
             self._next_status += self._settings.status_interval
 
-    def look_around(self) -> None:
-        """Step aside or in if it is time, and follow commands that were taken back."""
+    def post_checks(self) -> None:
+        """Post what may be time by now: to step aside or in, and to follow commands that were taken back."""
         self._connection.call(self._pacing.check)
         self._connection.call(self._reception.check_commands)
 
@@ -143,7 +148,7 @@ class Session:
         disputed = self._dispute.is_open and not self._connection.traits.shows_duplicates
         self._dispute.count_again()
         self._adoptions.join()
-        return self._leaving.leave(self.look_after, disputed)
+        return self._leaving.leave(self.check, disputed)
 
     def leave_at_once(self) -> None:
         """Leave what is in hand to the session's next worker, or to its adopter."""

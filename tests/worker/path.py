@@ -68,7 +68,8 @@ class FramesPath:
         self.commands = Commands(
             [self.settings.topics.model_command()],
             self.settings.choice,
-            *(folder, folder / "w1.model"),
+            folder,
+            folder / "w1.model",
             change_to=NOT_ASKED,
         )
         models: Any = self.models

@@ -82,7 +82,8 @@ class Adopter:
         """Let the dead worker leave a session, and frames come to it."""
         subscriptions = dict.fromkeys(self.settings.subscriptions, 1)
         with Connection(
-            *(self.broker, client_id(self.dead)),
+            self.broker,
+            client_id(self.dead),
             on_delivery=ignore,
             subscriptions=subscriptions,
             session_expiry=3600,
