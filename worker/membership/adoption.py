@@ -40,7 +40,7 @@ class Adoption:
 
     Attributes:
         dead: the last status of the worker that died.
-        absent: set once it turns out that this broker has no session of that worker.
+        session_absent: set once it turns out that this broker has no session of that worker.
         unacked: the frames in hand that belong to its session; used by the thread of `receive` only.
     """
 
@@ -60,7 +60,7 @@ class Adoption:
             receive: takes the session's frames in, as it does this worker's own.
         """
         self.dead = dead
-        self.absent = False
+        self.session_absent = False
         self.unacked = Unacked(self._ack)
         self._adopter = adopter
         self._settings = adopter.settings
@@ -90,7 +90,7 @@ class Adoption:
             # Where the session is gone there is nothing to take over, and a new one's frames would be lost.
             subscribe_in_new_session=False,
             session_expiry=settings.session_expiry,
-            # On top of the worker's own.
+            # This window comes on top of the worker's own.
             receive_maximum=settings.window,
             reconnect=False,
         )
@@ -117,7 +117,7 @@ class Adoption:
             with self._connection as connection:
                 wait_until(connection.connected.is_set, check=self._check)
                 if not self._session_present:
-                    self.absent = True
+                    self.session_absent = True
                     connection.close(session_expiry=0)
                     outcomes.labels("no_session").inc()
                     log.info("this broker has no session of %s: nothing to adopt", dead)
@@ -203,9 +203,8 @@ class Adoption:
             self.unacked.pass_over(delivery)  # a command, which may have been taken back since
         self._passed_over += 1
 
-    def _ack(self, delivery: Delivery) -> bool:
+    def _ack(self, delivery: Delivery) -> None:
         def ack() -> None:
             self._connection.ack(delivery)
 
         self._connection.call(ack)
-        return True

@@ -42,7 +42,7 @@ class Job(NamedTuple):
     Attributes:
         check: raises the FrameError of a picture that is too late to be classified.
         done: gets what came of it, once, in a thread of the decoders or of the engine.
-        flush: is called in the same thread after it, once for all pictures of a batch whose is the same.
+        flush: called in that thread after `done`; the jobs of a batch that share one get one call.
     """
 
     check: Callable[[], None]
