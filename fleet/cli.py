@@ -2,7 +2,7 @@
 
 0    all went well                     3    the broker refused the connection
 1    not all went well                 4    another member runs under this id
-2    a setting is wrong                130  Ctrl-C (143: SIGTERM)
+2    a setting is wrong                130  Ctrl-C (129: the terminal's end, 143: SIGTERM)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from typing import Any, Callable, NoReturn, Optional, Sequence, Set
 
 import wire
+from fleet import OUR_PACKAGES
 from fleet.commands import COMMANDS, Command, find, is_group, split, usage
 from fleet.console import leave_reader
 from fleet.environment import check_variables, drop_service_links
@@ -62,20 +63,23 @@ def _run(command: Command, settings: Settings) -> int:
     try:
         run = _imported(command)
         if command.cleans_up and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            # `fleet.__main__` has made Ctrl-C end the process on the spot; from here on the command has
+            # something to lose.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return run(settings)
     except ModuleNotFoundError as error:
-        if not command.extra or (error.name or "").split(".")[0] in ("wire", "publisher", "worker", "fleet"):
+        if not command.extra or (error.name or "").split(".")[0] in OUR_PACKAGES:
             raise
         raise SettingsError(f"{error.name} is not installed: {how_to_install(command.extra)}") from None
 
 
 def _imported(command: Command) -> Callable[[Any], int]:
     try:
-        return command.run
+        return command.load_runner()
     except ModuleNotFoundError:
         raise
-    except Exception as error:  # OSError: a library is not there; a torchvision for another PyTorch: anything
+    # A missing library raises OSError; a torchvision made for another PyTorch raises anything.
+    except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise SettingsError(f"a package that it needs cannot be imported: {what}") from error
 
@@ -88,7 +92,7 @@ def end_at_once(code: int) -> NoReturn:
 
 
 def layout() -> Layout:
-    """What a file for all commands may hold."""
+    """The keys of a --config file that all commands share."""
     commands = {name: command.settings.file_keys() for name, command in COMMANDS.items()}
     return Layout(commands, shared=BrokerSettings.file_keys())
 

@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
+from fleet import OUR_PACKAGES
 from wire.printable import cut, plain, printable, printable_lines
 
 #: Lines of one kind in a minute; a flood of bad frames must fill no disk.
@@ -29,7 +30,7 @@ WINDOW_SECONDS = 60.0
 #: Characters of a line's message, and of an exception's traceback, at most: either may quote a stranger.
 LONGEST, LONGEST_TRACEBACK = 4000, 40_000
 
-_OURS = ("wire", "publisher", "worker", "fleet", "nanofleet")
+_OURS = (*OUR_PACKAGES, "nanofleet")
 #: What syslog(3) calls them.
 _PRIORITIES = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 

@@ -116,7 +116,7 @@ def _send(
         report.gave_up = str(error)
     except NanofleetError as error:
         if isinstance(error, ReadingRefused):
-            publisher.set_aside_unreadable(error.topics)
+            publisher.set_aside_unanswerable(error.topics)
         report.failure = error
 
 

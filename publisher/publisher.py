@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 import uuid
 from typing import Callable, Collection, Iterable, Optional
 
@@ -38,11 +37,14 @@ SPOOL_SESSION_EXPIRY_SECONDS = 86_400
 
 
 class Publisher:
-    """Frames out, answers in; a context manager around one connection.
+    """Frames out, answers in; a context manager around one connection. Thread-safe.
 
-    Thread-safe. With `await_answers`, at most `window` frames are sent ahead of their answers: a broker
-    whose queue is full drops frames and says success. With a spool, too, a frame that was sent is done
-    when it is answered, and not before.
+    At most `window` frames are ahead of their answers where `await_answers` is set: a broker whose queue is
+    full drops frames and says success. A frame in a spool is done when it is answered, dropped, unreadable or
+    refused for good; a PUBACK that takes it is not enough.
+
+    Attributes:
+        connection: to the broker.
     """
 
     def __init__(
@@ -84,8 +86,8 @@ class Publisher:
         )
 
     def _make_connection(self, broker: Broker, cameras: Iterable[str], spool: Optional[Spool]) -> Connection:
-        left = (kept.camera for kept in spool.kept.values()) if spool else ()
-        awaited = {*cameras, *left} if self._await_answers else ()
+        restored = (kept.camera for kept in spool.kept.values()) if spool else ()
+        awaited = {*cameras, *restored} if self._await_answers else ()
         answers = [of(camera) for camera in awaited for of in (self._topics.results, self._topics.rejects)]
         return Connection(
             broker,
@@ -137,7 +139,9 @@ class Publisher:
                 frames ahead of the window.
 
         Raises:
-            SpoolFull: the spool has no room for it, and a live frame waits for none.
+            SpoolFull: the spool has no room for it, and a live frame waits for none; or it is larger than the
+                spool, or no frame in the spool awaits an answer that would make room.
+            NoAnswers: no answer came for `timeout`, while it waited for room; frames stay in the spool.
             Stopped: `stop` was set, while it waited for room.
             NotReached: there was no connection for longer than `broker_timeout`, while it waited for room.
             NanofleetError: the connection has ended.
@@ -164,7 +168,7 @@ class Publisher:
         """
         self._unanswered.wait_until_at_most(0, at_most)
 
-    def set_aside_unreadable(self, topics: Collection[str]) -> None:
+    def set_aside_unanswerable(self, topics: Collection[str]) -> None:
         """Set the frames aside whose answers the broker does not let this member read on these topics."""
         if not self._spooling:
             return
@@ -179,7 +183,7 @@ class Publisher:
             image,
             user_properties=[(FRAME_ID_PROPERTY, sent.frame_id)],
             stamps=sent.times,
-            on_puback=lambda code: self._acknowledged(sent, code),
+            on_puback=lambda code: self._on_puback(sent, code),
         )
         self.connection.publish(publication)
 
@@ -189,13 +193,14 @@ class Publisher:
         if self._spooling:
             self._spooling.connected(session_present)
 
-    def _acknowledged(self, sent: Sent, reason_code: int) -> None:
+    def _on_puback(self, sent: Sent, reason_code: int) -> None:
         sent.reason_code = reason_code
         self._timeouts.broker_reached()
         if reason_code == NO_SUBSCRIBERS and self._await_answers:
             log.warning("no worker reads %s yet", self._topics.frames(sent.camera))
-        if self._spooling and sent.frame_id in self._unanswered.frames:
-            self._spooling.acknowledged(sent, reason_code)
+        if self._spooling:
+            if sent.frame_id in self._unanswered.frames:
+                self._spooling.on_puback(sent, reason_code)
         elif not self._await_answers or sent.refused:
             self._done(sent)
 
@@ -203,7 +208,7 @@ class Publisher:
         self._timeouts.broker_reached()
         self.connection.ack(delivery)
         message = Result if delivery.topic.startswith(self._topics.results("")) else Rejection
-        # Others answer other publishers' frames on the same topics, and write there what they like.
+        # Workers answer other publishers' frames on these topics, and anyone may write there.
         with contextlib.suppress(DecodeError):
             answer = message.decode(delivery.payload)
             sent = self._unanswered.frames.get(answer.frame_id)
@@ -214,6 +219,4 @@ class Publisher:
                 self._done(sent)
 
     def _done(self, sent: Sent) -> None:
-        sent.milliseconds = (time.perf_counter() - sent.started) * 1000
-        if self._unanswered.remove(sent):
-            self._on_done(sent)
+        self._unanswered.finish(sent, self._on_done)

@@ -130,7 +130,7 @@ class Report:
         self._out.print(printable(counts))
         if self._tally.refused and self._spool_folder:
             self._out.print("What was refused is set aside: see nanofleet spool list")
-        remains = self._remains(left, self._tally.missing)
+        remains = self._remains(left, self._tally.not_done)
         if remains and self.failure:
             self.failure.args = (f"{self.failure}; {remains}",)
         elif remains:
@@ -143,14 +143,14 @@ class Report:
             return 0
         return self._total - self._tally.sent - len(self._failed) - self._tally.not_taken
 
-    def _remains(self, left: int, missing: int) -> str:
+    def _remains(self, left: int, not_done: int) -> str:
         if left:
             stay, them = ("1 frame stays", "it") if left == 1 else (f"{left} frames stay", "them")
             return f"{stay} in the spool, and the next run sends {them}: {self._spool_folder}"
-        if missing and not self._spool_folder and (self.interrupted or self.failure):
+        if not_done and not self._spool_folder and (self.interrupted or self.failure):
             done = "answered" if self._awaits_answers else "confirmed by the broker"
-            were, them = ("was", "it") if missing == 1 else ("were", "them")
-            return f"{missing} of the frames that were sent {were} not {done}, and nobody sends {them} again"
+            were, them = ("was", "it") if not_done == 1 else ("were", "them")
+            return f"{not_done} of the frames that were sent {were} not {done}, and nobody sends {them} again"
         return ""
 
 

@@ -29,6 +29,8 @@ class Sent:
     #: The broker's reason code for the frame; 0x10 says that nobody subscribes to its topic.
     reason_code: Optional[int] = None
     milliseconds: float = 0.0
+    #: Whether its report has begun.
+    done: bool = False
     #: How often it was sent.
     tries: int = 0
     #: How often the broker refused it, for no reason that passes.

@@ -1,4 +1,6 @@
-"""What a spool does for a publisher: no frame is done before its answer, however often it has to be sent.
+"""What a spool does for a publisher: a PUBACK makes no frame done, and it is sent again, as often as need be.
+
+A frame is done when it is answered, dropped to make room, unreadable on the disk, or refused for good.
 
 keep ──> disk ── as the window has room ──> sent ── PUBACK ──> answered: removed
                                             ^        │ └──── refused for good: set aside (publisher/refused)
@@ -39,7 +41,7 @@ class Spooling:
 
         Args:
             spool: entered already.
-            unanswered: the frames in it, which an earlier run has left.
+            unanswered: all frames that are not done; at first those that an earlier run has left.
             resend_after: seconds without an answer after which a frame is sent again, at first.
             publish: sends a frame.
             on_done: receives each frame that is done without an answer: dropped, unreadable or refused.
@@ -114,9 +116,10 @@ class Spooling:
             for sent in self._unanswered.taken():
                 self._feeder.add_later(sent, UNTAKEN_SECONDS)
 
-    def acknowledged(self, sent: Sent, reason_code: int) -> None:
+    def on_puback(self, sent: Sent, reason_code: int) -> None:
         """The broker has taken or refused a frame: it is sent again later, or set aside."""
-        sent.refusals += sent.refused and reason_code not in PASSING
+        if sent.refused and reason_code not in PASSING:
+            sent.refusals += 1
         if sent.refused and is_final(reason_code, sent.refusals):
             self.set_aside(sent, reason_code)
         elif sent.refused or reason_code == NO_SUBSCRIBERS:

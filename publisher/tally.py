@@ -55,8 +55,8 @@ class Tally:
             self.undelivered += 1
 
     @property
-    def missing(self) -> int:
-        """Frames that are not done."""
+    def not_done(self) -> int:
+        """Frames that are given up as missing, or stay in the spool."""
         given_up = self.refused + self.undelivered + self.dropped + self.unreadable
         return self.sent - self.answered - self.rejected - given_up
 
@@ -69,13 +69,13 @@ class Tally:
         """
         if awaits_answers:
             line = f"sent {self.sent}, answered {self.answered}, rejected {self.rejected}"
-            line += f", missing {self.missing}"
+            line += f", missing {self.not_done}"
         else:
             line = f"sent {self.sent}, taken by the broker {self.answered}"
             if self.undelivered:
                 line += f", for nobody {self.undelivered} (no worker reads this topic)"
-            if self.missing:
-                line += f", missing {self.missing}"
+            if self.not_done:
+                line += f", missing {self.not_done}"
         if not_sent:
             line += f", not sent {not_sent}"
         if self.restored:

@@ -10,10 +10,11 @@ from wire.mqtt.reach import NotReached
 
 
 class Timeouts:
-    """Two clocks: one since the last answer, while connected, and one since the broker last did anything.
+    """Two clocks: one since the last answer, and one for the broker.
 
-    A broker that hangs up on a frame accepts connections again a second later, and hangs up again. So it
-    counts as reached only once it has acknowledged or delivered something.
+    The answers' clock runs while connected. The broker's runs from the loss of a connection (or from the
+    start) until the broker acknowledges or delivers something: one that hangs up on a frame accepts
+    connections again a second later, and hangs up again.
     """
 
     def __init__(self, answer: float, broker: float) -> None:
@@ -21,7 +22,7 @@ class Timeouts:
 
         Args:
             answer: seconds without any answer.
-            broker: seconds without a connection over which anything comes.
+            broker: seconds without a broker that acknowledges or delivers anything.
         """
         self.answer = answer
         self._broker = broker
@@ -42,7 +43,7 @@ class Timeouts:
         self._last_answer = time.monotonic()
 
     def has_passed(self, connection: Connection) -> bool:
-        """Whether no answer came in time, although the broker is reached.
+        """Whether no answer came in time; without a connection the answers' clock starts again.
 
         Raises:
             NotReached: it is not reached for too long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set
 
 from publisher.sent import Sent
 from publisher.spool import Spool
@@ -28,7 +28,7 @@ class Unanswered:
     """The frames that are not done, by their ids. Thread-safe.
 
     Attributes:
-        frames: all of them, oldest first.
+        frames: all of them, oldest first; each until its report has returned.
         in_window: with a spool, the ids of those that its thread has sent.
         changed: held while one of the two changes, and notified of frames that are done.
         window: frames that are sent ahead of their answers, at most.
@@ -48,8 +48,8 @@ class Unanswered:
             timeouts: when to wait no longer.
             spool: keeps them, so that none is ever missing; holds what an earlier run has left.
         """
-        left = spool.kept if spool else {}
-        self.frames: Dict[str, Sent] = {name: Sent.of_earlier_run(kept) for name, kept in left.items()}
+        restored = spool.kept if spool else {}
+        self.frames: Dict[str, Sent] = {name: Sent.of_earlier_run(kept) for name, kept in restored.items()}
         self.in_window: Set[str] = set()
         self.changed = threading.Condition()
         self.stop = threading.Event()
@@ -65,15 +65,22 @@ class Unanswered:
                 self.timeouts.renew()
             self.frames[sent.frame_id] = sent
 
-    def remove(self, sent: Sent) -> bool:
-        """A frame is done; False if it was already."""
+    def finish(self, sent: Sent, report: Callable[[Sent], None]) -> None:
+        """Report a frame that is done, once; only then is it waited for no longer.
+
+        The lock is free meanwhile, because a report may have to wait, as for a terminal that is stopped.
+        """
         with self.changed:
-            if self.frames.pop(sent.frame_id, None) is None:
-                return False
+            if sent.done or sent.frame_id not in self.frames:
+                return
+            sent.done = True
+        sent.milliseconds = (time.perf_counter() - sent.started) * 1000
+        report(sent)
+        with self.changed:
+            self.frames.pop(sent.frame_id, None)
             self.in_window.discard(sent.frame_id)
             self.timeouts.renew()
             self.changed.notify_all()
-            return True
 
     def taken(self) -> List[Sent]:
         """Those in the window that the broker has taken for somebody."""

@@ -122,7 +122,8 @@ def quotes(page: Path) -> Iterator[str]:
     for code in re.findall(r"`([^`]+)`", _BLOCK.sub("", text)):
         quoted = " ".join(code.replace("\\|", "|").split())
         # A command, a variable, JSON, or a query of Prometheus.
-        is_other = re.search(r"[|;] |(^| )--?[a-z]|^[A-Z_]+=|^apt-get|^{| by \(", quoted.split(" (--")[0])
+        is_other = re.search(r"[|] |(^| )--?[a-z]|^[A-Z_]+=|^apt-get|^{| by \(", quoted.split(" (--")[0])
+        is_other = is_other or re.match(r"(cd|set|sudo|\.) .*; ", quoted)
         if len(quoted.split()) > 4 and not is_other:
             yield quoted
 
@@ -131,7 +132,7 @@ def quotes(page: Path) -> Iterator[str]:
 def test_messages_are_quoted_as_the_code_has_them(page: Path) -> None:
     known = sorted(fragments(), key=len, reverse=True)
     messages = list(quotes(page))
-    assert messages or page.name not in ("troubleshooting.md", "upgrading.md")
+    assert len(messages) >= {"troubleshooting.md": 60, "upgrading.md": 1}.get(page.name, 0)
     unknown = []
     for left in messages:
         for fragment in known:

@@ -13,7 +13,8 @@ serving      the model in service: batches, the switch to another, the compariso
 engines      pixels -> probabilities: ONNX Runtime, PyTorch, exports, files of others' making
 models       a name or a file -> a torch module, and what its outputs mean
 decode       bytes -> pixels, in processes that may die (`wire.decoder`, which the publisher shares)
-delivery     received, in turn, acked: frames in hand, crash journal, clocks, answers on their way
+delivery     received, in turn, acked (unacked: the one place that acks frames, in order): crash journal,
+             clocks, answers on their way
 payload      a message's bytes -> the picture in it, and what stands beside it
 
 Imports point down this list, and none back up; `delivery` and `payload` know no model. Below all of them lies

@@ -16,7 +16,7 @@ from worker.serving.job import Classified
 def timings_of(frame: Frame, classified: Classified) -> Dict[str, float]:
     """Seconds that a frame has spent in each stage of its classification, by the stage."""
     return {
-        "queue": classified.began - frame.received - classified.decode_seconds,
+        "queue": classified.began - frame.received_ticks - classified.decode_seconds,
         "decode": classified.decode_seconds,
         "inference": classified.inference_seconds,
     }
@@ -26,7 +26,7 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
     """The Result of a frame that a model has classified."""
     model, labels = classified.model, classified.seen
     timings_ms = {stage: round(seconds * 1000, 3) for stage, seconds in timings.items()}
-    timings_ms["total"] = round((time.perf_counter() - frame.received) * 1000, 3)
+    timings_ms["total"] = round((time.perf_counter() - frame.received_ticks) * 1000, 3)
     top = tuple(
         Candidate(label=model.classes[index][:MAX_NAME], index=index, confidence=confidence)
         for index, confidence in classified.best

@@ -1,8 +1,10 @@
 """One frame's path: five methods, in the order in which a frame passes them.
 
 receive ──> Scheduler ──> start ──> decoders, engine ──> done ──> finish ──> Outbox ── PUBACK ──> acknowledge
-network thread            network                        any      network                         network
+network thread            network       decoder's or engine's     network                         network
                           └ too old: rejected └ too old: rejected
+
+`Frame.check_age` refuses a stale frame (`expired`), as it starts and again before the engine (`Job.check`).
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _Batch(threading.local):
-    """The answers of the batch that a thread is at."""
+    """A thread's answers since its last `_flush`."""
 
     def __init__(self) -> None:
         self.answered: List[Tuple[Frame, Answer]] = []
@@ -54,7 +56,8 @@ class Pipeline:
 
         Args:
             worker: whose models classify the frames.
-            connection: where frames come from, and whose network thread runs all but `done`.
+            connection: this worker's own, whose network thread runs all steps but `done`; the frames of an
+                adoption come over that adoption's.
             presence: counts those that are answered.
             pacing: counts those that come and go, and so how fast.
         """
@@ -65,19 +68,19 @@ class Pipeline:
         self._presence = presence
         self._pacing = pacing
         self._metrics = worker.metrics.frames
-        folder, worker_id = settings.state_dir, worker.id
+        folder, self._worker_id = settings.state_dir, worker.id
         self._scheduler = Scheduler(
-            CrashJournal(folder / f"{worker_id}.attempts", 4 * settings.window),
+            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.window),
             at_work=settings.at_work,
             window=settings.window,
-            folder=folder / f"{worker_id}.waiting",
+            folder=folder / f"{worker.id}.waiting",
             work=self.start,
         )
-        self.clocks = Clocks(folder / f"{worker_id}.clocks", settings.session_expiry)
+        self.clocks = Clocks(folder / f"{worker.id}.clocks", settings.session_expiry)
         self.outbox = Outbox(
             connection,
             settings.topics,
-            worker_id,
+            worker.id,
             on_published=self.acknowledge,
             on_failure=worker.life.fail,
         )
@@ -100,7 +103,13 @@ class Pipeline:
     # --- one frame's path -----------------------------------------------------------------------------
 
     def receive(self, delivery: Delivery, camera: str, unacked: Unacked) -> None:
-        """Take in what a session has delivered. In the network thread."""
+        """Take in what a session has delivered. In the network thread.
+
+        Args:
+            delivery: a frame.
+            camera: whose frame it is, by its topic.
+            unacked: the frames in hand of the session that delivered it, this worker's or an adopted one.
+        """
         frame = Frame.receive(delivery, camera)
         if not unacked.admit(frame):  # the copy of one in hand, which goes on as it was
             return
@@ -127,15 +136,14 @@ class Pipeline:
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
-        worker_id = self._presence.worker_id
         answer: Answer
         if isinstance(outcome, FrameError):
-            answer = rejection_of(frame, outcome, worker_id)
+            answer = rejection_of(frame, outcome, self._worker_id)
         else:
             timings = timings_of(frame, outcome)
             for stage, seconds in timings.items():
                 self._metrics.stages[stage].observe(seconds)
-            answer = result_of(frame, outcome, timings, worker_id)
+            answer = result_of(frame, outcome, timings, self._worker_id)
         self._batch.answered.append((frame, answer))
 
     def finish(self, answered: List[Tuple[Frame, Answer]]) -> None:
@@ -147,10 +155,14 @@ class Pipeline:
         self._pacing.answered(len(answered))
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
-        """Ack a frame, in order (see `Unacked`): the broker has its answer. In the network thread."""
+        """Settle a frame: the broker has its answer. In the network thread.
+
+        `Unacked` acks it once all before it are settled, through the connection that delivered it
+        (`Session._ack`, `Adoption._ack`).
+        """
         assert frame.unacked is not None
         frame.unacked.settle(frame)
-        total = time.perf_counter() - frame.received
+        total = time.perf_counter() - frame.received_ticks
         self._presence.count(total)
         outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
         self._metrics.outcomes.labels(*outcome).inc()
@@ -163,11 +175,11 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether as many frames wait as the window has."""
+        """Whether at least as many frames wait as the window allows."""
         return self._scheduler.full
 
     def _reject(self, frame: Frame, error: FrameError) -> None:
-        self.finish([(frame, rejection_of(frame, error, self._presence.worker_id))])
+        self.finish([(frame, rejection_of(frame, error, self._worker_id))])
 
     def _flush(self) -> None:
         """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""

@@ -22,8 +22,8 @@ from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Seconds after its own first status until a new session has received what is retained: not all brokers keep
-#: the order between subscriptions.
+#: Seconds after its own first status until a new session has received what is retained: rumqttd keeps no
+#: order between subscriptions.
 ALL_RECEIVED_SECONDS = 1.0
 
 
@@ -76,12 +76,12 @@ class Reception:
             DuplicateMember: another worker has started under this id, later.
         """
         camera = self._camera_of(delivery.topic)
-        old = delivery.retain and camera is not None and self._ignores_retained
-        if delivery.qos == 0 and (camera is None or old or self._full(unacked)):
+        ignored_retained = delivery.retain and camera is not None and self._ignores_retained
+        if delivery.qos == 0 and (camera is None or ignored_retained or self._full(unacked)):
             # Nothing to ack, and nothing that holds the sender back: a flood of frames is cut off here.
             self._receive_other(delivery, unacked)
             return
-        if camera is not None and not old:
+        if camera is not None and not ignored_retained:
             self._pipeline.receive(delivery, camera, unacked)
             return
         if unacked.pass_over(delivery):

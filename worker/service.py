@@ -121,8 +121,8 @@ def _serve_and_leave(session: Session, worker: Worker) -> int:
     try:
         notify("READY=1")
         while not wait_until(life.leaving.is_set, pause, step=min(_STEP_SECONDS, pause)):
-            session.look_after()
-            session.look_around()
+            session.check()
+            session.post_checks()
         life.check()
         return session.leave()
     except KeyboardInterrupt:

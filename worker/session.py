@@ -1,7 +1,7 @@
 """A worker's session with its broker: what a connect, a loss, a delivery and a tick mean.
 
 connect ──> beacon, status ──> deliveries ──> Reception ──> Pipeline
-   ^                               └─ tick: status, claims that are spent, refused answers, whom to adopt
+   ^                               └─ tick: clocks, status, spent claims, refused answers, whom to adopt
    └────────── loss: the broker will deliver again what is in hand
 """
 
@@ -66,7 +66,12 @@ class Session:
         self._pipeline = Pipeline(worker, connection, self._presence, self._pacing)
         self._reception = Reception(worker, self._pipeline, self._presence, self._pacing)
         self._leaving = Leaving(
-            *(settings, connection, self._unacked, self._presence, self._pacing, self._dispute)
+            settings,
+            connection,
+            self._unacked,
+            self._presence,
+            self._pacing,
+            self._dispute,
         )
         self.watchdog = Watchdog(settings.stall_timeout, connection.call)
         self._next_status = time.monotonic() + settings.status_interval
@@ -84,13 +89,14 @@ class Session:
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._worker.life.fail,
-            # Of the others at QoS 0: at 1 they would fill the queue of a worker that is away.
+            # What comes from the others comes at QoS 0: at 1 it would fill the queue of a worker that is away.
             subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(others, 0)},
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
             session_expiry=settings.session_expiry,
             receive_maximum=settings.window,
-            # It may be an adopter that knew nothing of this worker. A duplicate shows by its status.
+            # The client that takes over may be an adopter that has not seen this worker return; a duplicate
+            # shows by its status.
             gives_way=False,
         )
 
@@ -113,11 +119,11 @@ class Session:
 
     # --- for the main thread --------------------------------------------------------------------------
 
-    def look_after(self) -> None:
-        """Do what is due while the worker lives.
+    def check(self) -> None:
+        """Raise what has failed; post a tick if one is due.
 
         Raises:
-            BaseException: what keeps it from going on.
+            BaseException: what keeps the worker from going on.
         """
         self._worker.life.check()
         try:
@@ -125,12 +131,12 @@ class Session:
         except Stalled as error:
             self._worker.life.fail(error)
             raise
-        if time.monotonic() >= self._next_status:  # or the others would take it for dead
+        if time.monotonic() >= self._next_status:  # a late status makes others take this worker for dead
             self._connection.call(self._tick)
             self._next_status += self._settings.status_interval
 
-    def look_around(self) -> None:
-        """Step aside or in if it is time, and follow commands that were taken back."""
+    def post_checks(self) -> None:
+        """Post what may be time by now: to step aside or in, and to follow commands that were taken back."""
         self._connection.call(self._pacing.check)
         self._connection.call(self._reception.check_commands)
 
@@ -140,10 +146,11 @@ class Session:
         Returns:
             The exit code, see `worker.membership.leave`.
         """
+        # Asked before the join, which may outlast the dispute.
         disputed = self._dispute.is_open and not self._connection.traits.shows_duplicates
         self._dispute.count_again()
         self._adoptions.join()
-        return self._leaving.leave(self.look_after, disputed)
+        return self._leaving.leave(self.check, disputed)
 
     def leave_at_once(self) -> None:
         """Leave what is in hand to the session's next worker, or to its adopter."""
@@ -179,21 +186,20 @@ class Session:
             self._leaving.receive(delivery)
         self._reception.receive(delivery, self._unacked)
 
-    def _ack(self, delivery: Delivery) -> bool:
-        return self._connection.ack(delivery)
+    def _ack(self, delivery: Delivery) -> None:
+        self._connection.ack(delivery)
 
     # --- in the network thread: the others --------------------------------------------------------------
 
     def _tick(self) -> None:
         self._pipeline.clocks.note()
-        if not self._worker.life.online:  # they would pile up
+        if not self._worker.life.online:  # what is published while offline piles up
             return
         self._publish_status()
         for publication in self._presence.taken_back():
             self._connection.publish(publication)
         self._pipeline.outbox.retry()
-        if self._presence.state == "online":
-            self._adoptions.tick(self._connection, self._reception.receive)
+        self._adoptions.tick(self._connection, self._reception.receive)
 
     def _publish_status(self, then: Callable[[], None] = lambda: None) -> None:
         self._connection.publish(self._presence.publication(on_puback=lambda code: then()))
@@ -205,14 +211,14 @@ class Session:
             self._worker.metrics.membership.asides.inc()
             self._connection.unsubscribe(self._settings.subscriptions)
 
-    # --- in other threads -------------------------------------------------------------------------------
+    # --- in any thread ----------------------------------------------------------------------------------
 
     def _in_hand(self) -> int:
         """Frames received and not yet acked. In the network thread, or the metrics'."""
         return len(self._unacked) + self._adoptions.in_hand
 
     def _report_change(self) -> None:
-        """Report that the model has changed, or could not. In the thread that follows commands."""
+        """Report that the model has changed, or could not. In the control thread."""
         self._worker.count_change()
         self._worker.report_model()
         self._connection.call(self._publish_status)

@@ -115,7 +115,7 @@ class Snapshots:
             return
         last = self._last.get(frame.camera)
         if last is not None:
-            age = frame.received - last.taken
+            age = frame.received_ticks - last.taken
             if age < self._every or (answer.label == last.label and age < RENEWED_AFTER):
                 return
         payload = frame.delivery.payload

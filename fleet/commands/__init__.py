@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Type
 
 from fleet.cameras.settings import (
@@ -46,32 +47,30 @@ class Command(NamedTuple):
     summary: str
     #: The extra of pip that brings the modules it needs beyond the base.
     extra: str = ""
-    #: Whether it cleans up, or sums up, after Ctrl-C.
+    #: Whether it cleans up, or sums up, after Ctrl-C, which then raises KeyboardInterrupt in it.
     cleans_up: bool = False
 
-    @property
-    def run(self) -> Callable[[Any], int]:
-        """The runner, imported."""
+    def load_runner(self) -> Callable[[Any], int]:
+        """Import the runner, and all that it imports: PyTorch, for some."""
         module, _, function = self.runner.partition(":")
         run: Callable[[Any], int] = getattr(importlib.import_module(module), function)
         return run
 
 
-CLEANS_UP = True
 # fmt: off
 COMMANDS: Dict[str, Command] = {
     "demo": Command(DemoSettings, "fleet.demo.run:demo",
-        "show the whole fleet at work, on this machine", "demo", CLEANS_UP),
-    "worker": Command(WorkerSettings, "fleet.embedded.worker:run_worker",
+        "show the whole fleet at work, on this machine", "demo", cleans_up=True),
+    "worker": Command(WorkerSettings, "fleet.worker:run_worker",
         "classify frames from a broker", "worker"),
     "publish": Command(PublishSettings, "publisher.publish:publish",
-        "send images to a broker, and show the answers", "camera", CLEANS_UP),
+        "send images to a broker, and show the answers", "camera", cleans_up=True),
     "classify": Command(ClassifySettings, "fleet.classify:classify",
         "classify images here, without a broker", "worker"),
     "workers": Command(WorkersSettings, "fleet.workers.list:workers",
-        "who is there, and how each is", "", CLEANS_UP),
+        "who is there, and how each is", cleans_up=True),
     "workers forget": Command(ForgetSettings, "fleet.workers.forget:forget",
-        "remove what is kept of workers that are gone", "", CLEANS_UP),
+        "remove what is kept of workers that are gone", cleans_up=True),
     "cameras list": Command(CameraListSettings, "fleet.cameras.list:list_cameras",
         "what each camera sees, and how it is"),
     "cameras show": Command(CameraShowSettings, "fleet.cameras.list:show",
@@ -83,19 +82,19 @@ COMMANDS: Dict[str, Command] = {
     "observe": Command(ObserveSettings, "fleet.observer.observe:observe",
         "keep each camera's state, for Home Assistant and others"),
     "results": Command(ResultsSettings, "fleet.results.run:results",
-        "show what is answered, live", "", CLEANS_UP),
+        "show what is answered, live", cleans_up=True),
     "models list": Command(ListSettings, "fleet.models.list:list_models",
         "the models that can be run", "worker"),
     "models show": Command(ShowSettings, "fleet.models.list:show",
         "one model and its weights", "worker"),
     "models download": Command(DownloadSettings, "fleet.models.list:download",
-        "fetch weights ahead", "worker", CLEANS_UP),
+        "fetch weights ahead", "worker", cleans_up=True),
     "models export": Command(ExportSettings, "fleet.models.export:export",
-        "write a model as an ONNX file, for machines without PyTorch", "worker", CLEANS_UP),
+        "write a model as an ONNX file, for machines without PyTorch", "worker", cleans_up=True),
     "models use": Command(UseSettings, "fleet.models.use:use",
-        "change the model of a running fleet", "", CLEANS_UP),
+        "change the model of a running fleet", cleans_up=True),
     "models reset": Command(ResetSettings, "fleet.models.use:reset",
-        "let workers go back to their own model", "", CLEANS_UP),
+        "let workers go back to their own model", cleans_up=True),
     "spool list": Command(SpoolListSettings, "fleet.spool.run:list_frames",
         "frames of publish that have no answer"),
     "spool retry": Command(SpoolRetrySettings, "fleet.spool.run:retry",
@@ -127,12 +126,10 @@ def find(name: str) -> Command:
 
 def split(arguments: Sequence[str]) -> Tuple[str, List[str]]:
     """The command's name, of one word or two, and what follows it."""
-    length = 0
-    while length < min(2, len(arguments)) and not arguments[length].startswith("-"):
-        length += 1
-        if not is_group(arguments[0]):
-            break
-    return " ".join(arguments[:length]), list(arguments[length:])
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments[:2]))
+    if words and not is_group(words[0]):
+        del words[1:]
+    return " ".join(words), list(arguments[len(words) :])
 
 
 def is_group(word: str) -> bool:

@@ -9,10 +9,9 @@ from typing import List, Type
 
 from pydantic.fields import FieldInfo
 
-from fleet.commands import COMMANDS
+from fleet.commands import find
 from fleet.commands.settings import ExampleSettings
 from wire.broker import BrokerSettings
-from wire.errors import SettingsError
 from wire.flags import flag_of, is_positional, metavar_of
 from wire.settings import ENV_PREFIX, Settings
 
@@ -23,12 +22,10 @@ def print_example(settings: ExampleSettings) -> int:
     """Print the example; returns the exit code.
 
     Raises:
-        SettingsError: there is no such command, or it has no settings.
+        SettingsError: there is no such command.
     """
     name = " ".join(settings.words)
-    if name not in COMMANDS:
-        raise SettingsError(f"{name}: there is no such command; there are {', '.join(COMMANDS)}")
-    print(example(name, COMMANDS[name].settings), end="")
+    print(example(name, find(name).settings), end="")
     return 0
 
 

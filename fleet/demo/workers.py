@@ -128,8 +128,9 @@ class Workers:
                 progress.update(task, completed=len(self._online))
 
             if not wait_until(lambda: len(self._online) == total, START_SECONDS, check=check):
-                late = next(member for member in self.members if member.worker_id not in self._online)
-                raise NanofleetError(f"worker {late.worker_id} took too long:\n{late.last_words()}")
+                for late in self.members:
+                    if late.worker_id not in self._online:
+                        raise NanofleetError(f"worker {late.worker_id} took too long:\n{late.last_words()}")
 
     def check(self) -> None:
         """Raise if a worker has ended.

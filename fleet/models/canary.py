@@ -10,7 +10,7 @@ import statistics
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Iterator, List, NamedTuple, Sequence
+from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
 from rich.console import Console
 from rich.table import Table
@@ -73,8 +73,8 @@ def use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> in
         NanofleetError: there are too few workers to try it on, or too few frames to judge them by.
     """
     trial = Trial(fleet, settings, console)
-    before = trial.observe("as they are")
-    if before.frames < settings.canary_frames:
+    before, enough = trial.observe("as they are")
+    if not enough:
         raise NanofleetError(
             f"{before.frames} frames came within {settings.timeout:g} s, and a canary is judged by "
             f"{settings.canary_frames} before and after; nothing was changed"
@@ -83,8 +83,7 @@ def use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> in
         if not changed:
             console.print("the canaries could not change: rolling back")
             return 1
-        after = trial.observe("with the new model", compare=True)
-        enough = trial.has_enough(after, compare=True)
+        after, enough = trial.observe("with the new model", compare=True)
         bounds = trial.judge(before, after)
         _show(bounds, console)
         if not enough:
@@ -132,12 +131,15 @@ class Trial:
             )
         self._names = free[: settings.canary]
 
-    def observe(self, how: str, *, compare: bool = False) -> Observed:
+    def observe(self, how: str, *, compare: bool = False) -> Tuple[Observed, bool]:
         """Follow live frames until there are enough to judge by, or the time is over.
 
         Args:
             how: what the canaries serve meanwhile, for people.
             compare: whether they compare the two models, and frames count once both have answered.
+
+        Returns:
+            What was observed, and whether it is enough.
         """
         observed = Observed()
         self._fleet.take_answers()
@@ -151,12 +153,7 @@ class Trial:
             return seen >= wanted
 
         with self._console.status("") as status:
-            self._fleet.wait_for(enough, self._settings.timeout)
-        return observed
-
-    def has_enough(self, observed: Observed, *, compare: bool = False) -> bool:
-        """Whether that is enough to judge by."""
-        return self._seen(observed, compare) >= self._settings.canary_frames
+            return observed, self._fleet.wait_for(enough, self._settings.timeout)
 
     def _seen(self, observed: Observed, compare: bool) -> int:
         return min(observed.frames, self._compared()[0]) if compare else observed.frames

@@ -34,6 +34,12 @@ def interrupted(settings: Settings) -> int:
     raise KeyboardInterrupt
 
 
+def broken(settings: Settings) -> int:
+    import labels.nobody_has_this  # type: ignore[import-not-found]  # noqa: F401
+
+    return 0
+
+
 def incomplete(settings: Settings) -> int:
     import nobody_has_this  # type: ignore[import-not-found]  # noqa: F401
 

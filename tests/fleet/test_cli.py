@@ -22,7 +22,7 @@ def test_each_command_runs_what_takes_its_settings(name: str) -> None:
     """The table names them by text, which no type checker reads."""
     command = COMMANDS[name]
     pytest.importorskip({"provision": "cryptography", "worker": "torch"}.get(command.extra, "wire"))
-    run = command.run
+    run = command.load_runner()
     (parameter,) = inspect.signature(run).parameters
     module = importlib.import_module(command.runner.partition(":")[0])
     hints = typing.get_type_hints(run, vars(module))
@@ -124,3 +124,10 @@ def test_a_row_is_a_command_and_its_end_an_exit_code(
     assert capsys.readouterr().err == message
     assert main(["help", "probe"]) == 0
     assert "probe run" in capsys.readouterr().out
+
+
+def test_a_module_of_our_own_that_is_missing_is_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Command(Settings, "tests.fleet.runners:broken", "ends", extra="probe")
+    monkeypatch.setitem(COMMANDS, "probe run", row)
+    with pytest.raises(ModuleNotFoundError, match=r"labels\.nobody_has_this"):
+        main(["probe", "run"])

@@ -10,10 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, List
 
+from publisher.publisher import Publisher
 from tests.fleets import Fleet
 from tests.harness import Mosquitto, nanofleet, wait_for
 from tests.publisher.answerer import Answerer
+from wire.broker import BrokerSettings
 from wire.messages import utc_now
+from wire.topics import Topics
 
 
 def test_all_answered(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
@@ -40,6 +43,25 @@ def test_rejected_or_missing_is_not_answered(
     assert run.returncode == 1
     assert "sent 3, answered 1, rejected 1, missing 1" in run.stdout
     assert "rejected: not_an_image (text)" in run.stdout
+
+
+def test_a_frame_is_waited_for_until_it_is_reported(
+    answerer: Answerer, mosquitto_url: str, root: str
+) -> None:
+    """A summary that comes before the last report would count a frame as missing."""
+    waited_for: List[int] = []
+    with Publisher(
+        BrokerSettings(broker=mosquitto_url).open_broker(),
+        Topics(root),
+        ["door"],
+        window=1,
+        timeout=30,
+        on_done=lambda sent: waited_for.append(publisher.unanswered),
+    ) as publisher:
+        publisher.send("door", b"cup", "cup.jpg")
+        publisher.wait()
+        assert waited_for == [1]
+        assert publisher.unanswered == 0
 
 
 def test_a_missing_answer_does_not_block_the_rest(

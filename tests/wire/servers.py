@@ -147,6 +147,25 @@ class RefusingBroker(Server):
         return b"\x40\x03" + body[2 + topic : 4 + topic] + bytes([code])
 
 
+class LateUnsubacks(Server):
+    """Answers the first UNSUBSCRIBE at the second, a message behind it, and the second at a PUBLISH."""
+
+    def serve(self, client: socket.socket) -> None:
+        unanswered: List[bytes] = []
+        with client.makefile("rb") as stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind == 10:  # UNSUBSCRIBE
+                    unanswered.append(b"\xb0\x04" + body[:2] + b"\x00\x00")
+                    if len(unanswered) == 2:
+                        client.sendall(unanswered.pop(0) + b"\x30\x05\x00\x01a\x00m")
+                elif kind == 3:  # PUBLISH, at QoS 1
+                    (topic,) = struct.unpack_from("!H", body)
+                    client.sendall(b"".join(unanswered) + b"\x40\x02" + body[2 + topic : 4 + topic])
+
+
 def _packet(stream: BinaryIO) -> Tuple[int, bytes]:
     first = _exactly(stream, 1)[0]
     length = shift = 0

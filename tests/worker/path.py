@@ -69,7 +69,8 @@ class FramesPath:
         self.commands = Commands(
             [self.settings.topics.model_command()],
             self.settings.choice,
-            *(folder, folder / "w1.model"),
+            folder,
+            folder / "w1.model",
             change_to=NOT_ASKED,
         )
         models: Any = self.models
@@ -83,7 +84,7 @@ class FramesPath:
         broker: Any = self.broker
         self.pipeline = Pipeline(self.worker, broker, self.presence, pacing)
         self.acked: List[int] = []
-        self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid) or True, self.settings.window)
+        self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid), self.settings.window)
 
     def receive(self, mid: int, payload: bytes = RED, epoch: int = 1, **properties: str) -> None:
         names = {name.replace("_", "-"): value for name, value in properties.items()}

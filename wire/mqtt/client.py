@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
 from datetime import datetime, timedelta, timezone
@@ -93,4 +94,5 @@ def close_socket(client: mqtt.Client) -> None:
     """Close what is still open, without a DISCONNECT."""
     sock = client.socket()
     if sock is not None:
-        sock.close()
+        with contextlib.suppress(OSError):  # what has ended the connection is what is reported
+            sock.close()

@@ -22,11 +22,11 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.credentials import FreshTls
-from wire.errors import DuplicateMember, SettingsError
+from wire.errors import SettingsError
 from wire.mqtt.client import close_socket, connect, disconnect, make_client
 from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.handlers import in_handler
-from wire.mqtt.losses import SESSION_TAKEN_OVER, explain_disconnect, explain_error
+from wire.mqtt.losses import Loss
 from wire.mqtt.network_thread import NetworkThread
 from wire.mqtt.options import ConnectionOptions
 from wire.mqtt.packets import Delivery, Publication
@@ -40,34 +40,42 @@ from wire.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
-CONNACK_TIMEOUT = 10.0
+#: Seconds from the TCP connection to its CONNACK.
+CONNACK_TIMEOUT_SECONDS = 10.0
+#: The most seconds between two tries to connect.
 MAX_BACKOFF_SECONDS = 30.0
 
 
 @dataclass(eq=False, repr=False)
 class Connection(ConnectionOptions):
-    """A connection as its options say; a context manager: entering starts the thread, leaving disconnects."""
+    """A connection as its options say; a context manager: entering starts the thread.
+
+    Leaving disconnects, or after an exception hangs up, so that the broker publishes the will.
+
+    Attributes:
+        connected: set while there is a connection, from its CONNACK on.
+        subscribed: set while the broker has confirmed what this connection has subscribed to.
+        unsubscribed: set once the broker has confirmed the last `unsubscribe`, which has made it.
+        trouble: why the last try did not connect, or why the last connection was lost.
+        ended: set once the network thread has ended.
+    """
 
     def __post_init__(self) -> None:
         self.connected = threading.Event()
-        self.reconnects = 0
-        #: Why the last try did not connect, or the last connection was lost.
+        self.unsubscribed = threading.Event()
         self.trouble = ""
-        self._lost_because = ""
+        #: Whether `close()` was called; has begun in the thread; and hangs up, so that the will is published.
         self._close_called = self._closing = self._vanishing = False
         self._thread = NetworkThread(self._run, self.on_failure)
         self.ended = self._thread.ended
         self._tls = FreshTls()
         self._client = make_client(self, self._tls)
         self._client.on_connect = self._handle_connack
-        self._client.on_disconnect = self._handle_disconnect
+        self._loss = Loss(self._client, self, self.connected)
         self._deliveries = Deliveries(self._client, self.on_delivery)
         self._queue = PublishQueue(self._client)
         self._subscriptions = Subscriptions(self._client, self)
-        #: Set while the broker has confirmed what this connection has subscribed to.
         self.subscribed = self._subscriptions.confirmed
-        #: Set once it has confirmed what was left.
-        self.unsubscribed = self._subscriptions.left
 
     # --- for any thread -----------------------------------------------------------------------------
 
@@ -93,6 +101,11 @@ class Connection(ConnectionOptions):
         return self._deliveries.epoch
 
     @property
+    def reconnects(self) -> int:
+        """How many connections there have been after the first."""
+        return max(0, self.epoch - 1)
+
+    @property
     def maximum_packet_size(self) -> int:
         """Bytes that the broker takes; known once connected."""
         return self._queue.maximum_packet_size
@@ -104,7 +117,7 @@ class Connection(ConnectionOptions):
 
     @property
     def failure(self) -> Optional[BaseException]:
-        """What ended the network thread, if it was not `close()`."""
+        """What the network thread raised; None while it runs, and where it ended by itself."""
         return self._thread.failure
 
     def check(self) -> None:
@@ -128,12 +141,13 @@ class Connection(ConnectionOptions):
 
         They may be an earlier connection's: the broker's session has them, too.
         """
-        self.unsubscribed.clear()
-        self.call(lambda: self._subscriptions.leave(topics, self._is_open()))
+        # One for each call: an UNSUBACK that is due to an earlier one sets none that is waited for now.
+        unsubscribed = self.unsubscribed = threading.Event()
+        self.call(lambda: self._subscriptions.drop(topics, unsubscribed, self._is_open()))
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe again to topics that were left."""
-        self.call(lambda: self._subscriptions.resume(topics, self._is_open()))
+        """Subscribe again to topics that were unsubscribed from."""
+        self.call(lambda: self._subscriptions.restore(topics, self._is_open()))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -176,34 +190,36 @@ class Connection(ConnectionOptions):
     def _keep_connected(self) -> None:
         backoff = 1.0
         while not self._closing:
-            self._lost_because = ""
+            self._loss.because = ""
             try:
                 connect(self._client, self, self._tls)
                 self._serve()
             except (OSError, SettingsError) as error:
-                self._lost_because = explain_error(error, self.broker, first=not self.epoch)
+                self._loss.note(error, first=not self.epoch)
             was_connected = self.connected.is_set()
             self.connected.clear()
             if was_connected:
                 backoff = 1.0
                 self.on_lost()
-            if self._closing or not self.reconnect:
+            if self._closing:
+                return
+            self.trouble = self._loss.because
+            if not self.reconnect:
                 return
             verb = "lost" if was_connected else "cannot reach"
-            self.trouble = self._lost_because
             log.warning("%s %s: %s; trying again in %.0f s", verb, self.broker, self.trouble, backoff)
             # Jitter, so that a fleet does not come back in one wave. A `close()` must not wait for that.
             self._thread.run_calls_for(backoff * random.uniform(0.8, 1.2), lambda: self._closing)
             backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
 
     def _serve(self) -> None:
-        connack_due = time.monotonic() + CONNACK_TIMEOUT
+        connack_due = time.monotonic() + CONNACK_TIMEOUT_SECONDS
 
         def step() -> bool:
             if self._is_open():
                 self._queue.pump()
             if not self.connected.is_set() and time.monotonic() > connack_due:
-                raise OSError(f"no CONNACK within {CONNACK_TIMEOUT:.0f} s")
+                raise OSError(f"no CONNACK within {CONNACK_TIMEOUT_SECONDS:.0f} s")
             return not self._vanishing or self._client.want_write()
 
         with TcpSocket(self._client) as tcp:
@@ -220,14 +236,10 @@ class Connection(ConnectionOptions):
         if self._client.socket() is not None and not send_will:
             disconnect(self._client, session_expiry)
 
-    # --- paho's callbacks -----------------------------------------------------------------------------
-
     def _handle_connack(
         self, client: Any, userdata: Any, flags: mqtt.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         check_connack(self.broker, reason, properties, first=not self.epoch)
-        if self.epoch:
-            self.reconnects += 1
         self._deliveries.epoch += 1
         self.connected.set()
         session = "kept" if flags.session_present else "new"
@@ -236,13 +248,3 @@ class Connection(ConnectionOptions):
         self._subscriptions.connected(flags.session_present)
         with in_handler():
             self.on_connected(flags.session_present)
-
-    def _handle_disconnect(
-        self, client: Any, userdata: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, properties: Any
-    ) -> None:
-        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
-            self._lost_because = f"another client connected as {self.client_id!r} and took the session over"
-            if self.gives_way:
-                raise DuplicateMember(f"{self.broker}: {self._lost_because}")
-        elif not self._lost_because:
-            self._lost_because = explain_disconnect(reason, self.broker, connected=self.connected.is_set())

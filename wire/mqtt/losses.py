@@ -6,12 +6,16 @@ Refusals by CONNACK have a module of their own, `refusals`.
 from __future__ import annotations
 
 import ssl
+import threading
 from datetime import datetime, timezone
+from typing import Any
 
+import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.broker import Broker
-from wire.errors import ConnectionRefused, SettingsError
+from wire.errors import ConnectionRefused, DuplicateMember, SettingsError
+from wire.mqtt.options import ConnectionOptions
 
 SESSION_TAKEN_OVER = 0x8E
 #: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a machine without a battery is in 1970 until it gets the time.
@@ -20,6 +24,42 @@ NOT_YET_VALID = 9
 _HUNG_UP = (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 #: TLS errors that may pass by themselves.
 _PASSING = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLCertVerificationError)
+
+
+class Loss:
+    """The loss of a client's present connection, or of its present try. All calls come from its thread.
+
+    Attributes:
+        because: why it is lost, once that is known.
+    """
+
+    def __init__(self, client: mqtt.Client, options: ConnectionOptions, connected: threading.Event) -> None:
+        """Receive a client's DISCONNECTs.
+
+        Args:
+            client: paho's.
+            options: those of its member.
+            connected: set while it is connected.
+        """
+        self.because = ""
+        self._options = options
+        self._connected = connected
+        client.on_disconnect = self._handle_disconnect
+
+    def note(self, error: Exception, *, first: bool) -> None:
+        """Note what connecting, reading or writing raised; see `explain_error`."""
+        self.because = explain_error(error, self._options.broker, first=first)
+
+    def _handle_disconnect(
+        self, client: Any, userdata: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, properties: Any
+    ) -> None:
+        options = self._options
+        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
+            self.because = f"another client connected as {options.client_id!r} and took the session over"
+            if options.gives_way:
+                raise DuplicateMember(f"{options.broker}: {self.because}")
+        elif not self.because:
+            self.because = explain_disconnect(reason, options.broker, connected=self._connected.is_set())
 
 
 def explain_error(error: Exception, broker: Broker, *, first: bool) -> str:

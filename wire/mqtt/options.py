@@ -25,7 +25,7 @@ class ConnectionOptions:
     on_delivery: Callable[[Delivery], None]
     #: Called after each CONNACK, with whether the broker still had the session.
     on_connected: Callable[[bool], None] = lambda session_present: None
-    #: Called when the connection is lost (the thread connects again).
+    #: Called when a connection has ended, lost or by `close()`; not where a failure ends the thread.
     on_lost: Callable[[], None] = lambda: None
     #: Called with what ended the thread, when it will not connect again.
     on_failure: Callable[[BaseException], None] = lambda failure: None

@@ -37,16 +37,12 @@ class PublishQueue:
         self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
         self.traits = Traits()
         self._client = client
-        self._window = DEFAULT_RECEIVE_MAXIMUM
+        self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         self._queue: Deque[Publication] = collections.deque()
         self._in_flight: Dict[int, Publication] = {}
         client.max_inflight_messages_set(0)  # the queue is ours; paho only holds what is in flight
         client.max_queued_messages_set(0)
         client.on_publish = self._handle_puback
-
-    def __len__(self) -> int:
-        """Publications in flight."""
-        return len(self._in_flight)
 
     def put(self, publication: Publication) -> None:
         """Queue a publication; kept across reconnects."""
@@ -55,12 +51,12 @@ class PublishQueue:
     def connected(self, properties: Optional[Properties]) -> None:
         """Respect the limits that the CONNACK names."""
         self.traits = Traits.of(properties)
-        self._window = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
+        self._receive_maximum = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
 
     def pump(self) -> None:
         """Publish what is queued, as far as the window goes; called while connected."""
-        while self._queue and len(self._in_flight) < self._window:
+        while self._queue and len(self._in_flight) < self._receive_maximum:
             publication = self._queue.popleft()
             if publication.size > self.maximum_packet_size:
                 self._refuse(publication)

@@ -20,20 +20,21 @@ class Subscriptions:
 
     Attributes:
         confirmed: set once the broker has confirmed what this connection has subscribed to.
-        left: set once it has confirmed what was left.
     """
 
     def __init__(self, client: mqtt.Client, options: ConnectionOptions) -> None:
         """Take a client of paho's, and what its member wants to read."""
         self.confirmed = threading.Event()
-        self.left = threading.Event()
         self._client = client
         self._broker = options.broker
         self._wanted = dict(options.subscriptions or {})
         self._in_new_session = options.subscribe_in_new_session
-        #: Those that were left; the broker's session may still have them after a reconnect.
+        #: Those that were dropped; the broker's session may still have them after a reconnect.
         self._unwanted: Dict[str, int] = {}
         self._unconfirmed: Dict[int, List[str]] = {}
+        #: The last UNSUBSCRIBE, which named all that is unwanted: its packet id, and what its UNSUBACK sets.
+        self._unsubscribe_mid: Optional[int] = None
+        self._unsubscribed = threading.Event()
         client.on_subscribe = self._handle_suback
         client.on_unsubscribe = self._handle_unsuback
 
@@ -44,20 +45,31 @@ class Subscriptions:
         if session_present or self._in_new_session:
             self._subscribe(self._wanted)
         if self._unwanted:
-            self._client.unsubscribe(list(self._unwanted))
+            self._unsubscribe()
 
-    def leave(self, topics: Sequence[str], connected: bool) -> None:
-        """Unsubscribe from some, which may be an earlier connection's: now, or at the next connect."""
+    def drop(self, topics: Sequence[str], unsubscribed: threading.Event, connected: bool) -> None:
+        """Unsubscribe from some, which may be an earlier connection's: now, or at the next connect.
+
+        Args:
+            topics: those to drop.
+            unsubscribed: set once the broker has confirmed that; an UNSUBACK due before sets an earlier one.
+            connected: whether a packet can be sent.
+        """
         self._unwanted.update({topic: self._wanted.pop(topic, 1) for topic in topics})
+        self._unsubscribed = unsubscribed
+        self._unsubscribe_mid = None
         if connected:
-            self._client.unsubscribe(list(self._unwanted))
+            self._unsubscribe()
 
-    def resume(self, topics: Sequence[str], connected: bool) -> None:
-        """Subscribe again to some that were left."""
+    def restore(self, topics: Sequence[str], connected: bool) -> None:
+        """Subscribe again to some that were dropped."""
         again = {topic: self._unwanted.pop(topic) for topic in topics if topic in self._unwanted}
         self._wanted.update(again)
         if connected:
             self._subscribe(again)
+
+    def _unsubscribe(self) -> None:
+        _, self._unsubscribe_mid = self._client.unsubscribe(list(self._unwanted))
 
     def _subscribe(self, subscriptions: Mapping[str, int]) -> None:
         if subscriptions:
@@ -85,5 +97,6 @@ class Subscriptions:
         if not self._unconfirmed:
             self.confirmed.set()
 
-    def _handle_unsuback(self, *_: Any) -> None:
-        self.left.set()
+    def _handle_unsuback(self, client: mqtt.Client, userdata: Any, mid: int, *_: Any) -> None:
+        if mid == self._unsubscribe_mid:
+            self._unsubscribed.set()

@@ -3,9 +3,16 @@
 Mosquitto, and EMQX from 5.6 on, name a Receive Maximum. rumqttd, the embedded broker, does not, nor does EMQX
 before 5.6, which is then treated as rumqttd: that costs it a second connection, and nothing is lost.
 
-Some things are done for all brokers because one of them needs it; a comment says so where they are done: in
-`worker.delivery.scheduler` for Mosquitto, whose queue ignores Receive Maximum; for rumqttd in
-`wire.mqtt.connection` (its will ends with any DISCONNECT) and `worker.membership.adoption` (its UNSUBACKs).
+What is there for rumqttd, and mostly for it alone:
+
+fleet.embedded                    starts it; its probe finds out that it has panicked
+wire.mqtt.connection              hangs up where the will is to be published: any DISCONNECT ends it there
+worker.delivery.outbox            a second connection for the answers       (sends_pubacks_while_behind)
+worker.delivery.scheduler         keeps the window itself: rumqttd sends 100 frames, Mosquitto 2.0 any number
+worker.membership.session_drain   waits until nothing more comes            (keeps_order)
+worker.membership.adoption        subscribes before it unsubscribes, or there is no UNSUBACK
+worker.membership.dispute         a duplicate shows by lost connections     (worker.session: shows_duplicates)
+worker.session                    never steps aside                         (lets_members_rejoin)
 """
 
 from __future__ import annotations

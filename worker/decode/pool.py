@@ -5,7 +5,8 @@ submit ──> jobs ──> one thread per process: take a job, take a slot ─�
                     ▼                    │
                     worker.decode.process, in memory of its own         slots, back by Pixels.release
 
-A process that takes too long is killed, one that dies is replaced; either costs the one frame it had.
+A process that takes too long is killed, one that dies is replaced; the frame it had is rejected
+(`decoder_timeout`, `decoder_crashed`).
 """
 
 from __future__ import annotations
@@ -74,12 +75,7 @@ class Pixels:
 
 
 class DecoderPool(Generic[T]):
-    """Decoder processes, with a time and a memory limit each. A context manager.
-
-    Attributes:
-        failed: what ended one of the pool's threads, if anything but close did. Frames may then wait for
-            ever, so the worker has to end.
-    """
+    """Decoder processes, with a time and a memory limit each. A context manager."""
 
     def __init__(
         self,
@@ -98,10 +94,10 @@ class DecoderPool(Generic[T]):
             processes: decoders, each of them a process.
             slots: images that may be decoded and not yet released; decoding waits while there are more.
             on_done: gets each submitted job with its outcome, in one of the pool's threads.
-            on_failure: gets what `failed` is set to, in the thread that it ended.
+            on_failure: gets what ended one of the pool's threads, if anything but close did, in that thread.
+                Frames may then wait for ever, so the worker has to end.
             limits: of each decoder.
         """
-        self.failed: Optional[BaseException] = None
         self._shape = preprocessing.shape
         self._pixels = np.empty((0, *self._shape), np.uint8)
         self._slots = slots
@@ -180,7 +176,6 @@ class DecoderPool(Generic[T]):
         except Closed:
             pass
         except BaseException as error:  # noqa: BLE001 - carried to the main thread
-            self.failed = self.failed or error
             self._on_failure(error)
 
     def _decode_until_closed(self, decoder: Decoder) -> None:

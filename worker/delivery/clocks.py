@@ -79,7 +79,7 @@ class Clocks:
             note: the file that keeps what is known for the next start.
             longest_wait: seconds for which the broker keeps frames for a worker that is away.
             clock: seconds since 1970; it may jump.
-            ticks: the clock of `Frame.received`, which does not.
+            ticks: the clock of `Frame.received_ticks`, which does not.
         """
         self._note = note
         self._longest_wait = longest_wait
@@ -96,13 +96,13 @@ class Clocks:
         if sent_at is None:
             return
         sent = sent_at.timestamp()
-        offset = self._ahead + frame.received - sent
+        offset = self._ahead + frame.received_ticks - sent
         camera = self._cameras.pop(frame.camera, None) or _Camera(offset)
         self._cameras[frame.camera] = camera
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
         self._learn(camera, offset, sent, frame)
-        camera.seen = frame.received
+        camera.seen = frame.received_ticks
         frame.age_received = max(0.0, offset - camera.behind) + _kept(frame)
         wrong = camera.behind + self._jumped()
         if abs(wrong) > WRONG_SECONDS:
@@ -110,7 +110,7 @@ class Clocks:
 
     def _learn(self, camera: _Camera, offset: float, sent: float, frame: Frame) -> None:
         excess = offset - camera.behind
-        elapsed = frame.received - camera.received
+        elapsed = frame.received_ticks - camera.received
         waited = self._longest_wait if frame.longest_wait is None else frame.longest_wait
         late = camera.late + elapsed if elapsed <= SILENCE_SECONDS else 0.0
         # A frame that another's session has kept is not: it comes between those of this worker's own.
@@ -121,7 +121,7 @@ class Clocks:
         elif waited == 0:
             camera.behind += min(excess, FORGIVEN_SHARE * elapsed)
         if waited == 0:
-            camera.late, camera.received = offset - camera.behind, frame.received
+            camera.late, camera.received = offset - camera.behind, frame.received_ticks
         if in_order:
             camera.sent = sent
 

@@ -52,7 +52,7 @@ class Frame:
     notes: Tuple[str, ...] = ()
     dropped: Tuple[str, ...] = ()
     #: `time.perf_counter()` when it came.
-    received: float = field(default_factory=time.perf_counter)
+    received_ticks: float = field(default_factory=time.perf_counter)
     #: Seconds for which the broker may have kept it, at most; None where that is unknown.
     longest_wait: Optional[float] = None
     #: Seconds from its capture until it came, as far as that is known.
@@ -61,7 +61,7 @@ class Frame:
     settled: bool = False
     #: Where its ack belongs; set when it is admitted.
     unacked: Optional[Unacked] = None
-    _kept_in: Optional[Path] = None
+    _spilled_to: Optional[Path] = None
     _digest: bytes = b""
     #: Camera and `delivered_id` as 16 bytes.
     key: bytes = field(init=False)
@@ -80,8 +80,8 @@ class Frame:
         """Note that the broker has delivered it again: that will be acked. The payload is the same."""
         self.delivery = replace(delivery, payload=self.delivery.payload)
 
-    def put_aside(self, file: Path) -> None:
-        """Keep the payload in a file while the frame waits.
+    def spill(self, file: Path) -> None:
+        """Spill the payload to a file while the frame waits.
 
         Raises:
             OSError: it cannot be written; the payload stays in memory.
@@ -89,25 +89,25 @@ class Frame:
         digest = self.digest()
         with private.open_file(file, "wb") as opened:
             opened.write(self.delivery.payload)
-        self._digest, self._kept_in = digest, file
+        self._digest, self._spilled_to = digest, file
         self.delivery = replace(self.delivery, payload=b"")
 
-    def take_up(self) -> None:
-        """Have the payload in memory again, if it was put aside.
+    def unspill(self) -> None:
+        """Have the payload in memory again, if it was spilled.
 
         Raises:
             NanofleetError: the file is gone, or cannot be read.
         """
-        if self._kept_in is not None:
+        if self._spilled_to is not None:
             try:
-                self.delivery = replace(self.delivery, payload=self._kept_in.read_bytes())
-                self._kept_in.unlink()
+                self.delivery = replace(self.delivery, payload=self._spilled_to.read_bytes())
+                self._spilled_to.unlink()
             except OSError as error:
                 raise NanofleetError(
-                    f"{self._kept_in}: {error.strerror or error}: a frame waited in it for its turn. "
+                    f"{self._spilled_to}: {error.strerror or error}: a frame waited in it for its turn. "
                     "The broker still has it, with all in hand, and delivers them at the next start"
                 ) from error
-            self._kept_in = None
+            self._spilled_to = None
 
     def digest(self) -> bytes:
         """A hash of the payload, wherever that is."""
@@ -149,7 +149,7 @@ class Frame:
 
     def age(self) -> float:
         """Seconds since its capture, or since it came if no time came with it. No clock's jump counts."""
-        return self.age_received + time.perf_counter() - self.received
+        return self.age_received + time.perf_counter() - self.received_ticks
 
     def check_age(self, max_age: Optional[float]) -> None:
         """Check the frame's age against the worker's limit.

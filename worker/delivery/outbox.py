@@ -43,10 +43,11 @@ class Outbox:
         on_published: Callable[[Frame, Answer, float], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Publish over the frames' connection, until `connected` finds that it cannot.
+        """Publish over the worker's own connection, until `connected` finds that it cannot.
 
         Args:
-            connection: where the frames come from, and where their answers go to on most brokers.
+            connection: this worker's own, over which the answers go out on most brokers; the frames of an
+                adoption come over that adoption's.
             topics: the fleet's.
             worker_id: whose answers they are.
             on_published: called with an answer that is with the broker, and the seconds that this took.
@@ -61,7 +62,7 @@ class Outbox:
         self._refused: List[Tuple[Frame, Answer]] = []
 
     def connected(self) -> None:
-        """Open another connection if this one, as it shows now, leads to a broker that needs it."""
+        """Open a connection for answers alone if the worker's own leads to a broker that needs it."""
         if self._publishing is self._connection and not self._connection.traits.sends_pubacks_while_behind:
             log.info(
                 "%s names no Receive Maximum: answers go over a second connection", self._connection.broker
@@ -85,7 +86,7 @@ class Outbox:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
         topic = of(frame.camera)
 
-        def taken(reason_code: int) -> None:
+        def handle_puback(reason_code: int) -> None:
             if reason_code in FINAL:
                 raise ConnectionRefused(
                     f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
@@ -97,10 +98,10 @@ class Outbox:
                 log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
                 self._refused.append((frame, answer))
 
-        def taken_in_its_thread(reason_code: int) -> None:
-            self._connection.call(lambda: taken(reason_code))
+        def post_puback(reason_code: int) -> None:
+            self._connection.call(lambda: handle_puback(reason_code))
 
-        on_puback = taken if self._publishing is self._connection else taken_in_its_thread
+        on_puback = handle_puback if self._publishing is self._connection else post_puback
         payload = answer.encode()
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):

@@ -31,7 +31,7 @@ class Scheduler:
 
     The window is kept here as well as by the broker, because some send more than the Receive Maximum:
     Mosquitto 2.0 whatever it has queued (mosquitto#2301), rumqttd 100. What waits beyond it, and beyond SPARE
-    bytes, is put aside on disk, so that memory stays bounded.
+    bytes, is spilled to disk, so that memory stays bounded.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scheduler:
         self._window = window
         self._folder = folder
         self._work = work
-        self._put_aside = 0
+        self._spilled = 0
         #: By camera, in the order of their turns; a camera without a frame that waits is not in it.
         self._waiting: Dict[str, Deque[Frame]] = {}
         self._waiting_count = 0
@@ -83,7 +83,7 @@ class Scheduler:
 
     @property
     def full(self) -> bool:
-        """Whether as many frames wait as the window has."""
+        """Whether at least as many frames wait as the window allows."""
         return self._waiting_count >= self._window
 
     @property
@@ -106,7 +106,7 @@ class Scheduler:
         camera = self._waiting.get(frame.camera)
         waits = camera is not None and camera[-1] is frame
         if waits and self._waiting_bytes > SPARE and self._held > self._window:
-            self._put_aside_on_disk(frame)
+            self._spill(frame)
 
     def done(self, frame: Frame) -> None:
         """Note that a frame has its answer; also one that was never put to work."""
@@ -137,18 +137,18 @@ class Scheduler:
             del self._waiting[camera]
             if frames:
                 self._waiting[camera] = frames  # its next turn comes after all the others'
-            frame.take_up()
+            frame.unspill()
             self._journal.begin(frame)
             self._at_work.add(frame)
             self._alone = suspect
             self._work(frame)
 
-    def _put_aside_on_disk(self, frame: Frame) -> None:
-        self._put_aside += 1
-        file = self._folder / str(self._put_aside)
+    def _spill(self, frame: Frame) -> None:
+        self._spilled += 1
+        file = self._folder / str(self._spilled)
         size = len(frame.delivery.payload)
         try:
-            frame.put_aside(file)
+            frame.spill(file)
             self._waiting_bytes -= size
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -23,7 +23,8 @@ EMPTY_AFTER_SECONDS = 1.0
 class Waits:
     """How long a frame can have waited with the broker: not at all, if there was room for it before it came.
 
-    Room means fewer than half of what may be in hand: some brokers send less ahead than they may.
+    Room means fewer than half of what may be in hand: some brokers send less ahead than they may, rumqttd 100
+    frames and Mosquitto its `max_inflight_messages`.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Waits:
 class Unacked:
     """Frames from delivery to ack, across reconnects."""
 
-    def __init__(self, ack: Callable[[Delivery], bool], window: int = 0) -> None:
+    def __init__(self, ack: Callable[[Delivery], None], window: int = 0) -> None:
         """Begin without a frame.
 
         Args:
@@ -85,7 +86,7 @@ class Unacked:
         if not message or not copies:
             frame.unacked = self
             if not frame.delivery.retain:  # the broker may have kept a retained one for any time
-                frame.longest_wait = self._waits.longest(frame.received)
+                frame.longest_wait = self._waits.longest(frame.received_ticks)
             self._order.append(frame)
             self._note_room()
             return True

@@ -21,6 +21,7 @@ from wire.errors import NanofleetError
 from wire.messages import AdoptionClaim, WorkerStatus, utc_now
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
+from wire.mqtt.reach import because
 from wire.topics import client_id
 from wire.waiting import wait_until
 from worker.delivery.unacked import Unacked
@@ -39,7 +40,7 @@ class Adoption:
 
     Attributes:
         dead: the last status of the worker that died.
-        absent: set once it turns out that this broker has no session of that worker.
+        session_absent: set once it turns out that this broker has no session of that worker.
         unacked: the frames in hand that belong to its session; used by the thread of `receive` only.
     """
 
@@ -59,7 +60,7 @@ class Adoption:
             receive: takes the session's frames in, as it does this worker's own.
         """
         self.dead = dead
-        self.absent = False
+        self.session_absent = False
         self.unacked = Unacked(self._ack)
         self._adopter = adopter
         self._settings = adopter.settings
@@ -89,7 +90,7 @@ class Adoption:
             # Where the session is gone there is nothing to take over, and a new one's frames would be lost.
             subscribe_in_new_session=False,
             session_expiry=settings.session_expiry,
-            # On top of the worker's own.
+            # This window comes on top of the worker's own.
             receive_maximum=settings.window,
             reconnect=False,
         )
@@ -116,7 +117,7 @@ class Adoption:
             with self._connection as connection:
                 wait_until(connection.connected.is_set, check=self._check)
                 if not self._session_present:
-                    self.absent = True
+                    self.session_absent = True
                     connection.close(session_expiry=0)
                     outcomes.labels("no_session").inc()
                     log.info("this broker has no session of %s: nothing to adopt", dead)
@@ -157,7 +158,8 @@ class Adoption:
         if self._adopter.life.leaving.is_set():
             raise _Ended("this worker leaves")
         if self._connection.ended.is_set():
-            raise _Ended("the connection is gone; has the worker returned?")
+            # Many brokers just hang up on one whose session another client takes over.
+            raise _Ended(f"the connection is gone{because(self._connection)}; has the worker returned?")
 
     def _claim(
         self, state: Literal["draining", "ended"], on_puback: Optional[Callable[[int], None]] = None
@@ -201,9 +203,8 @@ class Adoption:
             self.unacked.pass_over(delivery)  # a command, which may have been taken back since
         self._passed_over += 1
 
-    def _ack(self, delivery: Delivery) -> bool:
+    def _ack(self, delivery: Delivery) -> None:
         def ack() -> None:
             self._connection.ack(delivery)
 
         self._connection.call(ack)
-        return True

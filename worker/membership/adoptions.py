@@ -1,4 +1,4 @@
-"""The dead workers that this one adopts, one after the other: whom, and how it stands.
+"""Which dead worker this one adopts next, one at a time, and whether an adoption runs.
 
 tick ──> Peers.abandoned() ──> Adoption, in a thread of its own ── no such session here ──> Peers.dismiss()
 """
@@ -16,7 +16,10 @@ from worker.worker import Worker
 
 
 class Adoptions:
-    """The present adoption, if there is one. Any thread may look at it; the network thread begins it."""
+    """The present adoption, if there is one.
+
+    Any thread may read the properties; the network thread calls `tick`, the main thread `join`.
+    """
 
     def __init__(self, worker: Worker, peers: Peers) -> None:
         """Begin without an adoption.
@@ -33,25 +36,27 @@ class Adoptions:
     @property
     def is_adopting(self) -> bool:
         """Whether a session is being drained."""
-        adoption = self._adoption
+        adoption = self._adoption  # the network thread may replace it meanwhile
         return adoption is not None and not adoption.ended
 
     @property
     def in_hand(self) -> int:
         """Frames of adopted sessions that are received and not yet acked."""
-        adoption = self._adoption  # the network thread may replace it meanwhile
+        adoption = self._adoption
         return len(adoption.unacked) if adoption else 0
 
     def tick(self, connection: Connection, receive: Callable[[Delivery, Unacked], None]) -> None:
         """Adopt the next abandoned session, if there is one and the last adoption is over.
 
+        A worker that leaves adopts none: this may have been posted before `join`, and run after it.
+
         Args:
             connection: this worker's own.
             receive: takes the adopted frames in.
         """
-        if self.is_adopting:
+        if self.is_adopting or self._worker.life.leaving.is_set():
             return
-        if self._adoption is not None and self._adoption.absent:
+        if self._adoption is not None and self._adoption.session_absent:
             self._peers.dismiss(self._adoption.dead.worker)
         self._adoption = None
         dead = self._peers.abandoned()
@@ -62,5 +67,6 @@ class Adoptions:
 
     def join(self) -> None:
         """Wait for the end of the present adoption, once this worker is to leave: another will adopt."""
-        if self._adoption is not None:
-            self._adoption.join()
+        adoption = self._adoption
+        if adoption is not None:
+            adoption.join()

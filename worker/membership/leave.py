@@ -72,11 +72,11 @@ class Leaving:
         self._left = False
         self.drain: Optional[Drain] = None
 
-    def leave(self, look_after: Callable[[], None], disputed: bool) -> int:
+    def leave(self, check: Callable[[], None], disputed: bool) -> int:
         """Leave for good.
 
         Args:
-            look_after: does what is due while the worker lives; raises what keeps it from going on.
+            check: does what is due while the worker lives; raises what has failed.
             disputed: whether another worker may use this session, too: it is emptied, and not ended.
 
         Returns:
@@ -95,7 +95,7 @@ class Leaving:
             self.leave_session()  # an earlier start's may be there, and is not known to be empty
             return self._left_with_nothing()
         self._announce()
-        if not self._drained(look_after, deadline):
+        if not self._drained(check, deadline):
             self.leave_session()
             return 1
         if disputed:
@@ -119,18 +119,21 @@ class Leaving:
         """Leave at once; what the session holds stays with the broker, where this worker is now lost."""
         if self._left:
             return
-        taken, after = threading.Event(), "its next start, or another of its group after --adopt-after"
+        confirmed, after = threading.Event(), "its next start, or another of its group after --adopt-after"
         if self._connection.connected.is_set():
-            self._publish_status("lost", taken)
-            wait_until(taken.is_set, LAST_STATUS_TIMEOUT, step=_STEP_SECONDS)
+            self._publish_status("lost", confirmed)
+            wait_until(confirmed.is_set, LAST_STATUS_TIMEOUT, step=_STEP_SECONDS)
         worker, count = self._presence.worker_id, self._unacked.unanswered
-        if taken.is_set():
+        if confirmed.is_set():
             log.warning("%d frames in hand go back to the broker, which gives them to %s", count, after)
         elif self._connection.epoch:
             log.warning(
                 "the broker is away: the session of %s stays there for %d s, with %d frames in hand and what "
                 "comes to it meanwhile; all goes to %s",
-                *(worker, self._settings.session_expiry, count, after),
+                worker,
+                self._settings.session_expiry,
+                count,
+                after,
             )
         self._connection.close(send_will=True, timeout=LAST_STATUS_TIMEOUT)
 
@@ -155,22 +158,24 @@ class Leaving:
         peers = self._presence.peers
         return self._announced.is_set() and bool(peers.takers() or not peers.aside())
 
-    def _publish_status(self, state: str, taken: threading.Event) -> None:
+    def _publish_status(self, state: str, confirmed: threading.Event) -> None:
         """Publish a status; the event is set by its PUBACK."""
 
         def publish() -> None:
-            self._connection.publish(self._presence.publication(state, on_puback=lambda code: taken.set()))
+            self._connection.publish(
+                self._presence.publication(state, on_puback=lambda code: confirmed.set())
+            )
 
         self._connection.call(publish)
 
-    def _drained(self, look_after: Callable[[], None], deadline: float) -> bool:
+    def _drained(self, check: Callable[[], None], deadline: float) -> bool:
         """Empty the session; False if that takes too long, or waits for a broker in vain."""
         self.drain = drain = Drain(
             self._connection, self._unacked, self._settings.subscriptions, self._presence.publication
         )
         self._needed = time.monotonic()
         while not (self._connection.connected.is_set() and drain.finished()):
-            look_after()
+            check()
             if time.monotonic() > deadline or self._dispute.is_hung_up_on or self._waits_for_nothing():
                 return False
             time.sleep(_STEP_SECONDS)

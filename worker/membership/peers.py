@@ -37,7 +37,7 @@ class _Peer:
     #: Whether it was not retained: a retained one may be of a worker that is gone.
     live: bool
     #: Whether this broker has no session of that worker.
-    absent: bool = False
+    session_absent: bool = False
 
 
 class Peers:
@@ -122,7 +122,7 @@ class Peers:
     def dismiss(self, worker: str) -> None:
         """Leave a dead worker that has no session on this broker to others, until its next status."""
         if worker in self._peers:
-            self._peers[worker] = replace(self._peers[worker], absent=True)
+            self._peers[worker] = replace(self._peers[worker], session_absent=True)
 
     def forget(self) -> None:
         """Forget all: the connection was lost, and that no status comes means nothing now."""
@@ -135,7 +135,7 @@ class Peers:
         if not self._grace:
             return None
         for peer in self._peers.values():
-            if peer.absent or not self._reads_the_same(peer):
+            if peer.session_absent or not self._reads_the_same(peer):
                 continue
             due = self._grace * (1 + self._rank(peer))
             if self._overdue(peer) >= due and not self._is_claimed(peer, due):

@@ -89,7 +89,7 @@ class Presence:
     def first_publication(self, broker: Broker) -> Publication:
         """The first status. By its PUBACK the broker has read the SUBSCRIBE: frames find a subscriber."""
 
-        def taken(reason_code: int) -> None:
+        def handle_puback(reason_code: int) -> None:
             if reason_code == NOT_AUTHORIZED:
                 raise ConnectionRefused(
                     f"{broker} refuses {self.topic} (0x87): its ACL must let this user write there. "
@@ -97,7 +97,7 @@ class Presence:
                 )
             log.info("connected to %s, reading %s", broker, ", ".join(self._settings.subscriptions))
 
-        return self.publication(on_puback=taken)
+        return self.publication(on_puback=handle_puback)
 
     def status(self, state: str = "") -> WorkerStatus:
         """The worker as it stands; in another state than the present one for its will and its farewell."""
@@ -188,7 +188,7 @@ class Presence:
         beacon = Beacon(worker=self.worker_id, instance=self._instance)
         topic = self._settings.topics.beacon(self.worker_id)
 
-        def taken(reason_code: int) -> None:
+        def handle_puback(reason_code: int) -> None:
             if reason_code >= REFUSED:
                 log.warning(
                     "the broker refuses %s (0x%02x): the others take this worker for one of another broker, "
@@ -197,7 +197,7 @@ class Presence:
                     reason_code,
                 )
 
-        return Publication(topic, beacon.encode(), retain=True, on_puback=taken)
+        return Publication(topic, beacon.encode(), retain=True, on_puback=handle_puback)
 
     def taken_back(self) -> List[Publication]:
         """Empty messages in the place of this worker's claims on workers that are back."""

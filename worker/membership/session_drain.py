@@ -13,7 +13,8 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from worker.delivery.unacked import Unacked
 
-#: A broker that keeps no order between subscriptions counts as empty after so many seconds without a frame.
+#: A broker that keeps no order between subscriptions (rumqttd) counts as empty after so many seconds without
+#: a frame.
 QUIET_SECONDS = 0.5
 #: Seconds after which the marker is sent again: it may be lost with a broker that loses its state.
 MARK_AGAIN_SECONDS = 5.0

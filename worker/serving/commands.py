@@ -2,7 +2,7 @@
 
 first_choices ── at the start: the command in force, the last one that was served, the settings' own
 
-network thread                          control thread
+network thread                          control thread (`Commands.following`)
 receive ── the command in force ──────> load (download, export, warm up)
                                         swap ── frames go to the new one from here on
                                         wait until the old one has answered its frames, then close it

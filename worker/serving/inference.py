@@ -39,7 +39,7 @@ class Inference:
         self._metrics = metrics
         self._on_failure = on_failure
         self._batcher: Batcher[Tuple[Work, Pixels]] = Batcher(
-            settings.max_batch, settings.max_delay, lambda first: first[0].serving.expects_more
+            settings.max_batch, settings.max_delay, lambda first: first[0].loaded.expects_more
         )
         self._taking = threading.Lock()
         #: When each thread has begun its batch, by the thread.
@@ -91,8 +91,8 @@ class Inference:
     def _infer(self, batch: List[Tuple[Work, Pixels]]) -> None:
         fresh = [(work, pixels) for work, pixels in batch if self._is_fresh(work, pixels)]
         # While a model is changed, frames for the old one and frames for the new one come mixed.
-        for serving in {work.serving: None for work, _ in fresh}:
-            self._infer_by(serving, [(work.job, pixels) for work, pixels in fresh if work.serving is serving])
+        for loaded in {work.loaded: None for work, _ in fresh}:
+            self._infer_by(loaded, [(work.job, pixels) for work, pixels in fresh if work.loaded is loaded])
 
     def _is_fresh(self, work: Work, pixels: Pixels) -> bool:
         try:
@@ -103,28 +103,37 @@ class Inference:
             return False
         return True
 
-    def _infer_by(self, serving: LoadedModel, batch: List[Tuple[Job, Pixels]]) -> None:
-        with serving.turn, self._busy():
+    def _infer_by(self, loaded: LoadedModel, batch: List[Tuple[Job, Pixels]]) -> None:
+        with loaded.turn, self._busy():
             began = time.perf_counter()
             images = np.stack([pixels.array for _, pixels in batch])
             for _, pixels in batch:
                 pixels.release()
-            probabilities = serving.engine.infer(images)
+            probabilities = loaded.engine.infer(images)
         seconds = time.perf_counter() - began
         self._metrics.frames.batch.observe(len(batch))
         for (job, pixels), row in zip(batch, probabilities):
             try:
                 best = top_k(row, self._settings.top_k)
             except NotANumber as error:
-                serving.complete(job, error)
+                loaded.complete(job, error)
                 continue
-            model = serving.model
+            model = loaded.model
             groups = job.grouping.scores(model, row) if job.grouping else None
             classified = Classified(
-                *(model, best, model.seen(row), groups, pixels.width, pixels.height, pixels.complete),
-                *(began, pixels.decode_ms / 1000, seconds, len(batch)),
+                model,
+                best,
+                model.seen(row),
+                groups,
+                pixels.width,
+                pixels.height,
+                pixels.complete,
+                began,
+                pixels.decode_ms / 1000,
+                seconds,
+                len(batch),
             )
-            serving.complete(job, classified)
+            loaded.complete(job, classified)
         for flush in {job.flush for job, _ in batch}:
             flush()
 

@@ -46,7 +46,7 @@ class Job(NamedTuple):
     Attributes:
         check: raises the FrameError of a picture that is too late to be classified.
         done: gets what came of it, once, in a thread of the decoders or of the engine.
-        flush: is called in the same thread after it, once for all pictures of a batch whose is the same.
+        flush: called in that thread after `done`; the jobs of a batch that share one get one call.
         region: the part of the picture that is classified.
         grouping: the groups of labels that are wanted as well.
     """

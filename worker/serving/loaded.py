@@ -119,10 +119,10 @@ class LoadedModel:
 class Work(NamedTuple):
     """The work of decoders and engine on one picture: a job, and the model that it is for."""
 
-    serving: LoadedModel
+    loaded: LoadedModel
     job: Job
 
     def complete(self, outcome: Outcome) -> None:
         """See `LoadedModel.complete`: of a picture that is in no batch."""
-        self.serving.complete(self.job, outcome)
+        self.loaded.complete(self.job, outcome)
         self.job.flush()

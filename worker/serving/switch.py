@@ -1,7 +1,7 @@
 """The models of a worker: the one that serves, the former one while they are compared, those that leave.
 
 change_to(choice) ── load ──> swap, between two pictures ──> the former one finishes ──> close it
-   control thread                                              decoders, engine           control thread
+control thread (`Commands.following`)                          decoders, engine           control thread
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ LOAD_TIMEOUT = 3600.0
 
 
 class Switch:
-    """Loads models, and sends each picture to the one in service."""
+    """Loads models, and sends each picture to the one in service.
+
+    Attributes:
+        serving: the model in service, once one is `opened`.
+        comparison: runs the former model beside it, while the two are compared.
+    """
 
     serving: LoadedModel
     comparison: Optional[Comparison] = None
@@ -53,7 +58,7 @@ class Switch:
 
     @contextmanager
     def opened(self, *choices: ModelChoice) -> Iterator[None]:
-        """Serve by the first of some models that can be loaded while the block lasts; then close all.
+        """Serve with the first of some models that can be loaded while the block lasts; then close all.
 
         Raises:
             Exception: what keeps the last of them from being loaded.
@@ -62,11 +67,11 @@ class Switch:
             self.serving = self._open_first(choices)
             yield
         finally:
-            for serving in self._open:
-                serving.decoders.close()
+            for loaded in self._open:
+                loaded.decoders.close()
 
     def replace(self, *choices: ModelChoice) -> None:
-        """Serve by the first of some models that can be loaded, before there is any frame.
+        """Serve with the first of some models that can be loaded, before there is any frame.
 
         Raises:
             Exception: what keeps the last of them from being loaded.
@@ -77,7 +82,7 @@ class Switch:
 
     def stalled_for(self) -> float:
         """Seconds for which one of the models has had work, and done none of it."""
-        return max(serving.stalled_for() for serving in list(self._open))
+        return max(loaded.stalled_for() for loaded in list(self._open))
 
     def submit(self, job: Job, image: bytes) -> None:
         """Send a picture on its way through the model that serves now."""
@@ -87,23 +92,24 @@ class Switch:
             self.serving.submit(job, image)
 
     def change_to(self, choice: ModelChoice, compare: bool) -> None:
-        """Serve by another model; return once the former one is closed, or is there to be compared with.
+        """Serve with another model; return once the former one is closed, or is there to be compared with.
 
         Raises:
             SettingsError: it serves already, alone, and was to be compared with the former one.
-            NanofleetError: it cannot be loaded, or not in time; or the worker leaves.
+            NanofleetError: it cannot be loaded, or not in time; or the worker leaves while it is loaded, or
+                while the former one finishes, when the new one serves already.
         """
         if compare and self.serving.is_of(choice) and self.comparison is None:
             raise SettingsError(f"{choice.model} serves here already: there is nothing to compare it with")
         # A model that is still there to be compared with is not loaded again: a roll-back takes no time.
-        ready = [serving for serving in self._in_service() if serving.is_of(choice)]
-        serving = ready[0] if ready else self._start(self._loaded_in_time(choice))
+        ready = [loaded for loaded in self._kept() if loaded.is_of(choice)]
+        wanted = ready[0] if ready else self._start(self._loaded_in_time(choice))
         comparison = None
         if compare:
-            comparison = self.comparison if serving is self.serving else Comparison(self.serving)
+            comparison = self.comparison if wanted is self.serving else Comparison(self.serving)
         with self._between_pictures:
-            self.serving, self.comparison = serving, comparison
-        for former in self._former():
+            self.serving, self.comparison = wanted, comparison
+        for former in self._to_close():
             former.retire()
             self._wait(former.idle)
             former.decoders.close()
@@ -115,7 +121,7 @@ class Switch:
                 return self._start(self._load(choice))
             except NanofleetError as error:
                 log.error("%s: %s", choice.model, error)
-            # An operator that the engine lacks, say: it fails as it would while another model serves.
+            # The engine may lack an operator, say: the next choice is tried.
             except Exception:
                 log.exception("%s cannot be loaded", choice.model)
         return self._start(self._load(choices[-1]))
@@ -142,17 +148,17 @@ class Switch:
             raise failures[0]
         return loaded[0]
 
-    def _start(self, serving: LoadedModel) -> LoadedModel:
-        serving.decoders.__enter__()
-        self._open.append(serving)
-        return serving
+    def _start(self, loaded: LoadedModel) -> LoadedModel:
+        loaded.decoders.__enter__()
+        self._open.append(loaded)
+        return loaded
 
-    def _in_service(self) -> List[LoadedModel]:
+    def _kept(self) -> List[LoadedModel]:
         return [self.serving, self.comparison.former] if self.comparison else [self.serving]
 
-    def _former(self) -> List[LoadedModel]:
-        in_service = self._in_service()
-        return [serving for serving in self._open if serving not in in_service]
+    def _to_close(self) -> List[LoadedModel]:
+        kept = self._kept()
+        return [loaded for loaded in self._open if loaded not in kept]
 
     def _wait(self, event: threading.Event) -> None:
         def check() -> None:

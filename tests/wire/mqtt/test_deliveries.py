@@ -82,7 +82,7 @@ def test_we_keep_to_the_brokers_receive_maximum(
     in_flight: List[int] = []
 
     def count(code: int) -> None:
-        in_flight.append(len(connection._queue))
+        in_flight.append(len(connection._queue._in_flight))
 
     for n in range(60):
         connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=count))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from typing import Callable
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tests.wire.mqtt.members import Member
+from tests.wire.servers import answering
 from wire.broker import Broker
 from wire.errors import ConnectionRefused, NanofleetError, SettingsError
 from wire.mqtt.losses import NOT_YET_VALID, explain_disconnect, explain_error
+from wire.mqtt.reach import because
 
 PLAIN = Broker("mqtt", "broker.lan", 1883)
 SECURE = Broker("mqtts", "broker.lan", 8883)
@@ -67,3 +71,11 @@ def test_an_end_before_the_connack_comes_with_hints() -> None:
     assert plain.startswith("Unspecified error before CONNACK; is this the broker's MQTT port?")
     assert plain.endswith("write mqtts://")
     assert "--cert-file" in explain_disconnect(reason, SECURE, connected=False)
+
+
+def test_one_that_does_not_connect_again_says_why(join: Callable[..., Member]) -> None:
+    with answering(b"") as port:
+        member = join(f"mqtt://127.0.0.1:{port}", wait=False, reconnect=False)
+        assert member.connection.ended.wait(10)
+    assert "before CONNACK" in member.connection.trouble
+    assert because(member.connection) == f": {member.connection.trouble}"

@@ -60,7 +60,6 @@ def open_pool(
         limits=Limits(**limits),
     ) as pool:
         yield pool
-    assert pool.failed is None
     assert not outcomes.failures
     assert not decoders()
 

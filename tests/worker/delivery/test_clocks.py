@@ -43,7 +43,7 @@ class Machine:
         """The age of a frame that comes now, from how many seconds ago its sender says it was captured."""
         frame = Frame.receive(Delivery("t", b"", qos=1, retain=False, mid=1, epoch=1), camera)
         now = NOON + timedelta(seconds=self.seconds)
-        frame.received, frame.longest_wait = self.seconds, longest_wait
+        frame.received_ticks, frame.longest_wait = self.seconds, longest_wait
         frame.captured_at = now - timedelta(seconds=captured)
         frame.sent_at = None if sent is None else now - timedelta(seconds=sent)
         self.clocks.judge(frame)

@@ -135,7 +135,7 @@ def test_that_a_zone_was_assumed_is_told_to_whoever_hears_that_the_frame_is_too_
 
 def test_age_counts_from_receipt_on_by_a_clock_that_does_not_jump() -> None:
     old = opened(b"pixels")
-    old.received -= 60
+    old.received_ticks -= 60
     assert 60 <= old.age() < 70
     old.check_age(None)
     old.check_age(100)

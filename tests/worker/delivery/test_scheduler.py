@@ -156,7 +156,7 @@ def test_leaving_does_not_clear_a_suspect(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nothing_to_spare")
-def test_a_frame_put_aside_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_spilled_frame_that_is_gone_is_named(tmp_path: Path) -> None:
     process = Process(tmp_path, window=1)
     first, _ = process.take("a", "b")
     (waiting,) = (tmp_path / "waiting").iterdir()
@@ -250,7 +250,7 @@ def test_a_full_disk_keeps_waiting_frames_in_memory(tmp_path: Path, caplog: pyte
 
 
 @pytest.mark.usefixtures("nothing_to_spare")
-def test_what_a_killed_life_put_aside_is_removed(tmp_path: Path) -> None:
+def test_what_a_killed_life_has_spilled_is_removed(tmp_path: Path) -> None:
     Process(tmp_path, window=1).take("a", "b", "c")
     process = Process(tmp_path, window=1)
     assert list((tmp_path / "waiting").iterdir()) == []

@@ -21,11 +21,9 @@ class Broker:
         self.acked: List[Tuple[int, int]] = []
         self.unacked = Unacked(self.ack)
 
-    def ack(self, delivery: Delivery) -> bool:
-        if delivery.epoch != self.epoch:
-            return False
-        self.acked.append((delivery.epoch, delivery.mid))
-        return True
+    def ack(self, delivery: Delivery) -> None:
+        if delivery.epoch == self.epoch:
+            self.acked.append((delivery.epoch, delivery.mid))
 
     def deliver(self, mid: int, payload: bytes, qos: int = 1, retain: bool = False) -> Tuple[Frame, bool]:
         delivery = Delivery("t", payload, qos=qos, retain=retain, mid=mid, epoch=self.epoch)

@@ -17,12 +17,12 @@ class Session:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
-        self.unacked = Unacked(lambda delivery: True, window=4)
+        self.unacked = Unacked(lambda delivery: None, window=4)
 
     def deliver(self, retain: bool = False) -> Frame:
         payload = str(self.seconds).encode()
         frame = Frame.receive(Delivery("t", payload, qos=1, retain=retain, mid=1, epoch=1), "door")
-        frame.received = self.seconds
+        frame.received_ticks = self.seconds
         self.unacked.admit(frame)
         return frame
 
@@ -81,7 +81,7 @@ def test_an_answer_while_the_connection_is_lost_makes_no_room(session: Session) 
 
 
 def test_it_is_not_known_what_waits_in_the_session_of_another(session: Session) -> None:
-    adopted = Unacked(lambda delivery: True)
+    adopted = Unacked(lambda delivery: None)
     frame = session.deliver()
     session.seconds += 100
     adopted.admit(frame)

@@ -84,7 +84,8 @@ class Adopter:
         """Let the dead worker leave a session, and frames come to it."""
         subscriptions = dict.fromkeys(self.settings.subscriptions, 1)
         with Connection(
-            *(self.broker, client_id(self.dead)),
+            self.broker,
+            client_id(self.dead),
             on_delivery=ignore,
             subscriptions=subscriptions,
             session_expiry=3600,
@@ -148,3 +149,25 @@ def test_a_worker_that_leaves_leaves_the_session_it_adopts_to_another(adopter: A
     assert not adopter.adoptions.is_adopting
     assert adopter.outcomes("cut_short") == 1
     assert adopter.has_session()
+
+
+def test_a_worker_that_leaves_begins_no_adoption(adopter: Adopter) -> None:
+    """A tick that was posted before may come after `join`, which waits for nothing then."""
+    adopter.now += GRACE
+    adopter.life.leaving.set()
+    adopter.adoptions.join()
+    adopter.tick()
+    assert not adopter.adoptions.is_adopting
+    assert adopter.outcomes("cut_short") == 0, "nor has one begun and ended"
+
+
+def test_an_adoption_that_a_tick_forgets_meanwhile_is_joined(
+    adopter: Adopter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network thread may forget what is over at any moment, also between two looks of the main thread."""
+    adopter.now += GRACE
+    adopter.tick()
+    wait_for(over(adopter), what="the end of the adoption")
+    looks = iter([adopter.adoptions._adoption])
+    monkeypatch.setattr(Adoptions, "_adoption", property(lambda self: next(looks, None)), raising=False)
+    adopter.adoptions.join()
