@@ -123,7 +123,7 @@ def quotes(page: Path) -> Iterator[str]:
         quoted = " ".join(code.replace("\\|", "|").split())
         # A command, a variable, JSON, or a query of Prometheus.
         is_other = re.search(r"[|] |(^| )--?[a-z]|^[A-Z_]+=|^apt-get|^{| by \(", quoted.split(" (--")[0])
-        is_other = is_other or re.match(r"(cd|set|sudo|\.) .*; ", quoted)
+        is_other = is_other or re.match(r"(cd|set|sudo|rm|\.) .*; ", quoted)
         if len(quoted.split()) > 4 and not is_other:
             yield quoted
 
