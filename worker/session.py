@@ -89,7 +89,7 @@ class Session:
             on_connected=self._connected,
             on_lost=self._lost,
             on_failure=self._worker.life.fail,
-            # What comes from the others comes at QoS 0: at 1 it would fill the queue of a worker that is away.
+            # What the others publish comes at QoS 0: at 1 it would fill the queue of a worker that is away.
             subscriptions={**dict.fromkeys(own, 1), **dict.fromkeys(others, 0)},
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
