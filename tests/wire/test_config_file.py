@@ -66,7 +66,10 @@ def test_a_file_of_one_command_needs_no_section(tmp_path: Path) -> None:
     [
         ("max_bacth = 2", "max_bacth in {}: there is no such setting; did you mean max_batch?"),
         ("resend_after = 2", "resend_after in {}: worker has no such setting; it belongs in [publish]"),
-        ("max_sid = 2", "max_sid in {}: there is no such setting; did you mean max_side? It belongs in "),
+        (
+            "spol_size = 2",
+            "spol_size in {}: there is no such setting; did you mean spool_size? It belongs in ",
+        ),
         ("[worker]\nfps = 2", "fps in [worker] of {}: worker has no such setting; it belongs in [publish]"),
         ("[publish]\nmax_bacth = 2", "max_bacth in [publish] of {}: there is no such setting; did you mean"),
         (
