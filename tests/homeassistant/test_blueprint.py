@@ -130,8 +130,9 @@ def test_the_dashboard_shows_cameras_and_workers(
 ) -> None:
     some = announced()
     assert "No camera has been found" in rendered(home, some)[0]
+    # They are shown by their ids, whichever was there first.
+    some.camera("garden", stable="none", stable_confidence=None, rejected_last=True)
     some.camera("door", name="Front door")
-    some.camera("garden", rejected_last=True)
     some.worker("nano-1")
     prefix = ids(some, "door")
     some.listener.publish(some.topics.snapshot("door"), PICTURE, retain=True)
@@ -145,8 +146,21 @@ def test_the_dashboard_shows_cameras_and_workers(
         f'Front door\n\n<img src="{picture}" alt="" width="100%">\n\n**tabby**, 68 %; group: cat'
     )
     assert "rejected" not in door
-    assert garden.startswith("garden\n\nNo picture yet.\n\n**tabby**")
+    assert garden.startswith("garden\n\nNo picture yet.\n\n**cat**; no label is sure enough; **silent")
     assert "rejected" in garden
     head, rule, row = workers.splitlines()
     assert head.count("|") == rule.count("|") == row.count("|")
-    assert row == "| nano-1 | runs | mobilenet_v2 | 12.5 | 42 ms | 41.5 °C |"
+    assert row == "| nano-1 | runs | mobilenet_v2 | 12.5 fps | 42 ms | 41.5 °C |"
+
+
+def test_the_dashboard_shows_no_unit_of_what_is_not_known(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    some = announced()
+    some.camera("door", silent=True)
+    some.worker("nano-1", latency_seconds=None, temperature_celsius=None, accepts_control=False)
+    home.wait_state(f"binary_sensor.{ids(some, 'door')}_problem", "on")
+    home.wait_state(f"sensor.{ids(some, 'nano-1')}_frames_per_second", "12.5")
+    cameras, workers = rendered(home, some)
+    assert "nothing is known now; **silent" in cameras
+    assert workers.splitlines()[-1] == "| nano-1 | runs | - | 12.5 fps | - | - |"
