@@ -55,7 +55,7 @@ class CameraState(Message):
 
 
 class CameraEvent(Message):
-    """A camera's stable label has changed to one that is known."""
+    """A camera's stable label, or its group, has changed to one that is known; the other may be `none`."""
 
     event_type: Literal["classified"] = "classified"
     camera: Word

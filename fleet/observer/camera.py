@@ -87,7 +87,7 @@ class Camera:
             now: the time of day.
 
         Returns:
-            An event, where the stable label has changed to one that is known.
+            An event, where the stable label or the group has changed to one that is known.
         """
         self._heard = seconds
         facts: Dict[str, object] = {}
@@ -108,9 +108,10 @@ class Camera:
                 facts.update(last_rejection=answer.reason)
             else:
                 facts.update(self._seen_in(answer, moment))
-        before = self._facts["stable"]
+        before = {what: self._facts[what] for what in ("stable", "group")}
         self._update(facts)
-        return self._event() if self._facts["stable"] not in (before, NONE) else None
+        news = [what for what in before if self._facts[what] not in (before[what], NONE)]
+        return self._event() if news else None
 
     def _seen_in(self, result: Result, moment: datetime) -> Dict[str, object]:
         """What a result says, and what has become stable by it."""
@@ -143,7 +144,7 @@ class Camera:
         return CameraEvent(
             camera=facts["camera"],
             label=facts["stable"],
-            confidence=facts["stable_confidence"] or 0.0,
+            confidence=facts["stable_confidence"] or facts["group_confidence"] or 0.0,
             group=facts["group"],
             frame_id=facts["frame_id"],
             at=facts["last_seen"],

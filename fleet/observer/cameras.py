@@ -69,7 +69,7 @@ class Cameras:
             self._cameras[camera] = restored(state, settings, self._clock(), self._now())
 
     def receive(self, answer: Union[Result, Rejection]) -> Optional[CameraEvent]:
-        """Take an answer; returns an event where the stable label has changed to one that is known."""
+        """Take an answer; returns an event where what is stable has changed to something known."""
         name, seconds = answer.camera, self._clock()
         camera = self._cameras.get(name)
         if camera is None:

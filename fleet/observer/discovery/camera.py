@@ -28,6 +28,8 @@ _DETAILS = f"""{{
 'frame_id': value_json.frame_id, 'worker': value_json.worker, 'model': value_json.model}}"""
 
 #: How sure the stable label is; where it is none, how sure the best guess was.
+#: By the minute: each state is kept in Home Assistant's history, and stands in its logbook.
+_LAST_SEEN = "value_json.last_seen[:16] ~ ':00Z' if value_json.last_seen else 'None'"
 _CONFIDENCE = "((value_json.confidence if value_json.stable_confidence is none else \
 value_json.stable_confidence) | float(0) * 100) | round(1)"
 
@@ -119,7 +121,7 @@ def _how_it_is(topic: str) -> Dict[str, Component]:
             "platform": "sensor",
             "name": "Last seen",
             "state_topic": topic,
-            "value_template": template("value_json.last_seen", otherwise="None"),
+            "value_template": template(_LAST_SEEN, otherwise="None"),
             "device_class": "timestamp",
             "entity_category": "diagnostic",
         },

@@ -312,3 +312,16 @@ def test_everything_is_bounded() -> None:
     for n in range(1000):
         fleet.cameras.receive(result("c1", frame_id=f"more-{n}"))
     assert fleet.state("c1").frames == 1003
+
+
+def test_a_sure_group_of_an_unsure_label_is_news() -> None:
+    fleet = Fleet()
+    sure = (GroupScore(group="cat", confidence=0.9),)
+    events = [
+        fleet.cameras.receive(result("door", confidence=0.3, groups=sure, frame_id=f"cat-{number}"))
+        for number in range(4)
+    ]
+    assert [event and (event.label, event.group, event.confidence) for event in events] == [
+        *(None, None),
+        *(("none", "cat", 0.9), None),
+    ]
