@@ -141,7 +141,9 @@ class CameraSettings(Message):
         "home", description="The package's groups, none, or one's own: group -> labels"
     )
     stable: Stability = Stability()
-    max_age: Optional[float] = Field(None, ge=0, description="Seconds; instead of the workers' --max-age")
+    max_age: Optional[float] = Field(
+        None, ge=0, description="Seconds; instead of the workers' --max-age; 0: never too old"
+    )
     silent_after: Optional[float] = Field(
         None, ge=0, description="Seconds; instead of the observer's --silent-after; 0: never"
     )

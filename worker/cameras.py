@@ -31,7 +31,7 @@ class Cameras:
         return self._book.of(camera).region or WHOLE
 
     def max_age(self, camera: str) -> Optional[float]:
-        """Seconds after which its frames are stale, where its settings say so."""
+        """Seconds after which its frames are stale, where its settings say so; 0 for never."""
         return self._book.of(camera).max_age
 
     def grouping(self, camera: str) -> Optional[Grouping]:

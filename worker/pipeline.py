@@ -188,7 +188,8 @@ class Pipeline:
 
     def _check_age(self, frame: Frame) -> None:
         own = self._cameras.max_age(frame.camera)
-        frame.check_age(self._settings.max_age_of(frame.camera) if own is None else own)
+        seconds = self._settings.max_age_of(frame.camera) if own is None else own
+        frame.check_age(seconds or None)  # 0: never
 
     def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:

@@ -82,3 +82,13 @@ def test_a_cameras_own_age_goes_before_the_workers(tmp_path: Path) -> None:
         path.receive(1, captured_at=(now - timedelta(seconds=10)).isoformat(), sent_at=now.isoformat())
         (rejection,) = path.answers()
     assert "at most 0.5 s are taken" in rejection.detail
+
+
+def test_the_age_0_is_never_too_old(tmp_path: Path) -> None:
+    path = FramesPath(tmp_path, max_age=["1"])
+    path.cameras.receive("door", CameraSettings(max_age=0).encode())
+    now = utc_now()
+    with path.pipeline:
+        path.receive(1, captured_at=(now - timedelta(seconds=10)).isoformat(), sent_at=now.isoformat())
+        assert path.answers() == []
+        assert len(path.models.jobs) == 1

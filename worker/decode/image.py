@@ -9,6 +9,7 @@ Runs in a process of its own (see `worker.decode.process`) that imports Pillow a
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple, Tuple
 
 from PIL import Image
@@ -66,15 +67,9 @@ def decode(
         Undecodable: for `empty`, `not_an_image`, `corrupt_image`, `image_too_large`, or `decoder_crashed` if
             memory ran out. Nothing else, whatever the bytes are.
     """
-    left, top, right, bottom = region
-
-    def reduce(width: int, height: int) -> float:
-        across, down = _ratios(width * (right - left), height * (bottom - top), preprocessing)
-        return 1 / (DRAFT_GAP * max(across, down))
-
     picture = decode_picture(
         payload,
-        reduce=None if exact else reduce,
+        reduce=None if exact else functools.partial(_reduction, preprocessing, region),
         grey=preprocessing.channels == "gray",
         max_pixels=max_pixels,
         memory=memory,
@@ -82,6 +77,13 @@ def decode(
     image = _fit(_wanted_of(picture, region), preprocessing)
     pixels = image.tobytes("raw", "BGR") if preprocessing.channels == "bgr" else image.tobytes()
     return Decoded(pixels, picture.width, picture.height, picture.complete)
+
+
+def _reduction(preprocessing: Preprocessing, region: Region, width: int, height: int) -> float:
+    """How many times smaller a picture may be decoded."""
+    left, top, right, bottom = region
+    ratios = _ratios(width * (right - left), height * (bottom - top), preprocessing)
+    return 1 / (DRAFT_GAP * max(ratios))
 
 
 class _Wanted(NamedTuple):

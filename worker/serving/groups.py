@@ -18,14 +18,15 @@ Scores = List[Tuple[str, float]]
 Score = Callable[[NDArray[np.float32]], Scores]
 
 
-def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Optional[Score]:
+def scorer(groups: Groups, classes: Sequence[str], threshold: Optional[float] = None) -> Optional[Score]:
     """A function from a model's probabilities to its likeliest groups; None if no class is in a group.
 
     Args:
         groups: labels by group.
         classes: the model's labels, in the order of its outputs.
-        multi_label: whether several classes may be true at once. A group is then as likely as its likeliest
-            class; else as all of its classes together, because they exclude each other.
+        threshold: from where on a class is true, if several may be true at once. A group is then as likely
+            as its likeliest class, of those that are; else as all of its classes together, because they
+            exclude each other.
     """
     of = np.array(assign(groups, classes))
     order = np.argsort(of, kind="stable")[np.count_nonzero(of == UNGROUPED) :]
@@ -33,10 +34,14 @@ def scorer(groups: Groups, classes: Sequence[str], *, multi_label: bool) -> Opti
     if not order.size:
         return None
     names = [list(groups)[at] for at in present]
-    combine = np.maximum if multi_label else np.add
+
+    def totals_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        if threshold is None:
+            return np.add.reduceat(probabilities, begins)
+        return np.maximum.reduceat(np.where(probabilities >= threshold, probabilities, 0), begins)
 
     def score(probabilities: NDArray[np.float32]) -> Scores:
-        totals = combine.reduceat(probabilities[order], begins)
+        totals = totals_of(probabilities[order])
         best = np.argsort(-totals, kind="stable")[:MOST_GROUPS]
         return [(names[at], min(max(float(totals[at]), 0.0), 1.0)) for at in best if totals[at] > 0]
 
@@ -55,6 +60,6 @@ class Grouping:
         """A model's likeliest groups, by float32 [classes]; None if none of its labels is in a group."""
         latest = self._latest
         if latest is None or latest[0] is not model:
-            score = scorer(self._groups, model.classes, multi_label=model.multi_label)
+            score = scorer(self._groups, model.classes, model.threshold if model.multi_label else None)
             self._latest = latest = (model, score)
         return latest[1] and latest[1](probabilities)
