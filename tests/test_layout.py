@@ -17,7 +17,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.settings", "worker.payload", "worker.decode"},
     {"worker.metrics", "worker.models"},
     {"worker.metrics_server", "worker.engines", "worker.delivery"},
-    {"worker.serving"},
+    {"worker.serving", "worker.camera_notes"},
     {"worker.cameras"},
     {"worker.worker"},
     {"worker.membership", "worker.answers", "worker.snapshots"},

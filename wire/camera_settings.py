@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Cameras whose settings are kept, at most: on an open broker anyone may write some.
 MAX_CAMERAS = 1000
+#: Bytes of all of their messages, at most: one of usual settings has 300, and one with all of ImageNet's
+#: labels in groups of its own 30,000.
+MAX_BYTES = 8 << 20
 #: The settings of a camera that has none.
 DEFAULTS = CameraSettings()
 
@@ -79,12 +82,19 @@ class CameraBook:
         self._keep = keep
         self._file = {camera: keep(settings) for camera, settings in (file or {}).items()}
         self._retained: Dict[str, CameraSettings] = {}
+        #: By camera, the bytes of the message.
+        self._sizes: Dict[str, int] = {}
         #: By camera, the payload that was logged as wrong.
         self._wrong: Dict[str, int] = {}
 
     def of(self, camera: str) -> CameraSettings:
         """A camera's settings: those retained by the broker, else the file's, else the defaults."""
         return self._retained.get(camera) or self._file.get(camera) or DEFAULTS
+
+    @property
+    def retained(self) -> Mapping[str, CameraSettings]:
+        """What the broker retains, by camera."""
+        return self._retained
 
     def receive(self, camera: str, payload: bytes) -> bool:
         """Take what stands on a camera's settings topic; an empty payload takes the settings back.
@@ -94,12 +104,12 @@ class CameraBook:
         """
         before = self.of(camera)
         if not payload:
-            self._retained.pop(camera, None)
-            self._wrong.pop(camera, None)
+            for kept in (self._retained, self._sizes, self._wrong):
+                kept.pop(camera, None)
         else:
             settings = self._read(camera, payload)
             if settings is not None:
-                self._retained[camera] = settings
+                self._retained[camera], self._sizes[camera] = settings, len(payload)
         return self.of(camera) != before
 
     def _read(self, camera: str, payload: bytes) -> Optional[CameraSettings]:
@@ -108,6 +118,9 @@ class CameraBook:
                 raise DecodeError("not the name of a camera")
             if camera not in self._retained and len(self._retained) >= MAX_CAMERAS:
                 raise DecodeError(f"there are settings of {MAX_CAMERAS} cameras already")
+            others = sum(self._sizes.values()) - self._sizes.get(camera, 0)
+            if others + len(payload) > MAX_BYTES:
+                raise DecodeError(f"those of all cameras have more than {MAX_BYTES} bytes")
             settings = self._keep(CameraSettings.decode(payload))
         except DecodeError as error:
             self._log_once(camera, payload, error)

@@ -59,11 +59,15 @@ class Reception:
     def connected(self, session_present: bool) -> None:
         """Note whether the session is new. One that was kept delivers what was taken back meanwhile."""
         self._is_new = not session_present
+        if self._is_new:
+            self._echoed_at = None
+            self._cameras.session_began()
 
     def check_commands(self) -> None:
-        """Take back commands that are not retained any more, once a new session has received all that are."""
+        """Take back what is not retained any more, once a new session has received all that is."""
         if self._echoed_at is not None and time.monotonic() - self._echoed_at > ALL_RECEIVED_SECONDS:
             self._commands.all_received()
+            self._cameras.all_received()
 
     def receive(self, delivery: Delivery, unacked: Unacked) -> None:
         """Take in what a session has delivered.

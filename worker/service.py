@@ -19,6 +19,7 @@ from wire.camera_settings import read_cameras
 from wire.private import keep_memory_private
 from wire.signals import stop_signals
 from wire.waiting import wait_until
+from worker.camera_notes import CameraNotes
 from worker.cameras import Cameras
 from worker.engines.select import best_batch
 from worker.life import Life
@@ -77,7 +78,8 @@ def run(
             load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
             switch = Switch(load, life.leaving)
             commands = commands_of(settings, worker_id, switch)
-            cameras = Cameras(read_cameras(settings.cameras) if settings.cameras else {})
+            notes = CameraNotes(settings.state_dir / f"{worker_id}.cameras")
+            cameras = Cameras(read_cameras(settings.cameras) if settings.cameras else {}, notes)
             worker = Worker(worker_id, settings, switch, cameras, commands, metrics, metrics_url, life)
             return _load_and_serve(worker, inference, broker)
 

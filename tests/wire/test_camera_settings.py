@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wire.camera_settings import MAX_CAMERAS, CameraBook, read_cameras
+from wire.camera_settings import MAX_BYTES, MAX_CAMERAS, CameraBook, read_cameras
 from wire.cameras import CameraSettings
 from wire.errors import SettingsError
 
@@ -68,3 +68,18 @@ def test_it_keeps_a_bounded_number(caplog: pytest.LogCaptureFixture) -> None:
     assert book.of(f"c{MAX_CAMERAS - 1}").name == "x"
     assert book.of(f"c{MAX_CAMERAS}").name == ""
     assert len(caplog.records) <= MAX_CAMERAS
+
+
+def test_it_keeps_a_bounded_number_of_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand cameras' settings of 256 KiB would be more than a small machine has."""
+    book = CameraBook()
+    long = CameraSettings(name="x").encode()
+    long += b" " * (CameraSettings.MAX_BYTES - len(long))
+    fitting = MAX_BYTES // len(long)
+    for n in range(fitting + 1):
+        book.receive(f"c{n}", long)
+    assert list(book.retained) == [f"c{n}" for n in range(fitting)]
+    assert "settings of camera" in caplog.text
+    assert book.receive("c0", CameraSettings(name="y").encode()), "in the place of its own there is room"
+    assert book.receive("c1", b"")
+    assert book.receive(f"c{fitting}", long)

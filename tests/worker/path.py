@@ -8,6 +8,7 @@ from typing import Any, Callable, List, cast
 from tests.worker.serving.small import png
 from wire.messages import Rejection, Result
 from wire.mqtt.packets import Delivery, Publication
+from worker.camera_notes import CameraNotes
 from worker.cameras import Cameras
 from worker.delivery.unacked import Unacked
 from worker.life import Life
@@ -74,7 +75,7 @@ class FramesPath:
             change_to=NOT_ASKED,
         )
         models: Any = self.models
-        self.cameras = Cameras({})
+        self.cameras = Cameras({}, CameraNotes(folder / "w1.cameras"))
         self.worker = Worker(
             "w1", self.settings, models, self.cameras, self.commands, self.metrics, "", Life()
         )

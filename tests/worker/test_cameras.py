@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Mapping, Optional
 
 import pytest
 
@@ -12,20 +13,28 @@ from tests.worker.path import FramesPath
 from wire.cameras import CameraSettings, Stability
 from wire.messages import utc_now
 from wire.picture.region import WHOLE
+from worker.camera_notes import CameraNotes
 from worker.cameras import Cameras
 
 RIGHT_HALF = (0.5, 0.0, 1.0, 1.0)
 
 
-def test_a_camera_without_settings_is_seen_whole_and_in_the_homes_groups() -> None:
-    cameras = Cameras({})
+def begun(folder: Path, file: Optional[Mapping[str, CameraSettings]] = None) -> Cameras:
+    """Cameras of a worker that has started, with what one before it has noted."""
+    return Cameras(file or {}, CameraNotes(folder / "w1.cameras"))
+
+
+def test_a_camera_without_settings_is_seen_whole_and_in_the_homes_groups(tmp_path: Path) -> None:
+    cameras = begun(tmp_path)
     assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, None)
     assert cameras.grouping("door") is cameras.grouping("garden")
     assert cameras.grouping("door") is not None
 
 
-def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back() -> None:
-    cameras = Cameras({"door": CameraSettings(max_age=5.0)})
+def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    cameras = begun(tmp_path, {"door": CameraSettings(max_age=5.0)})
     cameras.receive("door", CameraSettings(region=RIGHT_HALF, groups="none").encode())
     assert (cameras.region("door"), cameras.max_age("door")) == (RIGHT_HALF, None)
     assert cameras.grouping("door") is None
@@ -33,8 +42,8 @@ def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back() -
     assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, 5.0)
 
 
-def test_groups_of_ones_own_change_with_the_settings() -> None:
-    cameras = Cameras({})
+def test_groups_of_ones_own_change_with_the_settings(tmp_path: Path) -> None:
+    cameras = begun(tmp_path)
     cameras.receive("door", CameraSettings(groups={"pet": ("tabby",)}).encode())
     first = cameras.grouping("door")
     assert cameras.grouping("door") is first
@@ -55,9 +64,9 @@ def test_groups_of_ones_own_change_with_the_settings() -> None:
     ],
 )
 def test_wrong_settings_change_nothing_and_are_logged_once(
-    payload: bytes, said: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, payload: bytes, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cameras = Cameras({})
+    cameras = begun(tmp_path)
     cameras.receive("door", CameraSettings(region=RIGHT_HALF, stable=Stability(k=2)).encode())
     with caplog.at_level(logging.WARNING):
         cameras.receive("door", payload)
@@ -92,3 +101,40 @@ def test_the_age_0_is_never_too_old(tmp_path: Path) -> None:
         path.receive(1, captured_at=(now - timedelta(seconds=10)).isoformat(), sent_at=now.isoformat())
         assert path.answers() == []
         assert len(path.models.jobs) == 1
+
+
+def test_the_next_process_begins_with_what_was_retained(tmp_path: Path) -> None:
+    """A broker that has kept the session may hand over frames first, or never send the settings again."""
+    cameras = begun(tmp_path)
+    cameras.receive("door", CameraSettings(region=RIGHT_HALF).encode())
+    cameras.receive("door", b"not these")
+    cameras.receive("garden", CameraSettings(max_age=3.0).encode())
+    cameras.receive("hall", CameraSettings(max_age=3.0).encode())
+    cameras.receive("hall", b"")
+    again = begun(tmp_path, {"hall": CameraSettings(max_age=9.0)})
+    assert (again.region("door"), again.max_age("garden"), again.max_age("hall")) == (RIGHT_HALF, 3.0, 9.0)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "w1.cameras").iterdir()]
+    assert modes == [0o600, 0o600]
+
+
+def test_a_broken_note_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cameras = begun(tmp_path)
+    for camera in ("door", "garden"):
+        cameras.receive(camera, CameraSettings(max_age=3.0).encode())
+    broken = tmp_path / "w1.cameras" / "door.json"
+    broken.write_bytes(broken.read_bytes()[:-4])
+    again = begun(tmp_path)
+    assert (again.max_age("door"), again.max_age("garden")) == (None, 3.0)
+    assert [f"{broken} is ignored: " in line for line in caplog.messages] == [True]
+    again.receive("door", CameraSettings(max_age=4.0).encode())
+    assert begun(tmp_path).max_age("door") == 4.0
+
+
+def test_a_disk_that_takes_no_note_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "w1.cameras").write_bytes(b"a file, and no folder")
+    cameras = begun(tmp_path)
+    cameras.receive("door", CameraSettings(max_age=3.0).encode())
+    assert cameras.max_age("door") == 3.0
+    cameras.receive("door", b"")
+    assert cameras.max_age("door") is None
+    assert "settings of camera door are not noted, for the next start: " in caplog.text

@@ -10,6 +10,7 @@ import pytest
 from tests.harness import wait_for
 from tests.worker.fleet import status
 from tests.worker.path import RED, FramesPath
+from wire.cameras import CameraSettings
 from wire.messages import ModelCommand
 from wire.model_choice import ModelChoice
 from wire.mqtt.packets import Delivery
@@ -124,3 +125,38 @@ def test_a_command_that_was_taken_back_is_noticed_by_a_new_session_alone(
         assert not is_taken_back()
     else:
         wait_for(is_taken_back, what="a command that is not retained any more")
+
+
+@pytest.mark.parametrize("session_present", [False, True])
+def test_settings_that_the_broker_has_lost_are_forgotten_by_a_new_session_alone(
+    received: Received, monkeypatch: pytest.MonkeyPatch, session_present: bool
+) -> None:
+    """Each time that one begins, and not before it has received what is still there."""
+    monkeypatch.setattr("worker.reception.ALL_RECEIVED_SECONDS", 0.0)
+    cameras, topics = received.path.cameras, received.path.settings.topics
+
+    def deliver(camera: str) -> None:
+        settings = CameraSettings(max_age=3.0).encode()
+        received.deliver(topics.camera_settings(camera), settings, qos=0, retain=True)
+
+    def echo() -> None:
+        received.deliver(received.path.presence.topic, status("w1").encode(), qos=0)
+
+    def is_forgotten() -> bool:
+        received.reception.check_commands()
+        return cameras.max_age("door") is None
+
+    received.reception.connected(False)
+    deliver("door")
+    deliver("garden")
+    echo()
+    assert not is_forgotten()
+    received.reception.connected(session_present)
+    assert not is_forgotten(), "its own status has not come again yet"
+    deliver("garden")
+    echo()
+    if session_present:
+        assert not is_forgotten()
+    else:
+        wait_for(is_forgotten, what="settings that are not retained any more")
+    assert cameras.max_age("garden") == 3.0
