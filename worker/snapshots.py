@@ -35,6 +35,7 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
 from wire.picture.kinds import find
+from wire.picture.region import WHOLE, Region
 from wire.printable import printable
 from worker.delivery.frame import Frame
 from worker.delivery.outbox import Answer
@@ -64,6 +65,8 @@ class _Due(NamedTuple):
 
     payload: bytes
     answer: Result
+    #: What of the picture is published.
+    region: Region
 
 
 class Snapshots:
@@ -83,15 +86,14 @@ class Snapshots:
         settings = worker.settings
         self._every = settings.snapshot_every
         self._topics = settings.topics
-        self._worker_id = worker.id
+        self._worker_id, self._cameras = worker.id, worker.cameras
         self._life = worker.life
         self._connection = connection
         self._last: Dict[str, _Last] = {}
         self._room = settings.max_payload
         self._logged_refusal = self._logged_no_process = False
-        self._shrinker = Shrinker(
-            MOST_PIXELS, MOST_BYTES, timeout=settings.decoder_timeout, memory=settings.decoder_bytes
-        )
+        timeout, memory = settings.decoder_timeout, settings.decoder_bytes
+        self._shrinker = Shrinker(MOST_PIXELS, MOST_BYTES, always=True, timeout=timeout, memory=memory)
         # None ends the thread.
         self._due: queue.SimpleQueue[Optional[_Due]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
@@ -122,7 +124,7 @@ class Snapshots:
         if answer.complete and len(payload) <= self._room:
             self._room -= len(payload)
             self._note(frame.camera, answer.label)
-            self._due.put(_Due(payload, answer))
+            self._due.put(_Due(payload, answer, self._cameras.region(frame.camera)))
 
     def heard(self, payload: bytes) -> None:
         """Take note of the snapshot that a worker has published."""
@@ -168,9 +170,9 @@ class Snapshots:
         """
         image = open_payload(due.payload).image
         found = find(image)
-        if found is not None and len(image) - found.at <= MOST_BYTES:
+        if due.region == WHOLE and found is not None and len(image) - found.at <= MOST_BYTES:
             return image[found.at :]
-        shrunk = self._shrinker.shrink(image)
+        shrunk = self._shrinker.shrink(image, due.region)
         if shrunk.kept:
             log.info("%s: no snapshot: %s", due.answer.camera, shrunk.kept)
         return b"" if shrunk.kept else shrunk.content

@@ -138,7 +138,9 @@ def outbox() -> Callable[[int], object]:
 
 def snapshots() -> Callable[[int], object]:
     """Pass over a frame whose label is the last snapshot's, as most are."""
-    worker: Any = SimpleNamespace(id="nano-1", settings=WorkerSettings(snapshot_every=1e-9), life=None)
+    worker: Any = SimpleNamespace(
+        id="nano-1", settings=WorkerSettings(snapshot_every=1e-9), cameras=None, life=None
+    )
     line: Any = Line()
     offered, message = Snapshots(worker, line), result()
     notice = SnapshotNotice(worker="nano-2", camera="door", label=message.label, frame_id="f")

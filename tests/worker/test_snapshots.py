@@ -16,7 +16,7 @@ from PIL import Image
 from tests.harness import wait_for
 from tests.worker.path import RED, FramesPath
 from tests.worker.serving.small import CLASSES, model
-from wire.cameras import SnapshotNotice
+from wire.cameras import CameraSettings, SnapshotNotice
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import NOT_AUTHORIZED
 from worker.answers import result_of
@@ -127,6 +127,25 @@ def test_a_large_picture_is_shrunk(tmp_path: Path, size: Any) -> None:
         assert image.format == "JPEG"
         assert max(image.size) <= MOST_PIXELS
         assert image.width * size[1] == pytest.approx(image.height * size[0], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "cut"), [((1600, 1200), (640, 480)), ((64, 64), (32, 32)), ((3, 1), (1, 1))]
+)
+def test_what_a_region_leaves_out_is_not_published(tmp_path: Path, size: Any, cut: Any) -> None:
+    """Not a pixel of it, also of a picture that is small enough as it came."""
+    picture = Image.new("RGB", size, (255, 255, 255))
+    picture.paste((0, 0, 0), (size[0] // 2, size[1] // 2, *size))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    path = Seen(tmp_path)
+    path.cameras.receive("door", CameraSettings(region=(0.5, 0.5, 1.0, 1.0)).encode())
+    with path.pipeline:
+        path.answer(classified("red"), file.getvalue())
+        (published,) = wait_for(path.snapshots, what="a snapshot")
+    with Image.open(io.BytesIO(published.payload)) as image:
+        assert image.size == cut
+        assert max(high for _, high in image.convert("RGB").getextrema()) < 8
 
 
 def test_one_that_cannot_be_shrunk_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

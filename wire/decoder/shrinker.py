@@ -10,6 +10,7 @@ from wire.decoder.child import Child
 from wire.decoder.decoder import Decoder
 from wire.picture.errors import Undecodable
 from wire.picture.limits import MAX_PIXELS, MEMORY
+from wire.picture.region import WHOLE, Region
 
 #: Seconds for one picture: a large one on a slow camera is still a picture.
 _TIMEOUT = 60.0
@@ -32,18 +33,25 @@ class Shrinker:
     """
 
     def __init__(
-        self, max_side: int, max_bytes: int = sys.maxsize, *, timeout: float = _TIMEOUT, memory: int = MEMORY
+        self,
+        max_side: int,
+        max_bytes: int = sys.maxsize,
+        *,
+        always: bool = False,
+        timeout: float = _TIMEOUT,
+        memory: int = MEMORY,
     ) -> None:
         """Prepare the process.
 
         Args:
             max_side: pixels of the longer side, at most.
             max_bytes: of the picture, at most.
+            always: write each anew, also one that is small: then nothing is left but its pixels.
             timeout: seconds for one picture.
             memory: bytes of address space that the process may use.
         """
         capacity = min(max_side**2, MAX_PIXELS) * _BYTES_A_PIXEL + _HEADER
-        arguments = [str(max_side), str(max_bytes)]
+        arguments = [str(max_side), str(max_bytes), "always" if always else "keep"]
         start = functools.partial(Child, "wire.decoder.shrink", arguments, capacity=capacity, memory=memory)
         self._decoder = Decoder(start, timeout)
 
@@ -60,10 +68,11 @@ class Shrinker:
         """End the process."""
         self.close()
 
-    def shrink(self, content: bytes) -> Shrunk:
-        """A JPEG that is small, as the worker would see it: upright, in 8 bits, without EXIF.
+    def shrink(self, content: bytes, region: Region = WHOLE) -> Shrunk:
+        """A JPEG that is small, of a region, as the worker would see it: upright, in 8 bits, without EXIF.
 
-        The same bytes stay if the picture already is that small; if it cannot be decoded, because the
+        The same bytes stay if the whole picture is wanted, and already is that small, unless each is written
+        anew; if it cannot be decoded, because the
         worker's rejection says what is wrong with it; and if a part of it is missing, because the worker's
         answer says so.
 
@@ -72,7 +81,7 @@ class Shrinker:
             Closed: the process was killed.
         """
         try:
-            decoded = self._decoder.decode(content)
+            decoded = self._decoder.decode(content, region)
         except Undecodable as error:
             return Shrunk(content, error.detail)
         return Shrunk(bytes(decoded.memory[: decoded.size]) or content)
