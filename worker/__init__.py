@@ -9,6 +9,7 @@ answers      a frame's Result, or its Rejection
 snapshots    a camera's frame at which its label changed
 membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, leaving
 worker       what a session and its parts work with: the worker's name, settings, models, metrics
+cameras      what each camera's settings say of its frames; camera_notes: kept for the next start
 serving      the model in service: batches, the switch to another, the comparison of both, commands
 engines      pixels -> probabilities: ONNX Runtime, PyTorch, exports, files of others' making
 models       a name or a file -> a torch module, and what its outputs mean

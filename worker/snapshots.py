@@ -34,6 +34,7 @@ from wire.messages import (
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
+from wire.picture.bare import is_bare
 from wire.picture.kinds import find
 from wire.picture.region import WHOLE, Region
 from wire.printable import printable
@@ -44,7 +45,8 @@ from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Bytes up to which a picture is published as it came; others are shrunk to that, and to so many pixels.
+#: Bytes up to which a picture is published as it came, if it is nothing else; others are shrunk to that, and
+#: to so many pixels.
 MOST_BYTES, MOST_PIXELS = 1 << 16, 640
 #: Seconds for which a broker keeps one; and after how many it is published again, at the same label.
 EXPIRY, RENEWED_AFTER = 86_400, 43_200
@@ -155,7 +157,7 @@ class Snapshots:
                 return
             except NanofleetError as error:  # no process can start
                 if not self._logged_no_process:
-                    log.warning("pictures of more than %d bytes make no snapshots: %s", MOST_BYTES, error)
+                    log.warning("pictures that must be written anew make no snapshots: %s", error)
                 self._logged_no_process = True
             except Exception:  # a fault of ours costs one snapshot
                 log.exception("%s: no snapshot", due.answer.camera)
@@ -171,7 +173,9 @@ class Snapshots:
         image = open_payload(due.payload).image
         found = find(image)
         if due.region == WHOLE and found is not None and len(image) - found.at <= MOST_BYTES:
-            return image[found.at :]
+            picture = image[found.at :]
+            if is_bare(picture, found.kind):
+                return picture
         shrunk = self._shrinker.shrink(image, due.region)
         if shrunk.kept:
             log.info("%s: no snapshot: %s", due.answer.camera, shrunk.kept)

@@ -148,6 +148,23 @@ def test_what_a_region_leaves_out_is_not_published(tmp_path: Path, size: Any, cu
         assert max(high for _, high in image.convert("RGB").getextrema()) < 8
 
 
+def test_where_and_when_a_picture_was_taken_is_not_published(tmp_path: Path) -> None:
+    """A phone writes that into its pictures, also into those that are small; it is shown the right way up."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "52.5163 N 13.3777 E"
+    file = io.BytesIO()
+    Image.new("RGB", (40, 20), (255, 0, 0)).save(file, "JPEG", exif=exif)
+    path = Seen(tmp_path)
+    with path.pipeline:
+        path.answer(classified("red"), file.getvalue())
+        (published,) = wait_for(path.snapshots, what="a snapshot")
+    with Image.open(io.BytesIO(published.payload)) as image:
+        assert image.size == (20, 40)
+        assert not image.getexif()
+    assert b"52.5163" in file.getvalue()
+    assert b"52.5163" not in published.payload
+
+
 def test_one_that_cannot_be_shrunk_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     large = large_jpeg()
     path = Seen(tmp_path)
@@ -243,7 +260,8 @@ def test_what_waits_is_no_larger_than_one_frame_may_be(tmp_path: Path) -> None:
     path = Seen(tmp_path, max_payload=100_000)
     broker: Any = path.broker
     snapshots = Snapshots(path.worker, broker)
-    picture = RED + bytes(60_000 - len(RED))
+    padding = bytes(60_000 - len(RED))
+    picture = RED[:-12] + len(padding).to_bytes(4, "big") + b"IDAT" + padding + bytes(4) + RED[-12:]
 
     def offer(camera: str) -> None:
         frame = Frame.receive(Delivery("t", picture, 1, False, 1, 1), camera)
