@@ -17,7 +17,7 @@ from wire.messages import explain
 
 #: Settings of the stable label, and those beside them.
 _STABLE = tuple(Stability.model_fields)
-_KEYS = (*(name for name in CameraSettings.model_fields if name not in ("schema_", "stable")), *_STABLE)
+KEYS = (*(name for name in CameraSettings.model_fields if name not in ("schema_", "stable")), *_STABLE)
 
 
 def set_camera(settings: CameraSetSettings) -> int:
@@ -48,8 +48,8 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     for change in changes:
         name, equals, text = change.partition("=")
-        if not equals or name not in _KEYS:
-            raise SettingsError(f"{change!r}: write SETTING=VALUE; there are {', '.join(_KEYS)}")
+        if not equals or name not in KEYS:
+            raise SettingsError(f"{change!r}: write SETTING=VALUE; there are {', '.join(KEYS)}")
         found[name] = _value(name, text) if text else None
     return found
 
