@@ -112,6 +112,21 @@ def test_what_is_seen_after_a_silence_is_new(home: HomeAssistant, automations: A
         assert automations.said("silent") == [f"dog on {sensor}"]
 
 
+def test_the_first_state_of_a_new_entity_is_old_news(home: HomeAssistant, automations: Automations) -> None:
+    """Such as a group of sensors that Home Assistant makes again at its start."""
+    sensor = f"sensor.{ids(automations.fleet, 'new')}"
+
+    def set_state(state: str) -> None:
+        home._request(f"/api/states/{sensor}", json.dumps({"state": state}).encode())
+
+    with automations.make("new", sensor=sensor, wanted=["cat", "dog"]):
+        set_state("cat")
+        set_state("none")
+        set_state("dog")
+        wait_for(lambda: automations.said("new"))
+        assert automations.said("new") == [f"dog on {sensor}"]
+
+
 def rendered(home: HomeAssistant, fleet: Announced) -> List[str]:
     """What the dashboard's cards say of a fleet."""
     root = ids(fleet, "")[:-1]

@@ -39,6 +39,21 @@ def test_a_camera_is_a_device_with_its_entities(
     )
 
 
+def test_a_new_name_is_followed_and_a_new_area_is_not(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    """An area is suggested to a new device alone: docs/home-assistant.md says so."""
+    cameras = announced()
+    cameras.camera("door", name="Door", area="Entrance")
+    home.wait_state(f"sensor.{ids(cameras, 'door')}_label", "tabby")
+    identifier = cameras.topics.camera("door")
+    area = device(home, identifier)["area_id"]
+    assert area is not None
+    cameras.camera("door", name="Back door", area="Garden")
+    wait_for(lambda: device(home, identifier)["name"] == "Back door")
+    assert device(home, identifier)["area_id"] == area
+
+
 def test_what_a_camera_sees_its_picture_and_its_events(
     home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
