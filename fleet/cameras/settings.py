@@ -24,7 +24,7 @@ class CameraListSettings(CamerasSettings):
     """The cameras, as the fleet's observer keeps them: one line each.
 
     nanofleet cameras list
-    nanofleet cameras list --json | jq -r 'select(.stable == "person") | .camera'
+    nanofleet cameras list --json | jq -r 'select(.group == "cat") | .camera'
 
     The exit code is 0 if there is a camera, else 1.
     """

@@ -13,7 +13,7 @@ itself before another takes its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from fleet.observer.worker_clocks import boot_clock
 from wire.observers import ObserverStatus
@@ -97,6 +97,11 @@ class Election:
         self._forget_silent(now)
         own = (self.active, self._weight(self._own, self._instance))
         return all(own > self._rank(other.status) for other in self._others.values())
+
+    def active_other(self) -> Optional[str]:
+        """The name of another observer that is active; None if none is known."""
+        active = [other.status for other in self._others.values() if other.status.active]
+        return max(active, key=self._rank).observer if active else None
 
     def may_publish(self) -> bool:
         """Whether this observer is active, and nobody can have taken its place yet; for any thread."""

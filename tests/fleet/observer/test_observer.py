@@ -252,12 +252,16 @@ def test_one_that_stands_by_reads_no_answer(
     first = wait_for(lambda: [each for each in observers if each.is_active])[0]
     listener = fleet.at(broker.url).listen("cameras/+", "observers/+")
     wait_for(lambda: len({m.topic for m in listener.on(f"{root}/observers/")}) == 3, what="all three")
+    others = [each for each in observers if each is not first]
+    said = f"standing by: {first.id} observes {root}"
+    wait_for(lambda: all(each.said(said) for each in others), what="who observes instead")
     send(listener, root, 1, 3)
     wait_stable(listener, root, "cat")
     sent = [line for line in broker.log.read_text().splitlines() if f"'{root}/results/door'" in line]
     receivers = {line.partition("Sending PUBLISH to ")[2].split()[0] for line in sent if "Sending" in line}
     assert len(receivers) == 1
     assert receivers.pop().startswith(f"nanofleet-following-{first.id}-")
+    assert [each.log.read_text().count("standing by") for each in others] == [1, 1]
 
 
 def test_it_waits_for_a_broker_and_goes_on_with_the_next_one(
