@@ -86,7 +86,7 @@ def test_acks_go_in_the_order_of_receipt(
             fleet.send(camera, payload)
             sent += 1
         # No faster than they are answered, or a busy machine has thousands to answer in the end.
-        wait_for(lambda: answers() > sent * 2 / 3 - 60, what="answers to most of what was sent")
+        wait_for(lambda sent=sent: answers() > sent * 2 / 3 - 60, what="answers to most of what was sent")
 
     wait_for(lambda: answers() == sent * 2 / 3, 60, what="an answer to two of three")
     assert worker.stop() == 0

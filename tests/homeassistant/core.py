@@ -96,8 +96,9 @@ class HomeAssistant:
         return self.state(entity_id)
 
     def states(self, below: str) -> Dict[str, str]:
-        """The states of the entities below a root."""
+        """The states of the entities below a root, but for buttons, which have none."""
         ids = [entity["entity_id"] for entity in self.entities(below)]
+        ids = [entity_id for entity_id in ids if not entity_id.startswith("button.")]
         return {entity_id: self.state(entity_id).get("state", "unknown") for entity_id in ids}
 
     def wait_known(self, below: str, number: int) -> Dict[str, str]:

@@ -19,10 +19,6 @@ from wire.messages import WorkerAction, WorkerStatus
 from wire.model_choice import is_published
 from wire.topics import Topics
 
-#: What is announced of a worker: only what it can do. Nobody follows `restart` and `drain` yet.
-ANNOUNCED = frozenset(
-    ("connectivity", "model", "frames_per_second", "latency", "queue", "temperature", "version")
-)
 #: The models to choose from, beside the one that a worker is set to run.
 MODELS = ("alexnet", "densenet121", "googlenet", "inception_v3", "mobilenet_v2", "resnet18", "vgg16")
 _ALIASES = {"densenet": "densenet121", "inception": "inception_v3", "mobilenet": "mobilenet_v2"}
@@ -56,7 +52,7 @@ def announce(status: WorkerStatus, topics: Topics, prefix: str) -> Announcement:
         topic,
         f"{topics.root}_{status.worker}",
         device,
-        {key: component for key, component in components.items() if key in ANNOUNCED},
+        components,
     )
 
 
