@@ -26,7 +26,12 @@ REPOSITORY = Path(__file__).parent.parent.parent
 ENVIRONMENT = Path(os.environ.get("HOME_ASSISTANT", REPOSITORY / ".venv-home-assistant"))
 
 #: What it complains of at each start, because it is no installation for a home.
-_OF_THE_MACHINE = ("Skipping pip installation", "zlib_ng and isal are not available", "libturbojpeg")
+_OF_THE_MACHINE = (
+    "Skipping pip installation",
+    "zlib_ng and isal are not available",
+    "libturbojpeg",
+    "is logging too frequently",  # many tests' entities, one after the other
+)
 
 
 class HomeAssistant:
