@@ -6,6 +6,8 @@ observer       a thread's life: connects, and again after trouble
 term           from one connect to its end: elects, and follows while it is active
 election       which one of the observers is active
 following      what the active one reads and publishes
+restoring      what is retained as it begins, and when all of it has come
+workers        the workers' statuses
 cameras        the states of all cameras: what has changed, and what is due
 camera         one camera's state
 stable         the label that has held
