@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
+from fleet.observer.frame_ids import FrameIds
 from fleet.observer.stable import StableLabel
 from wire.cameras import NONE, CameraEvent, CameraSettings, CameraState
 from wire.messages import Rejection, Result
 
 #: Candidates of the last frame that a state shows, at most.
 MAX_TOP = 10
-#: Answers whose frame ids are remembered. A frame that is redelivered after more than so many counts again.
-REMEMBERED_IDS = 64
 #: More than a camera has ever sent: a counter that was restored may lie.
 MOST_FRAMES = 10**12
 #: Seconds between two publications of a state, at least, where a reader would notice nothing new, and where
@@ -60,8 +59,7 @@ class Camera:
         label = StableLabel(settings.stable, state.stable, state.stable_confidence)
         self._label = label if self._of == "label" else StableLabel(settings.stable)
         self._group = StableLabel(settings.stable, state.group, state.group_confidence)
-        #: The ids of the last frames, and whether a result has counted for each.
-        self._ids: Dict[int, bool] = {}
+        self._ids = FrameIds()
         self._published: Optional[Tuple[object, ...]] = None
         self._published_at = float("-inf")
         self.is_current = False
@@ -91,7 +89,7 @@ class Camera:
     def resume(self, state: CameraState) -> None:
         """Go on from what was retained of it, which came after answers of what seemed to be a new camera."""
         self.seems_new = False
-        if hash(state.frame_id) in self._ids:  # it was published here
+        if state.frame_id in self._ids:  # it was published here
             return
         facts: Dict[str, object] = {
             counter: self._facts[counter] + min(getattr(state, counter), MOST_FRAMES)
@@ -129,7 +127,7 @@ class Camera:
         """
         self.heard = seconds
         facts: Dict[str, object] = {}
-        counts = self._remember(answer)
+        counts = self._ids.add(answer)
         if counts:
             counter = "frames" if isinstance(answer, Result) else "rejections"
             facts[counter] = self._facts[counter] + 1
@@ -218,17 +216,6 @@ class Camera:
     def publish_again(self) -> None:
         """Have the state published, whatever was published before."""
         self._published, self._published_at = None, float("-inf")
-
-    def _remember(self, answer: Union[Result, Rejection]) -> bool:
-        """Whether an answer counts: the first to its frame, and the first result after rejections."""
-        key, is_result = hash(answer.frame_id), isinstance(answer, Result)
-        known = self._ids.get(key)
-        if known is not None and (known or not is_result):
-            return False
-        self._ids[key] = is_result
-        if len(self._ids) > REMEMBERED_IDS:
-            del self._ids[next(iter(self._ids))]
-        return True
 
     def _update(self, facts: Mapping[str, object]) -> None:
         self._facts.update(facts)

@@ -63,7 +63,26 @@ def camera_topic(camera: str, topics: Topics, prefix: str) -> str:
 
 def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
     """The entities that are unavailable while the camera is silent."""
-    topic = topics.camera(camera)
+    return {
+        **_words(topics.camera(camera)),
+        "frame": {
+            "platform": "image",
+            "name": "Frame",
+            "image_topic": topics.snapshot(camera),
+            "content_type": _CONTENT_TYPE,
+        },
+        "classified": {
+            "platform": "event",
+            "name": "Classified",
+            "icon": "mdi:eye-outline",
+            "state_topic": topics.camera_event(camera),
+            "event_types": ["classified"],
+        },
+    }
+
+
+def _words(topic: str) -> Dict[str, Component]:
+    """What the frames have said."""
     return {
         "label": {
             "platform": "sensor",
@@ -94,19 +113,6 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
             "unit_of_measurement": "%",
             "state_class": "measurement",
             "suggested_display_precision": 0,
-        },
-        "frame": {
-            "platform": "image",
-            "name": "Frame",
-            "image_topic": topics.snapshot(camera),
-            "content_type": _CONTENT_TYPE,
-        },
-        "classified": {
-            "platform": "event",
-            "name": "Classified",
-            "icon": "mdi:eye-outline",
-            "state_topic": topics.camera_event(camera),
-            "event_types": ["classified"],
         },
     }
 
