@@ -124,6 +124,14 @@ def _measured(status: WorkerStatus, topic: str, known: Collection[str]) -> Dict[
             "value_template": template("value_json.version"),
         },
     }
+    return {**found, **_measured_by_some(status, diagnostic, known)}
+
+
+def _measured_by_some(
+    status: WorkerStatus, diagnostic: Component, known: Collection[str]
+) -> Dict[str, Component]:
+    """What not every release or machine tells."""
+    found: Dict[str, Component] = {}
     if "latency_seconds" in status.model_fields_set:  # else a release that does not tell it
         found["latency"] = {
             **diagnostic,
