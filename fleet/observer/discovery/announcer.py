@@ -24,8 +24,9 @@ from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 
-#: Announcements of others that are remembered, at most: of as many cameras and workers as are observed.
-_MOST_STANDING = 3000
+#: Announcements that are remembered, of others and of this one, at most: as many as there are cameras and
+#: workers that are observed.
+_MOST = 3000
 #: Characters of a device's level in a discovery topic, at most: `camera-` or `worker-`, and its id.
 _MAX_DEVICE = 80
 
@@ -78,7 +79,7 @@ class Announcer:
         # What comes later is the echo of what was announced here, or nobody's who is to be replaced.
         elif not self._is_kept and topic not in self._wanted:
             found = read(payload) if len(topic) <= len(self._filter) + _MAX_DEVICE else None
-            if found is not None and (topic in self._standing or len(self._standing) < _MOST_STANDING):
+            if found is not None and (topic in self._standing or len(self._standing) < _MOST):
                 self._standing[topic] = found
         return True
 
@@ -130,6 +131,8 @@ class Announcer:
             return
         known, payload = self._entities(topic), wanted.encode()
         self._wanted[topic] = wanted
+        if len(self._wanted) > _MOST:  # of a camera that had to make room: should it come back, it comes anew
+            del self._wanted[next(iter(self._wanted))]
         standing = self._standing.pop(topic, None)
         if standing is not None and standing.digest == digest(payload):
             return

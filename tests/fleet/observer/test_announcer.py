@@ -117,6 +117,15 @@ def test_little_is_kept_of_what_stands_there_whatever_anybody_has_written() -> N
     assert len(kept.take()) == 500  # of ours, as far as anybody can tell
 
 
+def test_it_remembers_a_bounded_number_of_its_own() -> None:
+    kept = Kept()
+    for n in range(3100):  # cameras that somebody makes up displace each other
+        kept.announcer.camera(CameraState(camera=f"c{n}"))
+    kept.take()
+    kept.announcer.again()
+    assert len(kept.take()) == 3000
+
+
 def test_once_it_has_removed_what_is_gone_it_remembers_nothing_of_strangers() -> None:
     kept = Kept()
     kept.announcer.keep([], [])
