@@ -76,9 +76,13 @@ class Election:
             self._others[key] = _Other(status, self._clock())
 
     def left(self, observer: str) -> None:
-        """Take an empty status: its observer has left, or was lost."""
-        for key in [key for key in self._others if key[0] == observer]:
-            del self._others[key]
+        """Take an empty status: its observer has left, or was lost.
+
+        Where several share a name, it does not say which one: then each counts for its lease.
+        """
+        of_that_name = [key for key in self._others if key[0] == observer]
+        if len(of_that_name) == 1:
+            del self._others[of_that_name[0]]
 
     def confirmed(self, sent: float) -> None:
         """The broker has taken a status of this observer that was sent then."""

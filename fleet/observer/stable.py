@@ -57,12 +57,24 @@ class StableLabel:
             label: what was stable before.
             confidence: how sure that was.
         """
-        self.label = label
-        self.confidence = confidence if label != NONE else None
         self._rule = rule
         self._frames: Deque[_Seen] = collections.deque(maxlen=rule.n)
+        self._begin(label, confidence)
+
+    def _begin(self, label: str, confidence: Optional[float]) -> None:
+        self.label = label
+        self.confidence = confidence if label != NONE else None
         if label != NONE:
-            self._frames.extend([_seen([(label, max(confidence or 0.0, rule.min_confidence))])] * rule.n)
+            seen = _seen([(label, max(confidence or 0.0, self._rule.min_confidence))])
+            self._frames.extend([seen] * self._rule.n)
+
+    def resume(self, label: str, confidence: Optional[float]) -> None:
+        """Go on as if this had been stable before the frames that it was given; unless one is by now."""
+        if self.label == NONE:
+            frames = tuple(self._frames)
+            self._begin(label, confidence)
+            for frame in frames:
+                self._take(frame)
 
     def follow(self, rule: Stability) -> None:
         """Go by another rule from the next frame on."""
@@ -77,7 +89,10 @@ class StableLabel:
 
     def add(self, frame: Frame) -> bool:
         """Take a frame's labels; returns whether the stable label has changed."""
-        self._frames.append(_seen(frame))
+        return self._take(_seen(frame))
+
+    def _take(self, frame: _Seen) -> bool:
+        self._frames.append(frame)
         before = self.label
         if self.label == NONE or not self._holds():
             self.label = self._elected()

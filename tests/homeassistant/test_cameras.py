@@ -80,6 +80,10 @@ def test_what_a_camera_sees_its_picture_and_its_events(
     home.wait_state(f"sensor.{prefix}_confidence", "21.0")
     home.wait_state(f"binary_sensor.{prefix}_problem", "on")
 
+    nothing = {"label": None, "confidence": None, "stable": "none", "stable_confidence": None}
+    cameras.camera("door", **nothing, rejected_last=True)
+    home.wait_state(f"sensor.{prefix}_confidence", "unknown")
+
     cameras.camera("door", silent=True)
     for entity in (f"sensor.{prefix}_label", f"sensor.{prefix}_confidence", f"image.{prefix}_frame"):
         home.wait_state(entity, "unavailable")
@@ -97,8 +101,11 @@ def test_what_labels_and_names_hold_is_text_and_no_template(
     home.wait_state(label.replace("label", "group"), "{{ 3 }}")
     cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="x" * 256)
     home.wait_state(label, "x" * 255)
-    cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="None")
-    home.wait_state(label, "none")
+    for number, odd in enumerate(("None", "unknown", "unavailable", "", " ")):  # Home Assistant's own words
+        cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable=f"cat {number}")
+        home.wait_state(label, f"cat {number}")
+        cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable=odd)
+        home.wait_state(label, "none")
 
 
 def test_automations_act_on_the_label_and_on_the_event(

@@ -39,10 +39,15 @@ def test_what_is_removed_is_gone(home: HomeAssistant, announced: Callable[..., A
     root = f"{some.topics.root}/"
     wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + OF_A_WORKER)
 
-    # An entity that the worker no longer has.
+    # A sensor that yields nothing for a while is no entity that is gone.
     some.worker("nano-1", temperature_celsius=None)
-    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + OF_A_WORKER - 1)
-    assert f"sensor.{ids(some, 'nano-1')}_temperature" not in home.states(root)
+    home.wait_state(f"sensor.{ids(some, 'nano-1')}_temperature", "unknown")
+
+    # Entities that the worker no longer has.
+    commands = [*BUTTONS, *(key for key in WORKER if key.startswith("select."))]
+    some.worker("nano-1", accepts_control=False)
+    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + OF_A_WORKER - len(commands))
+    assert not set(home.states(root)) & {key.format(ids(some, "nano-1")) for key in commands}
 
     # A worker is forgotten by its status, which goes first.
     some.listener.publish(some.topics.worker("nano-1"), b"", retain=True)

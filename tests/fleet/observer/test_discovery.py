@@ -132,3 +132,9 @@ def test_the_models_to_choose_from(facts: Dict[str, Any], own: str, served: str)
     announcement = workers.announce(status("nano-1", **facts), Topics(), "homeassistant")
     options = announcement.payload["components"]["model"]["options"]
     assert set(options) == {*workers.MODELS, own, served}
+
+
+def test_a_model_with_a_name_that_no_state_can_have_is_no_option() -> None:
+    told = status("nano-1", model="m" * 256, weights="w" * 250 + ".pth")
+    components = workers.announce(told, Topics(), "homeassistant").payload["components"]
+    assert components["model"]["options"] == sorted(workers.MODELS)

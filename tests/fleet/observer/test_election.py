@@ -188,6 +188,18 @@ def test_two_of_one_name_are_two() -> None:
     assert not twin.is_first()
 
 
+def test_the_farewell_of_one_of_two_of_one_name_removes_neither_before_its_lease_ends() -> None:
+    fleet = Fleet("a")
+    fleet.wait(2)
+    for instance in ("first", "second"):
+        status = ObserverStatus(observer="z", instance=instance, active=True, lease_seconds=5, version="0")
+        fleet.there["a"].receive(status, retained=False)
+    fleet.there["a"].left("z")
+    assert not fleet.there["a"].is_first()
+    fleet.wait(6)
+    assert fleet.there["a"].is_first()
+
+
 def test_no_lease_that_somebody_gives_itself_is_long() -> None:
     fleet = Fleet("a")
     lie = ObserverStatus(observer="z", instance="z", active=True, lease_seconds=3600, version="0")

@@ -152,6 +152,36 @@ def test_another_model_has_every_state_published_again(
     wait_for(lambda: len(listener.messages) == before + 1, what="the state again")
 
 
+def test_models_that_change_all_the_time_flood_nobody(
+    mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
+) -> None:
+    listener = fleet.listen("cameras/+", "workers/+")
+    observe(mosquitto_url).wait_active()
+    send(listener, root, 1, 1)
+    wait_frames(listener, root, 1)
+    for n in range(100):
+        publish_status(listener, root, "nano-1", model=f"m{n}")
+        send(listener, root, n + 2, 1)
+        wait_for(lambda n=n: listener.on(f"{root}/workers/")[n:], what="the status")
+    wait_frames(listener, root, 101)
+    assert len(listener.on(f"{root}/cameras/")) < 12
+
+
+def test_nobody_keeps_it_from_going_on_by_messages_that_are_not_retained(
+    mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
+) -> None:
+    listener = fleet.listen("nothing")
+    topics = (f"{root}/settings/cameras/x", f"homeassistant/device/{root}/x/config")
+    observer = observe(mosquitto_url)
+
+    def is_active_in_spite_of_them() -> bool:
+        for topic in topics:
+            listener.publish(topic, b"{}")
+        return observer.is_active
+
+    wait_for(is_active_in_spite_of_them, 20, "active")
+
+
 def test_a_camera_that_sends_nothing_is_silent(
     mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
 ) -> None:
