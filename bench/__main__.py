@@ -19,6 +19,7 @@ from bench.growth import growth
 from bench.latency import latency
 from bench.measure import Notify, Row, quick
 from bench.memory import sizes_and_memory
+from bench.observer import observer
 from bench.processes import ENDS, adopt_orphans
 from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
@@ -36,6 +37,7 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Notify, Sequence[Row]], I
     "transport": transport,
     "fairness": fairness,
     "unequal": unequal,
+    "observer": observer,
     "engines": engines,
     "cuda": cuda,
     "memory": sizes_and_memory,

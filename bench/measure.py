@@ -50,14 +50,19 @@ def frames_for(rate: float, seconds: float) -> int:
     return max(WINDOW, round(rate * seconds))
 
 
-def measure_for(driver: Driver, seconds: float, order: Order) -> Measurement:
-    """Warm up, for a fifth of the time at least, then measure for about so many seconds."""
+def warmed_up(driver: Driver, seconds: float, order: Order) -> Order:
+    """Warm up, for a fifth of the time at least; returns the order with frames that take about so long."""
     frames = WARM_UP
     warm_up = driver.run(replace(order, frames=frames))
     while warm_up.seconds < seconds / 5:
         frames *= 4
         warm_up = driver.run(replace(order, frames=frames))
-    return driver.measure(replace(order, frames=frames_for(warm_up.answered / warm_up.seconds, seconds)))
+    return replace(order, frames=frames_for(warm_up.answered / warm_up.seconds, seconds))
+
+
+def measure_for(driver: Driver, seconds: float, order: Order) -> Measurement:
+    """Warm up, then measure for about so many seconds."""
+    return driver.measure(warmed_up(driver, seconds, order))
 
 
 def quick(settings: BenchSettings) -> BenchSettings:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.rows import models_in
-from bench.tables import fleet, machine, ways
+from bench.tables import fleet, machine, observer, ways
 from wire.errors import NanofleetError
 
 #: Around the tables in a page of the docs.
@@ -33,7 +33,8 @@ def show(results: Dict[str, Any]) -> None:
         if "error" in row:
             keys = ("way", "engine", "step", "axis", "flood", "arrangement")
             name = next((row[key] for key in keys if key in row), "")
-            console.print(f"failed: {row['experiment']}, {name}: {row['error']}", markup=False)
+            where = ", ".join(filter(None, (row["experiment"], name)))
+            console.print(f"failed: {where}: {row['error']}", markup=False)
 
 
 def renew(page: Path, results: Dict[str, Any]) -> None:
@@ -81,6 +82,7 @@ def tables(results: Dict[str, Any]) -> Iterator[Table]:
     yield from fleet.transport(rows)
     yield from fleet.fairness(rows)
     yield from fleet.unequal(rows)
+    yield from observer.observer(rows)
     yield from fleet.paper(rows)
     yield from machine.engines(rows)
     yield from machine.cuda(rows)

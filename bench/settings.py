@@ -19,6 +19,7 @@ Experiment = Literal[
     "transport",
     "fairness",
     "unequal",
+    "observer",
     "engines",
     "cuda",
     "memory",
@@ -30,8 +31,8 @@ Experiment = Literal[
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          all but engines, cuda, memory and soak: about 30 minutes
-    python -m bench --quick                  the same, coarsely: about 5 minutes
+    python -m bench                          all but engines, cuda, memory and soak: about 35 minutes
+    python -m bench --quick                  the same, coarsely: about 6 minutes
     python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
     python -m bench engines                  images a second by batch size, of each engine that is installed
     python -m bench cuda                     what each step takes on a CUDA device, alone: about 5 minutes
@@ -45,6 +46,7 @@ class BenchSettings(Settings):
     transport   an engine that costs nothing, beside clients that only read the frames
     fairness    four cameras' latencies while another floods
     unequal     two workers, one four times slower: frames/s delivered in turn, and stepping aside
+    observer    a worker that keeps the cameras' states beside one that does not: frames/s and CPU
 
     One way runs at a time, with all its processes, its broker and its load generator on the same cores.
     What an experiment measured replaces what it measured before; the other experiments' results stay.
@@ -109,7 +111,15 @@ class BenchSettings(Settings):
     @property
     def experiments(self) -> List[Experiment]:
         """What to do, in this order."""
-        return self.what or ["throughput", "latency", "growth", "transport", "fairness", "unequal"]
+        return self.what or [
+            "throughput",
+            "latency",
+            "growth",
+            "transport",
+            "fairness",
+            "unequal",
+            "observer",
+        ]
 
     def chosen(self, name: str) -> bool:
         """Whether a way is to be measured."""

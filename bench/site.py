@@ -149,17 +149,25 @@ class Site:
         self.serve([program, "-c", str(config)], lambda server: listens(port))
         return port
 
-    def workers(self, port: int, count: int, *flags: object, module: Sequence[str] = ("fleet",)) -> None:
+    def workers(
+        self,
+        port: int,
+        count: int,
+        *flags: object,
+        module: Sequence[str] = ("fleet",),
+        root: str = "bench",
+    ) -> List[Process]:
         """Start workers of nanofleet's together, by a module that runs nanofleet's command."""
         fresh = []
         for number in range(len(self.servers), len(self.servers) + count):
             command = self.python(*module, "worker", "--broker", f"mqtt://127.0.0.1:{port}")
-            command += ["--root", "bench", "--worker-id", f"worker-{number}", "--metrics-port", "0"]
+            command += ["--root", root, "--worker-id", f"worker-{number}", "--metrics-port", "0"]
             command += ["--state-dir", str(self.folder / "state"), *map(str, flags)]
             fresh.append(Process(command, self.folder))
         for worker in fresh:
             worker.wait_until(lambda worker=worker: "connected to" in worker.output())  # type: ignore[misc]
         self.servers += fresh
+        return fresh
 
 
 #: Starts what a way needs, and returns the driver's module and arguments.
@@ -183,10 +191,16 @@ def prints(text: str) -> Callable[[Process], bool]:
 
 
 @contextlib.contextmanager
-def started(start: Start, weights: Weights) -> Iterator[Driver]:
-    """Start a way's servers and its driver, whose command `start` returns."""
+def prepared(weights: Weights) -> Iterator[Site]:
+    """A site with nothing on it yet."""
     with tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as folder:
         Path(folder).chmod(0o755)  # its subfolders have other owners
         with nothing_left():
-            site = Site(weights, Path(folder))
-            yield Driver(start(site), Path(folder) / "driver.log")
+            yield Site(weights, Path(folder))
+
+
+@contextlib.contextmanager
+def started(start: Start, weights: Weights) -> Iterator[Driver]:
+    """Start a way's servers and its driver, whose command `start` returns."""
+    with prepared(weights) as site:
+        yield Driver(start(site), site.folder / "driver.log")

@@ -7,12 +7,26 @@ import json
 import re
 import string
 from pathlib import Path
-from typing import Iterator, List, Set
+from typing import Iterator, List, Set, Type
 
 import pytest
 
+from fleet.cameras.set import KEYS as CAMERA_SETTINGS
 from fleet.commands import COMMANDS
+from wire.cameras import CameraEvent, CameraSettings, CameraState, SnapshotNotice
+from wire.messages import (
+    AdoptionClaim,
+    Beacon,
+    Message,
+    ModelCommand,
+    Rejection,
+    Result,
+    WorkerAction,
+    WorkerStatus,
+)
+from wire.observers import ObserverStatus
 from wire.settings import flag_of, is_positional
+from wire.topics import Topics
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -169,3 +183,37 @@ def test_extras_that_are_named_exist() -> None:
         for extra in extras.split(",")
     }
     assert {"demo", "worker", "system-torch"} <= named <= there
+
+
+# --- What the tables list -----------------------------------------------------------------------------
+
+TOPICS = Topics("nanofleet")
+#: Each message and the topic under which its fields stand in docs/topics.md.
+MESSAGES = {
+    Result: TOPICS.results("<camera>"),
+    Rejection: TOPICS.rejects("<camera>"),
+    WorkerStatus: TOPICS.worker("<worker>"),
+    Beacon: TOPICS.beacon("<worker>"),
+    AdoptionClaim: TOPICS.adoption("<dead>", "<worker>"),
+    ModelCommand: TOPICS.model_command("<worker>"),
+    WorkerAction: TOPICS.worker_action("<worker>"),
+    SnapshotNotice: TOPICS.snapshot_notice("<camera>"),
+    CameraState: TOPICS.camera("<camera>"),
+    CameraEvent: TOPICS.camera_event("<camera>"),
+    CameraSettings: TOPICS.camera_settings("<camera>"),
+    ObserverStatus: TOPICS.observer("<observer>"),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+def test_each_field_of_a_message_stands_in_the_table_of_topics(message: Type[Message]) -> None:
+    lines = (REPOSITORY / "docs/topics.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if f"`{MESSAGES[message]}`" in line.split(" | ")[0]]
+    assert [name for name in message.model_fields if f"`{name}`" not in row] == ["schema_"]
+
+
+def test_each_setting_of_a_camera_stands_in_the_table_of_settings() -> None:
+    text = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
+    table = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    listed = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert set(CAMERA_SETTINGS) == listed

@@ -8,6 +8,7 @@ CameraSettings   nanofleet/settings/cameras/<camera>    operator -> workers and 
 
 from __future__ import annotations
 
+import unicodedata
 from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -107,6 +108,28 @@ def _region(region: Tuple[float, float, float, float]) -> Tuple[float, float, fl
 Region = Annotated[Tuple[float, float, float, float], AfterValidator(_region)]
 
 
+#: Control characters, and the ends of lines and paragraphs; not the joiners that some scripts and emoji need.
+_CONTROL = ("Cc", "Zl", "Zp")
+
+
+def _title(text: str) -> str:
+    if any(unicodedata.category(character) in _CONTROL for character in text):
+        raise ValueError("it has a control character, such as a line's end")
+    if text and not text.strip():
+        raise ValueError("it has nothing but blanks: leave it empty for the default")
+    return text.strip()
+
+
+#: What people call a camera or a room.
+Title = Annotated[Name, AfterValidator(_title)]
+
+
+def _named(group: str) -> str:
+    if _title(group).lower() in ("", NONE):
+        raise ValueError(f"a group is not called {group!r}: that would say that nothing is seen")
+    return _title(group)
+
+
 def _apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
     group_of: Dict[str, str] = {}
     for group, labels in groups.items():
@@ -120,7 +143,9 @@ def _apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
 
 #: Labels by group; a label stands in one at most.
 Groups = Annotated[
-    Dict[Word, Tuple[Name, ...]], Field(min_length=1, max_length=MAX_GROUPS), AfterValidator(_apart)
+    Dict[Annotated[Word, AfterValidator(_named)], Tuple[Name, ...]],
+    Field(min_length=1, max_length=MAX_GROUPS),
+    AfterValidator(_apart),
 ]
 
 
@@ -132,10 +157,12 @@ class CameraSettings(Message):
 
     model_config = ConfigDict(extra="forbid")
 
+    #: Room for groups of all the labels that a large model has.
     MAX_BYTES: ClassVar[int] = 1 << 18
+    MAX_PARTS: ClassVar[int] = MAX_BYTES // 8
 
-    name: Name = ""
-    area: Name = ""
+    name: Title = ""
+    area: Title = ""
     region: Optional[Region] = None
     groups: Union[Literal["home", "none"], Groups] = Field(
         "home", description="The package's groups, none, or one's own: group -> labels"

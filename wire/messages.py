@@ -195,7 +195,7 @@ class WorkerStatus(Message):
     wait_seconds: float = Field(
         0.0, ge=0, description="How long a new frame would wait there, at its last speed"
     )
-    accepts_control: bool = Field(True, description="Whether it follows ModelCommands")
+    accepts_control: bool = Field(True, description="Whether it follows ModelCommands and WorkerActions")
     change: Optional[Change] = Field(None, description="The ModelCommand it follows, if there is one")
     latency_seconds: Optional[float] = Field(
         None, ge=0, description="From a frame's receipt to its ack, the mean of the last that were answered"

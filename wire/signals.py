@@ -27,7 +27,7 @@ def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterato
 
     def handle(signum: int, frame: object) -> None:
         came.append(signum)
-        if stop.is_set():
+        if len(came) > 1:
             raise KeyboardInterrupt
         stop.set()
 

@@ -7,7 +7,8 @@ reception    sorts deliveries: frames, statuses, commands
 pipeline     ONE FRAME'S PATH: receive, start, done, finish, acknowledge
 answers      a frame's Result, or its Rejection
 snapshots    a camera's frame at which its label changed
-membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, leaving
+membership   this worker among the others: its id and presence, dead workers' frames, stepping aside, actions,
+             leaving
 worker       what a session and its parts work with: the worker's name, settings, models, metrics
 cameras      what each camera's settings say of its frames; camera_notes: kept for the next start
 serving      the model in service: batches, the switch to another, the comparison of both, commands

@@ -73,5 +73,5 @@ class Cameras:
         if isinstance(groups, str):
             return self._packaged.get(groups)
         if camera not in self._own:
-            self._own[camera] = Grouping(groups)
+            self._own[camera] = Grouping(groups, camera)
         return self._own[camera]

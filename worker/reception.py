@@ -3,6 +3,7 @@
 receive ──> frame ──> Pipeline          of no camera, retained, or too many at QoS 0 ──> ignored (counted)
        ├──> status, claim, beacon ──> Presence
        ├──> model command ──> Commands
+       ├──> action ──> Actions
        ├──> a camera's settings ──> Cameras
        └──> another worker's snapshot, by its notice ──> Snapshots
 """
@@ -15,6 +16,7 @@ from typing import Optional, Tuple
 
 from wire.mqtt.packets import Delivery
 from worker.delivery.unacked import Unacked
+from worker.membership.actions import Actions
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
 from worker.pipeline import Pipeline
@@ -30,7 +32,9 @@ ALL_RECEIVED_SECONDS = 1.0
 class Reception:
     """Sorts deliveries. All calls come from the network thread."""
 
-    def __init__(self, worker: Worker, pipeline: Pipeline, presence: Presence, pacing: Pacing) -> None:
+    def __init__(
+        self, worker: Worker, pipeline: Pipeline, presence: Presence, pacing: Pacing, actions: Actions
+    ) -> None:
         """Prepare for deliveries, of a session that was kept until `connected` is called.
 
         Args:
@@ -38,6 +42,7 @@ class Reception:
             pipeline: gets the frames.
             presence: gets the statuses, claims and beacons.
             pacing: looks again after each of those, because other workers may have become faster or slower.
+            actions: gets what this worker is told to do, and its own status.
         """
         settings = worker.settings
         self._topics = settings.topics
@@ -51,6 +56,7 @@ class Reception:
         self._echoed_at: Optional[float] = None
         self._pipeline = pipeline
         self._presence = presence
+        self._actions = actions
         self._commands = worker.commands
         self._cameras = worker.cameras
         self._pacing = pacing
@@ -99,10 +105,14 @@ class Reception:
             if delivery.topic == self._presence.topic and not delivery.retain and self._is_new:
                 # It comes after what was retained when this worker subscribed.
                 self._echoed_at = self._echoed_at or time.monotonic()
+            if delivery.topic == self._presence.topic:
+                self._actions.receive_status(delivery)
             self._presence.receive(delivery)
             self._pacing.check()
         elif delivery.topic in self._commands.topics:
             self._commands.receive(delivery.topic, delivery.payload)
+        elif delivery.topic in self._actions.topics:
+            self._actions.receive(delivery)
         elif delivery.topic.startswith(self._topics.camera_settings("")):
             self._cameras.receive(delivery.topic[len(self._topics.camera_settings("")) :], delivery.payload)
         elif delivery.topic.startswith(self._topics.snapshot("")):

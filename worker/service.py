@@ -46,12 +46,14 @@ BROKER_TIMEOUT = 5.0
 
 def run(
     settings: WorkerSettings,
+    life: Life,
     beside: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> int:
     """Startup, serve, drain.
 
     Args:
         settings: the worker's.
+        life: says, once the worker has left, whether it restarts.
         beside: what else runs in this process while the worker does, by the worker's id.
 
     Returns:
@@ -66,7 +68,7 @@ def run(
     if not settings.max_batch:
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
-    life, metrics = Life(), Metrics()
+    metrics = Metrics()
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id, beside(worker_id):
         metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
@@ -96,7 +98,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
     log.info("worker %s: loading %s", worker.id, choices[0].model)
     with contextlib.ExitStack() as parts:
         parts.enter_context(switch.opened(*choices))
-        parts.enter_context(stop_signals(life.leaving, always=HEEDED))
+        signals = parts.enter_context(stop_signals(life.leaving, always=HEEDED))
         parts.enter_context(inference.running(switch.serving.engine.at_once))
         if retained is None:
             await_commands(worker, broker)
@@ -109,11 +111,13 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
         session.watchdog.watch("engine", inference.stalled_for)
         session.watchdog.watch("decoders or the engine", switch.stalled_for)
         with session:
-            return _serve_and_leave(session, worker)
+            code = _serve_and_leave(session, worker)
+    life.restarts = life.restarts and not signals  # a signal that came meanwhile wants it gone
+    return code
 
 
 def _serve_and_leave(session: Session, worker: Worker) -> int:
-    """Serve until a signal, then leave; at once at the second one. Returns the exit code.
+    """Serve until a signal or an action, then leave; at once at the second signal. Returns the exit code.
 
     Raises:
         KeyboardInterrupt: a second signal came.

@@ -17,6 +17,7 @@ from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from wire.topics import client_id
 from worker.delivery.unacked import Unacked
+from worker.membership.actions import Actions
 from worker.membership.adoptions import Adoptions
 from worker.membership.dispute import Dispute
 from worker.membership.leave import Leaving
@@ -62,9 +63,10 @@ class Session:
         self._adoptions = Adoptions(worker, self._peers)
         self._presence = Presence(worker, self._pacing, self._peers, self._in_hand)
         self._dispute = Dispute(worker.id)
+        self._actions = Actions(worker)
         self._connection = connection = self._connection_to(broker)
         self._pipeline = Pipeline(worker, connection, self._presence, self._pacing)
-        self._reception = Reception(worker, self._pipeline, self._presence, self._pacing)
+        self._reception = Reception(worker, self._pipeline, self._presence, self._pacing, self._actions)
         self._leaving = Leaving(
             settings,
             connection,
@@ -79,7 +81,8 @@ class Session:
 
     def _connection_to(self, broker: Broker) -> Connection:
         settings, presence = self._settings, self._presence
-        topics = [*self._worker.commands.topics, settings.topics.camera_settings("+")]
+        control = [*self._worker.commands.topics, *self._actions.topics]
+        topics = [*control, settings.topics.camera_settings("+")]
         own = [*settings.subscriptions, presence.topic, *topics]
         others = [*presence.others_topics, settings.topics.snapshot_notice("+")]
         return Connection(
@@ -150,7 +153,7 @@ class Session:
         disputed = self._dispute.is_open and not self._connection.traits.shows_duplicates
         self._dispute.count_again()
         self._adoptions.join()
-        return self._leaving.leave(self.check, disputed)
+        return self._leaving.leave(self.check, disputed, self._worker.life.restarts)
 
     def leave_at_once(self) -> None:
         """Leave what is in hand to the session's next worker, or to its adopter."""
@@ -169,9 +172,11 @@ class Session:
         if self._connection.reconnects:
             self._worker.metrics.broker.reconnects.inc()
             log.info("connected again to %s", self._connection.broker)
-            self._publish_status()
+            status = self._presence.publication()
         else:
-            self._connection.publish(self._presence.first_publication(self._connection.broker))
+            status = self._presence.first_publication(self._connection.broker)
+        self._connection.publish(status)
+        self._actions.connected(status.payload, self._connection.traits.keeps_order)
         self._pacing.connected(may_step_aside=self._connection.traits.lets_members_rejoin)
 
     def _lost(self) -> None:

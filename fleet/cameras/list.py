@@ -44,29 +44,35 @@ def show(settings: CameraShowSettings) -> int:
     """Print a camera's state and settings.
 
     Returns:
-        0 if there are any, else 1.
+        0 if there are any, and all can be read, else 1.
 
     Raises:
         NanofleetError: the broker refused, or was not there in time.
     """
     console = open_console()
+    topics = {
+        "state": settings.topics.camera(settings.camera),
+        "settings": settings.topics.camera_settings(settings.camera),
+    }
     with open_fleet(settings, settings.camera) as fleet:
         state, given = states(fleet).get(settings.camera), settings_of(fleet, settings.camera)
+        there = {title for title, topic in topics.items() if topic in fleet.also}
     parts: Dict[str, Optional[Dict[str, Any]]] = {
         "state": _as_json(state) if state else None,
         "settings": _as_json(given) if given else None,
     }
     if settings.json_:
         print(json.dumps(parts), flush=True)
-    elif not state and not given:
+    elif not there:
         console.print(f"The broker keeps nothing of a camera {settings.camera}")
     else:
         for title, facts in parts.items():
-            console.print(f"{title}:" if facts else f"{title}: none")
+            missing = " cannot be read" if title in there else " none"
+            console.print(f"{title}:{'' if facts else missing}")
             for name, value in (facts or {}).items():
                 if name != "schema":
                     console.print(f"  {name:<17} {value if isinstance(value, str) else json.dumps(value)}")
-    return 0 if state or given else 1
+    return 0 if there and all(parts[title] for title in there) else 1
 
 
 def _as_json(message: Message) -> Dict[str, Any]:

@@ -12,19 +12,19 @@ from fleet.cameras.settings import CameraSetSettings
 from fleet.console import open_console
 from labels.groups import read_groups
 from wire.cameras import CameraSettings, Stability
-from wire.errors import SettingsError
+from wire.errors import DecodeError, SettingsError
 from wire.messages import explain
 
 #: Settings of the stable label, and those beside them.
 _STABLE = tuple(Stability.model_fields)
-_KEYS = (*(name for name in CameraSettings.model_fields if name not in ("schema_", "stable")), *_STABLE)
+KEYS = (*(name for name in CameraSettings.model_fields if name not in ("schema_", "stable")), *_STABLE)
 
 
 def set_camera(settings: CameraSetSettings) -> int:
     """Change a camera's settings; returns the exit code.
 
     Raises:
-        SettingsError: a value is wrong; nothing was changed.
+        SettingsError: a value is wrong, or what is set there cannot be read; nothing was changed.
         NanofleetError: the broker refused, or was not there in time.
     """
     given = _parse(settings.changes)
@@ -32,10 +32,12 @@ def set_camera(settings: CameraSetSettings) -> int:
     with open_fleet(settings, settings.camera) as fleet:
         topic = settings.topics.camera_settings(settings.camera)
         before = settings_of(fleet, settings.camera)
-        if before is None and topic in fleet.also:
-            console.print("what was set there cannot be read: all but this is set to its default")
-        changed = _changed(before or CameraSettings(), given)
-        fleet.retain(topic, changed.encode())
+        if before is None and topic in fleet.also and not settings.replace:
+            raise SettingsError(
+                f"nothing was changed: what stands on {topic} cannot be read, perhaps because a newer "
+                "release has set it; --replace sets what is named here, and all else to its default"
+            )
+        fleet.retain(topic, _changed(before or CameraSettings(), given))
     for name, value in given.items():
         console.print(f"{settings.camera}: {name} {'is the default again' if value is None else 'is set'}")
     return 0
@@ -46,8 +48,8 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     for change in changes:
         name, equals, text = change.partition("=")
-        if not equals or name not in _KEYS:
-            raise SettingsError(f"{change!r}: write SETTING=VALUE; there are {', '.join(_KEYS)}")
+        if not equals or name not in KEYS:
+            raise SettingsError(f"{change!r}: write SETTING=VALUE; there are {', '.join(KEYS)}")
         found[name] = _value(name, text) if text else None
     return found
 
@@ -60,11 +62,11 @@ def _value(name: str, text: str) -> Any:
     return text
 
 
-def _changed(before: CameraSettings, given: Dict[str, Any]) -> CameraSettings:
-    """The settings with changes.
+def _changed(before: CameraSettings, given: Dict[str, Any]) -> bytes:
+    """The settings with changes, as all will be able to read them.
 
     Raises:
-        SettingsError: they are wrong.
+        SettingsError: they are wrong, or too long for a reader.
     """
     facts: Dict[str, Any] = before.model_dump(by_alias=True)
     for name, value in given.items():
@@ -74,6 +76,10 @@ def _changed(before: CameraSettings, given: Dict[str, Any]) -> CameraSettings:
         else:
             of[name] = value
     try:
-        return CameraSettings.model_validate(facts)
+        changed = CameraSettings.model_validate(facts).encode()
+        CameraSettings.decode(changed)
     except ValidationError as error:
         raise SettingsError(f"nothing was changed: {explain(error)}") from None
+    except DecodeError as error:
+        raise SettingsError(f"nothing was changed: {error}") from None
+    return changed

@@ -24,7 +24,7 @@ class CameraListSettings(CamerasSettings):
     """The cameras, as the fleet's observer keeps them: one line each.
 
     nanofleet cameras list
-    nanofleet cameras list --json | jq -r 'select(.stable == "person") | .camera'
+    nanofleet cameras list --json | jq -r 'select(.group == "cat") | .camera'
 
     The exit code is 0 if there is a camera, else 1.
     """
@@ -51,7 +51,7 @@ class CameraShowSettings(OneCamera):
     nanofleet cameras show door
     nanofleet cameras show door --json | jq .settings.region
 
-    The exit code is 0 if the broker has either, else 1.
+    The exit code is 0 if the broker has either and what it has can be read, else 1.
     """
 
     json_: bool = Field(
@@ -74,6 +74,10 @@ class CameraSetSettings(OneCamera):
     """
 
     changes: List[str] = Field(description="Setting and value: name=Garden", json_schema_extra=POSITIONAL)
+    replace: bool = Field(
+        False,
+        description="Replace settings that cannot be read; what is not named here then has its default",
+    )
 
 
 class CameraRemoveSettings(CamerasSettings, DiscoverySettings):

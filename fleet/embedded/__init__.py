@@ -108,7 +108,7 @@ def with_broker(settings: B, default_port: int = 1883) -> Iterator[B]:
     Raises:
         NanofleetError: it cannot be started; or, at the end of the block, it has stopped letting members in.
     """
-    if settings.broker != "embedded" and not settings.broker.startswith("embedded://"):
+    if not is_embedded(settings.broker):
         yield settings
         return
     host, port = _address(settings.broker, default_port)
@@ -123,6 +123,11 @@ def with_broker(settings: B, default_port: int = 1883) -> Iterator[B]:
         ready = settings.model_copy(update={"broker": reachable})
         with Probe(ready.open_broker()):
             yield ready
+
+
+def is_embedded(broker: str) -> bool:
+    """Whether a setting asks for a broker of its own."""
+    return broker == "embedded" or broker.startswith("embedded://")
 
 
 def _address(broker: str, default_port: int) -> Tuple[str, int]:

@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
+from fleet.observer.frame_ids import FrameIds
 from fleet.observer.stable import StableLabel
 from wire.cameras import NONE, CameraEvent, CameraSettings, CameraState
 from wire.messages import Rejection, Result
 
 #: Candidates of the last frame that a state shows, at most.
 MAX_TOP = 10
-#: Answers whose frame ids are remembered. A frame that is redelivered after more than so many counts again.
-REMEMBERED_IDS = 64
 #: More than a camera has ever sent: a counter that was restored may lie.
 MOST_FRAMES = 10**12
 #: Seconds between two publications of a state, at least, where a reader would notice nothing new, and where
@@ -32,6 +31,8 @@ class Camera:
 
     Attributes:
         is_current: whether it was published as it is.
+        seems_new: whether nothing is known of it but by the answers that have come here.
+        heard: when an answer came last, by the clock.
     """
 
     def __init__(self, state: CameraState, settings: CameraSettings, heard: float, newest: float) -> None:
@@ -51,13 +52,14 @@ class Camera:
             rejections=min(state.rejections, MOST_FRAMES),
             top=state.top[:MAX_TOP],
         )
-        self._heard = heard
+        self.seems_new = False
+        self.heard = heard
         self._newest = newest
         self._of = settings.stable.of
         label = StableLabel(settings.stable, state.stable, state.stable_confidence)
         self._label = label if self._of == "label" else StableLabel(settings.stable)
         self._group = StableLabel(settings.stable, state.group, state.group_confidence)
-        self._ids: Dict[int, None] = {}
+        self._ids = FrameIds()
         self._published: Optional[Tuple[object, ...]] = None
         self._published_at = float("-inf")
         self.is_current = False
@@ -68,12 +70,46 @@ class Camera:
         """The camera as it is now."""
         return self._began_with.model_copy(update=self._facts)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no answer has come for long."""
+        return bool(self._facts["silent"])
+
     def follow(self, settings: CameraSettings) -> None:
         """Go by these settings from now on."""
         self._label.follow(settings.stable)
         self._group.follow(settings.stable)
         self._of = settings.stable.of
-        self._update({"name": settings.name, "area": settings.area})
+        facts: Dict[str, object] = {"name": settings.name, "area": settings.area}
+        if self._shown.label != self._facts["stable"]:  # the other of the two, which is no event
+            facts.update(stable=self._shown.label, stable_confidence=self._shown.confidence)
+            facts.update(stable_since=self._facts["last_seen"])
+        self._update(facts)
+
+    def resume(self, state: CameraState) -> None:
+        """Go on from what was retained of it, which came after answers of what seemed to be a new camera."""
+        self.seems_new = False
+        if state.frame_id in self._ids:  # it was published here
+            return
+        facts: Dict[str, object] = {
+            counter: self._facts[counter] + min(getattr(state, counter), MOST_FRAMES)
+            for counter in ("frames", "rejections")
+        }
+        if self._of == "label" and not state.silent:
+            self._label.resume(state.stable, state.stable_confidence)
+        if not state.silent:
+            self._group.resume(state.group, state.group_confidence)
+        for what, stable in (("stable", self._shown), ("group", self._group)):
+            if stable.label != self._facts[what]:
+                facts.update({what: stable.label, f"{what}_confidence": stable.confidence})
+                facts[f"{what}_since"] = getattr(state, f"{what}_since")
+        if self._facts["last_known"] is None:
+            facts.update(last_known=state.last_known, last_known_at=state.last_known_at)
+        self._update(facts)
+
+    @property
+    def _shown(self) -> StableLabel:
+        return self._group if self._of == "group" else self._label
 
     def add(
         self, answer: Union[Result, Rejection], seconds: float, lateness: float, now: datetime
@@ -89,10 +125,10 @@ class Camera:
         Returns:
             An event, where the stable label or the group has changed to one that is known.
         """
-        self._heard = seconds
+        self.heard = seconds
         facts: Dict[str, object] = {}
-        is_new = self._remember(answer.frame_id)
-        if is_new:
+        counts = self._ids.add(answer)
+        if counts:
             counter = "frames" if isinstance(answer, Result) else "rejections"
             facts[counter] = self._facts[counter] + 1
         if seconds - lateness < self._newest:  # it must not turn the state back
@@ -101,26 +137,27 @@ class Camera:
         self._newest = seconds - lateness
         moment = now - timedelta(seconds=min(lateness, _MOST_LATE))
         facts.update(last_seen=moment, silent=False)
-        if is_new:
-            facts.update(frame_id=answer.frame_id, worker=answer.worker)
-            facts.update(rejected_last=isinstance(answer, Rejection))
-            if isinstance(answer, Rejection):
-                facts.update(last_rejection=answer.reason)
-            else:
-                facts.update(self._seen_in(answer, moment))
+        facts.update(frame_id=answer.frame_id, worker=answer.worker)
+        facts.update(rejected_last=isinstance(answer, Rejection))
+        if isinstance(answer, Rejection):
+            facts.update(last_rejection=answer.reason)
+        else:
+            facts.update(self._seen_in(answer, moment, counts))
         before = {what: self._facts[what] for what in ("stable", "group")}
         self._update(facts)
         news = [what for what in before if self._facts[what] not in (before[what], NONE)]
         return self._event() if news else None
 
-    def _seen_in(self, result: Result, moment: datetime) -> Dict[str, object]:
-        """What a result says, and what has become stable by it."""
+    def _seen_in(self, result: Result, moment: datetime, votes: bool) -> Dict[str, object]:
+        """What a result says, and what has become stable by it, unless its frame has voted before."""
         top = result.top[:MAX_TOP]
         # Of a model whose classes do not exclude each other, the best may not have been seen.
         nothing = result.labels == ()
-        self._label.add([] if nothing else [(each.label, each.confidence) for each in top])
-        self._group.add([(each.group, each.confidence) for each in result.groups or ()])
-        shown, group = self._group if self._of == "group" else self._label, self._group
+        if votes:
+            self._label.add([] if nothing else [(each.label, each.confidence) for each in top])
+            groups = () if nothing else result.groups or ()
+            self._group.add([(each.group, each.confidence) for each in groups])
+        shown, group = self._shown, self._group
         facts: Dict[str, object] = {
             "label": result.label,
             "confidence": result.confidence,
@@ -152,7 +189,7 @@ class Camera:
 
     def look_for_silence(self, silent_after: float, seconds: float, now: datetime) -> None:
         """Note whether no answer has come for so long; 0: never. What was stable before is not any more."""
-        silent = 0 < silent_after < seconds - self._heard
+        silent = 0 < silent_after < seconds - self.heard
         if silent == self._facts["silent"]:
             return
         facts: Dict[str, object] = {"silent": silent}
@@ -180,16 +217,6 @@ class Camera:
         """Have the state published, whatever was published before."""
         self._published, self._published_at = None, float("-inf")
 
-    def _remember(self, frame_id: str) -> bool:
-        """Whether this is the first answer to a frame."""
-        key = hash(frame_id)
-        if key in self._ids:
-            return False
-        self._ids[key] = None
-        if len(self._ids) > REMEMBERED_IDS:
-            del self._ids[next(iter(self._ids))]
-        return True
-
     def _update(self, facts: Mapping[str, object]) -> None:
         self._facts.update(facts)
         self.is_current = False
@@ -205,10 +232,14 @@ def restored(state: CameraState, settings: CameraSettings, seconds: float, now: 
         now: the time of day. It may be wrong, and the state's times may be.
     """
     age = (now - state.last_seen).total_seconds() if state.last_seen else float("inf")
-    newest = seconds - max(0.0, age)
-    return Camera(state, settings, float("-inf") if state.silent else newest, newest)
+    # It may have sent frames while nobody observed, and clocks disagree: one that was not silent before is
+    # silent only once nothing has come for as long as it takes, from now on.
+    heard = float("-inf") if state.silent or state.last_seen is None else seconds
+    return Camera(state, settings, heard, seconds - max(0.0, age))
 
 
 def seen_first(camera: str, settings: CameraSettings, seconds: float) -> Camera:
     """A camera of which nothing is known."""
-    return Camera(CameraState(camera=camera), settings, seconds, float("-inf"))
+    found = Camera(CameraState(camera=camera), settings, seconds, float("-inf"))
+    found.seems_new = True
+    return found

@@ -64,7 +64,10 @@ class Cameras:
     def restore(self, state: CameraState) -> None:
         """Go on from a retained state: another observer's, or one from before a restart."""
         camera = state.camera
-        if is_id(camera) and camera not in self._cameras and self._has_room(camera):
+        known = self._cameras.get(camera)
+        if known is not None and known.seems_new:
+            known.resume(state)
+        elif known is None and is_id(camera) and self._has_room(camera):
             settings = self._book.of(camera)
             self._cameras[camera] = restored(state, settings, self._clock(), self._now())
 
@@ -113,7 +116,12 @@ class Cameras:
         return [camera.state for camera in self._cameras.values() if not camera.is_current]
 
     def _has_room(self, camera: str) -> bool:
+        """Whether a new camera can be observed: instead of the one that is silent for longest, if need be."""
         if len(self._cameras) < MAX_CAMERAS:
+            return True
+        silent = [(known.heard, name) for name, known in self._cameras.items() if known.is_silent]
+        if silent:
+            del self._cameras[min(silent)[1]]
             return True
         if not self._is_full:
             log.warning("camera %s and all that come after it are not observed: %d are", camera, MAX_CAMERAS)

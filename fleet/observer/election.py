@@ -13,7 +13,7 @@ itself before another takes its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from fleet.observer.worker_clocks import boot_clock
 from wire.observers import ObserverStatus
@@ -76,9 +76,13 @@ class Election:
             self._others[key] = _Other(status, self._clock())
 
     def left(self, observer: str) -> None:
-        """Take an empty status: its observer has left, or was lost."""
-        for key in [key for key in self._others if key[0] == observer]:
-            del self._others[key]
+        """Take an empty status: its observer has left, or was lost.
+
+        Where several share a name, it does not say which one: then each counts for its lease.
+        """
+        of_that_name = [key for key in self._others if key[0] == observer]
+        if len(of_that_name) == 1:
+            del self._others[of_that_name[0]]
 
     def confirmed(self, sent: float) -> None:
         """The broker has taken a status of this observer that was sent then."""
@@ -97,6 +101,11 @@ class Election:
         self._forget_silent(now)
         own = (self.active, self._weight(self._own, self._instance))
         return all(own > self._rank(other.status) for other in self._others.values())
+
+    def active_other(self) -> Optional[str]:
+        """The name of another observer that is active; None if none is known."""
+        active = [other.status for other in self._others.values() if other.status.active]
+        return max(active, key=self._rank).observer if active else None
 
     def may_publish(self) -> bool:
         """Whether this observer is active, and nobody can have taken its place yet; for any thread."""

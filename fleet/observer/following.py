@@ -13,18 +13,20 @@ from __future__ import annotations
 import collections
 import logging
 import time
-from typing import Callable, Deque, Dict, Optional, Union
+from typing import Callable, Deque, Union
 
 from fleet.observer.bursts import Bursts
 from fleet.observer.cameras import Cameras, shortened
 from fleet.observer.discovery.announcer import Announcer
 from fleet.observer.publishing import Publishing
+from fleet.observer.restoring import Restoring
 from fleet.observer.task import Task
-from wire.camera_settings import MAX_CAMERAS, CameraBook
+from fleet.observer.workers import Workers
+from wire.camera_settings import CameraBook
 from wire.cameras import CameraState
 from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
-from wire.messages import Rejection, Result, WorkerStatus
+from wire.messages import Rejection, Result
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery, Publication
 from wire.topics import is_id
@@ -32,18 +34,12 @@ from wire.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
-#: Seconds without a retained message after which all have come.
-QUIET_SECONDS = 0.5
-#: Answers that wait for that.
+#: Answers that wait until all that is retained has come.
 MOST_EARLY = 1000
 #: Seconds between two looks at what time alone has made due.
 TICK_SECONDS = 0.25
 #: Seconds between two times that everything is published again because somebody asks: anybody may ask.
 ASKED_SECONDS = 1.0
-#: Workers whose statuses are kept.
-MAX_WORKERS = 2000
-#: What may be long in a status, and nobody here asks for.
-_UNASKED = {"engine_why": "", "assumed": (), "inputs": ()}
 #: Seconds that the last states have to leave.
 LEAVE_SECONDS = 2.0
 
@@ -63,13 +59,11 @@ class Following:
         self._topics = topics = task.topics
         self._may_publish = may_publish
         self._publishing = Publishing(self._publish, may_publish)
-        self._announcer = Announcer(topics, task.discovery_prefix, self._announce)
-        self._workers: Dict[str, WorkerStatus] = {}
+        self._announcer = Announcer(topics, task.discovery_prefix, self._publishing.put)
+        self._workers = Workers(self.cameras.worker_clocks)
         self._early: Deque[Union[Result, Rejection]] = collections.deque(maxlen=MOST_EARLY)
-        self._is_restored = False
-        self._retained: Dict[str, CameraState] = {}
-        #: When something retained came last; None until the subscriptions are confirmed.
-        self._last_retained: Optional[float] = None
+        self._restoring = Restoring()
+        self._is_restored = self._is_settled = False
         self._bursts = Bursts()
         self._asked = False
         self._next_asked = time.monotonic()
@@ -127,15 +121,17 @@ class Following:
     def _publish(self, publication: Publication) -> None:
         self.connection.publish(publication)
 
-    def _announce(self, publication: Publication) -> None:
-        if self._may_publish():
-            self.connection.publish(publication)
-
     def _tick(self) -> None:
         if not self._may_publish():
             return
-        if not self._is_restored and not self._restore():
-            return
+        self._restoring.begin()
+        if not self._is_restored:
+            if not self._restoring.is_complete:
+                return
+            self._restore()
+        if not self._is_settled and self._restoring.is_settled:
+            self._is_settled = True
+            self._announcer.keep([known.camera for known in self.cameras.states()], self._workers.names)
         if self._asked and time.monotonic() >= self._next_asked:
             self._asked, self._next_asked = False, time.monotonic() + ASKED_SECONDS
             self._publish_again()
@@ -143,24 +139,18 @@ class Following:
             self._publish_state(state)
         self._publishing.pump()
 
-    def _restore(self) -> bool:
-        """Go on from what is retained, once all of it has come; whether that is so."""
-        self._last_retained = self._last_retained or time.monotonic()
-        if time.monotonic() - self._last_retained < QUIET_SECONDS:
-            return False
-        for state in self._retained.values():
+    def _restore(self) -> None:
+        """Go on from what is retained."""
+        for state in self._restoring.take():
             self.cameras.restore(state)
-        self._retained.clear()
         self._is_restored = True
         for known in self.cameras.states():
             self._announcer.camera(known)
-        for status in self._workers.values():
+        for status in self._workers.statuses():
             self._announcer.worker(status)
-        self._announcer.keep([known.camera for known in self.cameras.states()], self._workers)
         log.info("observing the cameras of %s: %d were known", self._topics.root, len(self.cameras.states()))
         while self._early:
             self._take(self._early.popleft())
-        return True
 
     def _publish_again(self) -> None:
         self.cameras.publish_all_again()
@@ -182,6 +172,8 @@ class Following:
 
     def _read(self, delivery: Delivery) -> None:
         topics, topic = self._topics, delivery.topic
+        if delivery.retain:
+            self._restoring.came()
         if topic.startswith(topics.results("")):
             self._receive_answer(Result.decode(delivery.payload), delivery)
         elif topic.startswith(topics.rejects("")):
@@ -191,12 +183,11 @@ class Following:
         elif topic.startswith(topics.camera("")):
             self._receive_state(topic[len(topics.camera("")) :], delivery)
         elif topic.startswith(topics.camera_settings("")):
-            self._last_retained = time.monotonic()
             self.cameras.receive_settings(topic[len(topics.camera_settings("")) :], delivery.payload)
         elif topic == topics.announce or (topic == self._announcer.birth and delivery.payload == b"online"):
             self._asked = True
-        elif self._announcer.receive(topic, delivery.payload):
-            self._last_retained = time.monotonic()
+        elif self._announcer.receive(topic, delivery.payload) and not delivery.payload:
+            self._publishing.empty(topic)
 
     def _receive_answer(self, answer: Union[Result, Rejection], delivery: Delivery) -> None:
         of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
@@ -220,32 +211,29 @@ class Following:
         if not is_id(camera):
             return
         if not delivery.payload:
-            self._retained.pop(camera, None)
+            self._restoring.forget(camera)
             self.cameras.forget(camera)
             self._publishing.empty(delivery.topic)
             self._announcer.remove_camera(camera)
-        elif delivery.retain and not self._is_restored and len(self._retained) < MAX_CAMERAS:
-            self._last_retained = time.monotonic()
+        elif delivery.retain:
             state = CameraState.decode(delivery.payload)
-            if state.camera == camera:
-                self._retained[camera] = state
+            if state.camera != camera:
+                return
+            if self._is_restored:  # it comes late
+                self.cameras.restore(state)
+            else:
+                self._restoring.add(state)
 
     def _receive_worker(self, name: str, delivery: Delivery) -> None:
-        if delivery.retain:
-            self._last_retained = time.monotonic()
         if not delivery.payload:
-            if self._workers.pop(name, None):
+            if self._workers.forget(name):
                 self._announcer.remove_worker(name)
             return
-        status = WorkerStatus.decode(delivery.payload).model_copy(update=_UNASKED)
-        if status.worker != name or not is_id(name):
+        before = self._workers.of(name)
+        status = self._workers.receive(name, delivery.payload, retained=delivery.retain)
+        if status is None:
             return
-        if name not in self._workers and len(self._workers) >= MAX_WORKERS:
-            return
-        if not delivery.retain and status.state != "lost":  # a will is from when its worker connected
-            self.cameras.worker_clocks.note(name, status.sent_at)
-        before, self._workers[name] = self._workers.get(name), status
         if before and (before.model, before.weights) != (status.model, status.weights):
-            self.cameras.publish_all_again()
+            self._asked = True
         if self._is_restored:
             self._announcer.worker(status)

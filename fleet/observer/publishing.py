@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import logging
 from dataclasses import replace
-from typing import Callable, Dict
+from typing import Callable, Dict, List
 
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 MOST_IN_FLIGHT = 16
 #: Topics, and events, that wait: a broker that takes nothing must not fill the memory.
 MOST_WAITING = 10_000
+#: Publications of one topic that wait, at most.
+MOST_OF_ONE = 4
 
 
 class Publishing:
@@ -34,7 +36,7 @@ class Publishing:
         """
         self._publish = publish
         self._may_publish = may_publish
-        self._waiting: Dict[str, Publication] = {}
+        self._waiting: Dict[str, List[Publication]] = {}
         self._in_flight = 0
         #: Topics with a retained message in flight that is not empty.
         self._filling: Dict[str, int] = collections.Counter()
@@ -46,14 +48,19 @@ class Publishing:
         """Whether nothing waits, and nothing is in flight."""
         return not self._waiting and not self._in_flight
 
-    def put(self, publication: Publication) -> None:
-        """Publish this; one of the same topic that still waits is dropped for it, if both are retained."""
-        key = publication.topic
-        if not publication.retain:
+    def put(self, *publications: Publication) -> None:
+        """Publish these, of one topic, in this order.
+
+        Of what is retained, the last one that still waits is dropped for them: only the latest is of use.
+        """
+        key, waiting = publications[0].topic, []
+        if publications[0].retain:
+            waiting = self._waiting.get(key, [])[:-1]
+        else:
             self._events += 1
             key = f"{key} {self._events}"
         if key in self._waiting or len(self._waiting) < MOST_WAITING:
-            self._waiting[key] = publication
+            self._waiting[key] = [*waiting, *publications][-MOST_OF_ONE:]
         self.pump()
 
     def empty(self, topic: str) -> None:
@@ -65,19 +72,26 @@ class Publishing:
     def pump(self) -> None:
         """Publish what there is room for."""
         while self._waiting and self._in_flight < MOST_IN_FLIGHT and self._may_publish():
-            publication = self._waiting.pop(next(iter(self._waiting)))
+            key = next(iter(self._waiting))
+            publication = self._waiting[key].pop(0)
+            if not self._waiting[key]:
+                del self._waiting[key]
             fills = publication.retain and bool(publication.payload)
             self._in_flight += 1
             self._filling[publication.topic] += fills
-            self._publish(replace(publication, on_puback=self._taken(publication.topic, fills)))
+            self._publish(replace(publication, on_puback=self._taken(publication, fills)))
 
-    def _taken(self, topic: str, fills: bool) -> Callable[[int], None]:
+    def _taken(self, publication: Publication, fills: bool) -> Callable[[int], None]:
+        topic = publication.topic
+
         def take(reason_code: int) -> None:
             self._in_flight -= 1
             self._filling[topic] -= fills
             if not self._filling[topic]:
                 del self._filling[topic]
-            if reason_code >= REFUSED and not self._has_warned:
+            if publication.on_puback is not None:
+                publication.on_puback(reason_code)
+            elif reason_code >= REFUSED and not self._has_warned:
                 self._has_warned = True
                 log.warning(
                     "the broker refuses %s (0x%02x): its ACL must let observers write there",

@@ -8,6 +8,7 @@ from typing import Optional
 
 from pydantic import Field, field_validator
 
+from fleet.observer.task import MOST_INTERVAL
 from wire.broker import BrokerSettings
 from wire.observer_settings import ObserverSettings
 from wire.settings import LogLevel
@@ -35,6 +36,7 @@ class ObserveSettings(BrokerSettings, ObserverSettings):
     status_interval: float = Field(
         10.0,
         gt=0,
+        le=MOST_INTERVAL,
         description="Seconds between two statuses by which the others see that it is there, at most 20",
     )
 

@@ -16,7 +16,7 @@ all goes as soon as less than half of `k` frames are left that saw it: with 3 of
 from __future__ import annotations
 
 import collections
-from typing import Deque, Dict, Optional, Sequence, Tuple
+from typing import Deque, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from wire.cameras import NONE, Stability
 
@@ -25,6 +25,20 @@ MOST_CANDIDATES = 5
 
 #: The likeliest labels of a frame with their confidences, best first; nothing where nothing was seen.
 Frame = Sequence[Tuple[str, float]]
+
+
+class _Seen(NamedTuple):
+    """A frame, in the form in which it is asked for with each of the next `n`."""
+
+    best: str
+    sure: float
+    confidences: Dict[str, float]
+
+
+def _seen(frame: Frame) -> _Seen:
+    best, sure = frame[0] if frame else (NONE, 0.0)
+    # Backwards, so that of two classes with the same label (ImageNet has two cranes) the likelier one counts.
+    return _Seen(best, sure, dict(reversed(frame[:MOST_CANDIDATES])))
 
 
 class StableLabel:
@@ -43,12 +57,24 @@ class StableLabel:
             label: what was stable before.
             confidence: how sure that was.
         """
+        self._rule = rule
+        self._frames: Deque[_Seen] = collections.deque(maxlen=rule.n)
+        self._begin(label, confidence)
+
+    def _begin(self, label: str, confidence: Optional[float]) -> None:
         self.label = label
         self.confidence = confidence if label != NONE else None
-        self._rule = rule
-        self._frames: Deque[Frame] = collections.deque(maxlen=rule.n)
         if label != NONE:
-            self._frames.extend([((label, max(confidence or 0.0, rule.min_confidence)),)] * rule.n)
+            seen = _seen([(label, max(confidence or 0.0, self._rule.min_confidence))])
+            self._frames.extend([seen] * self._rule.n)
+
+    def resume(self, label: str, confidence: Optional[float]) -> None:
+        """Go on as if this had been stable before the frames that it was given; unless one is by now."""
+        if self.label == NONE:
+            frames = tuple(self._frames)
+            self._begin(label, confidence)
+            for frame in frames:
+                self._take(frame)
 
     def follow(self, rule: Stability) -> None:
         """Go by another rule from the next frame on."""
@@ -63,7 +89,10 @@ class StableLabel:
 
     def add(self, frame: Frame) -> bool:
         """Take a frame's labels; returns whether the stable label has changed."""
-        self._frames.append(tuple(frame[:MOST_CANDIDATES]))
+        return self._take(_seen(frame))
+
+    def _take(self, frame: _Seen) -> bool:
+        self._frames.append(frame)
         before = self.label
         if self.label == NONE or not self._holds():
             self.label = self._elected()
@@ -71,20 +100,22 @@ class StableLabel:
             self.confidence = None
         else:
             self.confidence = next(
-                (dict(each)[self.label] for each in reversed(self._frames) if self._is_close(each)),
+                (each.confidences[self.label] for each in reversed(self._frames) if self._is_close(each)),
                 self.confidence,
             )
         return self.label != before
 
-    def _vote(self, frame: Frame) -> str:
-        return frame[0][0] if frame and frame[0][1] >= self._rule.min_confidence else NONE
+    def _vote(self, frame: _Seen) -> str:
+        return frame.best if frame.sure >= self._rule.min_confidence else NONE
 
-    def _is_close(self, frame: Frame) -> bool:
-        least = max(frame[0][1], self._rule.min_confidence) / 2 if frame else 0.0
-        return any(label == self.label and confidence >= least for label, confidence in frame)
+    def _is_close(self, frame: _Seen) -> bool:
+        confidence = frame.confidences.get(self.label)
+        if confidence is None:
+            return False
+        return 2 * confidence >= frame.sure and 2 * confidence >= self._rule.min_confidence
 
     def _holds(self) -> bool:
-        close = sum(map(self._is_close, self._frames))
+        close = len([frame for frame in self._frames if self._is_close(frame)])
         return 2 * close >= self._rule.k and any(self._vote(frame) == self.label for frame in self._frames)
 
     def _elected(self) -> str:

@@ -55,6 +55,7 @@ class Term:
         self._topic = task.topics.observer(task.observer)
         self._following: Optional[Following] = None
         self._next_status = boot_clock()
+        self._says_that_it_stands_by = False
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop; then let another go on from where this one is.
@@ -94,10 +95,20 @@ class Term:
             self._publish_status()
         if self._following is not None:
             self._following.look_after()
+        elif not self._says_that_it_stands_by:
+            self._say_who_observes()
+
+    def _say_who_observes(self) -> None:
+        """Log who is active instead; once, because anybody may publish statuses."""
+        other = self._election.active_other()
+        if other is not None:
+            self._says_that_it_stands_by = True
+            log.info("standing by: %s observes %s", other, self._task.topics.root)
 
     def _start_following(self) -> None:
         task = self._task
         client_id = f"nanofleet-following-{task.observer}-{self._instance[:8]}"
+        self._says_that_it_stands_by = False
         following = Following(task, client_id, self._election.may_publish)
         self._following = following.__enter__()
 

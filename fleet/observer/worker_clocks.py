@@ -34,8 +34,14 @@ class WorkerClocks:
         self._clock = clock
         self._differences: Dict[str, float] = {}
 
-    def note(self, worker: str, sent_at: datetime) -> None:
-        """Take the time in a status that has just come, and was not retained."""
+    def note(self, worker: str, sent_at: datetime, *, retained: bool = False) -> None:
+        """Take the time in a status that has just come.
+
+        One that was retained was sent some time ago. By it an answer seems less late than it was, and never
+        later: so it serves until the worker's next status comes.
+        """
+        if retained and worker in self._differences:
+            return
         if worker in self._differences or len(self._differences) < MAX_WORKERS:
             self._differences[worker] = self._clock() - sent_at.timestamp()
 

@@ -13,6 +13,7 @@ from bench.__main__ import renewed
 from bench.drive import Order
 from bench.latency import capacity_of
 from bench.measure import frames_for, shuffled_rounds
+from bench.observer import ACTIVE, FIXED, FULL, OBSERVER_CPU, STANDBY, WITHOUT, WORKER_CPU, fixed_rate
 from bench.report import BEGIN, END, markdown, renew, tables
 from bench.rows import of_way, quantile
 from bench.sharing import ARRANGEMENTS
@@ -124,6 +125,30 @@ def test_two_workers_are_held_against_the_sum_of_both() -> None:
     ]
     shares = {name: cells[-1] for name, cells in cells_of(rows).items() if name in rates}
     assert list(shares.values()) == ["", "", "0.40", "0.90"]
+
+
+def observed(load: str, arrangement: str, turn: int, rate: float, cpu: float, own: float) -> Dict[str, Any]:
+    about = {"experiment": "observer", "round": 0, "load": load, "arrangement": arrangement, "turn": turn}
+    figures = {WORKER_CPU: cpu, OBSERVER_CPU: own, "frames_per_second": rate, "rate": 200.0}
+    return {**about, **figures}
+
+
+def test_a_worker_that_observes_is_held_against_one_that_does_not_turn_by_turn() -> None:
+    """The machine is half as fast in the second turn, and the last has nothing to compare with."""
+    full = [("does not observe", 0, 200.0), ("observes", 0, 196.0)]
+    full += [("does not observe", 1, 100.0), ("observes", 1, 99.0), ("observes", 2, 1000.0)]
+    rows = [observed(FULL, name, turn, rate, 1.0, 0.0) for name, turn, rate in full]
+    assert cells_of(rows)["observes"] == ["196.0", "0.985", "0.980 - 0.990"]
+    rows = [observed(FIXED, name, 0, 200.0, cpu, cpu - 5.0) for name, cpu in [(WITHOUT, 5.0), (ACTIVE, 6.0)]]
+    assert cells_of(rows)["observes"] == ["6.00", "1.200", "1.000", "16.7%"]
+    assert cells_of([{"experiment": "observer", "round": 0, "error": "it broke"}]) == {}
+
+
+def test_the_fixed_rate_leaves_the_slowest_some_room() -> None:
+    rates = {WITHOUT: (220.0, 200.0, 210.0), ACTIVE: (300.0,), STANDBY: (1000.0,)}
+    rows = [observed(FULL, name, 0, rate, 1.0, 0.0) for name, found in rates.items() for rate in found]
+    assert fixed_rate(rows) == pytest.approx(0.8 * 210)
+    assert fixed_rate([{**row, "frames_per_second": 900.0} for row in rows]) == 250
 
 
 def test_what_a_worker_takes_is_told_by_its_extra_and_its_engine() -> None:

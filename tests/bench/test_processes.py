@@ -152,6 +152,39 @@ def test_what_an_ended_child_had_spent_before_does_not_count() -> None:
     assert 0 <= float(done.stdout) < 0.4
 
 
+#: A thread of the observer's name, which starts another that is busy; and one beside them.
+THREADS = """
+    import os, threading, time
+    from bench.threads import cpu_by_thread, name_them
+
+    def spend():
+        while time.thread_time() < 0.5:
+            pass
+        done.wait()
+
+    def observe():
+        threading.Thread(target=spend, name="network").start()
+
+    done = threading.Event()
+    name_them()
+    threading.Thread(target=observe, name="observer").start()
+    while cpu_by_thread(os.getpid()).get("observer", 0.0) < 0.4:
+        time.sleep(0.01)
+    threading.Thread(target=done.wait, name="network").start()
+    found = cpu_by_thread(os.getpid())
+    print(found["observer"], found["network"])
+    done.set()
+"""
+
+
+def test_what_the_threads_that_an_observer_has_started_spend_is_the_observers() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(THREADS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    observer, network = map(float, done.stdout.split())
+    assert observer >= 0.4
+    assert network < 0.1
+
+
 def test_answers_that_fail_to_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.drive.ANSWER_TIMEOUT", 0.05)
     load = Load(Order(3, "thumbnail"))

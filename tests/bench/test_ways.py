@@ -13,6 +13,7 @@ from typing import Any, Dict
 
 import pytest
 
+from bench.observer import ACTIVE, ARRANGEMENTS, OBSERVER_CPU, STANDBY, WITHOUT, WORKER_CPU
 from tests.harness import need, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,35 @@ def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:
     outcome = measured("sharing._workers(sharing.ARRANGEMENTS[1])", 50)
     assert outcome["answered"] == 50
     assert outcome["seconds"] >= 50 * 0.020
+
+
+#: Every arrangement with some thumbnails, and what its worker's threads took.
+OBSERVERS = """
+import json
+from pathlib import Path
+from bench.drive import Order
+from bench.observer import ACTIVE, start_members
+from bench.site import prepared
+from bench.tiny import write_tiny
+from bench.weights import Weights
+with prepared(Weights("tiny", Path(), "")) as site:
+    members = start_members(site, *write_tiny(site.folder / "tiny"))
+    rows = {name: member.measured(Order(1000, "thumbnail", cameras=4)) for name, member in members.items()}
+    for name, member in members.items():
+        member.check(active=name == ACTIVE)
+    print(json.dumps(rows))
+"""
+
+
+def test_only_the_worker_that_observes_spends_time_on_it(mosquitto: str) -> None:
+    command = [sys.executable, "-c", OBSERVERS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows: Dict[str, Dict[str, float]] = json.loads(done.stdout)
+    assert set(rows) == set(ARRANGEMENTS)
+    assert all(row["frames"] == 1000 and row[WORKER_CPU] > row[OBSERVER_CPU] for row in rows.values())
+    assert rows[WITHOUT][OBSERVER_CPU] == 0
+    assert rows[ACTIVE][OBSERVER_CPU] > rows[STANDBY][OBSERVER_CPU]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])

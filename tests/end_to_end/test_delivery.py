@@ -71,20 +71,22 @@ def test_acks_go_in_the_order_of_receipt(
     fleet: Fleet,
 ) -> None:
     """Of frames, rejected frames, strangers' topics and the worker's own status alike [MQTT-4.6.0-2]."""
-    # As many frames as there are statuses to wait for: on a busy machine more than a broker queues by itself.
-    broker = mosquitto("allow_anonymous true", "max_queued_messages 10000")
+    broker = mosquitto("allow_anonymous true", "max_queued_messages 0")
     fleet = fleet.at(broker.url)
     worker = fleet.worker("--status-interval", "0.1")
     listener = fleet.listen("results/+", "rejects/+", "workers/+")
     image = (photos / "rocket.jpg").read_bytes()
+
+    def answers() -> int:
+        return len(listener.on(f"{fleet.root}/results/")) + len(listener.on(f"{fleet.root}/rejects/"))
+
     sent = 0
     while sent < 90 or len(listener.on(f"{fleet.root}/workers/")) < 6:  # statuses come between the frames
         for camera, payload in (("door", image), ("door", b"text"), ("not a camera", image)):
             fleet.send(camera, payload)
             sent += 1
-
-    def answers() -> int:
-        return len(listener.on(f"{fleet.root}/results/")) + len(listener.on(f"{fleet.root}/rejects/"))
+        # No faster than they are answered, or a busy machine has thousands to answer in the end.
+        wait_for(lambda sent=sent: answers() > sent * 2 / 3 - 60, what="answers to most of what was sent")
 
     wait_for(lambda: answers() == sent * 2 / 3, 60, what="an answer to two of three")
     assert worker.stop() == 0

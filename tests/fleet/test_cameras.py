@@ -97,14 +97,46 @@ def test_a_wrong_value_changes_nothing(
     assert not listener.on(f"{root}/settings/")
 
 
-def test_settings_that_cannot_be_read_are_replaced_with_a_word(
+def test_settings_that_cannot_be_read_are_replaced_on_demand_alone(
     listener: Listener, root: str, cameras: Run
 ) -> None:
-    listener.publish(f"{root}/settings/cameras/door", b"rubbish", retain=True)
+    """Such as those that a newer release has written, with a field that this one does not know."""
+    newer = CameraSettings(region=(0, 0, 1, 0.5)).encode()[:-1] + b', "zoom": 2}'
+    listener.publish(f"{root}/settings/cameras/door", newer, retain=True)
     run = cameras("set", "door", "name=Door")
-    assert run.returncode == 0
-    assert "cannot be read" in run.stdout
+    assert run.returncode == 2
+    assert f"nothing was changed: what stands on {root}/settings/cameras/door cannot be read" in run.stderr
+    assert "zoom: Extra inputs are not permitted" in run.stderr
+    assert [message.payload for message in listener.on(f"{root}/settings/")] == [newer]
+    shown = cameras("show", "door")
+    assert (shown.returncode, shown.stdout) == (1, "state: none\nsettings: cannot be read\n")
+    assert "zoom" in shown.stderr
+    assert cameras("set", "door", "name=Door", "--replace").returncode == 0
     assert settings(listener, root) == CameraSettings(name="Door")
+
+
+def test_groups_of_all_labels_of_a_large_model(
+    listener: Listener, root: str, cameras: Run, tmp_path: Path
+) -> None:
+    groups = tmp_path / "groups.toml"
+    labels = [f"species {n}" for n in range(10_000)]
+    groups.write_text(f"fish = {json.dumps(labels)}", encoding="utf-8")
+    assert cameras("set", "door", f"groups={groups}").returncode == 0
+    assert settings(listener, root).groups == {"fish": tuple(labels)}
+    assert cameras("set", "door", "name=Door").returncode == 0
+    assert settings(listener, root).groups == {"fish": tuple(labels)}
+
+
+def test_settings_that_nobody_would_read_are_not_set(
+    listener: Listener, root: str, cameras: Run, tmp_path: Path
+) -> None:
+    groups = tmp_path / "groups.toml"
+    groups.write_text(f"fish = {json.dumps([f'{n:0200}' for n in range(2000)])}", encoding="utf-8")
+    run = cameras("set", "door", f"groups={groups}")
+    assert run.returncode == 2
+    assert "nothing was changed: not a CameraSettings: 406" in run.stderr
+    assert "bytes, at most 262144 are read" in run.stderr
+    assert not listener.on(f"{root}/settings/")
 
 
 def test_a_removed_camera_is_gone_until_it_sends_a_frame(

@@ -62,8 +62,9 @@ class Announced:
         self.listener.publish(self.topics.worker(name), status.encode(), retain=True)
         self.announcer.worker(status)
 
-    def _publish(self, publication: Publication) -> None:
-        self.listener.publish(publication.topic, publication.payload, retain=publication.retain)
+    def _publish(self, *publications: Publication) -> None:
+        for publication in publications:
+            self.listener.publish(publication.topic, publication.payload, retain=publication.retain)
 
 
 def camera_state(camera: str, **facts: Any) -> CameraState:

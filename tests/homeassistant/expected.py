@@ -28,6 +28,11 @@ WORKER: Dict[str, Facts] = {
     "sensor.{}_temperature": ("Temperature", "measurement", "°C", "temperature", "diagnostic"),
     "sensor.{}_version": ("Version", None, None, None, "diagnostic"),
 }
+#: These have no state until somebody presses them.
+BUTTONS: Dict[str, Facts] = {
+    "button.{}_restart": ("Restart", None, None, "restart", "config"),
+    "button.{}_drain": ("Drain", None, None, None, "config"),
+}
 PICTURE = b"\xff\xd8\xff\xe0 no picture, but Home Assistant does not look"
 
 

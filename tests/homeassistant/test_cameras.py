@@ -39,6 +39,21 @@ def test_a_camera_is_a_device_with_its_entities(
     )
 
 
+def test_a_new_name_is_followed_and_a_new_area_is_not(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    """An area is suggested to a new device alone: docs/home-assistant.md says so."""
+    cameras = announced()
+    cameras.camera("door", name="Door", area="Entrance")
+    home.wait_state(f"sensor.{ids(cameras, 'door')}_label", "tabby")
+    identifier = cameras.topics.camera("door")
+    area = device(home, identifier)["area_id"]
+    assert area is not None
+    cameras.camera("door", name="Back door", area="Garden")
+    wait_for(lambda: device(home, identifier)["name"] == "Back door")
+    assert device(home, identifier)["area_id"] == area
+
+
 def test_what_a_camera_sees_its_picture_and_its_events(
     home: HomeAssistant, announced: Callable[..., Announced]
 ) -> None:
@@ -65,6 +80,10 @@ def test_what_a_camera_sees_its_picture_and_its_events(
     home.wait_state(f"sensor.{prefix}_confidence", "21.0")
     home.wait_state(f"binary_sensor.{prefix}_problem", "on")
 
+    nothing = {"label": None, "confidence": None, "stable": "none", "stable_confidence": None}
+    cameras.camera("door", **nothing, rejected_last=True)
+    home.wait_state(f"sensor.{prefix}_confidence", "unknown")
+
     cameras.camera("door", silent=True)
     for entity in (f"sensor.{prefix}_label", f"sensor.{prefix}_confidence", f"image.{prefix}_frame"):
         home.wait_state(entity, "unavailable")
@@ -82,8 +101,11 @@ def test_what_labels_and_names_hold_is_text_and_no_template(
     home.wait_state(label.replace("label", "group"), "{{ 3 }}")
     cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="x" * 256)
     home.wait_state(label, "x" * 255)
-    cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable="None")
-    home.wait_state(label, "none")
+    for number, odd in enumerate(("None", "unknown", "unavailable", "", " ")):  # Home Assistant's own words
+        cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable=f"cat {number}")
+        home.wait_state(label, f"cat {number}")
+        cameras.camera("door", name='{{ 1 }} "x"', area="{% if %}", stable=odd)
+        home.wait_state(label, "none")
 
 
 def test_automations_act_on_the_label_and_on_the_event(

@@ -8,9 +8,11 @@ from fleet.observer.discovery.camera import camera_topic
 from tests.harness import Listener, wait_for
 from tests.homeassistant.conftest import Announced, standing
 from tests.homeassistant.core import HomeAssistant
-from tests.homeassistant.expected import CAMERA, PICTURE, WORKER, ids
+from tests.homeassistant.expected import BUTTONS, CAMERA, PICTURE, WORKER, ids
 from wire.cameras import CameraEvent
 from wire.messages import utc_now
+
+OF_A_WORKER = len(WORKER) + len(BUTTONS)
 
 
 def test_several_roots_and_ids_do_not_collide(
@@ -23,7 +25,7 @@ def test_several_roots_and_ids_do_not_collide(
         some.worker("door")
     fleets[0].camera("Door", stable="label-3")
     root = fleets[0].topics.root[: -len("/north")]
-    expected = 4 * len(CAMERA) + 3 * len(WORKER)
+    expected = 4 * len(CAMERA) + 3 * OF_A_WORKER
     wait_for(lambda: len(home.entities(root)) == expected, what=f"{expected} entities")
     labels = [one["entity_id"] for one in home.entities(root) if one["unique_id"].endswith("/label")]
     wait_for(lambda: {home.state(id_).get("state") for id_ in labels} == {f"label-{n}" for n in range(4)})
@@ -35,12 +37,17 @@ def test_what_is_removed_is_gone(home: HomeAssistant, announced: Callable[..., A
         some.camera(name)
     some.worker("nano-1")
     root = f"{some.topics.root}/"
-    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + len(WORKER))
+    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + OF_A_WORKER)
 
-    # An entity that the worker no longer has.
+    # A sensor that yields nothing for a while is no entity that is gone.
     some.worker("nano-1", temperature_celsius=None)
-    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + len(WORKER) - 1)
-    assert f"sensor.{ids(some, 'nano-1')}_temperature" not in home.states(root)
+    home.wait_state(f"sensor.{ids(some, 'nano-1')}_temperature", "unknown")
+
+    # Entities that the worker no longer has.
+    commands = [*BUTTONS, *(key for key in WORKER if key.startswith("select."))]
+    some.worker("nano-1", accepts_control=False)
+    wait_for(lambda: len(home.entities(root)) == 2 * len(CAMERA) + OF_A_WORKER - len(commands))
+    assert not set(home.states(root)) & {key.format(ids(some, "nano-1")) for key in commands}
 
     # A worker is forgotten by its status, which goes first.
     some.listener.publish(some.topics.worker("nano-1"), b"", retain=True)

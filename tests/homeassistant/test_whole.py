@@ -9,7 +9,7 @@ from typing import Iterator, List
 import pytest
 
 from tests.fleets import Fleet
-from tests.harness import MODEL, WorkerProcess, nanofleet, wait_for
+from tests.harness import MODEL, WorkerProcess, nanofleet, statuses, wait_for
 from tests.homeassistant.core import HomeAssistant
 from wire.observers import ObserverStatus
 
@@ -63,7 +63,7 @@ def house(home: HomeAssistant, fleet: Fleet, photos: Path) -> Iterator[House]:
     announced = fleet.at(fleet.url)
     announced.root = "homeassistant/device"
     discovery = announced.listen("#")
-    wait_for(lambda: reader.messages or discovery.messages, what="what stands there")
+    wait_for(lambda: reader.messages and discovery.on(f"homeassistant/device/{fleet.root}/"))
     for listener, prefix in ((discovery, f"homeassistant/device/{fleet.root}/"), (reader, f"{fleet.root}/")):
         for topic in {message.topic for message in listener.on(prefix) if message.payload}:
             listener.publish(topic, b"", retain=True)
@@ -152,3 +152,25 @@ def test_a_friendly_name_an_area_and_a_region(house: House) -> None:
     house.see("coffee.png")
     wait_for(lambda: house.home.state(house.entity("sensor", "door", "confidence"))["state"] != before)
     assert house.home.state(house.entity("sensor", "door", "label"))["state"] != "espresso"
+
+
+def test_the_buttons_drain_and_restart_a_worker(house: House) -> None:
+    worker = house.fleet.worker(*OBSERVES)
+    reader = house.fleet.listen("workers/+", "results/+")
+    name = f"{house.slug}_w1"
+    house.is_now("binary_sensor", "connectivity", "on", camera=name)
+    first = wait_for(lambda: statuses(reader.messages))[0].instance
+
+    def press(what: str) -> None:
+        button = house.entity("button", name, what)
+        wait_for(lambda: house.home.state(button).get("state", "unavailable") != "unavailable", what=button)
+        house.home.call("button", "press", entity_id=button)
+
+    press("restart")
+    wait_for(lambda: statuses(reader.messages)[-1].instance != first, 90, "another instance")
+    house.is_now("binary_sensor", "connectivity", "on", camera=name)
+    house.see("coffee.png")
+    press("drain")
+    assert worker.process.wait(60) == 0
+    house.is_now("binary_sensor", "connectivity", "off", camera=name)
+    house.is_now("button", "restart", "unavailable", camera=name)

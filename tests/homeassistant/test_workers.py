@@ -10,7 +10,7 @@ from tests.fleets import Fleet
 from tests.harness import MODEL, statuses, wait_for
 from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
-from tests.homeassistant.expected import WORKER, device, ids, shown
+from tests.homeassistant.expected import BUTTONS, WORKER, device, ids, shown
 from tests.worker.seeded import seed_weights
 from wire.messages import Change, ModelCommand, WorkerStatus
 
@@ -26,7 +26,7 @@ def test_a_worker_is_a_device_that_turns_off_and_is_given_a_model(
     found = device(home, topics.worker("nano-1"))
     assert (found["name"], found["model"]) == ("nano-1", "onnxruntime on cpu")
     assert found["sw_version"] == "0.1.0"
-    expected = {key.format(prefix): facts for key, facts in WORKER.items()}
+    expected = {key.format(prefix): facts for key, facts in {**WORKER, **BUTTONS}.items()}
     assert shown(home, topics.worker("nano-1"), expected) == expected
     for entity, state in (
         *(("sensor.{}_latency", "42.1"), ("sensor.{}_queue", "3"), ("sensor.{}_temperature", "41.5")),
@@ -50,7 +50,7 @@ def test_a_worker_is_a_device_that_turns_off_and_is_given_a_model(
 
     workers.worker("nano-1", state="lost")
     home.wait_state(f"binary_sensor.{prefix}_connectivity", "off")
-    for key in WORKER:
+    for key in [*WORKER, *BUTTONS]:
         if "connectivity" not in key:
             home.wait_state(key.format(prefix), "unavailable")
 

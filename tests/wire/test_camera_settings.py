@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from wire.camera_settings import MAX_BYTES, MAX_CAMERAS, CameraBook, read_cameras
 from wire.cameras import CameraSettings
@@ -83,3 +84,34 @@ def test_it_keeps_a_bounded_number_of_bytes(caplog: pytest.LogCaptureFixture) ->
     assert book.receive("c0", CameraSettings(name="y").encode()), "in the place of its own there is room"
     assert book.receive("c1", b"")
     assert book.receive(f"c{fitting}", long)
+
+
+def test_a_name_is_one_line_without_blanks_around_it() -> None:
+    family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{BOY}"
+    found = CameraSettings(name="  Front door ", area=f"\u00a0{family}")
+    assert (found.name, found.area) == ("Front door", family)
+    assert CameraSettings(name="", area="").name == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (" ", "nothing but blanks"),
+        *((text, "a control character") for text in ("a\nb", "door\n", "\x1b[2J", "a\u2028b")),
+    ],
+)
+def test_a_name_that_shows_nothing_or_more_than_text_is_refused(text: str, fault: str) -> None:
+    for field in ("name", "area"):
+        with pytest.raises(ValidationError, match=f"{field}\n.*{fault}"):
+            CameraSettings.model_validate({field: text})
+
+
+@pytest.mark.parametrize("group", ["none", "None", " none ", "", "  ", "c\nat"])
+def test_no_group_is_called_as_what_is_not_seen(group: str) -> None:
+    with pytest.raises(ValidationError, match=r"a group is not called|control character|nothing but blanks"):
+        CameraSettings.model_validate({"groups": {"cat": ["tabby"], group: ["beagle"]}})
+
+
+def test_groups_may_have_as_many_labels_as_fit() -> None:
+    groups = {"some": tuple(f"l{n:06}" for n in range(20_000))}
+    assert CameraSettings.decode(CameraSettings(groups=groups).encode()).groups == groups

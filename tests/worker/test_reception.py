@@ -14,6 +14,7 @@ from wire.cameras import CameraSettings
 from wire.messages import ModelCommand
 from wire.model_choice import ModelChoice
 from wire.mqtt.packets import Delivery
+from worker.membership.actions import Actions
 from worker.reception import ALL_RECEIVED_SECONDS, Reception
 
 FRAMES = "nanofleet/frames/door"
@@ -24,7 +25,9 @@ class Received:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.path = path = FramesPath(folder, **settings)
-        self.reception = Reception(path.worker, path.pipeline, path.presence, path.pacing)
+        self.reception = Reception(
+            *(path.worker, path.pipeline, path.presence, path.pacing, Actions(path.worker))
+        )
 
     def deliver(
         self, topic: str = FRAMES, payload: bytes = RED, *, qos: int = 1, retain: bool = False, mid: int = 1

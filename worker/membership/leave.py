@@ -72,12 +72,13 @@ class Leaving:
         self._left = False
         self.drain: Optional[Drain] = None
 
-    def leave(self, check: Callable[[], None], disputed: bool) -> int:
+    def leave(self, check: Callable[[], None], disputed: bool, restarts: bool) -> int:
         """Leave for good.
 
         Args:
             check: does what is due while the worker lives; raises what has failed.
             disputed: whether another worker may use this session, too: it is emptied, and not ended.
+            restarts: whether the process begins again after that.
 
         Returns:
             0, or 1 if frames were left: those stay in the session, for the next worker of this id or for its
@@ -87,7 +88,8 @@ class Leaving:
         """
         deadline = time.monotonic() + self._settings.drain_timeout
         self._presence.state = "draining"
-        notify("STOPPING=1")
+        if not restarts:  # systemd kills a service that has said so and goes on
+            notify("STOPPING=1")
         log.info("draining: %d frames in hand; interrupt again to leave at once", self._unacked.unanswered)
         if self._unacked.unanswered and not self._connection.connected.is_set():
             log.info("waiting for the broker, %g s at most", self._settings.drain_timeout)

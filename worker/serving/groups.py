@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Sequence, Tuple
+import logging
+from typing import Callable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labels.groups import UNGROUPED, Groups, assign
+from labels.groups import UNGROUPED, Groups, assign, missing
 from worker.models.info import Model
 
+log = logging.getLogger(__name__)
+
+#: Labels that a warning names, at most.
+MOST_NAMED = 3
 #: Groups of an answer, at most: the likeliest.
 MOST_GROUPS = 5
 #: (group, confidence), the likeliest first.
@@ -51,10 +56,17 @@ def scorer(groups: Groups, classes: Sequence[str], threshold: Optional[float] = 
 class Grouping:
     """Groups of labels, for whichever model is in service. Any thread may ask."""
 
-    def __init__(self, groups: Groups) -> None:
-        """Take labels by group."""
+    def __init__(self, groups: Groups, camera: str = "") -> None:
+        """Take labels by group.
+
+        Args:
+            groups: labels by group.
+            camera: whose own they are; empty for those of the package.
+        """
         self._groups = groups
+        self._camera = camera
         self._latest: Optional[Tuple[Model, Optional[Score]]] = None
+        self._warned: Set[str] = set()
 
     def scores(self, model: Model, probabilities: NDArray[np.float32]) -> Optional[Scores]:
         """A model's likeliest groups, by float32 [classes]; None if none of its labels is in a group."""
@@ -62,4 +74,23 @@ class Grouping:
         if latest is None or latest[0] is not model:
             score = scorer(self._groups, model.classes, model.threshold if model.multi_label else None)
             self._latest = latest = (model, score)
+            self._warn(model, has_groups=score is not None)
         return latest[1] and latest[1](probabilities)
+
+    def _warn(self, model: Model, *, has_groups: bool) -> None:
+        """Say once what these groups and a model's labels do not have in common: both go by names."""
+        whose = f"of camera {self._camera}" if self._camera else "that come with nanofleet"
+        unknown = missing(self._groups, model.classes) if self._camera else []
+        if not has_groups:
+            text = (
+                f"none of the labels of {model.name} is in the groups {whose}: the group is always none; "
+                f"nanofleet cameras set {self._camera or 'CAMERA'} groups=FILE.toml gives it groups of these"
+            )
+        elif unknown:
+            named = ", ".join(map(repr, unknown[:MOST_NAMED])) + (", …" if unknown[MOST_NAMED:] else "")
+            text = f"groups {whose}: {model.name} has no label {named} ({len(unknown)} of them)"
+        else:
+            return
+        if text not in self._warned:  # two models may take turns
+            self._warned.add(text)
+            log.warning("%s", text)

@@ -40,7 +40,9 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
         86_400, ge=1, le=0xFFFFFFFE, description="Seconds the broker keeps frames for a worker that is gone"
     )
     ignore_control: bool = Field(
-        False, description="Keep to --model, whatever `nanofleet models use` commands the fleet"
+        False,
+        description="Keep to --model, whatever `nanofleet models use` commands the fleet, and follow no "
+        "restart or drain that comes over the broker",
     )
     observe: bool = Field(
         True, description="Keep the cameras' states as well, as `nanofleet observe` does, if no other does it"

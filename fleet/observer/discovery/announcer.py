@@ -8,13 +8,13 @@ removed, or gone since a former observer ──> an empty message
 from __future__ import annotations
 
 import functools
-import json
 import logging
-from typing import Any, Callable, Collection, Dict, List, Optional
+from typing import Callable, Collection, Dict, List, Mapping, Optional
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery import worker as workers
-from fleet.observer.discovery.device import ORIGIN, Announcement
+from fleet.observer.discovery.device import Announcement
+from fleet.observer.discovery.standing import Standing, digest, platforms, read
 from wire.cameras import CameraState
 from wire.discovery import birth_topic, discovery_filter
 from wire.messages import WorkerStatus
@@ -24,8 +24,11 @@ from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 
-#: Announcements of others that are remembered, and bytes of one that is read, at most.
-_MOST_STANDING, _MAX_BYTES = 10_000, 1 << 16
+#: Announcements that are remembered, of others and of this one, at most: as many as there are cameras and
+#: workers that are observed.
+_MOST = 3000
+#: Characters of a device's level in a discovery topic, at most: `camera-` or `worker-`, and its id.
+_MAX_DEVICE = 80
 
 
 class Announcer:
@@ -35,14 +38,14 @@ class Announcer:
         self,
         topics: Topics,
         prefix: Optional[str],
-        publish: Callable[[Publication], object],
+        publish: Callable[..., object],
     ) -> None:
         """Announce nothing yet.
 
         Args:
             topics: those of the root.
             prefix: Home Assistant's discovery prefix; None to do nothing at all: what stands there stays.
-            publish: publishes at QoS 1.
+            publish: publishes at QoS 1, several of one topic in their order.
         """
         self._topics = topics
         self._enabled = prefix is not None
@@ -51,8 +54,9 @@ class Announcer:
         #: Where Home Assistant says `online` once it has started: then everything is announced again.
         self.birth = birth_topic(self._prefix)
         self._filter = discovery_filter(self._prefix, topics)
-        #: What stands on the discovery topics of this root.
-        self._standing: Dict[str, Dict[str, Any]] = {}
+        #: What a former observer has announced, and this one has not yet; to be kept until `keep`.
+        self._standing: Dict[str, Standing] = {}
+        self._is_kept = False
         #: What this announcer wants to stand there.
         self._wanted: Dict[str, Announcement] = {}
         self._refused = False
@@ -72,10 +76,10 @@ class Announcer:
         if not payload:  # `nanofleet cameras remove` has taken it back
             self._standing.pop(topic, None)
             self._wanted.pop(topic, None)
-        # What comes later is the echo of what was announced here.
-        if topic not in self._standing and topic not in self._wanted:
-            found = _read(payload)
-            if found is not None and len(self._standing) < _MOST_STANDING:
+        # What comes later is the echo of what was announced here, or nobody's who is to be replaced.
+        elif not self._is_kept and topic not in self._wanted:
+            found = read(payload) if len(topic) <= len(self._filter) + _MAX_DEVICE else None
+            if found is not None and (topic in self._standing or len(self._standing) < _MOST):
                 self._standing[topic] = found
         return True
 
@@ -85,7 +89,8 @@ class Announcer:
 
     def worker(self, status: WorkerStatus) -> None:
         """Announce a worker, if that changes something."""
-        self._announce(workers.announce(status, self._topics, self._prefix))
+        known = self._entities(workers.worker_topic(status.worker, self._topics, self._prefix))
+        self._announce(workers.announce(status, self._topics, self._prefix, known))
 
     def remove_camera(self, camera: str) -> None:
         """Remove a camera and its entities; to be called before its state is taken back."""
@@ -106,34 +111,48 @@ class Announcer:
         }
         for topic in {*self._standing, *self._wanted} - kept:
             self._remove(topic)
+        self._standing.clear()
+        self._is_kept = True
 
     def again(self) -> None:
         """Announce everything again, changed or not."""
         for announcement in self._wanted.values():
             self._put(announcement.topic, announcement.encode())
 
+    def _entities(self, topic: str) -> Mapping[str, str]:
+        """The platforms of the entities that a device has by now, by their keys."""
+        if topic in self._wanted:
+            return platforms(self._wanted[topic].payload["components"])
+        return self._standing[topic].platforms if topic in self._standing else {}
+
     def _announce(self, wanted: Announcement) -> None:
-        self._wanted[wanted.topic] = wanted
-        standing = self._standing.get(wanted.topic)
-        if standing == wanted.payload:
+        topic, before = wanted.topic, self._wanted.get(wanted.topic)
+        if before is not None and before.payload == wanted.payload:
             return
-        dropped = _dropped(standing, wanted.payload) if standing else {}
+        known, payload = self._entities(topic), wanted.encode()
+        self._wanted[topic] = wanted
+        if len(self._wanted) > _MOST:  # of a camera that had to make room: should it come back, it comes anew
+            del self._wanted[next(iter(self._wanted))]
+        standing = self._standing.pop(topic, None)
+        if standing is not None and standing.digest == digest(payload):
+            return
+        components = wanted.payload["components"]
+        dropped = {key: {"platform": known[key]} for key in known if key not in components}
         if dropped:  # an entity is removed by naming its platform alone, once
-            components = {**wanted.payload["components"], **dropped}
-            farewell = Announcement(wanted.topic, {**wanted.payload, "components": components})
-            self._put(wanted.topic, farewell.encode())
-        self._put(wanted.topic, wanted.encode())
-        self._standing[wanted.topic] = wanted.payload
+            farewell = Announcement(topic, {**wanted.payload, "components": {**components, **dropped}})
+            self._put(topic, farewell.encode(), payload)
+        else:
+            self._put(topic, payload)
 
     def _remove(self, topic: str) -> None:
         known = self._standing.pop(topic, None), self._wanted.pop(topic, None)
         if any(known):
             self._put(topic, b"")
 
-    def _put(self, topic: str, payload: bytes) -> None:
+    def _put(self, topic: str, *payloads: bytes) -> None:
         if self._enabled:
             on_puback = functools.partial(self._hear, topic)
-            self._publish(Publication(topic, payload, retain=True, on_puback=on_puback))
+            self._publish(*(Publication(topic, each, retain=True, on_puback=on_puback) for each in payloads))
 
     def _hear(self, topic: str, reason_code: int) -> None:
         if reason_code >= REFUSED and not self._refused:  # it refuses all of them: one line says it
@@ -145,26 +164,3 @@ class Announcer:
                 reason_code,
                 self._filter,
             )
-
-
-def _read(payload: bytes) -> Optional[Dict[str, Any]]:
-    """An announcement of ours as it stands there; None if it is none: the topic may be anybody's."""
-    if len(payload) > _MAX_BYTES:
-        return None
-    try:
-        found = json.loads(payload)
-        ours = found["origin"]["name"] == ORIGIN and isinstance(found["components"], dict)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return found if ours else None
-
-
-def _dropped(standing: Dict[str, Any], wanted: Dict[str, Any]) -> Dict[str, Any]:
-    """The entities that are there no more, each as its platform alone."""
-    return {
-        key: {"platform": component["platform"]}
-        for key, component in standing["components"].items()
-        if key not in wanted["components"]
-        and isinstance(component, dict)
-        and isinstance(component.get("platform"), str)
-    }

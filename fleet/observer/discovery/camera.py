@@ -27,11 +27,13 @@ _DETAILS = f"""{{
 'last_known': value_json.last_known, 'last_known_at': value_json.last_known_at,
 'frame_id': value_json.frame_id, 'worker': value_json.worker, 'model': value_json.model}}"""
 
-#: How sure the stable label is; where it is none, how sure the best guess was.
 #: By the minute: each state is kept in Home Assistant's history, and stands in its logbook.
 _LAST_SEEN = "value_json.last_seen[:16] ~ ':00Z' if value_json.last_seen else 'None'"
-_CONFIDENCE = "((value_json.confidence if value_json.stable_confidence is none else \
-value_json.stable_confidence) | float(0) * 100) | round(1)"
+#: How sure the stable label is; where it is none, how sure the best guess was, if there was any.
+_SURE = "value_json.confidence if value_json.stable_confidence is none else value_json.stable_confidence"
+_CONFIDENCE = "'None' if sure is none else (sure * 100) | round(1)"
+#: States that are Home Assistant's own, and one that it ignores.
+_NO_WORDS = "['None', 'unknown', 'unavailable', '']"
 
 
 def announce(state: CameraState, topics: Topics, prefix: str) -> Announcement:
@@ -61,7 +63,26 @@ def camera_topic(camera: str, topics: Topics, prefix: str) -> str:
 
 def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
     """The entities that are unavailable while the camera is silent."""
-    topic = topics.camera(camera)
+    return {
+        **_words(topics.camera(camera)),
+        "frame": {
+            "platform": "image",
+            "name": "Frame",
+            "image_topic": topics.snapshot(camera),
+            "content_type": _CONTENT_TYPE,
+        },
+        "classified": {
+            "platform": "event",
+            "name": "Classified",
+            "icon": "mdi:eye-outline",
+            "state_topic": topics.camera_event(camera),
+            "event_types": ["classified"],
+        },
+    }
+
+
+def _words(topic: str) -> Dict[str, Component]:
+    """What the frames have said."""
     return {
         "label": {
             "platform": "sensor",
@@ -88,30 +109,17 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
             "name": "Confidence",
             "icon": "mdi:gauge",
             "state_topic": topic,
-            "value_template": template(_CONFIDENCE),
+            "value_template": template(_CONFIDENCE, sure=_SURE),
             "unit_of_measurement": "%",
             "state_class": "measurement",
             "suggested_display_precision": 0,
-        },
-        "frame": {
-            "platform": "image",
-            "name": "Frame",
-            "image_topic": topics.snapshot(camera),
-            "content_type": _CONTENT_TYPE,
-        },
-        "classified": {
-            "platform": "event",
-            "name": "Classified",
-            "icon": "mdi:eye-outline",
-            "state_topic": topics.camera_event(camera),
-            "event_types": ["classified"],
         },
     }
 
 
 def _word(field: str) -> str:
-    """A label as a state: of 255 characters at most, and not `None`, which would be an unknown one."""
-    return template("'none' if word == 'None' else word[:255]", word=f"value_json.{field}")
+    """A label as a state: of 255 characters at most, and none that means something else there."""
+    return template(f"'none' if word in {_NO_WORDS} else word[:255]", word=f"value_json.{field} | trim")
 
 
 def _how_it_is(topic: str) -> Dict[str, Component]:

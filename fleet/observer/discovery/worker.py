@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePosixPath
-from typing import Dict, List
+from typing import Collection, Dict, List
 
 from fleet.observer.discovery.device import (
     Announcement,
@@ -19,12 +19,10 @@ from wire.messages import WorkerAction, WorkerStatus
 from wire.model_choice import is_published
 from wire.topics import Topics
 
-#: What is announced of a worker: only what it can do. Nobody follows `restart` and `drain` yet.
-ANNOUNCED = frozenset(
-    ("connectivity", "model", "frames_per_second", "latency", "queue", "temperature", "version")
-)
 #: The models to choose from, beside the one that a worker is set to run.
 MODELS = ("alexnet", "densenet121", "googlenet", "inception_v3", "mobilenet_v2", "resnet18", "vgg16")
+#: Characters of a state in Home Assistant, at most.
+_LONGEST_STATE = 255
 _ALIASES = {"densenet": "densenet121", "inception": "inception_v3", "mobilenet": "mobilenet_v2"}
 
 _RUNS = "value_json.state in ['online', 'draining']"
@@ -34,8 +32,16 @@ else value_json.weights if value_json.weights is search('(?i)[.]onnx$')
 else value_json.model ~ '@' ~ value_json.weights)"""
 
 
-def announce(status: WorkerStatus, topics: Topics, prefix: str) -> Announcement:
-    """What is announced of a worker."""
+def announce(status: WorkerStatus, topics: Topics, prefix: str, known: Collection[str] = ()) -> Announcement:
+    """What is announced of a worker.
+
+    Args:
+        status: its latest.
+        topics: those of the root.
+        prefix: Home Assistant's discovery prefix.
+        known: the keys of the entities that it has by now. A sensor that yields nothing for a while keeps its
+            entity: with that Home Assistant would remove the name that its user has given it.
+    """
     topic = topics.worker(status.worker)
     device = {
         "name": status.worker,
@@ -48,7 +54,7 @@ def announce(status: WorkerStatus, topics: Topics, prefix: str) -> Announcement:
     }
     components = {
         "connectivity": _connectivity(status, topic),
-        **{key: {**component, **runs} for key, component in _measured(status, topic).items()},
+        **{key: {**component, **runs} for key, component in _measured(status, topic, known).items()},
         **{key: {**component, **runs} for key, component in _commands(status, topics).items()},
     }
     return announcement(
@@ -56,7 +62,7 @@ def announce(status: WorkerStatus, topics: Topics, prefix: str) -> Announcement:
         topic,
         f"{topics.root}_{status.worker}",
         device,
-        {key: component for key, component in components.items() if key in ANNOUNCED},
+        components,
     )
 
 
@@ -82,7 +88,7 @@ def _connectivity(status: WorkerStatus, topic: str) -> Component:
     }
 
 
-def _measured(status: WorkerStatus, topic: str) -> Dict[str, Component]:
+def _measured(status: WorkerStatus, topic: str, known: Collection[str]) -> Dict[str, Component]:
     """What it measures; it is not known any more once the worker's lease has run out."""
     sensor = {
         "platform": "sensor",
@@ -114,6 +120,14 @@ def _measured(status: WorkerStatus, topic: str) -> Dict[str, Component]:
             "value_template": template("value_json.version"),
         },
     }
+    return {**found, **_measured_by_some(status, diagnostic, known)}
+
+
+def _measured_by_some(
+    status: WorkerStatus, diagnostic: Component, known: Collection[str]
+) -> Dict[str, Component]:
+    """What not every release or machine tells."""
+    found: Dict[str, Component] = {}
     if "latency_seconds" in status.model_fields_set:  # else a release that does not tell it
         found["latency"] = {
             **diagnostic,
@@ -125,11 +139,13 @@ def _measured(status: WorkerStatus, topic: str) -> Dict[str, Component]:
             "unit_of_measurement": "ms",
             "suggested_display_precision": 0,
         }
-    if status.temperature_celsius is not None:
+    if status.temperature_celsius is not None or "temperature" in known:
         found["temperature"] = {
             **diagnostic,
             "name": "Temperature",
-            "value_template": template("value_json.temperature_celsius"),
+            "value_template": template(
+                "'None' if value_json.temperature_celsius is none else value_json.temperature_celsius"
+            ),
             "device_class": "temperature",
             "unit_of_measurement": "°C",
             "suggested_display_precision": 1,
@@ -206,7 +222,8 @@ def _model(status: WorkerStatus, topics: Topics) -> Component:
 
 
 def _options(status: WorkerStatus) -> List[str]:
-    return sorted({*MODELS, _own(status), _shown(status.model, status.weights)})
+    options = {*MODELS, _own(status), _shown(status.model, status.weights)}
+    return sorted(option for option in options if len(option) <= _LONGEST_STATE)
 
 
 def _own(status: WorkerStatus) -> str:

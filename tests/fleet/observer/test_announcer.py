@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import List, Optional
 
 import pytest
@@ -24,7 +25,10 @@ class Kept:
 
     def __init__(self, prefix: Optional[str] = "ha") -> None:
         self.published: List[Publication] = []
-        self.announcer = Announcer(TOPICS, prefix, self.published.append)
+        self.announcer = Announcer(TOPICS, prefix, self._publish)
+
+    def _publish(self, *publications: Publication) -> None:
+        self.published += publications
 
     def take(self) -> List[str]:
         """The topics of what was published since the last time."""
@@ -71,13 +75,63 @@ def test_what_stands_there_is_not_announced_again() -> None:
 
 def test_a_dropped_entity_is_named_once_more_by_its_platform_alone() -> None:
     kept = Kept()
-    kept.announcer.worker(status("nano-1", temperature_celsius=41.0))
-    kept.published.clear()
     kept.announcer.worker(status("nano-1"))
+    kept.published.clear()
+    kept.announcer.worker(status("nano-1", accepts_control=False))
     first, second = [json.loads(publication.payload)["components"] for publication in kept.published]
-    assert first.pop("temperature") == {"platform": "sensor"}
-    assert first == second
-    assert "temperature" not in second
+    assert first.pop("model") == {"platform": "select"}
+    assert set(first) - set(second) <= {"restart", "drain"}
+    assert "model" not in second
+
+
+def test_a_sensor_that_yields_nothing_for_a_while_keeps_its_entity() -> None:
+    """With the entity Home Assistant would remove the name that its user has given it."""
+    former, kept = Kept(), Kept()
+    for announcer in (former.announcer, kept.announcer):
+        announcer.worker(status("nano-1", temperature_celsius=41.0))
+        announcer.worker(status("nano-1"))
+    assert len(former.published) == 1
+    successor = Kept()
+    successor.announcer.receive(NANO, former.published[0].payload)
+    successor.announcer.worker(status("nano-1"))
+    assert successor.take() == []
+
+
+def test_little_is_kept_of_what_stands_there_whatever_anybody_has_written() -> None:
+    kept = Kept()
+    components = {"c": {"platform": "sensor", "x": [0] * 2000}, "k" * 1000: {"platform": "sensor"}}
+    components.update({f"e{n}": {"platform": "p" * 1000} for n in range(30)})
+    payload = json.dumps({"origin": {"name": "nanofleet"}, "components": components}).encode()
+    many = json.dumps({"origin": {"name": "nanofleet"}, "components": {"c": [[]] * 20_000}}).encode()
+    before = "ha/device/home_2fcams/"
+    tracemalloc.start()
+    for n in range(500):
+        kept.announcer.receive(f"{before}camera-{n}/config", payload)
+        kept.announcer.receive(f"{before}camera-{n}-{10_000 * 'x'}/config", payload)
+    for n in range(50):
+        kept.announcer.receive(f"{before}many-{n}/config", many)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1_000_000
+    kept.announcer.keep([], [])
+    assert len(kept.take()) == 500  # of ours, as far as anybody can tell
+
+
+def test_it_remembers_a_bounded_number_of_its_own() -> None:
+    kept = Kept()
+    for n in range(3100):  # cameras that somebody makes up displace each other
+        kept.announcer.camera(CameraState(camera=f"c{n}"))
+    kept.take()
+    kept.announcer.again()
+    assert len(kept.take()) == 3000
+
+
+def test_once_it_has_removed_what_is_gone_it_remembers_nothing_of_strangers() -> None:
+    kept = Kept()
+    kept.announcer.keep([], [])
+    kept.announcer.receive(DOOR, cameras.announce(CameraState(camera="door"), TOPICS, "ha").encode())
+    kept.announcer.keep([], [])
+    assert kept.take() == []
 
 
 def test_it_removes_what_is_gone_also_what_a_former_observer_announced() -> None:

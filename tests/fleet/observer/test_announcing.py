@@ -7,6 +7,7 @@ from typing import Iterator, List
 
 import pytest
 
+from fleet.observer.discovery import camera as cameras
 from fleet.observer.observer import observing
 from fleet.observer.task import Task
 from tests.fleet.members import publish_status
@@ -14,15 +15,26 @@ from tests.fleet.observer.observing import send
 from tests.fleets import Fleet
 from tests.harness import Listener, wait_for
 from wire.broker import BrokerSettings
-from wire.cameras import CameraSettings
+from wire.cameras import CameraSettings, CameraState
 from wire.topics import Topics
 
 
 @pytest.fixture
 def listener(mosquitto_url: str, root: str, fleet: Fleet) -> Iterator[Listener]:
     """A listener beside an observer that announces."""
-    task = Task(
-        broker=BrokerSettings(broker=mosquitto_url).open_broker(),
+    listener = Listener(mosquitto_url, f"{root}/#", f"{root}-announced/#")
+    publish_status(listener, root, "nano-1")
+    with observing(task_of(mosquitto_url, root)):
+        # By this the broker has its subscriptions.
+        wait_for(lambda: announced(listener, root, "worker-nano-1"), what="the worker")
+        yield listener
+    wait_for(lambda: listener.on(f"{root}/observers/")[-1].payload == b"", what="its farewell")
+
+
+def task_of(url: str, root: str) -> Task:
+    """What that observer is to do."""
+    return Task(
+        broker=BrokerSettings(broker=url).open_broker(),
         topics=Topics(root),
         observer="o1",
         status_interval=0.5,
@@ -30,13 +42,6 @@ def listener(mosquitto_url: str, root: str, fleet: Fleet) -> Iterator[Listener]:
         silent_after=300,
         discovery_prefix=f"{root}-announced",
     )
-    listener = Listener(mosquitto_url, f"{root}/#", f"{root}-announced/#")
-    publish_status(listener, root, "nano-1")
-    with observing(task):
-        # By this the broker has its subscriptions.
-        wait_for(lambda: announced(listener, root, "worker-nano-1"), what="the worker")
-        yield listener
-    wait_for(lambda: listener.on(f"{root}/observers/")[-1].payload == b"", what="its farewell")
 
 
 def announced(listener: Listener, root: str, what: str) -> List[str]:
@@ -76,3 +81,19 @@ def test_what_is_removed_is_no_longer_announced(listener: Listener, root: str) -
     send(listener, root, 2, 1)
     wait_for(lambda: announced(listener, root, "camera-door")[-1] == "door", what="the camera again")
     assert not announced(listener, root, "camera-a b")
+
+
+def test_a_device_whose_state_may_still_come_is_not_removed_at_once(
+    mosquitto_url: str, root: str, fleet: Fleet
+) -> None:
+    """A broker may send what is retained late; with the device its user's names of the entities would go."""
+    topics = Topics(root)
+    attic = cameras.announce(CameraState(camera="attic"), topics, f"{root}-announced")
+    listener = Listener(mosquitto_url, f"{root}/#", f"{root}-announced/#")
+    listener.publish(attic.topic, attic.encode(), retain=True)
+    with observing(task_of(mosquitto_url, root)):
+        publish_status(listener, root, "nano-1")
+        wait_for(lambda: announced(listener, root, "worker-nano-1"), what="the worker")
+        send(listener, root, 1, 1)
+        wait_for(lambda: announced(listener, root, "camera-door"), what="the camera")
+        assert announced(listener, root, "camera-attic") == ["attic"]

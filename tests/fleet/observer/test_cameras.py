@@ -81,9 +81,10 @@ def test_groups_are_stable_by_the_same_rule() -> None:
 
 def test_a_model_that_saw_nothing_votes_for_nothing() -> None:
     fleet = Fleet()
+    pets = (GroupScore(group="pet", confidence=0.8),)
     for _ in range(5):
-        fleet.answer("cat", 0.9, labels=())
-    assert (fleet.state().label, fleet.state().stable) == ("cat", NONE)
+        assert fleet.answer("cat", 0.9, labels=(), groups=pets) is None
+    assert (fleet.state().label, fleet.state().stable, fleet.state().group) == ("cat", NONE, NONE)
 
 
 def test_rejections_are_counted_and_change_no_label() -> None:
@@ -109,6 +110,29 @@ def test_a_redelivered_answer_counts_once_but_shows_that_the_camera_lives() -> N
     fleet.wait(200)
     fleet.published()
     assert not fleet.state().silent
+
+
+def test_a_known_frame_that_comes_again_shows_what_the_camera_is_like_now() -> None:
+    fleet = Fleet()
+    fleet.answer("cat", frame_id="A")
+    fleet.answer("dog", frame_id="B")
+    fleet.answer("cat", 0.8, frame_id="A")
+    state = fleet.state()
+    assert (state.label, state.confidence, state.frame_id, state.frames) == ("cat", 0.8, "A", 2)
+    fleet.cameras.receive(rejection().model_copy(update={"frame_id": "X"}))
+    assert fleet.state().rejected_last
+    fleet.answer("cat", frame_id="A")
+    assert not fleet.state().rejected_last
+    assert (fleet.state().frames, fleet.state().rejections, fleet.state().stable) == (2, 1, NONE)
+
+
+def test_a_result_counts_after_a_rejection_of_the_same_frame() -> None:
+    fleet = Fleet()
+    for _ in range(2):
+        fleet.cameras.receive(rejection())
+    for _ in range(2):
+        fleet.answer(frame_id="1")
+    assert (fleet.state().frames, fleet.state().rejections) == (1, 1)
 
 
 def test_what_comes_late_does_not_turn_the_state_back() -> None:
@@ -140,6 +164,23 @@ def test_a_late_answer_to_the_newest_frame_tells_when_that_was() -> None:
     fleet.wait(60)
     fleet.answer(answered_at=answered)
     assert fleet.state().last_seen == answered
+
+
+def test_a_retained_status_tells_of_a_clock_until_another_comes() -> None:
+    """After a takeover, what a worker sends late must not count as new until its next status."""
+    fleet = Fleet()
+    ahead = timedelta(hours=1)
+    fleet.cameras.worker_clocks.note("away", fleet.day + ahead - timedelta(seconds=8), retained=True)
+    answered = fleet.day + ahead - timedelta(seconds=60)
+    for _ in range(3):
+        fleet.answer("dog")
+    for _ in range(5):
+        fleet.answer("cat", worker="away", answered_at=answered)
+    assert (fleet.state().label, fleet.state().stable, fleet.state().frames) == ("dog", "dog", 8)
+    clocks = fleet.cameras.worker_clocks
+    clocks.note("away", fleet.day + ahead)
+    clocks.note("away", fleet.day, retained=True)
+    assert clocks.lateness("away", answered) == 60
 
 
 def test_a_worker_whose_clock_is_set_back_is_still_believed() -> None:
@@ -251,12 +292,48 @@ def test_a_camera_that_was_silent_stays_silent_over_a_restart() -> None:
     assert {(state.camera, state.silent) for state in fleet.published()} == {("door", True), ("old", True)}
 
 
-def test_one_that_died_before_a_restart_becomes_silent_by_its_last_sign() -> None:
+def test_one_that_died_before_a_restart_becomes_silent_after_it() -> None:
     fleet = Fleet()
     fleet.cameras.restore(CameraState(camera="door", last_seen=NOON - timedelta(seconds=200)))
     assert not fleet.published()[0].silent
-    fleet.wait(101)
+    fleet.wait(301)
     assert fleet.published()[0].silent
+
+
+def test_an_observer_whose_clock_is_ahead_silences_no_camera() -> None:
+    fleet = Fleet(silent_after=300)
+    for _ in range(3):
+        fleet.answer()
+    retained = fleet.state()
+    fleet.day += timedelta(hours=1)
+    fleet.cameras = fleet.observer()
+    fleet.cameras.restore(retained)
+    (state,) = fleet.published()
+    assert (state.silent, state.stable) == (False, "cat")
+    assert [fleet.answer() for _ in range(3)] == [None] * 3
+
+
+def test_what_is_retained_and_comes_late_is_gone_on_from() -> None:
+    fleet = Fleet()
+    for _ in range(4):
+        fleet.answer()
+    fleet.cameras.receive(rejection().model_copy(update={"frame_id": "other"}))
+    retained = fleet.state()
+    fleet.cameras = fleet.observer()
+    assert [fleet.answer() for _ in range(2)] == [None, None]
+    fleet.cameras.restore(retained)
+    assert fleet.answer() is None  # the cat is no news
+    state = fleet.state()
+    assert (state.frames, state.rejections, state.stable, state.stable_since) == (7, 1, "cat", NOON)
+    fleet.cameras.restore(retained)
+    assert fleet.state().frames == 7
+
+
+def test_a_state_that_comes_back_is_not_gone_on_from_twice() -> None:
+    fleet = Fleet()
+    fleet.answer()
+    fleet.cameras.restore(fleet.state())
+    assert fleet.state().frames == 1
 
 
 def test_what_is_retained_may_lie() -> None:
@@ -291,6 +368,39 @@ def test_settings_are_followed_and_a_retained_message_goes_before_the_file() -> 
     fleet.wait(1)
     fleet.cameras.receive_settings("door", b"")
     assert fleet.published()[0].name == "Filed"
+
+
+def test_made_up_cameras_do_not_lock_out_real_ones() -> None:
+    fleet = Fleet(silent_after=300)
+    for n in range(MAX_CAMERAS):
+        fleet.cameras.receive(result(f"c{n}"))
+        fleet.seconds += 0.01
+    fleet.cameras.receive(result("door"))
+    assert "door" not in fleet.cameras
+    fleet.wait(301)
+    fleet.published()
+    fleet.cameras.receive(result("c0"))
+    fleet.cameras.receive(result("door"))
+    assert "door" in fleet.cameras
+    assert "c0" in fleet.cameras
+    assert "c1" not in fleet.cameras
+    assert len(fleet.cameras.states()) == MAX_CAMERAS
+
+
+def test_other_settings_are_no_event() -> None:
+    fleet = Fleet()
+    pets = (GroupScore(group="pet", confidence=0.8),)
+    for _ in range(5):
+        fleet.answer("cat", groups=pets)
+    fleet.wait(1)
+    settings = CameraSettings(stable=Stability(of="group"))
+    fleet.cameras.receive_settings("door", settings.encode())
+    state = fleet.state()
+    assert (state.stable, state.stable_confidence, state.stable_since) == ("pet", 0.8, NOON)
+    assert fleet.answer("cat", groups=pets) is None
+    fleet.cameras.receive_settings("door", b"")
+    assert fleet.state().stable == "cat"
+    assert fleet.answer("cat", groups=pets) is None
 
 
 def test_everything_is_bounded() -> None:

@@ -14,6 +14,7 @@ from fleet.observer.discovery.device import Announcement
 from tests.fleet.members import change, status
 from wire.cameras import CameraState
 from wire.discovery import node
+from wire.messages import WorkerAction
 from wire.topics import Topics
 
 RULES = json.loads(
@@ -48,14 +49,26 @@ def test_the_newest_core_knows_every_key(number: int) -> None:
         assert (domain, name) == (component["platform"], component["object_id"])
 
 
-def test_the_buttons_that_nobody_follows_yet_are_not_announced() -> None:
+MEASURED = {"connectivity", "frames_per_second", "latency", "queue", "temperature", "version"}
+FOLLOWED = {"model", "restart", "drain"}
+
+
+def test_what_a_worker_measures_and_what_it_follows_is_announced() -> None:
     components = workers.announce(FULL, Topics(), "homeassistant").payload["components"]
-    assert set(components) == workers.ANNOUNCED
+    assert set(components) == MEASURED | FOLLOWED
 
 
 def test_a_worker_that_ignores_control_is_given_no_choice() -> None:
     told = FULL.model_copy(update={"accepts_control": False})
-    assert "model" not in workers.announce(told, Topics(), "homeassistant").payload["components"]
+    assert set(workers.announce(told, Topics(), "homeassistant").payload["components"]) == MEASURED
+
+
+@pytest.mark.parametrize("action", ["restart", "drain"])
+def test_a_button_sends_what_the_worker_follows(action: str) -> None:
+    button = workers.announce(FULL, Topics("house"), "homeassistant").payload["components"][action]
+    assert button["command_topic"] == "house/control/nano-1/action"
+    assert WorkerAction.decode(button["payload_press"].encode()).action == action
+    assert not button.get("retain")
 
 
 def test_no_two_members_of_any_fleets_share_an_id() -> None:
@@ -119,3 +132,9 @@ def test_the_models_to_choose_from(facts: Dict[str, Any], own: str, served: str)
     announcement = workers.announce(status("nano-1", **facts), Topics(), "homeassistant")
     options = announcement.payload["components"]["model"]["options"]
     assert set(options) == {*workers.MODELS, own, served}
+
+
+def test_a_model_with_a_name_that_no_state_can_have_is_no_option() -> None:
+    told = status("nano-1", model="m" * 256, weights="w" * 250 + ".pth")
+    components = workers.announce(told, Topics(), "homeassistant").payload["components"]
+    assert components["model"]["options"] == sorted(workers.MODELS)

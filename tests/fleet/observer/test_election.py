@@ -5,8 +5,12 @@ from __future__ import annotations
 import tracemalloc
 from typing import Dict, List, Set
 
+import pytest
+from pydantic import ValidationError
+
 from fleet.observer.election import MAX_OBSERVERS, MOST_SILENCE, Election
-from fleet.observer.task import Task
+from fleet.observer.settings import ObserveSettings
+from fleet.observer.task import MOST_INTERVAL, Task
 from wire.broker import BrokerSettings
 from wire.observers import ObserverStatus
 from wire.topics import Topics
@@ -184,6 +188,18 @@ def test_two_of_one_name_are_two() -> None:
     assert not twin.is_first()
 
 
+def test_the_farewell_of_one_of_two_of_one_name_removes_neither_before_its_lease_ends() -> None:
+    fleet = Fleet("a")
+    fleet.wait(2)
+    for instance in ("first", "second"):
+        status = ObserverStatus(observer="z", instance=instance, active=True, lease_seconds=5, version="0")
+        fleet.there["a"].receive(status, retained=False)
+    fleet.there["a"].left("z")
+    assert not fleet.there["a"].is_first()
+    fleet.wait(6)
+    assert fleet.there["a"].is_first()
+
+
 def test_no_lease_that_somebody_gives_itself_is_long() -> None:
     fleet = Fleet("a")
     lie = ObserverStatus(observer="z", instance="z", active=True, lease_seconds=3600, version="0")
@@ -200,6 +216,12 @@ def test_no_worker_gives_its_observer_a_lease_that_does_not_count() -> None:
         task = Task(broker, Topics(), "a", interval, {}, 300.0, ())
         assert task.lease == 3 * task.interval <= MOST_SILENCE
         assert task.interval == min(20.0, interval)
+
+
+def test_no_observer_by_itself_takes_an_interval_that_would_be_cut() -> None:
+    assert ObserveSettings(status_interval=MOST_INTERVAL).status_interval == MOST_INTERVAL
+    with pytest.raises(ValidationError, match="less than or equal to 20"):
+        ObserveSettings(status_interval=30)
 
 
 def test_it_remembers_a_bounded_number() -> None:

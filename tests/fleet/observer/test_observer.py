@@ -152,6 +152,36 @@ def test_another_model_has_every_state_published_again(
     wait_for(lambda: len(listener.messages) == before + 1, what="the state again")
 
 
+def test_models_that_change_all_the_time_flood_nobody(
+    mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
+) -> None:
+    listener = fleet.listen("cameras/+", "workers/+")
+    observe(mosquitto_url).wait_active()
+    send(listener, root, 1, 1)
+    wait_frames(listener, root, 1)
+    for n in range(100):
+        publish_status(listener, root, "nano-1", model=f"m{n}")
+        send(listener, root, n + 2, 1)
+        wait_for(lambda n=n: listener.on(f"{root}/workers/")[n:], what="the status")
+    wait_frames(listener, root, 101)
+    assert len(listener.on(f"{root}/cameras/")) < 12
+
+
+def test_nobody_keeps_it_from_going_on_by_messages_that_are_not_retained(
+    mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
+) -> None:
+    listener = fleet.listen("nothing")
+    topics = (f"{root}/settings/cameras/x", f"homeassistant/device/{root}/x/config")
+    observer = observe(mosquitto_url)
+
+    def is_active_in_spite_of_them() -> bool:
+        for topic in topics:
+            listener.publish(topic, b"{}")
+        return observer.is_active
+
+    wait_for(is_active_in_spite_of_them, 20, "active")
+
+
 def test_a_camera_that_sends_nothing_is_silent(
     mosquitto_url: str, root: str, observe: Observe, fleet: Fleet
 ) -> None:
@@ -252,12 +282,16 @@ def test_one_that_stands_by_reads_no_answer(
     first = wait_for(lambda: [each for each in observers if each.is_active])[0]
     listener = fleet.at(broker.url).listen("cameras/+", "observers/+")
     wait_for(lambda: len({m.topic for m in listener.on(f"{root}/observers/")}) == 3, what="all three")
+    others = [each for each in observers if each is not first]
+    said = f"standing by: {first.id} observes {root}"
+    wait_for(lambda: all(each.said(said) for each in others), what="who observes instead")
     send(listener, root, 1, 3)
     wait_stable(listener, root, "cat")
     sent = [line for line in broker.log.read_text().splitlines() if f"'{root}/results/door'" in line]
     receivers = {line.partition("Sending PUBLISH to ")[2].split()[0] for line in sent if "Sending" in line}
     assert len(receivers) == 1
     assert receivers.pop().startswith(f"nanofleet-following-{first.id}-")
+    assert [each.log.read_text().count("standing by") for each in others] == [1, 1]
 
 
 def test_it_waits_for_a_broker_and_goes_on_with_the_next_one(

@@ -92,3 +92,23 @@ def test_a_broker_that_takes_nothing_does_not_fill_the_memory(broker: Broker) ->
         broker.confirm(n)
     assert len(broker.came) == MOST_IN_FLIGHT + MOST_WAITING
     assert broker.publishing.idle
+
+
+def test_several_of_one_topic_keep_their_order_and_only_the_last_is_replaced(broker: Broker) -> None:
+    def put(*payloads: str) -> None:
+        broker.publishing.put(*(Publication("config", text.encode(), retain=True) for text in payloads))
+
+    put("first")
+    put("farewell", "second")
+    put("third")
+    for n in range(2):
+        broker.confirm(n)
+    assert broker.texts()[MOST_IN_FLIGHT:] == ["config=farewell", "config=third"]
+
+
+def test_one_that_wants_its_puback_gets_it(broker: Broker) -> None:
+    heard: List[int] = []
+    broker.publishing.put(Publication("config", b"x", retain=True, on_puback=heard.append))
+    broker.confirm(0)
+    broker.confirm(MOST_IN_FLIGHT, 0x87)
+    assert heard == [0x87]

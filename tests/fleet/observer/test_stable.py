@@ -50,6 +50,14 @@ def test_what_is_not_sure_enough_is_none() -> None:
     assert set(seen("c" * 10, Stability(min_confidence=0.6))) == {NONE}
 
 
+def test_of_two_classes_with_one_label_the_likelier_counts() -> None:
+    """As ImageNet's two cranes, a bird and a machine."""
+    stable = StableLabel(RULE)
+    for _ in range(8):
+        stable.add((("crane", 0.9), ("crane", 0.02)))
+    assert (stable.label, stable.confidence) == ("crane", 0.9)
+
+
 def test_another_thing_takes_the_place_of_one_that_is_gone() -> None:
     assert seen("CCCCCDDDD")[5:] == ["cat", "cat", "cat", "dog"]
     assert seen("CCCCC----")[5:] == ["cat", "cat", "cat", NONE]

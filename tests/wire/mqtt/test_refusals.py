@@ -145,7 +145,7 @@ def test_a_member_that_does_not_give_way_takes_its_session_back(join: Callable[.
         pytest.param(["workers"], id="workers"),
         pytest.param(["results"], id="results"),
         pytest.param(["models", "use", "resnet18"], id="models use"),
-        pytest.param(["worker", "--model", MODEL], id="worker"),
+        pytest.param(["worker", "--model", MODEL, "--no-observe"], id="worker"),
     ],
 )
 def test_a_broker_that_takes_qos_0_alone_is_reported_once(

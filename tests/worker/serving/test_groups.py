@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import List
+
 import numpy as np
 import pytest
 
@@ -60,3 +63,35 @@ def test_of_imagenets_groups_the_likeliest_are_told_and_no_more() -> None:
     assert found[0][0] == "cat"
     assert found[0][1] == pytest.approx(0.5 + 5 * 0.0005, abs=1e-6)
     assert len(found) == MOST_GROUPS
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> List[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_model_that_shares_no_label_with_the_groups_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    home, taking_turns = Grouping(read_groups(PACKAGED["home"])), [model("one"), model("another")]
+    for each in (*taking_turns, *taking_turns):
+        assert home.scores(each, row(0.2, 0.3, 0.5)) is None
+    one, another = warnings(caplog)
+    assert "none of the labels of one is in the groups that come with nanofleet" in one
+    assert "none of the labels of another is in" in another
+
+
+def test_labels_of_ones_own_groups_that_a_model_does_not_have_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = Grouping({"warm": ("red", "orange", "yellow"), "cold": ("blue", "cyan", "navy")}, "door")
+    for _ in range(2):
+        assert own.scores(model(), row(0.2, 0.3, 0.5))
+    assert warnings(caplog) == [
+        "groups of camera door: small has no label 'orange', 'yellow', 'cyan', … (4 of them)"
+    ]
+    Grouping({"cold": ("blau",)}, "garden").scores(model(), row(0.2, 0.3, 0.5))
+    assert "none of the labels of small is in the groups of camera garden" in warnings(caplog)[1]
+
+
+def test_groups_that_suit_a_model_are_no_matter_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    Grouping({"warm": ("red",)}, "door").scores(model(), row(0.2, 0.3, 0.5))
+    Grouping({"red": (), "animal": ("cat",)}).scores(model(), row(0.2, 0.3, 0.5))
+    assert not warnings(caplog)
