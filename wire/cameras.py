@@ -91,7 +91,9 @@ class Stability(BaseModel):
     @model_validator(mode="after")
     def _k_of_n(self) -> Stability:
         if self.k > self.n:
-            raise ValueError(f"k is {self.k}, and of {self.n} frames that many cannot agree")
+            raise ValueError(
+                f"k is {self.k}, but n is {self.n}: so many of {self.n} frames cannot agree; set n as well"
+            )
         return self
 
 

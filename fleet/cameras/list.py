@@ -71,7 +71,7 @@ def show(settings: CameraShowSettings) -> int:
             console.print(f"{title}:{'' if facts else missing}")
             for name, value in (facts or {}).items():
                 if name != "schema":
-                    console.print(f"  {name:<17} {value if isinstance(value, str) else json.dumps(value)}")
+                    console.print(f"  {name:<17} {_shown(name, value)}")
     return 0 if there and all(parts[title] for title in there) else 1
 
 
@@ -80,31 +80,43 @@ def _as_json(message: Message) -> Dict[str, Any]:
     return facts
 
 
+def _shown(name: str, value: Any) -> str:
+    """A field for people: confidences in percent, the best labels in a line."""
+    if value in (None, "", []):
+        return "-"
+    if name == "top":
+        return ", ".join(f"{each['label']} {each['confidence']:.0%}" for each in value)
+    if name.endswith("confidence") and isinstance(value, float):
+        return f"{value:.0%}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _table(found: List[CameraState]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in (
-        "camera",
-        "name",
-        "sees",
-        "confidence",
-        "group",
-        "since",
-        "last seen",
-        "frames",
-        "rejected",
-    ):
-        right = column in ("confidence", "frames", "rejected")
+    for column in ("camera", "name", "sees", "group", "since", "last seen", "frames", "rejected", "state"):
+        right = column in ("frames", "rejected")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
-    table.add_column("", overflow="fold")
     for state in found:
-        sure = "" if state.stable_confidence is None else f"{state.stable_confidence:.0%}"
-        notes = [*(["silent"] if state.silent else []), *(["rejected"] if state.rejected_last else [])]
+        notes = [
+            *(["silent"] if state.silent else []),
+            *(["last one rejected"] if state.rejected_last else []),
+        ]
         table.add_row(
-            *(state.camera, state.name, state.stable, sure, state.group, _time(state.stable_since)),
-            *(_time(state.last_seen), str(state.frames), str(state.rejections)),
+            state.camera,
+            state.name,
+            _sure(state.stable, state.stable_confidence),
+            _sure(state.group, state.group_confidence),
+            _time(state.stable_since),
+            _time(state.last_seen),
+            str(state.frames),
+            str(state.rejections),
             plain(", ".join(notes), "yellow"),
         )
     return table
+
+
+def _sure(what: str, confidence: Optional[float]) -> str:
+    return what if confidence is None else f"{what} {confidence:.0%}"
 
 
 def _time(moment: Optional[datetime]) -> str:

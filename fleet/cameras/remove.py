@@ -20,14 +20,14 @@ def remove(settings: CameraRemoveSettings) -> int:
     console = open_console()
     topics = settings.topics
     unknown = 0
-    prefix = settings.discovery_prefix
-    with open_fleet(settings) as fleet:
-        for camera in dict.fromkeys(settings.names):
+    announced = {name: camera_topic(name, topics, settings.discovery_prefix) for name in settings.names}
+    with open_fleet(settings, others=list(announced.values())) as fleet:
+        for camera in announced:
             kept = [topics.camera_settings(camera), topics.snapshot(camera), topics.camera(camera)]
             there = [topic for topic in kept if topic in fleet.also]
             # Home Assistant's entities go first, because they read the others. The state goes last: by it a
             # run that was cut off is found to be not done.
-            kept.insert(0, camera_topic(camera, topics, prefix))
+            kept[:0] = [announced[camera]] if announced[camera] in fleet.also else []
             # Mosquitto shows nothing to a user that its ACL keeps from it; it refuses that user here.
             fleet.take_back(kept)
             unknown += not there

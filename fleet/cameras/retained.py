@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, Optional, Type, TypeVar
+from typing import Dict, Optional, Sequence, Type, TypeVar
 
 from fleet.cameras.settings import CamerasSettings
 from fleet.workers.watch import Fleet
@@ -16,10 +16,16 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
 
-def open_fleet(settings: CamerasSettings, camera: str = "+") -> Fleet:
-    """A connection that reads what is retained of one camera, or of all: a context manager."""
+def open_fleet(settings: CamerasSettings, camera: str = "+", others: Sequence[str] = ()) -> Fleet:
+    """A connection that reads what is retained of one camera, or of all: a context manager.
+
+    Args:
+        settings: where.
+        camera: which.
+        others: further topics to read.
+    """
     topics = settings.topics
-    also = [topics.camera(camera), topics.camera_settings(camera), topics.snapshot(camera)]
+    also = [topics.camera(camera), topics.camera_settings(camera), topics.snapshot(camera), *others]
     return Fleet(settings.open_broker(), topics, timeout=settings.timeout, also=also)
 
 

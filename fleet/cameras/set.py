@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from pydantic import ValidationError
 
@@ -30,6 +30,8 @@ def set_camera(settings: CameraSetSettings) -> int:
     given = _parse(settings.changes)
     console = open_console()
     with open_fleet(settings, settings.camera) as fleet:
+        if settings.topics.camera(settings.camera) not in fleet.also:
+            console.print(f"{settings.camera}: no such camera was seen yet; its settings wait for it")
         topic = settings.topics.camera_settings(settings.camera)
         before = settings_of(fleet, settings.camera)
         if before is None and topic in fleet.also and not settings.replace:
@@ -38,8 +40,9 @@ def set_camera(settings: CameraSetSettings) -> int:
                 "release has set it; --replace sets what is named here, and all else to its default"
             )
         fleet.retain(topic, _changed(before or CameraSettings(), given))
-    for name, value in given.items():
-        console.print(f"{settings.camera}: {name} {'is the default again' if value is None else 'is set'}")
+    for change in settings.changes:
+        name, _, text = change.partition("=")
+        console.print(f"{settings.camera}: {name} {f'= {text}' if text else 'is the default again'}")
     return 0
 
 
@@ -55,11 +58,40 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name == "region":
-        return text.split(",")
+    """A setting's value, where its kind fits; what it may be is for the settings to say.
+
+    Raises:
+        SettingsError: it is of another kind, or its file cannot be read.
+    """
     if name == "groups" and text.endswith(".toml"):
         return read_groups(Path(text))
-    return text
+    if name not in _KINDS:
+        return text
+    kind, how = _KINDS[name]
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingsError(f"{name}={text}: write {how}") from None
+
+
+def _region(text: str) -> List[float]:
+    left, top, right, bottom = map(float, text.split(","))
+    return [left, top, right, bottom]
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    return lambda text: choices[choices.index(text)]
+
+
+#: What makes a value of a text, raising ValueError, and what to write instead.
+_KINDS: Dict[str, Tuple[Callable[[str], Any], str]] = {
+    "region": (_region, "left,top,right,bottom from 0 to 1, as 0,0.25,1,1"),
+    "groups": (_choice("home", "none"), "home, none, or a file that ends in .toml"),
+    "of": (_choice("label", "group"), "label or group"),
+    **dict.fromkeys(("k", "n"), (int, "a whole number of frames")),
+    **dict.fromkeys(("max_age", "silent_after"), (float, "seconds; 0: never")),
+    "min_confidence": (float, "a number above 0, at most 1"),
+}
 
 
 def _changed(before: CameraSettings, given: Dict[str, Any]) -> bytes:
