@@ -8,6 +8,7 @@ rounds, each of:  every kind of the corpus ┐
 from __future__ import annotations
 
 import io
+import itertools
 import statistics
 import sys
 from collections import Counter, deque
@@ -127,7 +128,12 @@ def check_memory(rounds: Sequence[Round]) -> None:
     for part in ("worker", "decoders"):
         medians = [statistics.median(getattr(each, part)) for each in rounds]
         print(f"{part}: {[f'{median / 1e6:.1f} MB' for median in medians]}")
-        growth = statistics.median(later - earlier for earlier, later in zip(medians[1:], medians[2:]))
+        # Theil and Sen's trend: the median of the slopes between any two rounds. One high round does not move it.
+        after = list(enumerate(medians))[1:]
+        growth = statistics.median(
+            (later - earlier) / (last - first)
+            for (first, earlier), (last, later) in itertools.combinations(after, 2)
+        )
         assert growth < enough
 
 
