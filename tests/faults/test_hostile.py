@@ -128,7 +128,7 @@ def check_memory(rounds: Sequence[Round]) -> None:
     for part in ("worker", "decoders"):
         medians = [statistics.median(getattr(each, part)) for each in rounds]
         print(f"{part}: {[f'{median / 1e6:.1f} MB' for median in medians]}")
-        # Theil and Sen's trend: the median of the slopes between any two rounds. One high round does not move it.
+        # Theil and Sen's trend, the median of all slopes between two rounds: one high round does not move it.
         after = list(enumerate(medians))[1:]
         growth = statistics.median(
             (later - earlier) / (last - first)
