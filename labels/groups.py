@@ -6,16 +6,11 @@ cat = ["tabby", "Persian cat"]
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from wire.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from wire.toml import tomllib
 
 #: The groups of the package, by the name that settings call them.
 PACKAGED = {"home": Path(__file__).with_name("home.toml")}

@@ -13,7 +13,7 @@ from typing_extensions import Literal
 
 from wire.broker import BrokerSettings
 from wire.settings import POSITIONAL, Names, default_state_dir
-from wire.topics import is_id
+from wire.topics import CAMERA_RULE, camera_ids
 
 
 class SpoolSettings(BrokerSettings):
@@ -94,12 +94,9 @@ class PublishSettings(SpoolSettings):
     @field_validator("camera")
     @classmethod
     def _cameras_are_ids(cls, cameras: List[str]) -> List[str]:
-        wrong = [camera for camera in cameras if not is_id(camera)]
-        if wrong or not cameras:
-            raise ValueError(
-                f"a camera is 1 to 64 letters, digits, - and _, not {', '.join(wrong) or 'nothing'}"
-            )
-        return cameras
+        if not cameras:
+            raise ValueError(f"{CAMERA_RULE}, not nothing")
+        return camera_ids(cameras)
 
     @model_validator(mode="after")
     def _a_spool_waits(self) -> PublishSettings:

@@ -8,7 +8,6 @@ settings/cameras/<camera> ──> valid? ── yes ──> goes before the file
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Callable, Dict, Mapping, Optional
 
@@ -17,12 +16,8 @@ from pydantic import ValidationError
 from wire.cameras import CameraSettings
 from wire.errors import DecodeError, SettingsError, failure_of
 from wire.messages import explain
-from wire.topics import is_id
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from wire.toml import tomllib
+from wire.topics import CAMERA_RULE, is_id
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +46,7 @@ def read_cameras(path: Path) -> Dict[str, CameraSettings]:
     faults = []
     for camera, table in tables.items():
         if not is_id(camera) or not isinstance(table, dict):
-            faults.append(
-                f"--cameras {path}: {camera!r} is no table of a camera, as [door]; "
-                "a camera is 1 to 64 letters, digits, - and _"
-            )
+            faults.append(f"--cameras {path}: {camera!r} is no table of a camera, as [door]; {CAMERA_RULE}")
             continue
         try:
             found[camera] = CameraSettings.model_validate(table)

@@ -15,17 +15,12 @@ What is not shared may stand at the top of a file that only commands read which 
 from __future__ import annotations
 
 import difflib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from wire.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from wire.toml import tomllib
 
 
 @dataclass(frozen=True)

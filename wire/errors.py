@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import ClassVar, Sequence
+from typing import Any, ClassVar, Mapping, Sequence
 
 
 class NanofleetError(Exception):
@@ -78,6 +78,12 @@ class DuplicateMember(NanofleetError):
     """Another member of the fleet runs under the same id, so one of the two has to leave."""
 
     exit_code = 4
+
+
+def reason_of(fault: Mapping[str, Any]) -> str:
+    """The text of a fault that pydantic has found; of a ValueError, what it was raised with."""
+    text: str = fault["msg"]
+    return text[len("Value error, ") :] if fault["type"] == "value_error" else text
 
 
 class DecodeError(NanofleetError):

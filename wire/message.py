@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Type, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated
 
-from wire.errors import DecodeError
+from wire.errors import DecodeError, reason_of
 from wire.lengths import MAX_WORD
 from wire.printable import cut
 
@@ -76,10 +76,6 @@ def _check_length(kind: Type[Message], payload: bytes) -> None:
             raise DecodeError(f"not a {kind.__name__}: {count} {what}, at most {most} are read")
 
 
-#: What pydantic writes before the text of a ValueError.
-_OURS = "Value error, "
-
-
 def explain(error: ValidationError) -> str:
     """The first faults of a validation error on one line, without the input: that may be huge, or secret."""
     if error.error_count() > _MAX_FAULTS:
@@ -88,6 +84,6 @@ def explain(error: ValidationError) -> str:
     shown = []
     for fault in faults[:_MAX_NAMED]:  # a field's name may be a stranger's, and some messages quote a value
         where = cut(".".join(map(str, fault["loc"])), MAX_WORD)
-        what = fault["msg"][len(_OURS) :] if fault["type"] == "value_error" else fault["msg"]
+        what = reason_of(fault)
         shown.append(f"{where}: {cut(what, 2 * MAX_WORD)}" if where else what)
     return "; ".join(shown) + (f"; and {len(faults) - _MAX_NAMED} more" if faults[_MAX_NAMED:] else "")

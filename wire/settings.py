@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from typing_extensions import Annotated, Literal
 
 from wire.config_file import Given, Layout, read_config
-from wire.errors import SettingsError
+from wire.errors import SettingsError, reason_of
 from wire.flags import flag_of, is_positional, parser_of
 
 ENV_PREFIX = "NANOFLEET_"
@@ -167,7 +167,7 @@ def _explain(cls: Type[Settings], error: ValidationError, origins: Mapping[str, 
     for fault in error.errors(include_url=False, include_context=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
         where = f"{_shown_name(cls, name, origins)}: " if name else ""
-        message = fault["msg"][len("Value error, ") :] if fault["type"] == "value_error" else fault["msg"]
+        message = reason_of(fault)
         given = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r}"
         lines.append(_blame(f"{where}{message[:1].lower()}{message[1:]}{given}", {} if name else origins))
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 #: A camera or worker id: one topic level that needs no escaping anywhere.
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -17,9 +17,25 @@ MAX_REPLY, MAX_REPLY_LEVELS = 256, 16
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
+#: What can be the id of a camera, for people.
+CAMERA_RULE = "a camera is 1 to 64 letters, digits, - and _"
+
+
 def is_id(text: str) -> bool:
     """Whether `text` can be the id of a camera or a worker."""
     return ID.fullmatch(text) is not None
+
+
+def camera_ids(names: List[str]) -> List[str]:
+    """Names of cameras as they are, if each can be an id.
+
+    Raises:
+        ValueError: some cannot; the text names them.
+    """
+    wrong = [name for name in names if not is_id(name)]
+    if wrong:
+        raise ValueError(f"{CAMERA_RULE}, not {', '.join(wrong)}")
+    return names
 
 
 def client_id(worker: str) -> str:

@@ -9,9 +9,7 @@ from pydantic import Field, field_validator
 from wire.broker import BrokerSettings
 from wire.observer_settings import DiscoverySettings
 from wire.settings import POSITIONAL
-from wire.topics import is_id
-
-_NAME = "a camera is 1 to 64 letters, digits, - and _"
+from wire.topics import CAMERA_RULE, camera_ids, is_id
 
 
 class CamerasSettings(BrokerSettings):
@@ -41,7 +39,7 @@ class OneCamera(CamerasSettings):
     @classmethod
     def _camera_is_an_id(cls, camera: str) -> str:
         if not is_id(camera):
-            raise ValueError(f"{_NAME}, not {camera!r}")
+            raise ValueError(f"{CAMERA_RULE}, not {camera!r}")
         return camera
 
 
@@ -96,7 +94,4 @@ class CameraRemoveSettings(CamerasSettings, DiscoverySettings):
     @field_validator("names")
     @classmethod
     def _names_are_ids(cls, names: List[str]) -> List[str]:
-        wrong = [name for name in names if not is_id(name)]
-        if wrong:
-            raise ValueError(f"{_NAME}, not {', '.join(wrong)}")
-        return names
+        return camera_ids(names)

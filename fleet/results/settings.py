@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from wire.broker import BrokerSettings
 from wire.settings import Names
-from wire.topics import is_id
+from wire.topics import camera_ids
 
 
 class ResultsSettings(BrokerSettings):
@@ -42,10 +42,7 @@ class ResultsSettings(BrokerSettings):
     @field_validator("camera")
     @classmethod
     def _cameras_are_ids(cls, cameras: List[str]) -> List[str]:
-        wrong = [camera for camera in cameras if not is_id(camera)]
-        if wrong:
-            raise ValueError(f"a camera is 1 to 64 letters, digits, - and _, not {', '.join(wrong)}")
-        return cameras
+        return camera_ids(cameras)
 
     @property
     def shows_rejections(self) -> bool:
