@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 import time
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque, Dict, Iterator, Optional
 
 from wire.mqtt.handlers import in_handler
 
@@ -40,7 +40,7 @@ class NetworkThread:
         self.calls: Deque[Callable[[], None]] = collections.deque()
         self._work = work
         self._on_failure = on_failure
-        self._is_woken = False
+        self._is_woken = self._looks_at_calls = False
         self.wake_socket, self._waker = socket.socketpair()
         self.wake_socket.setblocking(False)
         self._waker.setblocking(False)
@@ -65,8 +65,8 @@ class NetworkThread:
     def post(self, function: Callable[[], None]) -> None:
         """Run a function in the thread, soon."""
         self.calls.append(function)
-        # The thread takes the flag back before it looks at the calls: a byte too many, but never one too few.
-        if not self._is_woken and threading.get_ident() != self._thread.ident:
+        # The thread takes both back before it looks at the calls: a byte too many, but never one too few.
+        if not (self._is_woken or self._looks_at_calls) and threading.get_ident() != self._thread.ident:
             self._is_woken = True
             # Full: the thread will wake anyway. Closed: it has ended.
             with contextlib.suppress(OSError):
@@ -76,6 +76,24 @@ class NetworkThread:
         """Take the wake-up back."""
         self.wake_socket.recv(4096)
         self._is_woken = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have no other thread wake this one, as long as it waits by `select` alone."""
+        try:
+            self._looks_at_calls = True
+            yield
+        finally:
+            self._looks_at_calls = False
+
+    def select(self, selector: selectors.BaseSelector, timeout: float) -> Dict[int, int]:
+        """Wait until a file is ready, or something is posted; returns the events by file descriptor."""
+        self._looks_at_calls = False
+        ready = {key.fd: events for key, events in selector.select(0.0 if self.calls else timeout)}
+        self._looks_at_calls = True
+        if ready.pop(self.wake_socket.fileno(), 0):
+            self.woken()
+        return ready
 
     def run_calls(self) -> None:
         """Run what has been posted until now; what is posted meanwhile runs the next time."""
