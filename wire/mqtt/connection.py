@@ -172,7 +172,7 @@ class Connection(ConnectionOptions):
         if delivery.epoch != self._deliveries.epoch or not self._is_open():
             return False
         if delivery.qos > 0:
-            self._client.ack(delivery.mid, delivery.qos)
+            self._io.ack(delivery.mid, delivery.qos)
         return True
 
     def _is_open(self) -> bool:
@@ -247,5 +247,5 @@ class Connection(ConnectionOptions):
         log.debug("CONNACK from %s for %s; its session is %s", self.broker, self.client_id, session)
         self._queue.connected(properties)
         self._subscriptions.connected(flags.session_present)
-        with in_handler():
+        with in_handler:
             self.on_connected(flags.session_present)

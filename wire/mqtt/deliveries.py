@@ -92,5 +92,5 @@ class Deliveries:
             response_topic=properties.get("ResponseTopic"),
             correlation_data=properties.get("CorrelationData"),
         )
-        with in_handler():
+        with in_handler:
             self._on_delivery(delivery)

@@ -2,8 +2,8 @@
 
 reader   gives paho bytes through `_sock_recv`, and notes in `_last_bytes_received` (2.1: `_last_msg_in`) when
          some came, by which paho knows that the broker is alive
-writer   takes packets from `_out_packet`, which paho puts there by `_packet_queue`, and notes `_last_msg_out`
-queue    puts packets there, too, under ids of `_mid_generate`
+writer   takes packets from `_out_packet`, where paho puts its own by `_packet_queue` and we ours, and notes
+         `_last_msg_out`, by which paho knows when to ping; ids are of `_mid_generate`
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def _names(client: mqtt.Client, method: str) -> Set[str]:
 
 
 def _queues_as_known(client: mqtt.Client) -> bool:
-    """Whether a packet is queued as one entry that has what the writer needs."""
+    """Whether a packet is queued as one entry, which is as `writer` makes and reads them."""
     try:
-        client._packet_queue(PINGREQ[0], PINGREQ, 0, 0)
+        client._packet_queue(PINGREQ[0], PINGREQ, 7, 1)
         (entry,) = client._out_packet
         client._out_packet.clear()
-        found = (entry["command"], entry["packet"], entry["pos"], entry["to_process"], entry["qos"])
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return False
-    return found == (PINGREQ[0], PINGREQ, 0, len(PINGREQ), 0)
+    known = {"command": PINGREQ[0], "mid": 7, "qos": 1, "packet": PINGREQ, "info": None}
+    return bool(entry == {**known, "pos": 0, "to_process": len(PINGREQ)})

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import select
 import selectors
 import socket
 import threading
 import time
-from typing import Callable, Deque, Dict, Iterator, Optional
+from typing import Callable, Deque, Iterator, Optional
 
 from wire.mqtt.handlers import in_handler
 
@@ -79,25 +80,37 @@ class NetworkThread:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Have no other thread wake this one, as long as it waits by `select` alone."""
+        """Have no other thread wake this one, as long as it waits by `wait` alone."""
         try:
             self._looks_at_calls = True
             yield
         finally:
             self._looks_at_calls = False
 
-    def select(self, selector: selectors.BaseSelector, timeout: float) -> Dict[int, int]:
-        """Wait until a file is ready, or something is posted; returns the events by file descriptor."""
+    def wait(self, files: select.poll, seconds: float) -> int:
+        """Wait until a file is ready, or something is posted.
+
+        Args:
+            files: one file, and `wake_socket`.
+            seconds: the most to wait.
+
+        Returns:
+            poll's events of the one file; 0 if it is not ready.
+        """
         self._looks_at_calls = False
-        ready = {key.fd: events for key, events in selector.select(0.0 if self.calls else timeout)}
+        ready = files.poll(0 if self.calls else seconds * 1000)
         self._looks_at_calls = True
-        if ready.pop(self.wake_socket.fileno(), 0):
-            self.woken()
-        return ready
+        found = 0
+        for file, events in ready:
+            if file == self.wake_socket.fileno():
+                self.woken()
+            else:
+                found = events
+        return found
 
     def run_calls(self) -> None:
         """Run what has been posted until now; what is posted meanwhile runs the next time."""
-        with in_handler():
+        with in_handler:
             for _ in range(len(self.calls)):
                 self.calls.popleft()()
 

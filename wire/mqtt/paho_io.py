@@ -19,6 +19,10 @@ class PahoIO:
     def begin(self) -> None:
         """Begin a connection."""
 
+    def ack(self, mid: int, qos: int) -> None:
+        """Queue the ack of a message."""
+        self._client.ack(mid, qos)
+
     def read(self) -> None:
         """Read of what has come, and handle it."""
         self._client.loop_read()

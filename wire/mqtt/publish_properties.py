@@ -43,7 +43,7 @@ _EXPIRY, _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 2, 
 _SUBSCRIPTION_IDENTIFIER = 11
 #: Payload Format Indicator, Message Expiry Interval, Topic Alias: bytes of each.
 _NUMBERS = {1: 1, _EXPIRY: 4, 35: 2}
-_LENGTH, _SECONDS = struct.Struct("!H"), struct.Struct("!I")
+_LENGTH, _SECONDS, _PAIR = struct.Struct("!H"), struct.Struct("!I"), struct.Struct("!BH")
 _KEPT = {name.encode(): name for name in KEPT}
 
 _paho_unpack = Properties.unpack
@@ -89,15 +89,14 @@ def pack_unstamped(
     expiry: Optional[int],
 ) -> bytes:
     """What stays the same each time a packet is sent; see PublishProperties."""
-    packed = bytearray()
+    packed = b""
     if expiry is not None:
         packed += bytes([_EXPIRY]) + _SECONDS.pack(expiry)
     if response_topic is not None:
         packed += bytes([_RESPONSE_TOPIC]) + _with_length(response_topic.encode())
     if correlation_data is not None:
         packed += bytes([_CORRELATION_DATA]) + _with_length(correlation_data)
-    packed += _pairs(user_properties)
-    return bytes(packed)
+    return packed + _pairs(user_properties)
 
 
 def pack(unstamped: bytes, stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]]) -> bytes:
@@ -112,10 +111,11 @@ def variable_byte_integer(value: int) -> bytes:
 
 
 def _pairs(user_properties: Sequence[Tuple[str, str]]) -> bytes:
-    packed = bytearray()
+    pieces: List[bytes] = []
     for name, value in user_properties:
-        packed += bytes([_USER_PROPERTY]) + _with_length(name.encode()) + _with_length(value.encode())
-    return bytes(packed)
+        key, data = name.encode(), value.encode()
+        pieces += (_PAIR.pack(_USER_PROPERTY, len(key)), key, _LENGTH.pack(len(data)), data)
+    return b"".join(pieces)
 
 
 def _with_length(data: bytes) -> bytes:
@@ -150,7 +150,9 @@ def read_properties(packet: Union[bytes, bytearray, memoryview], at: int) -> Tup
         MalformedPacket: they end in the middle of one, or there is one that no PUBLISH has.
     """
     try:
-        length, size = VariableByteIntegers.decode(bytes(packet[at : at + 5]))
+        length, size = packet[at], 1
+        if length > 0x7F:
+            length, size = VariableByteIntegers.decode(bytes(packet[at : at + 5]))
         start, end = at + size, at + size + length
         if end > len(packet):
             raise MalformedPacket("PUBLISH that ends within its properties")
@@ -170,8 +172,9 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         identifier = region[at]
         at += 1
         if identifier == _USER_PROPERTY:
-            name, at = _data(region, at)
-            value, at = _data(region, at)
+            middle = at + 2 + (region[at] << 8 | region[at + 1])
+            name, at = region[at + 2 : middle], middle + 2 + (region[middle] << 8 | region[middle + 1])
+            value = region[middle + 2 : at]
             if name in _KEPT:
                 pairs.append((_KEPT[name], value[:MOST_OF_VALUE].decode("utf-8", "replace")))
         elif identifier == _RESPONSE_TOPIC:

@@ -20,6 +20,7 @@ from wire.mqtt.handlers import in_handler
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
 from wire.mqtt.traits import Traits
+from wire.mqtt.writer import enqueue
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class PublishQueue:
 
     def pump(self) -> None:
         """Publish what is queued, as far as the window goes; called while connected."""
-        while len(self._in_flight) < self._receive_maximum and (self._unconfirmed or self._queue):
+        while (self._queue or self._unconfirmed) and len(self._in_flight) < self._receive_maximum:
             mid = next(iter(self._unconfirmed), None)
             publication = self._queue.popleft() if mid is None else self._unconfirmed.pop(mid)
             if publication.size > self.maximum_packet_size:
@@ -118,7 +119,7 @@ class PublishQueue:
         header = publication.header(mid, dup=dup)
         payload = publication.payload
         for piece in (header, payload) if len(payload) > _COPIED else (header + payload,):
-            self._client._packet_queue(header[0], piece, mid, 1)
+            enqueue(self._client, header[0], piece)
 
     def _publish_by_paho(self, publication: Publication) -> None:
         info = self._client.publish(
@@ -153,5 +154,5 @@ class PublishQueue:
 
     def _report(self, publication: Publication, reason_code: int) -> None:
         if publication.on_puback:
-            with in_handler():
+            with in_handler:
                 publication.on_puback(reason_code)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import time
 from typing import Callable, Optional, Tuple
 
@@ -23,7 +24,7 @@ from wire.mqtt.insides import fits, received_attribute
 from wire.mqtt.packets import Delivery
 from wire.mqtt.paho_io import PahoIO
 from wire.mqtt.publish_queue import PublishQueue
-from wire.mqtt.writer import write
+from wire.mqtt.writer import enqueue, write
 
 #: Bytes of the buffer: a frame of a camera, and what comes with it.
 BUFFER = 1 << 18
@@ -34,6 +35,8 @@ MOST_AT_ONCE = 64
 #: Room for the next packet's beginning: while there is less, what is left moves to the buffer's front.
 _LEAST_ROOM = 1 << 12
 _PUBLISH, _PUBACK, _KIND = 0x30, 0x40, 0xF0
+#: A PUBACK without a reason code, which means success [MQTT 5, 3.4.2.1].
+_PUBACK_PACKET = struct.Struct("!BBH")
 #: Set in the first byte of a PUBLISH of QoS 2, and of none: 3 [MQTT 5, 3.3.1.2].
 _QOS_ABOVE_1 = 0x04
 #: A packet's first byte, and at most four of its length [MQTT 5, 1.5.5].
@@ -82,6 +85,13 @@ class Reader(PahoIO):
     def pending(self) -> bool:
         """Whether there may be a packet that no selector can see."""
         return self._may_be_whole or self._over is not None
+
+    def ack(self, mid: int, qos: int) -> None:
+        """Queue the ack of a message."""
+        if qos == 1:
+            enqueue(self._client, _PUBACK, _PUBACK_PACKET.pack(_PUBACK, 2, mid))
+        else:
+            super().ack(mid, qos)
 
     def read(self) -> None:
         """Receive once what has come, and handle its packets, unless there are very many."""

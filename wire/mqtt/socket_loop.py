@@ -1,9 +1,9 @@
-"""One TCP connection from open to closed: reading and writing where a selector says that it can."""
+"""One TCP connection from open to closed: reading and writing where poll says that it can."""
 
 from __future__ import annotations
 
-import contextlib
-import selectors
+import select
+import time
 from typing import Callable
 
 import paho.mqtt.client as mqtt
@@ -11,6 +11,9 @@ import paho.mqtt.client as mqtt
 from wire.mqtt.network_thread import NetworkThread
 from wire.mqtt.paho_io import PahoIO
 from wire.mqtt.tcp import TcpSocket
+
+#: The most seconds until paho looks whether to ping, and whether the broker is gone.
+MISC_SECONDS = 1.0
 
 
 def run_socket(
@@ -33,23 +36,27 @@ def run_socket(
     Raises:
         OSError: the connection is lost.
     """
-    with contextlib.closing(selectors.DefaultSelector()) as selector, thread.watched():
-        selector.register(thread.wake_socket, selectors.EVENT_READ)
-        sock = client.socket()
-        assert sock is not None
-        selector.register(sock, selectors.EVENT_READ)
-        watched = selectors.EVENT_READ
+    files = select.poll()
+    files.register(thread.wake_socket, select.POLLIN)
+    sock = client.socket()
+    assert sock is not None
+    files.register(sock, select.POLLIN)
+    watched, misc_due = select.POLLIN, 0.0
+    with thread.watched():
         while client.socket() is not None and send() and client.socket() is not None:
             # What the socket did not take waits for room in it.
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
+            wanted = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
             if wanted != watched:
-                selector.modify(sock, wanted)
+                files.modify(sock, wanted)
                 watched = wanted
-            # TLS and WebSockets may hold bytes that the selector cannot see.
+            # TLS and WebSockets may hold bytes that no poll can see.
             buffered = packets.pending or getattr(sock, "pending", lambda: 0)()
-            ready = thread.select(selector, 0.0 if buffered else 1.0)
-            if ready.get(sock.fileno(), 0) & selectors.EVENT_READ or buffered:
+            events = thread.wait(files, 0.0 if buffered else MISC_SECONDS)
+            if events & ~select.POLLOUT or buffered:
                 packets.read()
                 tcp.ack_at_once()
-            client.loop_misc()
+            now = time.monotonic()
+            if now >= misc_due:
+                client.loop_misc()
+                misc_due = now + MISC_SECONDS
             thread.run_calls()

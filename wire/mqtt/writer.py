@@ -19,6 +19,27 @@ _DISCONNECT, _KIND = 0xE0, 0xF0
 Piece = Union[bytes, bytearray, memoryview]
 
 
+def enqueue(client: mqtt.Client, first: int, piece: bytes) -> None:
+    """Queue a packet, or a piece of one, with paho's: as `_packet_queue` does, which wakes others as well.
+
+    Args:
+        client: paho's.
+        first: the packet's first byte.
+        piece: its bytes.
+    """
+    client._out_packet.append(
+        {
+            "command": first,
+            "mid": 0,
+            "qos": 1,
+            "pos": 0,
+            "to_process": len(piece),
+            "packet": piece,
+            "info": None,
+        }
+    )
+
+
 def write(client: mqtt.Client) -> None:
     """Send what is queued, as far as the socket takes it.
 
