@@ -1,7 +1,7 @@
 """Taking many answers at a time where many come.
 
 To wake up for an answer, and to bring what handles it into the processor's caches, costs more than to handle
-it: at 250 a second, on a busy machine, each cost 220 µs when taken one by one, and 150 µs in bursts.
+it: at 250 a second, on a busy machine, each cost 240 µs when taken one by one, and 150 µs in bursts of 0.1 s.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ def test_a_frame_that_waited_for_a_dead_worker_has_the_region_that_was_set(fleet
 
 @on_both_brokers
 def test_a_worker_that_was_killed_returns_with_the_settings(fleet: Fleet) -> None:
-    """A session that rumqttd has kept is sent nothing retained again: what was noted on disk has to serve."""
+    """A session that rumqttd has kept is sent nothing retained again: what was noted on disk has to serve.
+
+    One worker stays: rumqttd panics where the last member of a shared subscription dies with frames in hand.
+    """
     listener = fleet.listen("results/+")
     topic = f"{fleet.root}/settings/cameras/door"
     listener.publish(topic, CameraSettings(region=RIGHT_HALF).encode(), retain=True)
