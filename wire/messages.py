@@ -19,7 +19,7 @@ from typing import ClassVar, Dict, Literal, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, Name, Sentence, Topic, Word
+from wire.lengths import MAX_FEW_LABELS, MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, Name, Sentence, Topic, Word
 from wire.message import Message as Message
 from wire.message import UtcTime as UtcTime
 from wire.message import explain as explain
@@ -202,6 +202,9 @@ class WorkerStatus(Message):
     )
     temperature_celsius: Optional[float] = Field(
         None, description="Of the hottest zone, on machines that tell"
+    )
+    labels: Tuple[Name, ...] = Field(
+        (), max_length=MAX_FEW_LABELS, description="The model's, where they are few; nothing of one with many"
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.fleets import Fleet
 from tests.harness import MODEL, WorkerProcess, nanofleet, statuses, wait_for
 from tests.homeassistant.core import HomeAssistant
+from tests.tiny import LABELS
 from wire.observers import ObserverStatus
 
 #: With an observer, quick to notice that another is gone.
@@ -81,6 +82,15 @@ def test_what_cameras_see_is_shown_and_announced(house: House) -> None:
     house.see(*["chelsea.png"] * 5)
     house.is_now("sensor", "group", "cat")
     house.is_now("sensor", "label", "none")
+
+
+def test_the_labels_of_a_model_with_few_are_a_choice(house: House) -> None:
+    worker = house.fleet.worker("--observe", "--status-interval", "0.5")
+    worker.wait_said("observing the cameras of")
+    house.see("coffee.png")
+    label = house.entity("sensor", "door", "label")
+    offered = wait_for(lambda: house.home.state(label).get("attributes"), what=label)
+    assert (offered["device_class"], offered["options"]) == ("enum", [*LABELS, "none"])
 
 
 def test_two_close_scenes_do_not_flap(house: House) -> None:

@@ -88,6 +88,7 @@ STATUS: Dict[str, Any] = {
     },
     "latency_seconds": 0.042,
     "temperature_celsius": 41.5,
+    "labels": ["cat", "no cat"],
 }
 CLAIM: Dict[str, Any] = {
     "schema": 1,

@@ -10,8 +10,9 @@ import pytest
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery.announcer import Announcer
+from fleet.observer.vocabulary import vocabulary
 from tests.fleet.members import status
-from wire.cameras import CameraState
+from wire.cameras import CameraSettings, CameraState
 from wire.mqtt.packets import Publication
 from wire.topics import Topics
 
@@ -48,6 +49,23 @@ def test_it_announces_changes_only() -> None:
     assert kept.take() == []
     kept.announcer.camera(CameraState(camera="door", name="Front door"))
     assert kept.take() == [DOOR]
+
+
+def test_a_choice_of_states_grows_before_a_state_and_shrinks_after_it() -> None:
+    """Home Assistant logs an error of a state that is not among the choice."""
+    kept, pets = Kept(), vocabulary(CameraSettings(groups={"pet": ()}))
+    choices = []
+    for group, words in (
+        *(("cat", vocabulary(CameraSettings())), ("cat", pets), ("pet", pets), ("pet", pets)),
+        ("none", pets),
+    ):
+        replaces = kept.announcer.camera(CameraState(camera="door", group=group), words)
+        assert replaces is (len(choices) > 0 and bool(kept.published))
+        found = [json.loads(each.payload)["components"]["group"]["options"] for each in kept.published]
+        choices.append(found[0] if found else None)
+        kept.published.clear()
+    assert choices[0][-1] == "none"
+    assert choices[1:] == [["pet", "cat", "none"], None, ["pet", "none"], None]
 
 
 def test_it_announces_all_again_on_request() -> None:
