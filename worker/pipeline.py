@@ -70,9 +70,9 @@ class Pipeline:
         self._metrics = worker.metrics.frames
         folder, self._worker_id = settings.state_dir, worker.id
         self._scheduler = Scheduler(
-            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.window),
+            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.receive_maximum),
             at_work=settings.at_work,
-            window=settings.window,
+            window=settings.receive_maximum,
             folder=folder / f"{worker.id}.waiting",
             work=self.start,
         )

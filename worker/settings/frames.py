@@ -21,7 +21,11 @@ class FrameSettings(BaseModel):
     )
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
     window: int = Field(
-        32, ge=1, le=65535, description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory"
+        0,
+        ge=0,
+        le=65535,
+        description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory. 0: 8 for each decoder, "
+        "at least 32 and at most 96, as far as an eighth of the machine's memory goes",
     )
     max_age: Names = Field(
         [],

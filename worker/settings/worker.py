@@ -8,10 +8,15 @@ from pydantic import Field
 
 from wire.observer_settings import ObserverSettings
 from wire.settings import LogLevel, default_state_dir
+from worker import memory
 from worker.settings.decoding import DecodingSettings
 from worker.settings.engine import EngineSettings
 from worker.settings.frames import FrameSettings
 from worker.settings.inputs import InputSettings
+
+#: Of a window that follows the machine: below what the brokers that nanofleet sets up let one client have in
+#: flight.
+LEAST_WINDOW, MOST_WINDOW = 32, 96
 
 
 # --help lists the fields of the last base first.
@@ -70,6 +75,12 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
     )
 
     @property
+    def receive_maximum(self) -> int:
+        """Frames in hand, at most, as the broker is told."""
+        fit = memory.total() // 8 // self.max_payload
+        return self.window or max(LEAST_WINDOW, min(8 * self.decoder_count, MOST_WINDOW, fit))
+
+    @property
     def at_work(self) -> int:
         """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
-        return min(self.window, 3 * self.max_batch + self.decoder_count)
+        return min(self.receive_maximum, 3 * self.max_batch + self.decoder_count)
