@@ -61,7 +61,8 @@ class Pipeline:
             presence: counts those that are answered.
             pacing: counts those that come and go, and so how fast.
         """
-        self._settings = settings = worker.settings
+        settings = worker.settings
+        self._max_payload = settings.max_payload
         self._connection = connection
         self._switch = worker.switch
         self._cameras = worker.cameras
@@ -121,18 +122,19 @@ class Pipeline:
 
     def start(self, frame: Frame) -> None:
         """Have a frame decoded and classified: it is its turn. In the network thread."""
+        treatment = self._cameras.of(frame.camera)
+        check = functools.partial(frame.check_age, treatment.max_age)
         try:
-            frame.unwrap(self._settings.max_payload)
+            frame.unwrap(self._max_payload)
             self._report_dropped(frame)
             self.clocks.judge(frame)
-            self._check_age(frame)
+            check()
         except FrameError as error:
             self._reject(frame, error)
             return
         image, frame.image = frame.image, b""
-        check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
-        region, grouping = self._cameras.region(frame.camera), self._cameras.grouping(frame.camera)
-        self._switch.submit(Job(check, done, self._flush, region, grouping), image)
+        done = functools.partial(self.done, frame)
+        self._switch.submit(Job(check, done, self._flush, treatment.region, treatment.grouping), image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
@@ -185,11 +187,6 @@ class Pipeline:
         """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""
         answered, self._batch.answered = self._batch.answered, []
         self._connection.call(lambda: self.finish(answered))
-
-    def _check_age(self, frame: Frame) -> None:
-        own = self._cameras.max_age(frame.camera)
-        seconds = self._settings.max_age_of(frame.camera) if own is None else own
-        frame.check_age(seconds or None)  # 0: never
 
     def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:
