@@ -49,6 +49,7 @@ class Inference:
         """Classify a picture as soon as the engine is free; from a decoder's thread."""
         if isinstance(outcome, FrameError):
             work.complete(outcome)
+            self._batcher.look_again()
         else:
             self._batcher.put((work, outcome))
 
