@@ -28,6 +28,8 @@ class Treatment(NamedTuple):
     grouping: Optional[Grouping]
     #: Seconds after which it is stale; None for never.
     max_age: Optional[float]
+    #: Whether it is answered as the camera's last one, where it hardly differs.
+    skip_still: bool
 
 
 class Cameras:
@@ -83,6 +85,7 @@ class Cameras:
             region=own.region or WHOLE,
             grouping=self._grouping(camera, own),
             max_age=max_age or None,  # 0: never
+            skip_still=self._settings.skip_still if own.skip_still is None else own.skip_still,
         )
 
     def _grouping(self, camera: str, own: CameraSettings) -> Optional[Grouping]:

@@ -13,7 +13,7 @@ import functools
 import logging
 import threading
 import time
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 from wire.messages import Rejection
 from wire.mqtt.connection import Connection
@@ -29,6 +29,7 @@ from worker.errors import FrameError
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
 from worker.serving.job import Job, Outcome
+from worker.serving.still import StillCameras
 from worker.snapshots import Snapshots
 from worker.worker import Worker
 
@@ -66,6 +67,7 @@ class Pipeline:
         self._connection = connection
         self._switch = worker.switch
         self._cameras = worker.cameras
+        self._still = StillCameras()
         self._presence = presence
         self._pacing = pacing
         self._metrics = worker.metrics.frames
@@ -134,7 +136,10 @@ class Pipeline:
             return
         image, frame.image = frame.image, b""
         done = functools.partial(self.done, frame)
-        self._switch.submit(Job(check, done, self._flush, treatment.region, treatment.grouping), image)
+        job = Job(check, done, self._flush, treatment.region, treatment.grouping)
+        if treatment.skip_still:
+            job = self._still.take(job, frame.camera, frame.frame_id)
+        self._switch.submit(job, image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
@@ -143,8 +148,7 @@ class Pipeline:
             answer = rejection_of(frame, outcome, self._worker_id)
         else:
             timings = timings_of(frame, outcome)
-            for stage, seconds in timings.items():
-                self._metrics.stages[stage].observe(seconds)
+            self._observe(timings, repeats=outcome.repeats is not None)
             answer = result_of(frame, outcome, timings, self._worker_id)
         self._batch.answered.append((frame, answer))
 
@@ -187,6 +191,14 @@ class Pipeline:
         """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""
         answered, self._batch.answered = self._batch.answered, []
         self._connection.call(lambda: self.finish(answered))
+
+    def _observe(self, timings: Dict[str, float], *, repeats: bool) -> None:
+        """Count a classified frame; of one that repeats another's answer the engine has not seen anything."""
+        if repeats:
+            self._metrics.repeated.inc()
+        for stage, seconds in timings.items():
+            if not (repeats and stage == "inference"):
+                self._metrics.stages[stage].observe(seconds)
 
     def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:

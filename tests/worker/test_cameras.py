@@ -140,3 +140,17 @@ def test_a_disk_that_takes_no_note_costs_a_warning(tmp_path: Path, caplog: pytes
     cameras.receive("door", b"")
     assert cameras.of("door").max_age is None
     assert "settings of camera door are not noted, for the next start: " in caplog.text
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_whether_still_frames_are_skipped_is_each_cameras_own_matter(
+    tmp_path: Path, everywhere: bool
+) -> None:
+    settings = WorkerSettings(skip_still=everywhere)
+    file = {"garden": CameraSettings(skip_still=not everywhere)}
+    cameras = Cameras(settings, file, CameraNotes(tmp_path / "w1.cameras"))
+    cameras.receive("door", CameraSettings(skip_still=not everywhere).encode())
+    found = [cameras.of(camera).skip_still for camera in ("hall", "garden", "door")]
+    assert found == [everywhere, not everywhere, not everywhere]
+    cameras.receive("door", b"")
+    assert cameras.of("door").skip_still is everywhere

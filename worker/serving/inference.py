@@ -1,6 +1,7 @@
 """The engine's threads: pixels in, what the model says of them out, as many at once as are ready.
 
 DecoderPool ── decoded ──> Batcher ── batch ──> too late: out ──> Engine, when it has a turn ──> Job.done
+                 └ no picture, or one with an earlier one's answer (`Job.repeat`): out
 """
 
 from __future__ import annotations
@@ -50,8 +51,15 @@ class Inference:
         if isinstance(outcome, FrameError):
             work.complete(outcome)
             self._batcher.look_again()
-        else:
+            return
+        repeat = work.job.repeat(work.loaded.model, outcome)
+        if repeat is None:
             self._batcher.put((work, outcome))
+            return
+        if self._is_fresh(work, outcome):
+            outcome.release()
+            work.complete(repeat)
+        self._batcher.look_again()
 
     def stalled_for(self) -> float:
         """Seconds for which the engine has been at one batch."""
