@@ -115,6 +115,16 @@ class Result(Answer):
     notes: Tuple[Sentence, ...] = Field(
         (), max_length=MAX_SENTENCES, description="What of a frame was left out or assumed"
     )
+    repeats: Optional[Word] = Field(
+        None,
+        description="The frame whose answer this is, where this one hardly differs from it and was not "
+        "classified. Other results have no such field",
+    )
+
+    def encode(self) -> bytes:
+        """See Message."""
+        unsaid = {"repeats"} if self.repeats is None else None
+        return self.model_dump_json(by_alias=True, exclude=unsaid).encode()
 
 
 class Rejection(Answer):

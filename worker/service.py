@@ -81,7 +81,8 @@ def run(
             switch = Switch(load, life.leaving)
             commands = commands_of(settings, worker_id, switch)
             notes = CameraNotes(settings.state_dir / f"{worker_id}.cameras")
-            cameras = Cameras(read_cameras(settings.cameras) if settings.cameras else {}, notes)
+            file = read_cameras(settings.cameras) if settings.cameras else {}
+            cameras = Cameras(settings, file, notes)
             worker = Worker(worker_id, settings, switch, cameras, commands, metrics, metrics_url, life)
             return _load_and_serve(worker, inference, broker)
 

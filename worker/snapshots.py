@@ -126,7 +126,7 @@ class Snapshots:
         if answer.complete and len(payload) <= self._room:
             self._room -= len(payload)
             self._note(frame.camera, answer.label)
-            self._due.put(_Due(payload, answer, self._cameras.region(frame.camera)))
+            self._due.put(_Due(payload, answer, self._cameras.of(frame.camera).region))
 
     def heard(self, payload: bytes) -> None:
         """Take note of the snapshot that a worker has published."""

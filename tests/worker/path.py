@@ -75,7 +75,7 @@ class FramesPath:
             change_to=NOT_ASKED,
         )
         models: Any = self.models
-        self.cameras = Cameras({}, CameraNotes(folder / "w1.cameras"))
+        self.cameras = Cameras(self.settings, {}, CameraNotes(folder / "w1.cameras"))
         self.worker = Worker(
             "w1", self.settings, models, self.cameras, self.commands, self.metrics, "", Life()
         )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import queue
 import time
-from typing import Callable, Generic, List, Optional, TypeVar
+from typing import Callable, Generic, List, TypeVar, Union
 
 T = TypeVar("T")
 
 #: A batch waits for what is about to come no longer than this: some pictures take their decoder long.
 MAX_WAIT_SECONDS = 0.05
+
+
+class _Signal(enum.Enum):
+    """What is no item of the queue."""
+
+    CLOSED = enum.auto()
+    LOOK_AGAIN = enum.auto()
 
 
 class Batcher(Generic[T]):
@@ -29,7 +37,7 @@ class Batcher(Generic[T]):
         self._max_batch = max_batch
         self._max_delay = max_delay
         self._more_to_come = more_to_come
-        self._ready: queue.SimpleQueue[Optional[T]] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Union[T, _Signal]] = queue.SimpleQueue()
 
     def put(self, item: T) -> None:
         """Add an item, from any thread."""
@@ -37,7 +45,11 @@ class Batcher(Generic[T]):
 
     def close(self) -> None:
         """Make `take` return an empty batch, once what was put before has been taken."""
-        self._ready.put(None)
+        self._ready.put(_Signal.CLOSED)
+
+    def look_again(self) -> None:
+        """Have `take` ask again whether more is to come: something that was has gone another way."""
+        self._ready.put(_Signal.LOOK_AGAIN)
 
     def take(self) -> List[T]:
         """Wait for a batch of 1 to `max_batch` items; empty means closed."""
@@ -54,9 +66,10 @@ class Batcher(Generic[T]):
                     item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
             except queue.Empty:
                 break
-            if item is None:
+            if item is _Signal.CLOSED:
                 if batch:
-                    self._ready.put(None)
+                    self.close()
                 break
-            batch.append(item)
+            if not isinstance(item, _Signal):
+                batch.append(item)
         return batch

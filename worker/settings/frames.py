@@ -32,6 +32,13 @@ class FrameSettings(BaseModel):
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
         "may be repeated. A camera's clock need not agree with this machine's",
     )
+    skip_still: bool = Field(
+        False,
+        description="Answer a frame that hardly differs from its camera's last classified one as that was, "
+        "without running the model: saves most of the work for cameras that mostly show the same. Its Result "
+        "names that frame in `repeats`; every 30 s the model looks again in any case. For one camera: "
+        "`nanofleet cameras set CAMERA skip_still=true`, and =false to leave one out",
+    )
     retained: Literal["ignore", "answer"] = Field(
         "ignore",
         description="What to do with a frame that comes with MQTT's retain flag: an old picture, which some "
