@@ -25,6 +25,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.reception"},
     {"worker.session", "worker.startup"},
     {"worker.service"},
+    {"worker.processes"},
 )
 
 
