@@ -81,7 +81,7 @@ def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Te
     """Steps from pixels on a device to probabilities there."""
 
     def eager(module: torch.nn.Module, dtype: torch.dtype, memory: torch.memory_format) -> Call:
-        forward = _forward(module, recipe, dtype, memory, pixels.device)
+        forward = forward_of(module, recipe, dtype, memory, pixels.device)
 
         @torch.inference_mode()
         def call() -> object:
@@ -110,13 +110,14 @@ def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Te
     yield _step("forward, norms folded, in a graph", batch, graph)
 
 
-def _forward(
+def forward_of(
     module: torch.nn.Module,
     recipe: Preprocessing,
     dtype: torch.dtype,
     memory: torch.memory_format,
     device: torch.device,
 ) -> Forward:
+    """The module there, between pixels and probabilities."""
     placed = copy.deepcopy(module).to(device, dtype, memory_format=memory)  # type: ignore[call-overload]
     scale, shift = (
         torch.tensor(values, device=device, dtype=dtype).view(1, -1, 1, 1) for values in recipe.normalisation

@@ -9,6 +9,7 @@ import threading
 
 from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
+from wire.printable import cut
 from wire.signals import ENDS
 from worker import service
 from worker.engines.opened import Opened
@@ -25,6 +26,8 @@ from worker.settings import WorkerSettings
 #: The signals by which the supervisor has a front end leave, and leave at once. What the system sends to all
 #: processes of a terminal or a service must not count beside them.
 LEAVE, LEAVE_AT_ONCE = signal.SIGUSR1, signal.SIGUSR2
+#: Characters of an error, at most: a report has to fit into a pipe, because nobody reads it before the end.
+_LONGEST = 4000
 
 
 def engine_process(settings: WorkerSettings, rendezvous: Rendezvous) -> Work:
@@ -83,7 +86,7 @@ def _reporting(work: Work) -> Work:
         try:
             return work(report)
         except NanofleetError as error:
-            report(error=str(error))
+            report(error=cut(str(error), _LONGEST))
             return error.exit_code
         except KeyboardInterrupt:  # it was to leave at once
             report(left=True, restarts=False)

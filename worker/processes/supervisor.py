@@ -127,7 +127,8 @@ class Supervisor:
     def hurry(self) -> None:
         """Have the front ends leave at once."""
         for each in self._front_ends:
-            each.send_signal(LEAVE)
+            if not self._has_asked:
+                each.send_signal(LEAVE)
             each.send_signal(LEAVE_AT_ONCE)
         wait_until(lambda: all(map(_has_ended, self._front_ends)), AT_ONCE_TIMEOUT)
 
