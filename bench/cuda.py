@@ -131,5 +131,5 @@ def _labels(settings: BenchSettings, notify: Notify, common: Row) -> Iterator[Ro
     try:
         weights = Weights(LABELS_OF, cache_folder(), "of its package")
         yield {**row, **agreement(weights, 2, "cuda")}
-    except NanofleetError as error:
+    except (NanofleetError, RuntimeError) as error:  # PyTorch's, of a device that cannot do this
         yield {**row, "error": str(error)}

@@ -58,7 +58,7 @@ class Crowd(Driver):
 @contextlib.contextmanager
 def crowded(weights: Weights, processes: int, flags: Sequence[object] = ()) -> Iterator[Crowd]:
     """Start a worker of so many front ends, with a broker and publishers."""
-    with prepared(weights) as site:
+    with contextlib.ExitStack() as once_they_have_ended, prepared(weights) as site:
         port = site.mosquitto()
         model, folder = site.model
         given: List[object] = ["--model", model, "--weights-dir", folder, *flags]
@@ -67,5 +67,9 @@ def crowded(weights: Weights, processes: int, flags: Sequence[object] = ()) -> I
         (worker,) = site.workers(port, 1, *given)
         worker.wait_until(lambda: worker.output().count("connected to") >= processes)
         command = [PUBLISHER, f"mqtt://127.0.0.1:{port}", "bench"]
-        publishers = range(1 + processes // 2)
-        yield Crowd([Driver(command, site.folder / f"driver-{number}.log") for number in publishers])
+        drivers = [
+            Driver(command, site.folder / f"driver-{number}.log") for number in range(1 + processes // 2)
+        ]
+        for driver in drivers:
+            once_they_have_ended.callback(driver.close)
+        yield Crowd(drivers)

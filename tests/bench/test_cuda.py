@@ -97,7 +97,7 @@ def test_several_publishers_have_all_their_frames_answered_by_front_ends(tmp_pat
 
 def test_front_ends_have_the_labels_of_float32(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "PARTS", 24)
-    found = labels.agreement(Weights(MODEL, weights_dir, ""), 2, "cpu", "--engine", "onnxruntime")
+    found = labels.agreement(Weights(MODEL, weights_dir, ""), 2, "cpu", "--engine", "torch")
     assert found["pictures"] == 24
     assert found["same_labels"] >= 23
     assert found["same_clear"] == found["clear"] > 12
