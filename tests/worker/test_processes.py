@@ -17,6 +17,9 @@ from worker.processes.forked import Report, Work
 from worker.processes.member import End, Member
 from worker.settings import WorkerSettings
 
+# Python 3.12 warns of forking with threads, which those who run tests have.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 def settings(*argv: str) -> WorkerSettings:
     return WorkerSettings.from_command_line("nanofleet worker", argv)

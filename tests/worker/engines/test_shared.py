@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import struct
 import threading
 import weakref
@@ -21,8 +22,11 @@ from worker.engines.opened import Opened, files_of
 from worker.engines.shared.channel import Rendezvous, receive_message, send_message
 from worker.engines.shared.engine import open_shared
 from worker.engines.shared.server import serve
+from worker.processes.forked import Forked
 
 MAX_BATCH = 8
+#: Python 3.12 warns of forking with threads, which those who run tests have.
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 CHOICE = ModelChoice(model="small")
 
 
@@ -161,6 +165,63 @@ def test_what_keeps_a_model_from_being_opened_is_raised_in_each_front_end(
         assert type(error.value) is expected
     del server.errors["small"]
     open_shared(server.rendezvous, CHOICE).engine.infer(pixels(1))
+
+
+class FailingEngine(ChannelEngine):
+    """Has room for the batch that asks how many outputs there are, and for no other."""
+
+    def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See ChannelEngine."""
+        if self.batches:
+            raise RuntimeError("out of memory")
+        return super().infer(pixels)
+
+
+@forks
+def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers() -> None:
+    rendezvous = Rendezvous()
+
+    def process(engine: Callable[[], ChannelEngine]) -> Forked:
+        def open_it(choice: ModelChoice) -> Opened:
+            return Opened(files_of(choice), model(choice.model), engine())
+
+        return Forked("engine process", lambda report: serve(rendezvous, open_it, MAX_BATCH))
+
+    failing = process(FailingEngine)
+    engine, batch = open_shared(rendezvous, CHOICE).engine, pixels(2)
+    found = background(lambda: engine.infer(batch))
+    wait_for(lambda: failing.exit_code() is not None, what="the process ends")
+    assert failing.exit_code() == 1
+    next_one = process(ChannelEngine)
+    (answer,) = wait_for(lambda: found, what="the next one answers")
+    np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
+    next_one.send_signal(signal.SIGKILL)
+    wait_for(lambda: next_one.exit_code() is not None)
+    for each in (failing, next_one):
+        each.close()
+    rendezvous.close()
+
+
+@forks
+def test_a_model_that_was_replaced_meanwhile_ends_the_front_end() -> None:
+    rendezvous = Rendezvous()
+
+    def process(name: str) -> Forked:
+        opened = Opened({}, model(name), ChannelEngine())
+        return Forked("engine process", lambda report: serve(rendezvous, lambda choice: opened, MAX_BATCH))
+
+    first = process("before")
+    engine = open_shared(rendezvous, CHOICE).engine
+    first.send_signal(signal.SIGKILL)
+    wait_for(lambda: first.exit_code() is not None)
+    second = process("after")
+    with pytest.raises(NanofleetError, match="was replaced"):
+        engine.infer(pixels(1))
+    second.send_signal(signal.SIGKILL)
+    wait_for(lambda: second.exit_code() is not None)
+    for each in (first, second):
+        each.close()
+    rendezvous.close()
 
 
 @pytest.mark.parametrize("count", [0, MAX_BATCH + 1, 0xFFFFFFFF])
