@@ -7,7 +7,6 @@ JPEG ────> pixels, in processes or by nvJPEG on the device
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from typing import TYPE_CHECKING, Callable, Iterator, Sequence
@@ -85,12 +84,11 @@ def seconds(call: Callable[[], object], settings: BenchSettings) -> float:
 def _workers(settings: BenchSettings, notify: Notify, common: Row) -> Iterator[Row]:
     """Workers behind a broker: the first model's by the number of front ends, then the others'."""
     first, *others = settings.models
-    many = max(1, len(os.sched_getaffinity(0)) - 3)
-    flags = ["--decoders", many, "--window", 64]
     yield from _worker(settings, notify, common, first, "worker", 1)
     for processes in [MANY] if settings.quick else FRONT_ENDS:
         yield from _worker(settings, notify, common, first, f"worker, {processes} front ends", processes)
-    yield from _worker(settings, notify, common, first, f"worker, {many} decoders", 1, flags)
+    name = f"worker, {MANY} front ends, no observer"
+    yield from _worker(settings, notify, common, first, name, MANY, ["--no-observe"])
     one_size = settings.model_copy(update={"sizes": settings.sizes[:1]})
     for model in others:
         yield from _worker(one_size, notify, common, model, f"worker, {MANY} front ends", MANY)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import List, Optional
 
 import pytest
 
-from tests.harness import wait_for
+from tests.harness import needs_root, wait_for
 from wire.errors import NanofleetError, SettingsError
 from worker.processes import member, shares
 from worker.processes.forked import Report, Work
 from worker.processes.member import End, Member
+from worker.processes.notices import Notices
 from worker.settings import WorkerSettings
+from worker.watchdog import notify
 
 # Python 3.12 warns of forking with threads, which those who run tests have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -90,6 +93,22 @@ def test_a_process_that_is_killed_says_nothing() -> None:
 
     end = ended("w", work)
     assert (end.left, end.error, end.text) == (False, None, "was killed (SIGKILL)")
+
+
+@needs_root
+@pytest.mark.parametrize("user", [os.geteuid(), 65534])
+def test_nobody_else_notifies_in_a_front_ends_place(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    notices = Notices()
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notices.be_notified()
+
+    def send() -> None:
+        os.setuid(user)
+        notify("READY=1")
+
+    subprocess.run(["true"], check=True, cwd="/", preexec_fn=send)
+    assert notices.read() == ({"READY=1"} if user == os.geteuid() else set())
+    notices.close()
 
 
 def test_what_stops_a_service_does_not_reach_its_processes(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import uuid
 from typing import Set
+
+#: What the kernel says of a sender: process, user, group.
+_SENDER = struct.Struct("3i")
 
 
 class Notices:
@@ -15,7 +19,9 @@ class Notices:
     def __init__(self) -> None:
         self._name = f"nanofleet-{uuid.uuid4().hex}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"\0{self._name}")  # an abstract one, of which no file is left
+        # Of an abstract one no file is left, but any user may send to it.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(f"\0{self._name}")
         self._socket.setblocking(False)
 
     def be_notified(self) -> None:
@@ -27,7 +33,9 @@ class Notices:
         found = set()
         with contextlib.suppress(BlockingIOError):
             while True:
-                found.add(self._socket.recv(1024).decode("utf-8", "replace"))
+                state, about, *_ = self._socket.recvmsg(1024, socket.CMSG_SPACE(_SENDER.size))
+                if any(_SENDER.unpack(data)[1] == os.geteuid() for *_, data in about):
+                    found.add(state.decode("utf-8", "replace"))
         return found
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
 
     Args:
         settings: the worker's, of which each front end gets its share.
-        beside: what else runs in the first front end, by its worker id.
+        beside: what else runs in each front end, by its worker id.
 
     Returns:
         The exit code: 0 if all front ends left with nothing in hand.
@@ -111,7 +111,7 @@ class Supervisor:
             _FrontEnd(
                 shares.share_of(self._settings, number, facts["max_batch"], facts["on_cpu"]),
                 self._rendezvous,
-                self._beside if number == 1 else contextlib.nullcontext,
+                self._beside,
             )
             for number in range(1, self._settings.processes + 1)
         ]
