@@ -33,6 +33,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.reception"},
     {"worker.session", "worker.startup"},
     {"worker.service"},
+    {"worker.processes"},
 )
 
 

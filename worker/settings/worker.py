@@ -34,6 +34,14 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
     log_level: LogLevel = Field(
         "info", description="Least urgent lines of the log; debug shows those of libraries as well"
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Front ends: with more than one, each is a process with a session, an id (ID-1, ID-2, "
+        "…), a metrics port and decoders of its own, and one engine process runs the model for all. For a "
+        "GPU that one process cannot keep busy; --decoders, --window and the like are of each",
+    )
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
     )
