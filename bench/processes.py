@@ -15,11 +15,13 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from wire.errors import NanofleetError
 from wire.settings import child_environment
 
+#: The checkout that the bench itself is of.
+ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
@@ -148,19 +150,35 @@ class PeakMemory:
         self.bytes = max(self.bytes, self._of())
 
 
+def of_tree(tree: Path) -> Dict[str, Any]:
+    """Where a process runs whose packages are those of one checkout: directory and environment, for Popen."""
+    # Variables that set the bench are not for what it measures.
+    environment = child_environment()
+    others = environment.get("PYTHONPATH", "").split(os.pathsep)
+    path = [str(tree), *(part for part in others if part and Path(part) != ROOT)]
+    return {"cwd": tree, "env": {**environment, "PYTHONPATH": os.pathsep.join(path)}}
+
+
 class Process:
     """A server of some way, in a process group of its own, with its output in a file."""
 
-    def __init__(self, command: Sequence[str], folder: Path, env: Optional[Dict[str, str]] = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        variables: Optional[Dict[str, str]] = None,
+        tree: Path = ROOT,
+    ) -> None:
         self.command = command
         self.log = folder / f"{len(list(folder.iterdir()))}.log"
+        place = of_tree(tree)
+        place["env"].update(variables or {})
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=log,
-                # Variables that set the bench are not for what it measures.
-                env={**child_environment(), **(env or {})},
+                **place,
                 # Ctrl-C in the terminal is the bench's, which then ends what it has started.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
