@@ -7,14 +7,13 @@ publisher ──> Mosquitto ──> a worker      all of the other one; both are
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Dict, Iterator, Sequence
 
+from bench.checkouts import ROOT, commit_of
 from bench.drive import Order
 from bench.measure import Notify, Row, measure_for, shuffled_rounds
-from bench.processes import ROOT
 from bench.settings import BenchSettings
 from bench.site import Driver, Site, prepared
 from bench.weights import Weights, find_weights
@@ -87,10 +86,3 @@ def start_fleet(site: Site, tree: Path, *model: str) -> Driver:
     site.workers(port, 1, *model, tree=tree)
     command = ["bench.drivers.publisher", f"mqtt://127.0.0.1:{port}", "bench"]
     return Driver(command, site.folder / "driver.log", tree)
-
-
-def commit_of(tree: Path) -> str:
-    """What git calls a checkout's commit, with a mark if files have changed since; else its folder's name."""
-    command = ["git", "-C", str(tree), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else tree.name

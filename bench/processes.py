@@ -15,13 +15,11 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
+from bench.checkouts import ROOT, of_tree
 from wire.errors import NanofleetError
-from wire.settings import child_environment
 
-#: The checkout that the bench itself is of.
-ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
@@ -148,15 +146,6 @@ class PeakMemory:
         self._ended.set()
         self._thread.join()
         self.bytes = max(self.bytes, self._of())
-
-
-def of_tree(tree: Path) -> Dict[str, Any]:
-    """Where a process runs whose packages are those of one checkout: directory and environment, for Popen."""
-    # Variables that set the bench are not for what it measures.
-    environment = child_environment()
-    others = environment.get("PYTHONPATH", "").split(os.pathsep)
-    path = [str(tree), *(part for part in others if part and Path(part) != ROOT)]
-    return {"cwd": tree, "env": {**environment, "PYTHONPATH": os.pathsep.join(path)}}
 
 
 class Process:

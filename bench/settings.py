@@ -30,6 +30,9 @@ Experiment = Literal[
 ]
 
 
+_NAMES = [way.name for way in WAYS]
+
+
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
@@ -69,7 +72,7 @@ class BenchSettings(Settings):
         description="torchvision's names; those after the first are measured at the first size only",
     )
     sizes: Names = Field(["480p", "1080p"], description="Of the photos: 480p, 720p, 1080p")
-    ways: Names = Field([], description="Only ways whose name holds one of these (default: all)")
+    ways: Names = Field([], description="Only ways of these names, or whose names hold these (default: all)")
     steps: Names = Field([], description="Only steps of cuda whose name holds one of these (default: all)")
     against: Optional[Path] = Field(None, description="A checkout that compare holds this one against")
     cores: int = Field(0, ge=0, description="Cores to use; 0 for all")
@@ -107,10 +110,9 @@ class BenchSettings(Settings):
     @field_validator("ways")
     @classmethod
     def _ways_are_known(cls, ways: List[str]) -> List[str]:
-        unknown = [part for part in ways if not any(part in way.name for way in WAYS)]
+        unknown = [part for part in ways if not any(part in name for name in _NAMES)]
         if unknown:
-            names = ", ".join(way.name for way in WAYS)
-            raise ValueError(f"no way's name holds {', '.join(unknown)}; there are {names}")
+            raise ValueError(f"no way's name holds {', '.join(unknown)}; there are {', '.join(_NAMES)}")
         return ways
 
     @model_validator(mode="after")
@@ -143,8 +145,9 @@ class BenchSettings(Settings):
         return self.sizes if model == self.models[0] else self.sizes[:1]
 
     def chosen(self, name: str) -> bool:
-        """Whether a way is to be measured."""
-        return not self.ways or any(part in name for part in self.ways)
+        """Whether a way is to be measured. A whole name means that way alone."""
+        whole = {part for part in self.ways if part in _NAMES}
+        return not self.ways or name in whole or any(part in name for part in self.ways if part not in whole)
 
     def chosen_step(self, name: str) -> bool:
         """Whether a step of `bench.cuda` is to be measured."""

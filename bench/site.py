@@ -19,16 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
+from bench.checkouts import ROOT, of_tree
 from bench.drive import Order, Outcome
 from bench.gpu import GpuUse
 from bench.processes import (
-    ROOT,
     PeakMemory,
     Process,
     cpu_seconds,
     listens,
     nothing_left,
-    of_tree,
     spent_since,
 )
 from bench.weights import Weights

@@ -5,13 +5,14 @@ rows of a sweep ──> best(way, model, size)
 
 from __future__ import annotations
 
+import contextlib
 from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from bench.drive import Order
 from bench.measure import FPS, Notify, Row, measure_for, rows_of, shuffled_rounds
 from bench.settings import BenchSettings
 from bench.site import Start, started
-from bench.ways import WAYS, Way, cores
+from bench.ways import WAYS, Way, cores, pipeline
 from bench.weights import find_weights
 from wire.errors import NanofleetError
 
@@ -50,6 +51,11 @@ def _all(settings: BenchSettings) -> List[_Try]:
 
 
 def _tried(settings: BenchSettings, notify: Notify, tries: Sequence[_Try]) -> Iterator[Row]:
+    for model in dict.fromkeys(each.model for each in tries):
+        notify(f"sweep: what has to be made once for {model}")
+        # Its export, and what chooses its engine: while nothing else runs. Errors are those of the tries.
+        with contextlib.suppress(NanofleetError), started(pipeline, find_weights(model)):
+            pass
     for done, (_, each) in enumerate(shuffled_rounds(tries, 1, settings.seed)):
         notify(f"sweep, {done + 1} of {len(tries)}: {each.way.name}, {each.setting}, {each.model}")
         common = {"experiment": "sweep", "model": each.model, "way": each.way.name, "setting": each.setting}

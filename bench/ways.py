@@ -35,7 +35,8 @@ def forward(engine: str) -> Start:
     return lambda site: ["bench.drivers.forward", engine, *site.model]
 
 
-def _pipeline(site: Site) -> Sequence[str]:
+def pipeline(site: Site) -> Sequence[str]:
+    """The worker's parts without its connection."""
     return ["bench.drivers.pipeline", *site.model]
 
 
@@ -118,7 +119,7 @@ def _tuned(
 _OURS = "our decoding and engine, in the sweep's best setting"
 WAYS: List[Way] = [
     Way("limit A", "limit", "the engine's forward alone, best batch", _one(forward("auto"))),
-    Way("limit B", "limit", "decoder processes, batcher, engine", _one(_pipeline)),
+    Way("limit B", "limit", "decoder processes, batcher, engine", _one(pipeline)),
     Way("nanofleet", "nanofleet", "one worker, no spool", _one(fleet())),
     Way(
         "nanofleet (spool)", "nanofleet", "one worker, frames on disk until answered", _one(fleet(spool=True))

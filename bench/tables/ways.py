@@ -32,7 +32,7 @@ def sweep(rows: Sequence[Row]) -> Iterator[Table]:
         mine = rows_of(rows, model=model)
         sizes = sizes_in(mine)
         table = new_table(
-            f"{model}: frames/s of each setting, with our engine (* is used)", "way", "setting", *sizes
+            f"{model}: frames/s of each setting that was tried, and which is used", "way", "setting", *sizes
         )
         table.columns[1].justify = "left"
         for way in WAYS:
@@ -47,7 +47,8 @@ def _tried(rows: Sequence[Row], way: str, model: str, size: str, setting: str) -
     found = spread(rows_of(rows, size=size, setting=setting), FPS)
     if not found:
         return ""
-    return f"{found.median:.1f}{' *' if best(rows, way, model, size) == setting else ''}"
+    used = "used: " if best(rows, way, model, size) == setting else ""
+    return f"{used}{found.median:.1f}"
 
 
 def throughput(rows: Sequence[Row]) -> Iterator[Table]:

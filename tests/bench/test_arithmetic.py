@@ -19,6 +19,7 @@ from bench.observer import ACTIVE, FIXED, FULL, OBSERVER_CPU, STANDBY, WITHOUT, 
 from bench.peers.setting import for_litserve, for_mosec, for_ray, given
 from bench.report import SECTIONS, markdown, renew, tables
 from bench.rows import quantile
+from bench.settings import BenchSettings
 from bench.sharing import ARRANGEMENTS
 from bench.sizes import installed_bytes
 from bench.sweep import best_starts
@@ -172,7 +173,7 @@ def test_each_size_runs_in_the_setting_that_was_fastest_there() -> None:
     assert best_starts(rows, loop, "m", ["480p", "720p"]) == {"": ["480p", "720p"]}
     text = "\n".join(markdown(table) for table in tables({"rows": rows}))
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if one in line]
-    assert cells == [[one, "200.0 *", "100.0", "90.0 *"]]
+    assert cells == [[one, "used: 200.0", "100.0", "used: 90.0"]]
 
 
 @pytest.mark.parametrize("cores", [1, 2, 16])
@@ -187,6 +188,15 @@ def test_a_setting_reaches_a_server_by_its_environment(monkeypatch: pytest.Monke
         ((name, value),) = setting.variables().items()
         monkeypatch.setenv(name, value)
         assert given() == setting
+
+
+def test_a_whole_name_chooses_one_way_and_a_part_all_that_have_it() -> None:
+    def chosen(*ways: str) -> List[str]:
+        return [way.name for way in WAYS if BenchSettings(ways=list(ways)).chosen(way.name)]
+
+    assert chosen("nanofleet", "mosec") == ["nanofleet", "mosec (eager)", "mosec (our engine)"]
+    assert chosen("nano") == ["nanofleet", "nanofleet (spool)", "nanofleet (2 workers)"]
+    assert chosen() == [way.name for way in WAYS]
 
 
 def test_a_way_is_not_asked_for_more_than_it_can_do() -> None:
