@@ -85,4 +85,6 @@ def renewed(former: Dict[str, Any], now: Dict[str, Any], experiments: Sequence[s
     if former["rows"] and not same:
         print("former results are of another machine, or of other versions: they go", file=sys.stderr)
     kept = [row for row in former["rows"] if same and row["experiment"] not in experiments]
+    # Settings that failed are tried again by what needs them.
+    kept = [row for row in kept if row["experiment"] != "sweep" or "error" not in row]
     return {"about": {**now, "weights": weights if same else now["weights"]}, "rows": kept}

@@ -382,6 +382,8 @@ def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_mac
     former = {"about": about, "rows": rows}
     assert renewed(former, now, ["growth"]) == {"about": now, "rows": rows[:1]}
     assert renewed(former, {**now, "processor": "Q"}, ["growth"])["rows"] == []
+    tried = [{"experiment": "sweep", "setting": "a"}, {"experiment": "sweep", "setting": "b", "error": "x"}]
+    assert renewed({**former, "rows": tried}, now, ["throughput"])["rows"] == tried[:1]
     assert renewed({"about": {}, "rows": []}, now, ["growth"])["rows"] == []
 
 
