@@ -60,6 +60,8 @@ def house(home: HomeAssistant, fleet: Fleet, photos: Path) -> Iterator[House]:
     """A house, of which nothing is left in Home Assistant."""
     made = House(home, fleet, photos)
     yield made
+    for worker in fleet.workers:  # they would announce themselves again
+        worker.stop()
     reader = fleet.listen("#")
     announced = fleet.at(fleet.url)
     announced.root = "homeassistant/device"
