@@ -35,11 +35,12 @@ class Workers:
 
     @property
     def labels(self) -> Optional[Tuple[str, ...]]:
-        """The labels of all models that run; None where one of them has many, or none runs."""
+        """The labels of all models that run, or have run last; None where one has many, or none is known."""
         if not self._has_labels:
-            running = [status.labels for status in self._statuses.values() if status.state in _RUNS]
-            all_few = bool(running) and all(running)
-            self._labels = tuple(dict.fromkeys(itertools.chain(*running))) if all_few else None
+            running = [status for status in self._statuses.values() if status.state in _RUNS]
+            labels = [status.labels for status in running or self._statuses.values()]
+            all_few = bool(labels) and all(labels)
+            self._labels = tuple(dict.fromkeys(itertools.chain(*labels))) if all_few else None
             self._has_labels = True
         return self._labels
 

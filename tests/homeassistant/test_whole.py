@@ -60,6 +60,8 @@ def house(home: HomeAssistant, fleet: Fleet, photos: Path) -> Iterator[House]:
     """A house, of which nothing is left in Home Assistant."""
     made = House(home, fleet, photos)
     yield made
+    for worker in fleet.workers:  # they would announce themselves again
+        worker.stop()
     reader = fleet.listen("#")
     announced = fleet.at(fleet.url)
     announced.root = "homeassistant/device"
@@ -76,6 +78,7 @@ def test_what_cameras_see_is_shown_and_announced(house: House) -> None:
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
     house.is_now("sensor", "group", "food")
+    assert "options" not in house.home.state(house.entity("sensor", "door", "label"))["attributes"]
     confidence = float(house.home.state(house.entity("sensor", "door", "confidence"))["state"])
     assert 80 < confidence < 90
     # Each cat alone is a guess; that it is a cat is sure.

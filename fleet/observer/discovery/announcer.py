@@ -102,6 +102,8 @@ class Announcer:
             Whether it replaces another announcement: until Home Assistant has followed that, it reads the
             state as the former one says.
         """
+        if not self._enabled:
+            return False
         topic = cameras.camera_topic(state.camera, self._topics, self._prefix)
         now, former = cameras.shown(state), self._told.get(topic)
         told = _Told(state.name, state.area, vocabulary, former.now if former else now, now)

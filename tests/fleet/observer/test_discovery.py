@@ -101,6 +101,9 @@ def test_a_label_is_one_of_those_of_the_models_that_run_where_they_are_few() -> 
     assert receive("c", state="lost") == ("mail", "no mail", "parcel")
     workers.forget("b")
     assert workers.labels == ("mail", "no mail")
+    assert receive("a", "mail", "no mail", state="offline") is None, "c may come back, with many"
+    workers.forget("c")
+    assert workers.labels == ("mail", "no mail")
     assert receive("d", *(f"{number}{'x' * 200}" for number in range(64))) is None
 
 
