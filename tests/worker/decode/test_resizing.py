@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.worker.decode.pools import RECIPE, Outcomes, open_pool
+from tests.worker.decode.pools import RECIPE, Outcomes, open_pool, the_decoder
 from wire.picture.region import WHOLE
 from worker.decode import decoder
 from worker.decode.image import decode
@@ -144,8 +144,8 @@ def test_decoders_resize_with_it(simd: Resize, outcomes: Outcomes, photo: bytes)
     """Behind the fence as well."""
     with open_pool(outcomes) as pool:
         pool.submit("frame", photo)
-        found = outcomes.pixels().array.tobytes()
-    assert found == decode(photo, RECIPE, resize=simd).pixels != decode(photo, RECIPE).pixels
+        assert outcomes.pixels().array.tobytes() == decode(photo, RECIPE, resize=simd).pixels
+        assert b"simd" in Path(f"/proc/{the_decoder()}/cmdline").read_bytes().split(b"\0")
 
 
 def test_exact_decoding_resizes_with_pillow(outcomes: Outcomes, photo: bytes) -> None:
