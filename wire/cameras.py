@@ -178,9 +178,6 @@ class CameraSettings(Message):
     max_age: Optional[float] = Field(
         None, ge=0, description="Seconds; instead of the workers' --max-age; 0: never too old"
     )
-    silent_after: Optional[float] = Field(
-        None, ge=0, description="Seconds; instead of the observer's --silent-after; 0: never"
-    )
     skip_still: Optional[bool] = Field(
         None, description="Whether frames that hardly differ are not classified; instead of --skip-still"
     )

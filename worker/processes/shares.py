@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict
 
 from wire.errors import SettingsError
 from wire.topics import ID
+from worker.cores import available
 from worker.membership.identity import host_id
 from worker.settings import WorkerSettings
 
@@ -58,6 +58,5 @@ def decoders_each(settings: WorkerSettings, on_cpu: bool) -> int:
     end's own thread, one for the engine process and one for the rest of the machine.
     """
     front_ends = settings.processes
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    together = settings.decoder_count if on_cpu else cores - front_ends - 2
+    together = settings.decoder_count if on_cpu else available() - front_ends - 2
     return max(1, -(-together // front_ends))

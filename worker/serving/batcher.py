@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import queue
 import time
-from typing import Callable, Generic, List, TypeVar, Union
+from typing import Any, Callable, Generic, List, Optional, TypeVar
 
 T = TypeVar("T")
 
+#: No item: it wakes who waits for one.
+_LOOK_AGAIN: Any = object()
 #: A batch waits for what is about to come no longer than this: some pictures take their decoder long.
 MAX_WAIT_SECONDS = 0.05
-
-
-class _Signal(enum.Enum):
-    """What is no item of the queue."""
-
-    CLOSED = enum.auto()
-    LOOK_AGAIN = enum.auto()
 
 
 class Batcher(Generic[T]):
@@ -37,7 +31,7 @@ class Batcher(Generic[T]):
         self._max_batch = max_batch
         self._max_delay = max_delay
         self._more_to_come = more_to_come
-        self._ready: queue.SimpleQueue[Union[T, _Signal]] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Optional[T]] = queue.SimpleQueue()
 
     def put(self, item: T) -> None:
         """Add an item, from any thread."""
@@ -45,11 +39,11 @@ class Batcher(Generic[T]):
 
     def close(self) -> None:
         """Make `take` return an empty batch, once what was put before has been taken."""
-        self._ready.put(_Signal.CLOSED)
+        self._ready.put(None)
 
     def look_again(self) -> None:
         """Have `take` ask again whether more is to come: something that was has gone another way."""
-        self._ready.put(_Signal.LOOK_AGAIN)
+        self._ready.put(_LOOK_AGAIN)
 
     def take(self) -> List[T]:
         """Wait for a batch of 1 to `max_batch` items; empty means closed."""
@@ -63,13 +57,14 @@ class Batcher(Generic[T]):
                 else:
                     expected = self._more_to_come(batch[0])
                     delay = max(self._max_delay, MAX_WAIT_SECONDS) if expected else self._max_delay
-                    item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
+                    left = max(0.0, began + delay - time.monotonic()) if delay else 0.0
+                    item = self._ready.get(timeout=left)
             except queue.Empty:
                 break
-            if item is _Signal.CLOSED:
+            if item is None:
                 if batch:
                     self.close()
                 break
-            if not isinstance(item, _Signal):
+            if item is not _LOOK_AGAIN:
                 batch.append(item)
         return batch
