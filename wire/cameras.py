@@ -181,6 +181,9 @@ class CameraSettings(Message):
     skip_still: Optional[bool] = Field(
         None, description="Whether frames that hardly differ are not classified; instead of --skip-still"
     )
+    silent_after: Optional[float] = Field(
+        None, ge=0, description="Seconds; instead of the observer's --silent-after; 0: never"
+    )
 
     @model_validator(mode="before")
     @classmethod
