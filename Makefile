@@ -16,7 +16,7 @@ help:
 	@echo "  make releases  exports with releases of PyTorch between the oldest and the newest"
 	@echo "  make arm     a worker without PyTorch on an emulated Jetson Nano and Raspberry Pi 5: as root, 10 minutes"
 	@echo "  make home-assistant  what a real Home Assistant core shows of a fleet (Python 3.13; 700 MB)"
-	@echo "  make bench   speed, latency and memory, beside others: 35 minutes (QUICK=1: 6)"
+	@echo "  make bench   speed, latency and memory, beside others: an hour (QUICK=1: 12 minutes)"
 
 # A stamp for each extra that has been installed: pip is not asked again until pyproject.toml changes.
 $(VENV)/.%: pyproject.toml

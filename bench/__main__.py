@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from rich.console import Console
 
+from bench.about import about, renewed
+from bench.compare import compare
 from bench.cuda import cuda
 from bench.engines import engines
 from bench.growth import growth
@@ -25,12 +25,13 @@ from bench.report import renew, show
 from bench.settings import BenchSettings, Experiment
 from bench.sharing import fairness, unequal
 from bench.soak import soak
+from bench.sweep import sweep
 from bench.throughput import throughput
 from bench.transport import transport
-from bench.weights import find_weights
 from wire.errors import NanofleetError, SettingsError
 
 EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Notify, Sequence[Row]], Iterator[Row]]] = {
+    "sweep": sweep,
     "throughput": throughput,
     "latency": latency,
     "growth": growth,
@@ -38,22 +39,12 @@ EXPERIMENTS: Dict[Experiment, Callable[[BenchSettings, Notify, Sequence[Row]], I
     "fairness": fairness,
     "unequal": unequal,
     "observer": observer,
+    "compare": compare,
     "engines": engines,
     "cuda": cuda,
     "memory": sizes_and_memory,
     "soak": soak,
 }
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "onnxruntime",
-    "numpy",
-    "pillow",
-    "paho-mqtt",
-    "litserve",
-    "mosec",
-    "ray",
-)
 
 
 def main() -> int:
@@ -103,51 +94,11 @@ def bench(settings: BenchSettings) -> int:
     return 1 if any("error" in row for row in results["rows"]) else 0
 
 
-def renewed(former: Dict[str, Any], now: Dict[str, Any], experiments: Sequence[str]) -> Dict[str, Any]:
-    """Results to begin with: those of a former run on the same machine, of other experiments."""
-    before = former["about"]
-    known = before.get("weights", {})
-    weights = {**known, **now["weights"]}
-    same = all(before.get(key) == now[key] for key in now if key not in ("settings", "weights"))
-    same = same and {**weights, **known} == weights  # no model that both runs had has other ones
-    if former["rows"] and not same:
-        print("former results are of another machine, or of other versions: they go", file=sys.stderr)
-    kept = [row for row in former["rows"] if same and row["experiment"] not in experiments]
-    return {"about": {**now, "weights": weights if same else now["weights"]}, "rows": kept}
-
-
 def _measure(settings: BenchSettings, known: Sequence[Row]) -> Iterator[Row]:
     with Console(stderr=True).status("starting") as status:
         for name in settings.experiments:
             if name != "report":
                 yield from EXPERIMENTS[name](settings, status.update, known)
-
-
-def about(settings: BenchSettings) -> Dict[str, Any]:
-    """The machine, the versions, the settings, and whose weights were run."""
-    return {
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "weights": {name: find_weights(name).origin for name in settings.models},
-        "settings": settings.model_dump(mode="json"),
-    }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _read(path: Path) -> Dict[str, Any]:

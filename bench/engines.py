@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
+from typing_extensions import get_args
+
 from bench.drive import Order
 from bench.measure import Notify, Row, frames_for, shuffled_rounds
 from bench.settings import BenchSettings
@@ -11,11 +13,13 @@ from bench.site import started
 from bench.ways import forward
 from bench.weights import find_weights
 from wire.errors import NanofleetError
+from worker.engines.base import EngineName
 
 
 def engines(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Measure each engine with each model."""
-    turns = [(engine, model) for engine in ("torch", "onnxruntime") for model in settings.models]
+    # The first is `auto`.
+    turns = [(engine, model) for engine in get_args(EngineName)[1:] for model in settings.models]
     for number, (engine, model) in shuffled_rounds(turns, settings.rounds, settings.seed):
         notify(f"engines, round {number + 1} of {settings.rounds}: {engine}, {model}")
         common = {"experiment": "engines", "round": number, "engine": engine, "model": model}

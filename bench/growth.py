@@ -44,8 +44,8 @@ def turns(size: str) -> List[Turn]:
 
 
 def growth(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
-    """Take each turn once a round; one round less than throughput has, for there are many."""
-    rounds = max(1, settings.rounds - 1)
+    """Take each turn once a round; fewer rounds than throughput has, for there are many turns."""
+    rounds = settings.few_rounds
     for number, turn in shuffled_rounds(turns(settings.sizes[0]), rounds, settings.seed):
         try:
             with started(turn.start, find_weights(settings.models[0])) as driver:

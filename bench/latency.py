@@ -1,4 +1,4 @@
-"""Latency of each way at a part of its own throughput, with frames that come when they come.
+"""Latency of each way, at parts of its own throughput and at loads that are the same for all.
 
 Arrivals are a Poisson process, and a frame's latency counts from when it was due, whatever held it up: a
 client that waits for an answer before it sends the next frame would hide every queue (coordinated omission).
@@ -6,31 +6,39 @@ client that waits for an answer before it sends the next frame would hide every 
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from bench.drive import Order
 from bench.measure import FPS, Notify, Row, measure_for, rows_of, shuffled_rounds, spread
 from bench.settings import BenchSettings
 from bench.site import started
-from bench.ways import WAYS, Way
+from bench.sweep import best_starts, untried
+from bench.ways import WAYS, Way, cores
 from bench.weights import find_weights
 from wire.errors import NanofleetError
 
+#: Parts of a way's own throughput.
 LOADS = (0.2, 0.5, 0.9)
-#: A forward alone has no frames that wait, and a pipeline without a broker is shown once.
-_LEFT_OUT = ("limit A", "limit B (threads)", "limit B (each)")
+#: Frames a second, for all ways that can answer them: with this much room.
+RATES = (20.0, 50.0, 100.0, 150.0)
+CARRIES = 0.95
+#: A forward alone has no frames that wait.
+_LEFT_OUT = "limit A"
 
 
 def latency(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
-    """Measure each way at each load, of the throughput in `known`."""
-    ways = [way for way in WAYS if settings.chosen(way.name) and way.name not in _LEFT_OUT]
-    rounds = max(1, settings.rounds - 1)
-    for number, way in shuffled_rounds(ways, rounds, settings.seed):
-        notify(f"latency, round {number + 1} of {rounds}: {way.name}")
+    """Measure each way at each load, of the throughput in `known`, with the first model at the first size."""
+    first = {"models": settings.models[:1], "sizes": settings.sizes[:1]}
+    yield from untried(settings.model_copy(update=first), notify, known)
+    ways = [way for way in WAYS if settings.chosen(way.name) and way.name != _LEFT_OUT]
+    for number, way in shuffled_rounds(ways, settings.few_rounds, settings.seed):
+        notify(f"latency, round {number + 1} of {settings.few_rounds}: {way.name}")
+        common = {"experiment": "latency", "round": number, "way": way.name}
         try:
-            yield from _turn(settings, number, way, known)
+            for row in _turn(settings, number, way, known):
+                yield {**common, **row}
         except NanofleetError as error:
-            yield {"experiment": "latency", "round": number, "way": way.name, "error": str(error)}
+            yield {**common, "error": str(error)}
 
 
 def capacity_of(known: Sequence[Row], way: str, model: str, size: str) -> Optional[float]:
@@ -39,17 +47,21 @@ def capacity_of(known: Sequence[Row], way: str, model: str, size: str) -> Option
     return rates.median if rates else None
 
 
+def loads_of(capacity: float) -> List[Dict[str, float]]:
+    """The loads of a way that can do so many frames a second, as rows have them."""
+    own = [{"load": load, "rate": load * capacity} for load in LOADS]
+    return own + [{"at": rate, "rate": rate} for rate in RATES if rate <= CARRIES * capacity]
+
+
 def _turn(settings: BenchSettings, number: int, way: Way, known: Sequence[Row]) -> Iterator[Row]:
     model, size = settings.models[0], settings.sizes[0]
-    with started(way.start, find_weights(model)) as driver:
+    (setting,) = best_starts(known, way, model, [size])
+    with started(way.starts(cores())[setting], find_weights(model)) as driver:
         now = measure_for(driver, settings.seconds, Order(0, size)).rate  # a warm-up in any case
-        capacity = capacity_of(known, way.name, model, size) or now
-        for load in LOADS:
-            rate = load * capacity
-            frames = max(10, round(rate * 2 * settings.seconds))
-            outcome = driver.run(Order(frames, size, rate=rate, seed=settings.seed + number))
+        for load in loads_of(capacity_of(known, way.name, model, size) or now):
+            frames = max(10, round(load["rate"] * 2 * settings.seconds))
+            outcome = driver.run(Order(frames, size, rate=load["rate"], seed=settings.seed + number))
             yield {
-                **{"experiment": "latency", "round": number, "way": way.name, "size": size, "load": load},
-                **{"model": model, "rate": rate, "frames": frames},
+                **{"size": size, "model": model, "setting": setting, **load, "frames": frames},
                 "latencies_ms": [round(milliseconds, 2) for milliseconds in outcome.latencies_ms],
             }

@@ -8,7 +8,7 @@ publishers ───┼─> a worker that observes                         all a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, Iterator, List, NamedTuple, Sequence
+from typing import Dict, Iterator, NamedTuple, Sequence
 
 from bench.drive import Order
 from bench.measure import FPS, Notify, Row, frames_for, rows_of, shuffled_rounds, spread, warmed_up
@@ -121,12 +121,3 @@ def fixed_rate(at_full: Sequence[Row]) -> float:
     """Frames a second that leave each arrangement some room."""
     rates = [spread(rows_of(at_full, arrangement=arrangement), FPS) for arrangement in ARRANGEMENTS]
     return min(RATE, *(PART * rate.median for rate in rates if rate))
-
-
-def paired(rows: Sequence[Row], arrangement: str, figure: str) -> List[float]:
-    """A figure of an arrangement, as a part of what the one without an observer had in the same turn."""
-    pairs = []
-    for row in rows_of(rows, arrangement=arrangement):
-        same = {key: row[key] for key in ("round", "turn", "load")}
-        pairs += [row[figure] / other[figure] for other in rows_of(rows, arrangement=WITHOUT, **same)]
-    return pairs

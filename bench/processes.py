@@ -17,9 +17,11 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
+from bench.checkouts import ROOT, of_tree
 from wire.errors import NanofleetError
-from wire.settings import child_environment
 
+#: What a worker of several front ends calls the process that runs its model.
+ENGINE_PROCESS = "engine process"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
@@ -96,6 +98,9 @@ def memory() -> Dict[str, int]:
 def name_of(pid: int) -> str:
     """What a process was started as: its module, its program, or what it calls itself."""
     try:
+        # One of several that a worker forks: its command line is the worker's.
+        if Path(f"/proc/{pid}/comm").read_text() == f"{ENGINE_PROCESS}\n":
+            return ENGINE_PROCESS
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return "ended"
@@ -151,16 +156,23 @@ class PeakMemory:
 class Process:
     """A server of some way, in a process group of its own, with its output in a file."""
 
-    def __init__(self, command: Sequence[str], folder: Path, env: Optional[Dict[str, str]] = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        variables: Optional[Dict[str, str]] = None,
+        tree: Path = ROOT,
+    ) -> None:
         self.command = command
         self.log = folder / f"{len(list(folder.iterdir()))}.log"
+        place = of_tree(tree)
+        place["env"].update(variables or {})
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=log,
-                # Variables that set the bench are not for what it measures.
-                env={**child_environment(), **(env or {})},
+                **place,
                 # Ctrl-C in the terminal is the bench's, which then ends what it has started.
                 start_new_session=True,
                 preexec_fn=die_with_parent,

@@ -6,19 +6,39 @@ rows ──> Spread of each way ──> tables: on a terminal for people, elsewh
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.rows import models_in
-from bench.tables import fleet, machine, observer, ways
+from bench.measure import Row, rows_of
+from bench.tables import compare, fleet, machine, observer, targets, ways
 from wire.errors import NanofleetError
 
-#: Around the tables in a page of the docs.
-BEGIN, END = "<!-- tables: python -m bench report --plots docs -->", "<!-- end of tables -->"
+#: Tables by the name that a page of the docs gives their place.
+SECTIONS: Dict[str, Callable[[Sequence[Row]], Iterator[Table]]] = {
+    "sweep": ways.sweep,
+    "throughput": ways.throughput,
+    "targets": targets.targets,
+    "stages": ways.stages,
+    "latency": ways.latency,
+    "growth": fleet.growth,
+    "transport": fleet.transport,
+    "fairness": fleet.fairness,
+    "unequal": fleet.unequal,
+    "observer": observer.observer,
+    "paper": fleet.paper,
+    "compare": compare.compare,
+    "engines": machine.engines,
+    "cuda": machine.cuda,
+    "memory": machine.memory,
+    "soak": machine.soak,
+}
+#: The place of a section's tables in a page: what is between such marks is made anew.
+_PLACE = re.compile(r"(<!-- tables: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def show(results: Dict[str, Any]) -> None:
@@ -31,33 +51,51 @@ def show(results: Dict[str, Any]) -> None:
         print(as_markdown(results))
     for row in results["rows"]:
         if "error" in row:
-            keys = ("way", "engine", "step", "axis", "flood", "arrangement")
-            name = next((row[key] for key in keys if key in row), "")
-            where = ", ".join(filter(None, (row["experiment"], name)))
+            keys = ("way", "setting", "engine", "step", "axis", "flood", "arrangement")
+            where = ", ".join(str(row[key]) for key in ("experiment", *keys) if row.get(key))
             console.print(f"failed: {where}: {row['error']}", markup=False)
 
 
 def renew(page: Path, results: Dict[str, Any]) -> None:
-    """Put the tables into a page, in the place of those between its two marks.
+    """Make a page's tables of what was measured anew; others stay, with the line that says whose they are.
 
     Raises:
-        NanofleetError: the page has no such marks.
+        NanofleetError: the page has no place for tables.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise NanofleetError(f"{page} has no place for tables: {BEGIN} … {END}")
-    page.write_text(f"{before}{begin}\n\n{as_markdown(results)}\n{end}{after}", encoding="utf-8")
+    before = page.read_text(encoding="utf-8")
+    if not _PLACE.search(before):
+        raise NanofleetError(f"{page} has no place for tables: <!-- tables: NAME --> … <!-- end -->")
+
+    def place(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        fresh = list(SECTIONS[name](results["rows"])) if name in SECTIONS else []
+        if not fresh:
+            return found.group()
+        told = f"{circumstances(results, name)}\n\n" + "\n".join(map(markdown, fresh))
+        return f"{begin}\n{told}\n{end}"
+
+    page.write_text(_PLACE.sub(place, before), encoding="utf-8")
 
 
 def as_markdown(results: Dict[str, Any]) -> str:
     """The run's circumstances, and all tables."""
+    return "\n".join([circumstances(results), "", *map(markdown, tables(results))])
+
+
+def circumstances(results: Dict[str, Any], section: str = "") -> str:
+    """What all figures hold for, and how often a section's were measured."""
     about = results["about"]
-    facts = [f"{about['processor']}, {about['cores']} cores, Python {about['python']}"]
-    facts += [f"{name} {version}" for name, version in about["versions"].items()]
+    sets = ", ".join(about.get("instruction_sets", []))
+    facts = [f"{about['processor']}{f' ({sets})' if sets else ''}", f"{about['cores']} cores"]
+    facts += _rounds(results["rows"], section)
+    facts += [f"Python {about['python']}", *(f"{name} {found}" for name, found in about["versions"].items())]
     weights = "; ".join(f"{model}: {origin}" for model, origin in about["weights"].items())
-    lines = [f"Measured on {', '.join(facts)}.", f"Weights: {weights}.", ""]
-    return "\n".join(lines + [markdown(table) for table in tables(results)])
+    return f"Measured on {', '.join(facts)}. Weights: {weights}."
+
+
+def _rounds(rows: Sequence[Row], section: str) -> List[str]:
+    count = len({row["round"] for row in rows_of(rows, experiment=section) if "round" in row})
+    return [f"{count} round{'s' if count > 1 else ''}"] if count else []
 
 
 def markdown(table: Table) -> str:
@@ -72,19 +110,5 @@ def markdown(table: Table) -> str:
 
 def tables(results: Dict[str, Any]) -> Iterator[Table]:
     """All tables that a run's rows are good for."""
-    rows = results["rows"]
-    for model in models_in(rows):
-        yield from ways.throughput(rows, model)
-    yield from ways.targets(rows)
-    yield from ways.stages(rows)
-    yield from ways.latency(rows)
-    yield from fleet.growth(rows)
-    yield from fleet.transport(rows)
-    yield from fleet.fairness(rows)
-    yield from fleet.unequal(rows)
-    yield from observer.observer(rows)
-    yield from fleet.paper(rows)
-    yield from machine.engines(rows)
-    yield from machine.cuda(rows)
-    yield from machine.memory(rows)
-    yield from machine.soak(rows)
+    for section in SECTIONS.values():
+        yield from section(results["rows"])

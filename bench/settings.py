@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, Optional
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Literal
 
 from bench.photos import SIZES
@@ -13,6 +13,7 @@ from bench.ways import WAYS
 from wire.settings import POSITIONAL, Names, Settings
 
 Experiment = Literal[
+    "sweep",
     "throughput",
     "latency",
     "growth",
@@ -20,6 +21,7 @@ Experiment = Literal[
     "fairness",
     "unequal",
     "observer",
+    "compare",
     "engines",
     "cuda",
     "memory",
@@ -28,20 +30,25 @@ Experiment = Literal[
 ]
 
 
+_NAMES = [way.name for way in WAYS]
+
+
 class BenchSettings(Settings):
     """Measure nanofleet beside its limits and its peers, on this machine, in one run.
 
-    python -m bench                          all but engines, cuda, memory and soak: about 35 minutes
-    python -m bench --quick                  the same, coarsely: about 6 minutes
-    python -m bench throughput --ways nano,limit --sizes 480p --models mobilenet_v2
+    python -m bench                          all but compare, engines, cuda, memory and soak: about an hour
+    python -m bench --quick                  the same, coarsely: about 12 minutes
+    python -m bench throughput --ways nano,mosec --sizes 480p --models mobilenet_v2
+    python -m bench compare --against ../old   this checkout beside another: about 2 minutes a model and size
     python -m bench engines                  images a second by batch size, of each engine that is installed
-    python -m bench cuda                     what each step takes on a CUDA device, alone: about 5 minutes
+    python -m bench cuda                     workers on a CUDA device, and each step alone: about 8 minutes
     python -m bench memory                   what a worker takes on disk and of memory: about 2 minutes
     python -m bench soak --minutes 10        whether memory stays flat
     python -m bench report --plots docs      the last run's tables again, and its plots
 
-    throughput  frames/s, CPU and memory of each way, round by round in shuffled order
-    latency     p50, p95, p99 at 20%, 50% and 90% of what each way can do
+    sweep       the best setting of each peer that is given our engine: 16 settings, 8 seconds each and model
+    throughput  frames/s, CPU and memory of each way in its best setting: 8 seconds a way, model and round
+    latency     p50, p95, p99 at 20 to 150 frames/s, and at 20%, 50% and 90% of what each way can do
     growth      frames/s and memory as cameras, payload, workers, window or batch grow
     transport   an engine that costs nothing, beside clients that only read the frames
     fairness    four cameras' latencies while another floods
@@ -54,19 +61,20 @@ class BenchSettings(Settings):
 
     what: List[Experiment] = Field(
         [],
-        description="Experiments (default: all but engines, cuda, memory and soak)",
+        description="Experiments (default: all but compare, engines, cuda, memory and soak)",
         json_schema_extra=POSITIONAL,
     )
     quick: bool = Field(False, description="Fewer rounds and frames: to see that all runs, not to quote")
-    rounds: int = Field(3, ge=1, description="Rounds, each with every way once")
+    rounds: int = Field(5, ge=1, description="Rounds, each with every way once")
     seconds: float = Field(2.0, gt=0, description="Seconds that a measurement is to take, about")
     models: Names = Field(
         ["mobilenet_v2", "resnet18"],
         description="torchvision's names; those after the first are measured at the first size only",
     )
-    sizes: Names = Field(list(SIZES), description="Of the photos")
-    ways: Names = Field([], description="Only ways whose name holds one of these (default: all)")
+    sizes: Names = Field(["480p", "1080p"], description="Of the photos: 480p, 720p, 1080p")
+    ways: Names = Field([], description="Only ways of these names, or whose names hold these (default: all)")
     steps: Names = Field([], description="Only steps of cuda whose name holds one of these (default: all)")
+    against: Optional[Path] = Field(None, description="A checkout that compare holds this one against")
     cores: int = Field(0, ge=0, description="Cores to use; 0 for all")
     minutes: float = Field(10.0, gt=0, description="Length of the soak")
     seed: int = Field(0, description="Of the order of ways and of arrivals")
@@ -102,16 +110,27 @@ class BenchSettings(Settings):
     @field_validator("ways")
     @classmethod
     def _ways_are_known(cls, ways: List[str]) -> List[str]:
-        unknown = [part for part in ways if not any(part in way.name for way in WAYS)]
+        unknown = [part for part in ways if not any(part in name for name in _NAMES)]
         if unknown:
-            names = ", ".join(way.name for way in WAYS)
-            raise ValueError(f"no way's name holds {', '.join(unknown)}; there are {names}")
+            raise ValueError(f"no way's name holds {', '.join(unknown)}; there are {', '.join(_NAMES)}")
         return ways
+
+    @model_validator(mode="after")
+    def _compare_has_another(self) -> BenchSettings:
+        if ("compare" in self.what) != (self.against is not None):
+            raise ValueError("compare and --against belong together: compare --against PATH_OF_A_CHECKOUT")
+        return self
+
+    @property
+    def few_rounds(self) -> int:
+        """Rounds of what takes long, or is held against nobody."""
+        return max(1, self.rounds // 2)
 
     @property
     def experiments(self) -> List[Experiment]:
         """What to do, in this order."""
         return self.what or [
+            "sweep",
             "throughput",
             "latency",
             "growth",
@@ -121,9 +140,14 @@ class BenchSettings(Settings):
             "observer",
         ]
 
+    def sizes_of(self, model: str) -> List[str]:
+        """The sizes that a model is measured at."""
+        return self.sizes if model == self.models[0] else self.sizes[:1]
+
     def chosen(self, name: str) -> bool:
-        """Whether a way is to be measured."""
-        return not self.ways or any(part in name for part in self.ways)
+        """Whether a way is to be measured. A whole name means that way alone."""
+        whole = {part for part in self.ways if part in _NAMES}
+        return not self.ways or name in whole or any(part in name for part in self.ways if part not in whole)
 
     def chosen_step(self, name: str) -> bool:
         """Whether a step of `bench.cuda` is to be measured."""

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
+from bench.checkouts import ROOT, of_tree
 from bench.drive import Order, Outcome
 from bench.gpu import GpuUse
 from bench.processes import (
@@ -32,9 +33,6 @@ from bench.processes import (
 from bench.weights import Weights
 from fleet.ports import free_port
 from wire.errors import NanofleetError
-from wire.settings import child_environment
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -69,7 +67,7 @@ class Measurement:
 class Driver:
     """The bench's side of a driver: see `bench.drive`."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, tree: Path = ROOT) -> None:
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -78,8 +76,8 @@ class Driver:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=child_environment(),
                 start_new_session=True,
+                **of_tree(tree),
             )
         self._receive()
 
@@ -96,6 +94,11 @@ class Driver:
             outcome = self.run(order)
             spent = spent_since(before)
         return Measurement(outcome, spent, memory.bytes, gpu.means())
+
+    def close(self) -> None:
+        """Close the pipes of a driver that has ended, or end it so."""
+        with self._process:
+            pass
 
     def _receive(self) -> Dict[str, Any]:
         assert self._process.stdout
@@ -120,10 +123,13 @@ class Site:
         return [self.weights.model, str(self.weights.folder)]
 
     def serve(
-        self, command: Sequence[str], ready: Callable[[Process], bool], env: Optional[Dict[str, str]] = None
+        self,
+        command: Sequence[str],
+        ready: Callable[[Process], bool],
+        variables: Optional[Dict[str, str]] = None,
     ) -> Process:
         """Start a server, and wait until it is ready."""
-        server = Process(command, self.folder, env)
+        server = Process(command, self.folder, variables)
         self.servers.append(server)
         server.wait_until(lambda: ready(server))
         return server
@@ -156,14 +162,15 @@ class Site:
         *flags: object,
         module: Sequence[str] = ("fleet",),
         root: str = "bench",
+        tree: Path = ROOT,
     ) -> List[Process]:
-        """Start workers of nanofleet's together, by a module that runs nanofleet's command."""
+        """Start workers of nanofleet's together, by a module that runs nanofleet's command in a checkout."""
         fresh = []
         for number in range(len(self.servers), len(self.servers) + count):
             command = self.python(*module, "worker", "--broker", f"mqtt://127.0.0.1:{port}")
             command += ["--root", root, "--worker-id", f"worker-{number}", "--metrics-port", "0"]
             command += ["--state-dir", str(self.folder / "state"), *map(str, flags)]
-            fresh.append(Process(command, self.folder))
+            fresh.append(Process(command, self.folder, tree=tree))
         for worker in fresh:
             worker.wait_until(lambda worker=worker: "connected to" in worker.output())  # type: ignore[misc]
         self.servers += fresh
@@ -195,8 +202,11 @@ def prepared(weights: Weights) -> Iterator[Site]:
     """A site with nothing on it yet."""
     with tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as folder:
         Path(folder).chmod(0o755)  # its subfolders have other owners
+        site = Site(weights, Path(folder))
         with nothing_left():
-            yield Site(weights, Path(folder))
+            yield site
+        for server in site.servers:
+            server.process.wait()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The transport alone: frames through a worker whose engine costs nothing, and to clients that only read.
 
-publisher ──> Mosquitto ──> mosquitto_sub | a paho client | a worker, which answers as well
+publisher ──> Mosquitto ──> mosquitto_sub | a paho client | a worker, which decodes and answers as well
+decoding and the same engine in a loop                      what of the worker's time is no transport
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from bench.tiny import write_tiny
 from bench.weights import find_weights
 from wire.errors import NanofleetError
 
-#: Bytes.
-PAYLOADS = (20_000, 100_000, 500_000)
+#: Bytes; the first two are those of a photo of 480p and of 1080p.
+PAYLOADS = (57_000, 230_000, 500_000)
+BARE, ANSWERS = "no transport: a loop", "nanofleet, answers"
 
 
 def tiny_fleet(workers: int) -> Start:
@@ -44,10 +46,16 @@ def _paho(site: Site) -> Sequence[str]:
     return ["bench.drivers.reader", port, *site.python("bench.peers.paho_reader", port)]
 
 
+def _bare(site: Site) -> Sequence[str]:
+    _, model, _, labels = write_tiny(site.folder / "tiny")
+    return ["bench.drivers.bare", model, labels]
+
+
 READERS: Dict[str, Start] = {
     "mosquitto_sub, reads": _mosquitto_sub,
     "paho client, reads": _paho,
-    "nanofleet, answers": tiny_fleet(1),
+    ANSWERS: tiny_fleet(1),
+    BARE: _bare,
 }
 
 

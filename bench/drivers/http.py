@@ -1,6 +1,6 @@
-"""An HTTP client with enough requests in flight, each a JPEG as the server's documentation takes it.
+"""An HTTP client with enough requests in flight, each with a JPEG as its body.
 
-python -m bench.drivers.http URL body|form
+python -m bench.drivers.http URL
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import Any, List, Optional
+from typing import List, Optional
 
 import aiohttp
 
@@ -18,8 +18,8 @@ from bench.drive import ANSWER_TIMEOUT, WINDOW, Order, Outcome, serve
 class _Run:
     """One order on its way."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, form: bool, order: Order) -> None:
-        self._session, self._url, self._form, self._order = session, url, form, order
+    def __init__(self, session: aiohttp.ClientSession, url: str, order: Order) -> None:
+        self._session, self._url, self._order = session, url, order
         self._room = asyncio.Semaphore(WINDOW if order.rate is None else order.frames)
         self._latencies: List[float] = []
         self._seconds = 0.0
@@ -41,12 +41,8 @@ class _Run:
         return Outcome(self._seconds, len(self._latencies), self._latencies)
 
     async def _request(self, jpeg: bytes, due: float) -> None:
-        body: Any = jpeg
-        if self._form:
-            body = aiohttp.FormData()
-            body.add_field("image", jpeg, filename="frame.jpg", content_type="image/jpeg")
         try:
-            async with self._session.post(self._url, data=body) as response:
+            async with self._session.post(self._url, data=jpeg) as response:
                 answer = await response.read()
                 if response.status != 200:
                     raise RuntimeError(f"{self._url} answered {response.status}: {answer[:500]!r}")
@@ -62,13 +58,13 @@ class _Run:
         return time.perf_counter() - self._began
 
 
-async def _run(url: str, form: bool, order: Order) -> Outcome:
+async def _run(url: str, order: Order) -> Outcome:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
     ) as session:
-        return await _Run(session, url, form, order).outcome()
+        return await _Run(session, url, order).outcome()
 
 
 if __name__ == "__main__":
-    serve(lambda order: asyncio.run(_run(sys.argv[1], sys.argv[2] == "form", order)))
+    serve(lambda order: asyncio.run(_run(sys.argv[1], order)))

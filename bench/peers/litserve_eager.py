@@ -11,6 +11,7 @@ import litserve
 import torch
 from PIL import Image
 
+from bench.peers.litserve_body import Body
 from bench.peers.usual import DEVICE, load_module, transform_of
 
 
@@ -26,10 +27,9 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
         self.model, self.module = load_module(*self.arguments)
         self.transform = transform_of(self.model.preprocessing)
 
-    # LitServe hands these two's annotations to FastAPI, which would check each answer by them.
-    def decode_request(self, request):  # type: ignore[no-untyped-def]
-        """A form with an image, to float32 [3, crop, crop]."""
-        return self.transform(Image.open(io.BytesIO(request["image"].file.read())).convert("RGB"))
+    def decode_request(self, request: Body):  # type: ignore[no-untyped-def]
+        """A JPEG, to float32 [3, crop, crop]."""
+        return self.transform(Image.open(io.BytesIO(request)).convert("RGB"))
 
     def predict(self, batch: torch.Tensor) -> List[Any]:
         """Classify float32 [N, 3, crop, crop]."""
@@ -37,6 +37,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
             confidences, indices = self.module(batch.to(DEVICE)).softmax(1).max(1)
         return list(zip(indices.tolist(), confidences.tolist()))
 
+    # LitServe hands its annotations to FastAPI, which would check each answer by them.
     def encode_response(self, output):  # type: ignore[no-untyped-def]
         """The answer, as JSON."""
         index, confidence = output

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from typing import Dict, Iterator, Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 from rich.table import Table
 
 from bench.growth import AXES
 from bench.measure import CPU, FPS, Row, Spread, rows_of, spread
 from bench.paper import FLEETS, GIGABIT, NANO_TENSORRT, NANO_TORCH, need
+from bench.roles import parts_of
 from bench.rows import quantile
 from bench.sharing import ARRANGEMENTS, FAST, FLOODS, QUIET_RATE, SLOW
 from bench.tables.table import new_table
 from bench.transport import PAYLOADS, READERS
-
-#: Processes that every reader of the transport's table has beside it, in one form or the other.
-_COMMON = ("mosquitto", "bench.drivers.publisher", "bench.drivers.reader")
 
 
 def growth(rows: Sequence[Row]) -> Iterator[Table]:
@@ -52,17 +50,11 @@ def transport(rows: Sequence[Row]) -> Iterator[Table]:
             mine = rows_of(rows, way=name, payload=payload)
             rate, cpu = (spread(mine, figure) for figure in (FPS, CPU))
             if rate and cpu:
-                own = statistics.median(map(_own_cpu, mine))
+                own = statistics.median(parts_of(row).server for row in mine)
                 cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}"]
                 table.add_row(f"{payload:,}", name, *cells, f"{cpu.median:.2f}", f"{own:.2f}")
     if table.row_count:
         yield table
-
-
-def _own_cpu(row: Row) -> float:
-    """What a reader's own processes take, without those of publisher and broker."""
-    spent: Dict[str, float] = row["cpu_ms_per_frame_of"]
-    return sum(milliseconds for name, milliseconds in spent.items() if name not in _COMMON)
 
 
 def fairness(rows: Sequence[Row]) -> Iterator[Table]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from typing import Iterator, Sequence
+from typing import Iterator, List, Sequence
 
 from rich.table import Table
 
 from bench.measure import FPS, Row, rows_of, spread
-from bench.observer import ARRANGEMENTS, FIXED, FULL, OBSERVER_CPU, TARGET, WITHOUT, WORKER_CPU, paired
+from bench.observer import ARRANGEMENTS, FIXED, FULL, OBSERVER_CPU, TARGET, WITHOUT, WORKER_CPU
+from bench.rows import paired
 from bench.tables.table import new_table
 
 #: What ratios are of.
@@ -22,11 +23,16 @@ def observer(rows: Sequence[Row]) -> Iterator[Table]:
     yield from _cpu(rows_of(rows, load=FIXED))
 
 
+def _parts(rows: Sequence[Row], arrangement: str, figure: str) -> List[float]:
+    without = rows_of(rows, arrangement=WITHOUT)
+    return paired(rows_of(rows, arrangement=arrangement), without, figure, by=("round", "turn", "load"))
+
+
 def _full_load(rows: Sequence[Row]) -> Iterator[Table]:
     title = f"Observing, at full load (target: >= {TARGET:g} of the frames/s)"
     table = new_table(title, "a worker that", "frames/s", _OF, "low - high")
     for name in ARRANGEMENTS:
-        rate, parts = spread(rows_of(rows, arrangement=name), FPS), paired(rows, name, FPS)
+        rate, parts = spread(rows_of(rows, arrangement=name), FPS), _parts(rows, name, FPS)
         if rate and parts:
             compared = [f"{statistics.median(parts):.3f}", f"{min(parts):.3f} - {max(parts):.3f}"]
             table.add_row(name, f"{rate.median:.1f}", *(compared if name != WITHOUT else ["", ""]))
@@ -42,7 +48,7 @@ def _cpu(rows: Sequence[Row]) -> Iterator[Table]:
     table = new_table(title, "a worker that", "CPU", _OF, "its observer's", "of it")
     for name in ARRANGEMENTS:
         mine = rows_of(rows, arrangement=name)
-        parts = paired(rows, name, WORKER_CPU)
+        parts = _parts(rows, name, WORKER_CPU)
         if parts:
             # Means: the kernel tells a thread's time in steps of 10 ms.
             cpu, own = (statistics.mean(row[figure] for row in mine) for figure in (WORKER_CPU, OBSERVER_CPU))

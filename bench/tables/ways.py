@@ -1,69 +1,84 @@
-"""What each way reaches: throughput, targets, stages and latency."""
+"""What each way reaches: the sweep of settings, throughput, stages and latency."""
 
 from __future__ import annotations
 
 import statistics
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, List, Sequence
 
 from rich.table import Table
 
-from bench.latency import LOADS
-from bench.measure import CPU, FPS, Row, Spread, rows_of, spread
-from bench.rows import LIMIT_B, models_in, of_way, quantile
+from bench.latency import LOADS, RATES
+from bench.measure import CPU, FPS, Row, rows_of, spread
+from bench.roles import parts_of
+from bench.rows import models_in, of_way, quantile
+from bench.sweep import best
 from bench.tables.table import new_table
-from bench.targets import CAMERAS_TARGET, TARGETS, ratio
+from bench.targets import times
 from bench.ways import WAYS
 
 #: From so many frames on, one in a hundred means something.
 _ENOUGH_FOR_P99 = 200
 
 
-def throughput(rows: Sequence[Row], model: str) -> Iterator[Table]:
-    """Frames a second of each way, a table for each size of the frames."""
-    sizes = {row["size"] for row in rows_of(rows, experiment="throughput", model=model) if "size" in row}
-    for size in sorted(sizes, key=lambda name: int(name[:-1])):
-        best = spread(of_way(rows, model, size, LIMIT_B), FPS)
-        columns = ("way", "frames/s", "low - high", "of limit B", "CPU ms/frame", "peak MB")
-        busy = any("gpu_utilisation" in row for row in rows)
-        table = new_table(f"{model}, {size}", *columns, *(["GPU busy"] if busy else []))
+def sizes_in(rows: Sequence[Row]) -> List[str]:
+    """The sizes of some rows, the smallest first."""
+    return sorted({row["size"] for row in rows if "size" in row}, key=lambda name: int(name[:-1]))
+
+
+def sweep(rows: Sequence[Row]) -> Iterator[Table]:
+    """Frames a second of each setting that was tried, a table for each model."""
+    rows = [row for row in rows_of(rows, experiment="sweep") if FPS in row]
+    for model in sorted({row["model"] for row in rows}):
+        mine = rows_of(rows, model=model)
+        sizes = sizes_in(mine)
+        table = new_table(
+            f"{model}: frames/s of each setting that was tried, and which is used", "way", "setting", *sizes
+        )
+        table.columns[1].justify = "left"
         for way in WAYS:
-            mine = of_way(rows, model, size, way.name)
-            rate, cpu, peak = (spread(mine, figure) for figure in (FPS, CPU, "peak_bytes"))
-            if rate and cpu and peak:
-                share = f"{rate.median / best.median:.2f}" if best else ""
-                cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}", share]
-                gpu = spread(mine, "gpu_utilisation")
-                cells += [f"{cpu.median:.2f}", f"{peak.median / 1e6:.0f}"]
-                table.add_row(way.name, *cells, *([f"{gpu.median:.0%}" if gpu else ""] if busy else []))
+            tried = rows_of(mine, way=way.name)
+            for setting in sorted({row["setting"] for row in tried}):
+                cells = [_tried(tried, way.name, model, size, setting) for size in sizes]
+                table.add_row(way.name, setting, *cells)
         yield table
 
 
-def targets(rows: Sequence[Row]) -> Iterator[Table]:
-    """Whether the targets are reached."""
-    table = new_table("Targets", "nanofleet is", "at", "target", *models_in(rows))
-    for target in TARGETS:
-        found = [ratio(rows, model, target) for model in models_in(rows)]
-        if any(found):
-            sign = "<=" if target.at_most else ">="
-            cells = [_verdict(value, target.bound, target.at_most) for value in found]
-            table.add_row(target.what, target.size, f"{sign} {target.bound:g}", *cells)
-    few, many = (_cameras(rows, count) for count in (1, 1000))
-    if few and many:
-        cells = [_verdict(many.median / few.median, CAMERAS_TARGET, False), ""][: len(models_in(rows)) or 1]
-        table.add_row("at 1,000 cameras, of 1 camera", "thumbnails", f">= {CAMERAS_TARGET}", *cells)
-    if table.row_count:
-        yield table
-
-
-def _cameras(rows: Sequence[Row], count: int) -> Optional[Spread]:
-    return spread(rows_of(rows, experiment="growth", axis="cameras", value=count), FPS)
-
-
-def _verdict(value: Optional[float], bound: float, at_most: bool) -> str:
-    if value is None:
+def _tried(rows: Sequence[Row], way: str, model: str, size: str, setting: str) -> str:
+    found = spread(rows_of(rows, size=size, setting=setting), FPS)
+    if not found:
         return ""
-    reached = value <= bound if at_most else value >= bound
-    return f"{value:.2f} {'reached' if reached else 'missed'}"
+    used = "used: " if best(rows, way, model, size) == setting else ""
+    return f"{used}{found.median:.1f}"
+
+
+def throughput(rows: Sequence[Row]) -> Iterator[Table]:
+    """Frames a second of each way, a table for each model and size of the frames."""
+    for model in models_in(rows):
+        for size in sizes_in(rows_of(rows, experiment="throughput", model=model)):
+            yield _throughput(rows, model, size)
+
+
+def _throughput(rows: Sequence[Row], model: str, size: str) -> Table:
+    columns = ("way", "frames/s", "low - high", "nanofleet is", "CPU ms/frame", "server", "broker", "load")
+    busy = any("gpu_utilisation" in row for row in rows)
+    table = new_table(f"{model}, {size}", *columns, "peak MB", *(["GPU busy"] if busy else []))
+    for way in WAYS:
+        mine = of_way(rows, model, size, way.name)
+        rate, cpu, peak = (spread(mine, figure) for figure in (FPS, CPU, "peak_bytes"))
+        if rate and cpu and peak:
+            ratio = times(rows, model, size, way.name)
+            cells = [f"{rate.median:.1f}", f"{rate.lowest:.1f} - {rate.highest:.1f}"]
+            cells += [f"x {ratio:.2f}" if ratio else "", f"{cpu.median:.2f}", *parts(mine)]
+            gpu = spread(mine, "gpu_utilisation")
+            cells += [f"{peak.median / 1e6:.0f}", *([f"{gpu.median:.0%}" if gpu else ""] if busy else [])]
+            table.add_row(way.name, *cells)
+    return table
+
+
+def parts(rows: Sequence[Row]) -> List[str]:
+    """Whose CPU a frame took: server, broker and load, medians; a dash where there is no such process."""
+    every = zip(*(parts_of(row) for row in rows))
+    return [f"{statistics.median(spent):.2f}" if any(spent) else "-" for spent in every]
 
 
 def stages(rows: Sequence[Row]) -> Iterator[Table]:
@@ -75,7 +90,7 @@ def stages(rows: Sequence[Row]) -> Iterator[Table]:
     for column in ("model, size", *names):
         table.add_column(column.replace("_", " "), justify="right")
     for model in models_in(rows):
-        for size in ("480p", "720p", "1080p"):
+        for size in sizes_in(rows_of(rows, experiment="throughput", model=model)):
             found = [spread(of_way(rows, model, size, "nanofleet"), name) for name in names]
             if all(found):
                 table.add_row(f"{model}, {size}", *(f"{figure.median:.1f}" for figure in found if figure))
@@ -84,19 +99,38 @@ def stages(rows: Sequence[Row]) -> Iterator[Table]:
 
 
 def latency(rows: Sequence[Row]) -> Iterator[Table]:
-    """Milliseconds from sending to answer, a table for each load."""
-    rows = rows_of(rows, experiment="latency")
+    """Milliseconds from when a frame was due to its answer: at equal loads, then at parts of its own."""
+    rows = [row for row in rows_of(rows, experiment="latency") if "latencies_ms" in row]
+    yield from _at_equal_loads(rows)
     for load in LOADS:
         found = rows_of(rows, load=load)
         title = f"Latency at {load:.0%} of a way's own throughput, milliseconds"
         table = new_table(title, "way", "frames/s", "p50", "p95", "p99", "frames")
         for way in WAYS:
             mine = rows_of(found, way=way.name)
-            times = [milliseconds for row in mine for milliseconds in row["latencies_ms"]]
-            if times:
+            if mine:
                 rate = statistics.median(row["rate"] for row in mine)
-                cells = [f"{quantile(times, share):.1f}" for share in (0.5, 0.95)]
-                cells.append(f"{quantile(times, 0.99):.1f}" if len(times) >= _ENOUGH_FOR_P99 else "-")
-                table.add_row(way.name, f"{rate:.1f}", *cells, str(len(times)))
+                frames = sum(len(row["latencies_ms"]) for row in mine)
+                table.add_row(way.name, f"{rate:.1f}", *_quantiles(mine), str(frames))
         if table.row_count:
             yield table
+
+
+def _at_equal_loads(rows: Sequence[Row]) -> Iterator[Table]:
+    title = "Latency at the same load for all, milliseconds: p50 / p95 / p99 (-: more than a way can do)"
+    table = new_table(title, "way", *(f"{rate:g} frames/s" for rate in RATES))
+    for way in WAYS:
+        mine = rows_of(rows, way=way.name)
+        if mine:
+            cells = [" / ".join(_quantiles(rows_of(mine, at=rate))) for rate in RATES]
+            table.add_row(way.name, *(cell or "-" for cell in cells))
+    if any("at" in row for row in rows):
+        yield table
+
+
+def _quantiles(rows: Sequence[Row]) -> List[str]:
+    times = [milliseconds for row in rows for milliseconds in row["latencies_ms"]]
+    if not times:
+        return []
+    cells = [f"{quantile(times, share):.1f}" for share in (0.5, 0.95)]
+    return [*cells, f"{quantile(times, 0.99):.1f}" if len(times) >= _ENOUGH_FOR_P99 else "-"]

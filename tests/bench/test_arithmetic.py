@@ -9,16 +9,23 @@ from typing import Any, Dict, List
 import pytest
 
 from bench import gpu, paper
-from bench.__main__ import renewed
-from bench.drive import Order
-from bench.latency import capacity_of
-from bench.measure import frames_for, shuffled_rounds
+from bench.about import instruction_sets, processor, renewed
+from bench.compare import OTHER, THIS
+from bench.drive import Order, Outcome
+from bench.drivers.tutorials import dealt, together
+from bench.latency import capacity_of, loads_of
+from bench.measure import CPU, frames_for, rows_of, shuffled_rounds
 from bench.observer import ACTIVE, FIXED, FULL, OBSERVER_CPU, STANDBY, WITHOUT, WORKER_CPU, fixed_rate
-from bench.report import BEGIN, END, markdown, renew, tables
-from bench.rows import of_way, quantile
+from bench.peers.setting import for_litserve, for_mosec, for_ray, given
+from bench.report import SECTIONS, markdown, renew, tables
+from bench.rows import quantile
+from bench.settings import BenchSettings
 from bench.sharing import ARRANGEMENTS
 from bench.sizes import installed_bytes
-from bench.targets import TARGETS, ratio
+from bench.sweep import best_starts
+from bench.targets import times, transport_cpu
+from bench.transport import ANSWERS, BARE
+from bench.ways import WAYS
 from wire.errors import NanofleetError
 
 
@@ -58,38 +65,42 @@ def test_a_quantile_is_one_of_the_values() -> None:
     assert quantile([7.0], 0.5) == quantile([7.0], 0.99) == 7.0
 
 
+WAY_NAMES = {way.name for way in WAYS}
+ROOT = Path(__file__).resolve().parents[2]
+
+
 def row(way: str, rate: float, cpu: float = 1.0, **more: Any) -> Dict[str, Any]:
     common = {"experiment": "throughput", "model": "m", "size": "480p", "peak_bytes": 1e6}
+    common["cpu_ms_per_frame_of"] = {
+        "mosquitto": 0.25 * cpu,
+        "bench.drivers.http": 0.25 * cpu,
+        "x": 0.5 * cpu,
+    }
     return {**common, "way": way, "frames_per_second": rate, "cpu_ms_per_frame": cpu, **more}
 
 
 ROWS = [
-    *(row("limit B (each)", rate, cpu=10.0) for rate in (90, 100, 300)),
-    *(row("limit B (threads)", rate, cpu=1.0) for rate in (80, 80, 400)),
-    *(row("nanofleet", rate, cpu=12.0) for rate in (96, 97, 12)),
-    {"experiment": "throughput", "model": "m", "way": "paho script", "error": "it broke"},
+    *(row("LitServe (our engine)", rate, round=n) for n, rate in enumerate((80, 40, 400))),
+    *(row("mosec (our engine)", rate, round=n) for n, rate in enumerate((100, 60, 100))),
+    *(row("nanofleet", rate, cpu=12.0, round=n) for n, rate in enumerate((120, 60, 90))),
+    {"experiment": "throughput", "round": 0, "model": "m", "way": "paho script", "error": "it broke"},
 ]
 
 
-def test_limit_b_is_the_arrangement_with_the_best_median() -> None:
-    assert {found["way"] for found in of_way(ROWS, "m", "480p", "limit B")} == {"limit B (each)"}
-    assert of_way(ROWS, "m", "720p", "limit B") == []
-
-
-def test_ratios_compare_medians_and_say_nothing_of_what_was_not_measured() -> None:
-    speed, cpu = TARGETS[0], TARGETS[-1]
-    assert ratio(ROWS, "m", speed) == pytest.approx(0.96)
-    assert ratio(ROWS, "m", cpu) == pytest.approx(1.2)
-    others = [target for target in TARGETS if target not in (speed, cpu)]
-    assert [ratio(ROWS, "m", target) for target in others] == [None] * len(others)
+def test_ratios_are_those_of_the_same_round_and_say_nothing_of_what_was_not_measured() -> None:
+    assert times(ROWS, "m", "480p", "LitServe (our engine)") == 1.5  # of 1.5, 1.5 and 0.225
+    assert times(ROWS, "m", "480p", "mosec (our engine)") == 1.0
+    assert times(ROWS, "m", "1080p", "mosec (our engine)") is None
+    assert times(ROWS, "m", "480p", "paho script") is None
 
 
 def test_tables_say_which_targets_are_missed() -> None:
     text = "\n".join(markdown(table) for table in tables({"rows": ROWS}))
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert "0.96 reached" in lines["of limit B"]
-    assert "1.20 missed" in lines["of limit B's CPU per frame"]
-    assert "90.0 - 300.0" in lines["limit B (each)"]
+    assert "1.50 reached" in lines["times LitServe at its best"]
+    assert "1.00 missed" in lines["times mosec at its best"]
+    assert "40.0 - 400.0" in lines["LitServe (our engine)"]
+    assert "x 1.50" in lines["LitServe (our engine)"]
     assert "paho" not in text
 
 
@@ -103,8 +114,8 @@ def cells_of(rows: List[Dict[str, Any]]) -> Dict[str, List[str]]:
 def test_what_a_reader_costs_is_told_without_publisher_and_broker() -> None:
     spent = {"mosquitto": 1.0, "bench.drivers.publisher": 2.0, "fleet": 0.25, "worker.decode.process": 0.5}
     figures = {"frames_per_second": 50.0, "cpu_ms_per_frame": 3.75, "cpu_ms_per_frame_of": spent}
-    common = {"experiment": "transport", "way": "nanofleet, answers", "payload": 20_000}
-    assert cells_of([{**common, **figures}])["20,000"] == [
+    common = {"experiment": "transport", "way": ANSWERS, "payload": 57_000, "round": 0}
+    assert cells_of([{**common, **figures}])["57,000"] == [
         *("nanofleet, answers", "50.0", "50.0 - 50.0"),
         *("3.75", "0.75"),
     ]
@@ -115,6 +126,131 @@ def test_the_quiet_cameras_latencies_are_told_by_who_floods() -> None:
     common = {"experiment": "fairness", "flood": "no flood"}
     rows = [{**common, "latencies_ms": times}, {**common, "error": "it broke"}]
     assert cells_of(rows)["no flood"] == ["50.0", "95.0", "99.0", "100"]
+
+
+def test_a_frames_cpu_is_told_by_whose_it_was() -> None:
+    spent = {"mosquitto": 0.1, "bench.drivers.publisher": 0.25, "fleet": 5.0, "worker.decode.process": 2.0}
+    peer = {"bench.drivers.http": 0.5, "bench.peers.litserve_fast": 6.5, "forked": 1.0}
+    loop = {"bench.drivers.tutorial": 30.0}
+    rows = [
+        row(way, 100.0, round=0, cpu_ms_per_frame_of=of)
+        for way, of in [("nanofleet", spent), ("LitServe (our engine)", peer), ("tutorial loop", loop)]
+    ]
+    assert {name: cells[4:7] for name, cells in cells_of(rows).items() if name in WAY_NAMES} == {
+        "nanofleet": ["7.00", "0.10", "0.25"],
+        "LitServe (our engine)": ["7.50", "-", "0.50"],
+        "tutorial loop": ["30.00", "-", "-"],
+    }
+
+
+def test_the_transport_is_what_a_loop_without_it_does_not_take() -> None:
+    rows = [
+        {**{"experiment": "transport", "round": number, "payload": 57_000, "way": way}, CPU: cpu}
+        for number, whole, alone in [(0, 0.75, 0.25), (1, 1.5, 1.0), (2, 9.0, 0.1)]
+        for way, cpu in [(ANSWERS, whole), (BARE, alone)]
+    ]
+    assert transport_cpu(rows, 57_000) == 0.5
+    assert transport_cpu(rows, 230_000) is None
+    assert transport_cpu(rows_of(rows, way=ANSWERS), 57_000) is None
+    assert cells_of(rows_of(rows, round=0))["the transport alone, CPU ms/frame"][-1] == "0.50 reached"
+
+
+def swept(way: str, setting: str, size: str, rate: float) -> Dict[str, Any]:
+    about = {"experiment": "sweep", "model": "m", "way": way, "setting": setting, "size": size}
+    return {**about, "frames_per_second": rate}
+
+
+def test_each_size_runs_in_the_setting_that_was_fastest_there() -> None:
+    way = next(way for way in WAYS if way.name == "mosec (our engine)")
+    one, other = list(way.starts(2))[:2]
+    rows = [swept(way.name, one, "480p", 200.0), swept(way.name, other, "480p", 190.0)]
+    rows += [swept(way.name, one, "720p", 100.0), swept(way.name, other, "720p", 110.0)]
+    rows += [swept(way.name, one, "1080p", 90.0), swept("LitServe (our engine)", other, "480p", 900.0)]
+    assert best_starts(rows, way, "m", ["480p", "720p", "1080p"]) == {one: ["480p", "1080p"], other: ["720p"]}
+    with pytest.raises(NanofleetError, match="no setting ran with n at 480p"):
+        best_starts(rows, way, "n", ["480p"])
+    loop = next(way for way in WAYS if way.name == "tutorial loop")
+    assert best_starts(rows, loop, "m", ["480p", "720p"]) == {"": ["480p", "720p"]}
+    text = "\n".join(markdown(table) for table in tables({"rows": rows}))
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if one in line]
+    assert cells == [[one, "used: 200.0", "100.0", "used: 90.0"]]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16])
+def test_a_sweep_has_no_setting_twice_and_no_more_threads_than_cores(cores: int) -> None:
+    for settings in (for_litserve(cores), for_mosec(cores), for_ray(cores)):
+        assert len({str(setting) for setting in settings}) == len(settings)
+        assert all(setting.workers * setting.threads == cores for setting in settings)
+
+
+def test_a_setting_reaches_a_server_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in (*for_mosec(2), *for_ray(2)):
+        ((name, value),) = setting.variables().items()
+        monkeypatch.setenv(name, value)
+        assert given() == setting
+
+
+def test_a_whole_name_chooses_one_way_and_a_part_all_that_have_it() -> None:
+    def chosen(*ways: str) -> List[str]:
+        return [way.name for way in WAYS if BenchSettings(ways=list(ways)).chosen(way.name)]
+
+    assert chosen("nanofleet", "mosec") == ["nanofleet", "mosec (eager)", "mosec (our engine)"]
+    assert chosen("nano") == ["nanofleet", "nanofleet (spool)", "nanofleet (2 workers)"]
+    assert chosen() == [way.name for way in WAYS]
+
+
+def test_a_way_is_not_asked_for_more_than_it_can_do() -> None:
+    loads = loads_of(100.0)
+    assert [load["rate"] for load in loads if "load" in load] == [20.0, 50.0, 90.0]
+    assert [load["rate"] for load in loads if "at" in load] == [20.0, 50.0]
+
+
+def test_latencies_at_the_same_load_stand_side_by_side_with_a_dash_for_what_is_too_much() -> None:
+    times_of = {"nanofleet": {20.0: 5.0, 150.0: 9.0}, "tutorial loop": {20.0: 20.0}}
+    rows = [
+        {"experiment": "latency", "way": way, "at": rate, "rate": rate, "latencies_ms": [found] * 4}
+        for way, at in times_of.items()
+        for rate, found in at.items()
+    ]
+    cells = cells_of(rows)
+    assert cells["nanofleet"] == ["5.0 / 5.0 / -", "-", "-", "9.0 / 9.0 / -"]
+    assert cells["tutorial loop"] == ["20.0 / 20.0 / -", "-", "-", "-"]
+
+
+def test_checkouts_are_compared_turn_by_turn() -> None:
+    """The machine is half as fast in the second turn."""
+    turns = [(OTHER, 0, 200.0), (THIS, 0, 240.0), (OTHER, 1, 100.0), (THIS, 1, 140.0)]
+    rows = [
+        row("", rate, 1000 / rate, experiment="compare", tree=tree, commit=f"c-{tree}", round=0, turn=turn)
+        for tree, turn, rate in turns
+    ]
+    cells = cells_of(rows)
+    assert cells["other: c-other"][:3] == ["150.0", "", ""]
+    assert cells["this: c-this"][:3] == ["190.0", "1.300", "1.200 - 1.400"]
+    assert cells["this: c-this"][4:6] == ["0.774", "0.714 - 0.833"]
+
+
+def test_frames_that_are_dealt_are_all_there_and_arrive_as_before() -> None:
+    shares = dealt(Order(10, rate=9.0, seed=7), 3)
+    assert [share.frames for share in shares] == [4, 3, 3]
+    assert [share.rate for share in shares] == [3.0, 3.0, 3.0]
+    assert len({share.seed for share in shares}) == 3
+    assert [share.rate for share in dealt(Order(2), 2)] == [None, None]
+    assert {share.seed for share in shares}.isdisjoint(s.seed for s in dealt(Order(1, seed=8), 3))
+    outcome = together([Outcome(2.0, 2, [1.0, 2.0]), Outcome(3.0, 1, [5.0])])
+    assert (outcome.seconds, outcome.answered, outcome.latencies_ms) == (3.0, 3, [1.0, 2.0, 5.0])
+
+
+X86 = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: avx2 avx512f avx512_vnni amx_tile\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd evtstrm\nCPU part\t: 0xd0c\n"
+
+
+def test_a_processor_is_named_with_the_instruction_sets_that_matter() -> None:
+    assert processor(X86 + X86) == "Xeon"
+    assert processor(ARM)
+    assert instruction_sets(X86) == ["AVX2", "AVX-512", "VNNI", "AMX"]
+    assert instruction_sets(ARM) == ["NEON"]
+    assert instruction_sets("") == []
 
 
 def test_two_workers_are_held_against_the_sum_of_both() -> None:
@@ -181,21 +317,33 @@ def test_a_size_is_that_of_all_that_an_extra_brings(tmp_path: Path, monkeypatch:
     assert installed_bytes("large") == 11_111
 
 
-def test_a_page_gets_new_tables_and_keeps_the_rest(tmp_path: Path) -> None:
-    about: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "versions": {}, "weights": {}}
+ABOUT: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "versions": {}, "weights": {}}
+
+
+def test_a_page_gets_new_tables_of_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    renew(page, {"about": about, "rows": ROWS})
-    renew(page, {"about": about, "rows": ROWS})
+    places = "".join(f"{name}\n<!-- tables: {name} -->\nold {name}\n<!-- end -->\n" for name in SECTIONS)
+    page.write_text(f"before\n{places}after\n")
+    results = {"about": {**ABOUT, "instruction_sets": ["AVX2", "AMX"]}, "rows": ROWS}
+    renew(page, results)
+    renew(page, results)
     text = page.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
-    assert text.count("**Targets**") == 1
+    assert text.startswith("before\nsweep\n<!-- tables: sweep -->\nold sweep\n<!-- end -->\n")
+    assert text.endswith("old soak\n<!-- end -->\nafter\n")
+    assert [name for name in SECTIONS if f"old {name}" not in text] == ["throughput", "targets"]
+    assert text.count("**Targets**") == text.count("**m, 480p**") == 1
+    assert text.count("Measured on P (AVX2, AMX), 2 cores, 3 rounds, Python 3") == 1  # targets have no rounds
     page.write_text("no marks")
     with pytest.raises(NanofleetError, match="no place for tables"):
-        renew(page, {"about": about, "rows": ROWS})
+        renew(page, results)
     assert page.read_text() == "no marks"
+
+
+def test_the_page_has_a_place_for_all_that_a_run_measures() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    places = [line.split()[2] for line in page.splitlines() if line.startswith("<!-- tables: ")]
+    assert set(places) == set(SECTIONS) - {"compare", "engines", "cuda", "memory"}
+    assert len(places) == len(set(places)) == page.count("<!-- end -->")
 
 
 def test_nvidia_smi_is_read_and_what_it_does_not_know_left_out() -> None:
@@ -223,7 +371,7 @@ def test_on_paper_there_are_just_enough_nodes(nanos: int) -> None:
 
 def test_a_load_is_a_part_of_what_the_throughput_was() -> None:
     late = {"experiment": "latency", "way": "nanofleet", "model": "m", "size": "480p", "latencies_ms": [1.0]}
-    assert capacity_of([*ROWS, late], "nanofleet", "m", "480p") == 96
+    assert capacity_of([*ROWS, late], "nanofleet", "m", "480p") == 90
     assert capacity_of([late], "nanofleet", "m", "480p") is None
 
 
@@ -234,6 +382,8 @@ def test_an_experiment_replaces_its_own_results_and_keeps_the_others_of_this_mac
     former = {"about": about, "rows": rows}
     assert renewed(former, now, ["growth"]) == {"about": now, "rows": rows[:1]}
     assert renewed(former, {**now, "processor": "Q"}, ["growth"])["rows"] == []
+    tried = [{"experiment": "sweep", "setting": "a"}, {"experiment": "sweep", "setting": "b", "error": "x"}]
+    assert renewed({**former, "rows": tried}, now, ["throughput"])["rows"] == tried[:1]
     assert renewed({"about": {}, "rows": []}, now, ["growth"])["rows"] == []
 
 

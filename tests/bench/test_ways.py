@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Dict
 import pytest
 
 from bench.observer import ACTIVE, ARRANGEMENTS, OBSERVER_CPU, STANDBY, WITHOUT, WORKER_CPU
+from bench.transport import ANSWERS, BARE
 from tests.harness import need, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,12 @@ def test_help_teaches() -> None:
         (["--models", ","], "name at least one"),
         (["--models", "nonsense"], "torchvision has no such model"),
         (["--out", "nowhere/results.json"], "there is no folder nowhere"),
+        (["compare"], "compare --against PATH_OF_A_CHECKOUT"),
+        (["throughput", "--against", "."], "compare --against PATH_OF_A_CHECKOUT"),
+        (
+            ["compare", "--against", "nowhere"],
+            "--against nowhere: not a checkout of nanofleet: no nowhere/bench",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(arguments: list[str], complaint: str) -> None:
@@ -70,7 +78,7 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
 
 def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
-    flags = ("--ways", "limit B (processes),nanofleet (spool)", "--models", "squeezenet1_1")
+    flags = ("--ways", "limit B,nanofleet (spool)", "--models", "squeezenet1_1")
     # Variables that set the bench are none of its workers'.
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "2"}
     done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
@@ -83,7 +91,7 @@ def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> No
     assert set(fleet["cpu_ms_per_frame_of"]) >= {"fleet", "worker.decode.process", "mosquitto"}
     assert fleet["cpu_ms_per_frame"] == pytest.approx(sum(fleet["cpu_ms_per_frame_of"].values()))
     assert fleet["peak_bytes"] > 100e6
-    late = rows["latency", "limit B (processes)"]
+    late = rows["latency", "limit B"]
     assert len(late["latencies_ms"]) == late["frames"]
     assert "| nanofleet (spool)" in done.stdout
 
@@ -92,7 +100,7 @@ def measured(start: str, frames: int) -> Dict[str, Any]:
     """What a driver says of some thumbnails; in a process of its own, which ends all that it has started."""
     program = f"""
 import dataclasses, json
-from bench import sharing, transport
+from bench import sharing, transport, ways
 from bench.drive import Order
 from bench.site import started
 from bench.weights import find_weights
@@ -108,11 +116,78 @@ with started({start}, find_weights("squeezenet1_1")) as driver:
     return outcome
 
 
-@pytest.mark.parametrize("name", ["mosquitto_sub, reads", "paho client, reads", "nanofleet, answers"])
+@pytest.mark.parametrize("name", ["mosquitto_sub, reads", "paho client, reads", ANSWERS, BARE])
 def test_each_reader_of_the_transport_gets_every_frame(mosquitto: str, name: str) -> None:
     need("mosquitto_sub")
     outcome = measured(f"transport.READERS[{name!r}]", 100)
-    assert outcome["answered"] == len(outcome["latencies_ms"]) == 100
+    assert outcome["answered"] == 100
+    assert len(outcome["latencies_ms"]) == (0 if name == BARE else 100)
+
+
+def test_the_tutorials_loops_share_an_order() -> None:
+    start = "next(way for way in ways.WAYS if way.name == 'tutorial loops').starts(2)['']"
+    outcome = measured(start, 11)
+    assert outcome["answered"] == len(outcome["latencies_ms"]) == 11
+
+
+#: How many batches a peer's engine would run at once, each on its share of the cores.
+AT_ONCE = """
+import os, sys
+from pathlib import Path
+from bench.peers.setting import Setting
+threads = int(sys.argv[2])
+os.environ.update(Setting(1, threads, 4).variables())
+from bench.peers import fast
+from bench.tiny import write_tiny
+from wire.model_choice import ModelChoice
+_, model, _, labels = write_tiny(Path(sys.argv[1]))
+choice = ModelChoice(model=model, labels=labels)
+fast.share_cores()
+print(fast.open_model(choice, engine="auto", max_batch=4, weights_dir=Path(sys.argv[1]))[1].at_once)
+"""
+
+
+def test_a_peers_engine_has_the_threads_of_its_setting(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    for threads, at_once in {cores: 1, 1: cores}.items():
+        command = [sys.executable, "-c", AT_ONCE, str(tmp_path), str(threads)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout == f"{at_once}\n", done.stderr
+
+
+#: Frames of a checkout's publisher to a worker of the same one.
+OTHER_CHECKOUT = """
+import sys
+from pathlib import Path
+from bench.compare import start_fleet
+from bench.drive import Order
+from bench.site import prepared
+from bench.tiny import write_tiny
+from bench.weights import Weights
+with prepared(Weights("", Path(), "")) as site:
+    driver = start_fleet(site, Path(sys.argv[1]), *write_tiny(site.folder / "tiny"))
+    print(driver.run(Order(20, "thumbnail")).answered)
+"""
+#: Appended to a package: notes which program has imported it.
+NOTE = "print(__name__, open('/proc/self/cmdline').read().split('\\0')[2], file=open({!r}, 'a'))\n"
+
+
+def test_a_checkout_that_is_compared_runs_its_own_worker_and_publisher(
+    mosquitto: str, tmp_path: Path
+) -> None:
+    other, notes = tmp_path / "other", tmp_path / "notes"
+    for package in ("bench", "fleet", "labels", "publisher", "wire", "worker"):
+        shutil.copytree(ROOT / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
+        with (other / package / "__init__.py").open("a") as code:
+            code.write(NOTE.format(str(notes)))
+    command = [sys.executable, "-c", OTHER_CHECKOUT, str(other)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "20\n"), done.stderr
+    driver = "bench.drivers.publisher"
+    mine = {"fleet fleet", "worker fleet", "worker worker.decode.process"}
+    assert {*mine, f"bench {driver}", f"publisher {driver}", f"wire {driver}"} <= {
+        *notes.read_text().splitlines()
+    }
 
 
 def test_a_slow_worker_is_as_slow_as_it_says(mosquitto: str) -> None:

@@ -1,6 +1,6 @@
-"""mosec: a stage of decoders, a stage that infers in dynamic batches, as its ResNet-50 example has them.
+"""mosec with our engine: decoding in a stage of its own or before each batch, and dynamic batches.
 
-python -m bench.peers.mosec_server --port PORT …      with DECODERS, MODEL and WEIGHTS_DIR in the environment,
+python -m bench.peers.mosec_fast --port PORT …      with MODEL and WEIGHTS_DIR in the environment,
 because mosec's processes import this module anew, and its command line is mosec's
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from mosec import Server, Worker
 from numpy.typing import NDArray
 
-from bench.peers.fast import MAX_BATCH, decode, open_engine
+from bench.peers.fast import SETTING, Decoders, decode, open_engine
 from wire.model_choice import ModelChoice
 from worker.engines.exports.cache import exported
 
@@ -38,7 +38,7 @@ class Decode(Worker):
 
 
 class Infer(Worker):
-    """Up to 8 images to their labels."""
+    """Images that are decoded, to their labels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,11 @@ class Infer(Worker):
 
     def forward(self, data: List[NDArray[np.uint8]]) -> List[Dict[str, Any]]:
         """Classify."""
-        rows = self.engine.infer(np.stack(data))
+        return self.labels_of(np.stack(data))
+
+    def labels_of(self, images: NDArray[np.uint8]) -> List[Dict[str, Any]]:
+        """Classify a batch."""
+        rows = self.engine.infer(images)
         return [
             {"label": self.model.classes[int(row.argmax())], "confidence": float(row.max())} for row in rows
         ]
@@ -56,8 +60,26 @@ class Infer(Worker):
         return json.dumps(data).encode()
 
 
+class DecodeAndInfer(Infer):
+    """JPEGs, the requests' bodies, to their labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoders = Decoders(self.model.preprocessing)
+
+    def deserialize(self, data: bytes) -> bytes:
+        """The body is the image."""
+        return data
+
+    def forward(self, data: List[bytes]) -> List[Dict[str, Any]]:  # type: ignore[override]
+        """Decode and classify."""
+        return self.labels_of(self.decoders.decode(data))
+
+
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Decode, num=int(os.environ["DECODERS"]))
-    server.append_worker(Infer, num=1, max_batch_size=MAX_BATCH, max_wait_time=5)
+    if SETTING.before:
+        server.append_worker(Decode, num=SETTING.before)
+    last = Infer if SETTING.before else DecodeAndInfer
+    server.append_worker(last, num=SETTING.workers, max_batch_size=SETTING.batch, max_wait_time=5)
     server.run()

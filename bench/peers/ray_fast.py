@@ -1,36 +1,34 @@
-"""Ray Serve: decoding and dynamic batching, as its guide on dynamic request batching has it.
+"""Ray Serve with our engine: decoding and dynamic batching, as its guide on dynamic request batching has it.
 
-python -m bench.peers.ray_server PORT MODEL WEIGHTS_DIR
+python -m bench.peers.ray_fast PORT MODEL WEIGHTS_DIR
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
-import signal
 import sys
 from typing import Any, Dict, List
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 from ray import serve
 from starlette.requests import Request
 
-from bench.peers.fast import MAX_BATCH, decode, open_engine
+from bench.peers.fast import SETTING, decode, open_engine
+from bench.peers.ray_serving import serve_until_ended
 
 
-@serve.deployment(max_ongoing_requests=128)
+@serve.deployment(max_ongoing_requests=128, num_replicas=SETTING.workers)
 class Classifier:
-    """Decodes in threads, infers in batches of up to 8."""
+    """Decodes in threads, infers in batches."""
 
     def __init__(self, model: str, weights_dir: str) -> None:
         self.model, self.engine = open_engine(model, weights_dir)
-        self.decoders = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self.decoders = concurrent.futures.ThreadPoolExecutor(SETTING.threads)
         self.inference = concurrent.futures.ThreadPoolExecutor(1)
 
-    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
+    @serve.batch(max_batch_size=SETTING.batch, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
     async def classify(self, images: List[NDArray[np.uint8]]) -> List[Dict[str, Any]]:
         """Classify a batch, without holding up the event loop."""
         loop = asyncio.get_running_loop()
@@ -50,10 +48,4 @@ class Classifier:
 
 if __name__ == "__main__":
     port, *arguments = sys.argv[1:]
-    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=max(4, os.cpu_count() or 1))
-    serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
-    serve.run(Classifier.bind(*arguments), route_prefix="/")
-    print("ready", flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
-    ray.shutdown()
+    serve_until_ended(int(port), Classifier.bind(*arguments))
