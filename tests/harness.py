@@ -135,8 +135,10 @@ class WorkerProcess:
         self._start_new_session = start_new_session
         self.metrics_port = free_port()
         self.log = folder / f"{worker_id}.log"
+        # Comparing the engines takes seconds, and tests mostly do not care which one it is.
+        engine = () if "--engine" in flags else ("--engine", "onnxruntime")
         self.command = [
-            *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root),
+            *(sys.executable, "-m", "fleet", "worker", "--broker", url, "--root", root, *engine),
             *("--worker-id", worker_id, "--metrics-port", str(self.metrics_port)),
             # What needs the observer says --observe; the others do without its connections.
             *("--state-dir", str(folder), "--no-observe", *flags),

@@ -13,7 +13,7 @@ from typing import List, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-import worker.engines.onnx_engine
+import worker.engines.sessions
 from bench.peers.setting import given
 from wire.model_choice import ModelChoice
 from worker.decode.image import decode as decode_to
@@ -28,7 +28,7 @@ SETTING = given()
 def share_cores() -> None:
     """Have an engine that is opened from now on run a batch in as many threads as the setting says."""
     # It divides the cores among its batches at once; a peer's process runs one at a time.
-    worker.engines.onnx_engine.CPU_BATCHES = max(1, len(os.sched_getaffinity(0)) // SETTING.threads)
+    worker.engines.sessions.CPU_BATCHES = max(1, len(os.sched_getaffinity(0)) // SETTING.threads)
 
 
 def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:

@@ -98,6 +98,7 @@ def test_all_that_is_installed_comes_as_wheels(folder: Path, name: str, extras: 
     names = {package["name"] for package in packages}
     assert not [name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))], "gigabytes"
     assert ("torch" in names) == (extras == "worker")
+    assert "openvino" not in names, "190 MB, which nobody has seen make anything faster there"
     exports = extras != "onnx,provision,camera" and system.python >= (3, 9)
     assert ("onnxscript" in names) == exports, "beside every PyTorch, whoever has brought it"
     assert {"onnxruntime", "pillow", "paho-mqtt"} <= names

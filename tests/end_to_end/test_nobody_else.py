@@ -13,6 +13,7 @@ from typing import List
 import pytest
 
 from tests.harness import MODEL, need
+from tests.worker.engines.libraries import needs_openvino
 
 _CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
 #: Where a call goes: the loopback's addresses are ours.
@@ -49,7 +50,7 @@ def test_a_whole_fleet_calls_nobody_and_leaves_nothing_behind(tmp_path: Path) ->
     assert {parts for parts in kept if len(parts) == 4} == {(".cache", "torch", "hub", "checkpoints")}
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch", pytest.param("openvino", marks=needs_openvino)])
 def test_classify_calls_nobody_at_all(engine: str, photos: Path, tmp_path: Path) -> None:
     called = traced(tmp_path, "classify", str(photos / "coffee.png"), "--model", MODEL, "--engine", engine)
     assert called == []

@@ -1,11 +1,13 @@
 """Engines: pixels -> probabilities.
 
-select        opens a model with the engine that picking picks, or with the next best; base says what one is
-pytorch/      the PyTorch engine
-onnx_engine   the ONNX Runtime engine, for what exports/ makes of a model that PyTorch knows
-onnx/         ONNX files of any tool, and the engine that runs those
-trial         tries such a file in a child process first, because it may be by anyone
-child         a process that exports or tries, as its user has it; child_process is its own end
+select           opens a model with the engine that picking picks, or the next best; base says what one is
+fastest/         which of the libraries that are installed is the fastest on a CPU, by trial
+pytorch/         the PyTorch engine
+sessions         ONNX graphs opened by onnx_engine (ONNX Runtime) or openvino_engine (OpenVINO)
+export_engine    the engine for what exports/ makes of a model that PyTorch knows
+onnx/            ONNX files of any tool, and the engine that runs those
+trial            tries such a file in a child process first, because it may be by anyone; within limits
+child            a process that exports or tries, as its user has it; child_process is its own end
 """
 
 import os

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from worker.errors import NotANumber
 
 #: The engines that `open_model` can be asked for; `auto` is the fastest that is installed for the device.
-EngineName = Literal["auto", "torch", "onnxruntime"]
-
+EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
+#: What an engine may compute in: `exact` is float32 alone; `half` 16 bits as well, where the answers agree.
+Precision = Literal["exact", "half"]
 
 #: Reduced precision and quantisation may leave a probability so much below 0 or above 1.
 ROUNDED = 0.02
@@ -22,7 +23,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The library that runs the model: `torch` or `onnxruntime`."""
+        """The library that runs the model: `torch`, `onnxruntime` or `openvino`."""
 
     @property
     def device(self) -> str:
@@ -37,7 +38,7 @@ class Engine(Protocol):
         """Threads that may call `infer` at the same time, and should, when there is enough to do."""
 
     def warm_up(self) -> None:
-        """Run the smallest and the largest batch once, so that no frame pays for a first use."""
+        """Run the batches that are slow at their first use, so that no frame pays for it."""
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify a batch.
@@ -56,11 +57,12 @@ class Engine(Protocol):
 
 
 class Pick(NamedTuple):
-    """An engine, its device, and why."""
+    """An engine, its device, why these, and what it computes in."""
 
-    engine: Literal["torch", "onnxruntime"]
+    engine: Literal["torch", "onnxruntime", "openvino"]
     device: str
     why: str
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
 
 
 def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]:

@@ -1,32 +1,19 @@
-"""The ONNX Runtime engine: one graph from uint8 pixels to probabilities.
-
-uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N, classes]
-"""
+"""ONNX Runtime: sessions for ONNX files, on a CPU or on CUDA, and its errors in words."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
-from wire.errors import NanofleetError, SettingsError
+from wire.errors import NanofleetError
 from wire.printable import first_line, plain
-from worker import cores
-
-if TYPE_CHECKING:
-    from worker.engines.base import Pick
+from worker.engines.sessions import Damaged, DeviceUnusable, out_of_memory, threads_of_a_batch
 
 Provider = Union[str, Tuple[str, Dict[str, Any]]]
-
-#: Batches that a session runs at the same time on a CPU, each with its share of the cores: while one waits
-#: for its slowest thread, or for Python, the other goes on. Costs a single frame some of its speed.
-CPU_BATCHES = 2
-
 
 #: Errors of onnxruntime for a file that it can read and not run.
 _DAMAGED = {
@@ -35,21 +22,13 @@ _DAMAGED = {
 }
 
 
-class Damaged(SettingsError):
-    """A file is no ONNX model that can be run here."""
-
-
-class DeviceUnusable(SettingsError):
-    """The CUDA libraries that this build of onnxruntime wants are not there."""
-
-
-def batches_at_once(device: str) -> int:
-    """Threads that should run a session at the same time."""
-    return CPU_BATCHES if device == "cpu" else 1
-
-
 def open_session(
-    path: Path, device: str, weights_dir: Path, content: Optional[bytes] = None
+    path: Path,
+    device: str,
+    weights_dir: Path,
+    content: Optional[bytes] = None,
+    *,
+    precision: str = "float32",
 ) -> onnxruntime.InferenceSession:
     """A session for an ONNX file.
 
@@ -58,6 +37,7 @@ def open_session(
         device: `cpu`, `cuda` or `cuda:N`, which the installed build has a provider for.
         weights_dir: where TensorRT keeps the engines that it builds.
         content: what is in the file, if that was read already.
+        precision: what TensorRT computes in; the others compute in the file's own.
 
     Raises:
         Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
@@ -68,13 +48,13 @@ def open_session(
     options.log_severity_level = 4  # its warnings are for those who build the graph; its errors it raises
     # Threads that spin while they wait take the decoders' cores.
     if device == "cpu":
-        options.intra_op_num_threads = max(1, cores.available() // CPU_BATCHES)
+        options.intra_op_num_threads = threads_of_a_batch()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(
             content or str(path),
             options,
-            providers=_providers(device, weights_dir),
+            providers=_providers(device, weights_dir, precision),
             enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a line on stdout
         )
     # Its exceptions have no common class but Exception.
@@ -88,11 +68,6 @@ def open_session(
             "Or take --engine torch or --device cpu"
         )
     return session
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error of onnxruntime's, or of Python's, says that there is no more memory."""
-    return isinstance(error, MemoryError) or "alloc" in str(error)
 
 
 def _why(error: Exception) -> str:
@@ -129,7 +104,7 @@ def _why(error: Exception) -> str:
     return first_line(error) or type(error).__name__
 
 
-def _providers(device: str, weights_dir: Path) -> List[Provider]:
+def _providers(device: str, weights_dir: Path, precision: str) -> List[Provider]:
     if device == "cpu":
         return ["CPUExecutionProvider"]
     cuda = {"device_id": int(device.partition(":")[2] or 0)}
@@ -139,7 +114,7 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
         with contextlib.suppress(OSError):  # without the folder they are built at each start
             folder.mkdir(parents=True, exist_ok=True)
         cache = {
-            "trt_fp16_enable": True,
+            "trt_fp16_enable": precision == "float16",
             "trt_engine_cache_enable": True,  # building one takes minutes
             "trt_engine_cache_path": str(folder),
         }
@@ -147,41 +122,8 @@ def _providers(device: str, weights_dir: Path) -> List[Provider]:
     return providers
 
 
-class OnnxEngine:
-    """See `worker.engines.base.Engine`. Runs what `worker.engines.exports.cache` has exported."""
-
-    name = "onnxruntime"
-
-    def __init__(
-        self, path: Path, shape: Tuple[int, int, int], pick: Pick, max_batch: int, weights_dir: Path
-    ) -> None:
-        """Open a session.
-
-        Args:
-            path: uint8 [N, H, W, C] -> float32 [N, outputs], probabilities.
-            shape: height, width and channels of the pixels.
-            pick: the device, and why.
-            max_batch: frames in a batch, at most.
-            weights_dir: where TensorRT keeps the engines that it builds.
-
-        Raises:
-            SettingsError: the file cannot be loaded.
-        """
-        self.device = pick.device
-        self.why = pick.why
-        self.at_once = batches_at_once(pick.device)
-        self._session = open_session(path, pick.device, weights_dir)
-        self._input = self._session.get_inputs()[0].name
-        self._shape = shape
-        self._max_batch = max_batch
-
-    def warm_up(self) -> None:
-        """See Engine."""
-        for size in (1, self._max_batch):
-            self.infer(np.zeros((size, *self._shape), np.uint8))
-
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See Engine."""
-        (probabilities,) = self._session.run(None, {self._input: batch})
-        result: NDArray[np.float32] = probabilities
-        return result
+def quiet() -> onnxruntime.RunOptions:
+    """Options of a run whose errors are raised, and not printed as well."""
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    return options

@@ -5,6 +5,7 @@ CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ─�
        no PyTorch that can use CUDA ───────────> ONNX Runtime, on CUDA if it is built so
 CPU:   ONNX Runtime, if installed ─────────────> ONNX Runtime      else ──> PyTorch
 
+Beside ONNX Runtime on a CPU others may be installed: `worker.engines.fastest` finds out which one is faster.
 PyTorch takes seconds and hundreds of megabytes to import, and may not be there, or not start: it is asked for
 CUDA only where it would run the model.
 """
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any, List, Tuple
 
 from wire.errors import SettingsError
+from wire.install import how_to_install
 from wire.printable import cut, first_line
 from worker.engines.base import EngineName, Pick
+from worker.engines.fastest.candidates import has_openvino
 
 # Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
 _CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
@@ -38,13 +41,15 @@ def pick_engine(engine: EngineName, device: str, own_onnx: bool) -> Pick:
     Raises:
         SettingsError: no such engine or device here.
     """
-    if engine not in ("auto", "torch", "onnxruntime"):
-        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch, onnxruntime")
+    if engine not in ("auto", "torch", "onnxruntime", "openvino"):
+        raise SettingsError(f"unknown engine {engine!r}: known are auto, torch, onnxruntime, openvino")
     if not _DEVICE.fullmatch(device):
         raise SettingsError(f"unknown device {device!r}: known are auto, cpu, cuda, cuda:N")
     installed = importlib.util.find_spec("onnxruntime") is not None
     if own_onnx and engine == "torch":
         raise SettingsError("--engine torch: an ONNX file is run by onnxruntime")
+    if engine == "openvino":
+        return _openvino(device)
     if not installed and (own_onnx or engine == "onnxruntime"):
         raise SettingsError("onnxruntime is not installed: pip install onnxruntime")
     if own_onnx or engine == "onnxruntime":
@@ -130,6 +135,17 @@ def _onnxruntime(name: str, why: str) -> Pick:
                 "--device cpu (or, of a model by its name, --engine torch)"
             )
     return Pick("onnxruntime", place, f"{why}; {place}: {whether}")
+
+
+def _openvino(name: str) -> Pick:
+    if not has_openvino():
+        raise SettingsError(f"openvino is not installed: {how_to_install('openvino')}")
+    place, whether = _without_asking(name)
+    if place is None and name != "auto":
+        raise SettingsError(
+            f"device {name}: openvino runs on the CPU here. Take --device cpu, or --engine auto"
+        )
+    return Pick("openvino", "cpu", f"asked for; cpu: {whether or 'openvino runs on it'}")
 
 
 def _without_asking(name: str) -> Tuple[Any, str]:

@@ -14,9 +14,12 @@ from typing import Callable, Optional, Tuple
 
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
-from worker.engines.base import Engine, EngineName, Pick, TwoClasses
+from worker.engines.base import Engine, EngineName, Pick, Precision, TwoClasses
+from worker.engines.fastest.choosing import Wish, open_fastest
+from worker.engines.fastest.subject import Subject
 from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
+from worker.engines.sessions import DeviceUnusable
 from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
 from worker.models.info import Model
@@ -55,6 +58,8 @@ def open_model(
     device: str = "auto",
     max_batch: int,
     weights_dir: Path,
+    precision: Precision = "half",
+    race: bool = False,
     stop: Optional[threading.Event] = None,
 ) -> Tuple[Model, Engine]:
     """Load a model into the engine that is to run it.
@@ -65,7 +70,9 @@ def open_model(
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         max_batch: frames in a batch, at most.
         weights_dir: where weights and exports are kept.
-        stop: set to give up waiting for an export.
+        precision: what the engine may compute in.
+        race: whether there is time to try which engine is the fastest, where that is not known yet.
+        stop: set to give up waiting for an export, or a race.
 
     Raises:
         SettingsError: no such engine or device here; see `load_model` and `open_onnx` for the model.
@@ -76,14 +83,17 @@ def open_model(
     if foreign:
         raise SettingsError(foreign)
     pick = pick_engine(engine, device, own_onnx)
-    open_file = partial(_open_file, choice, max_batch=max_batch, weights_dir=weights_dir)
-    open_torch = partial(_open_torch, choice, max_batch=max_batch, weights_dir=weights_dir)
-    open_export = partial(_open_export, choice, max_batch=max_batch, weights_dir=weights_dir, stop=stop)
+    if precision == "half" and pick.device != "cpu":
+        pick = pick._replace(precision="float16")
+    wish = Wish(engine, precision, max_batch, weights_dir, race, stop)
+    open_file = partial(_open_file, choice, wish=wish)
+    open_torch = partial(_open_torch, choice, wish=wish)
+    open_export = partial(_open_export, choice, wish=wish)
     if own_onnx:
         opened = _or_on_cpu(open_file, pick, device)
     elif pick.engine == "torch":
         opened = open_torch(pick)
-    elif engine == "onnxruntime":
+    elif engine in ("onnxruntime", "openvino"):
         opened = _or_on_cpu(open_export, pick, device)
     else:
         opened = _or_with_torch(open_export, open_torch, pick, device, choice.model)
@@ -105,34 +115,46 @@ def _as_chosen(choice: ModelChoice, found: Model, engine: Engine) -> Tuple[Model
 # Each engine imports what it needs: with ONNX Runtime, PyTorch never comes into this process.
 
 
-def _open_file(choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path) -> Tuple[Model, Engine]:
+def _open_file(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model, Engine]:
     from worker.engines.onnx.file import open_onnx
 
-    return open_onnx(choice, pick, max_batch, weights_dir)
+    def open_it(pick: Pick) -> Tuple[Model, Engine]:
+        return open_onnx(choice, pick, wish.max_batch, wish.weights_dir)
+
+    # A file that is not pinned to its bytes was not tried, and is another in a moment.
+    if pick.device != "cpu" or choice.sha256 is None:
+        return open_it(pick)
+    return open_fastest(Subject(choice=choice, sha256=choice.sha256), pick, wish, open_it)
 
 
-def _open_export(
-    choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path, stop: Optional[threading.Event]
-) -> Tuple[Model, Engine]:
+def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model, Engine]:
+    from worker.engines.export_engine import ExportEngine
     from worker.engines.exports.cache import opened
-    from worker.engines.onnx_engine import OnnxEngine
 
     def open_it(model: Model, path: Path) -> Tuple[Model, Engine]:
-        return model, OnnxEngine(path, model.preprocessing.shape, pick, max_batch, weights_dir)
+        shape = model.preprocessing.shape
 
-    return opened(choice, weights_dir, open_it, stop)
+        def open_with(pick: Pick) -> Tuple[Model, Engine]:
+            return model, ExportEngine(path, shape, pick, wish.max_batch, wish.weights_dir)
+
+        if pick.device != "cpu":
+            return open_with(pick)
+        subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=shape)
+        return open_fastest(subject, pick, wish, open_with)
+
+    return opened(choice, wish.weights_dir, open_it, wish.stop)
 
 
-def _open_torch(
-    choice: ModelChoice, pick: Pick, *, max_batch: int, weights_dir: Path
-) -> Tuple[Model, Engine]:
+def _open_torch(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model, Engine]:
     engine, reason = torch_engine()
     if engine is None:
         raise NeedsTorch(choice, f"{choice.model}: PyTorch, which is to run it, {reason}")
     from worker.models.loader import load_model
 
-    model, module = load_model(choice, weights_dir)
-    return model, engine.TorchEngine(model, module, pick.device, pick.why, max_batch)
+    model, module = load_model(choice, wish.weights_dir)
+    return model, engine.TorchEngine(
+        model, module, pick.device, pick.why, wish.max_batch, exact=wish.precision == "exact"
+    )
 
 
 def _or_with_torch(
@@ -140,7 +162,6 @@ def _or_with_torch(
 ) -> Tuple[Model, Engine]:
     """Open an export with ONNX Runtime, or with PyTorch where there is none, or CUDA is PyTorch's alone."""
     from worker.engines.exports.cache import ExportError
-    from worker.engines.onnx_engine import DeviceUnusable
 
     try:
         return _or_on_cpu(open_it, pick, device, or_torch=True)
@@ -156,8 +177,6 @@ def _or_on_cpu(open_it: Open, pick: Pick, device: str, *, or_torch: bool = False
         DeviceUnusable: they are not, and PyTorch may take over, or CUDA was asked for.
         SettingsError: CUDA was asked for, and there is no PyTorch that could take over.
     """
-    from worker.engines.onnx_engine import DeviceUnusable
-
     try:
         return open_it(pick)
     except DeviceUnusable as error:

@@ -26,8 +26,15 @@ class EngineSettings(ModelChoice):
         description="Where downloaded weights and their exports are kept; $TORCH_HOME moves the default",
     )
     device: str = Field("auto", description="Where the engine runs: auto, cpu, cuda or cuda:N")
-    engine: Literal["auto", "torch", "onnxruntime"] = Field(
-        "auto", description="What runs the model; auto takes the fastest that is installed for the device"
+    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = Field(
+        "auto",
+        description="What runs the model; auto takes the fastest that is installed for the device, on a CPU "
+        "by trial",
+    )
+    precision: Literal["exact", "half"] = Field(
+        "half",
+        description="exact computes in float32 alone; half also in 16 bits, on a CPU only where that is "
+        "faster and its answers agree",
     )
     trial_timeout: float = Field(
         120.0, gt=0, le=86_400, description="Seconds of CPU time in which an ONNX file must pass its trial"

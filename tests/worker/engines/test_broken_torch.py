@@ -21,13 +21,15 @@ from tests.worker.engines.graphs import SIDE, Net
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = "libcudart.so.10.2: cannot open shared object file: No such file or directory"
 MADE_FOR_ANOTHER = "operator torchvision::nms does not exist"
-#: The nanofleet command on a machine with the device files of a CUDA device.
+#: The nanofleet command on a machine with the device files of a CUDA device, and without OpenVINO.
 COMMAND = """
 import sys
 from fleet.cli import main
 from worker.engines import picking
+from worker.engines.fastest import candidates
 
 picking._CUDA_NODES = ("/dev/null",)
+candidates.has_openvino = lambda: False
 sys.exit(main(sys.argv[1:]))
 """
 

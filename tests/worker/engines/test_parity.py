@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tests.worker.photos import crops
 from tests.worker.seeded import seed_weights
 from wire.model_choice import ModelChoice
+from worker.engines.base import EngineName
 from worker.engines.select import open_model
 from worker.models.info import ALIASES, Model
 from worker.models.loader import load_model
@@ -70,10 +72,12 @@ def test_the_engines_agree_with_plain_torch(name: str, weights_dir: Path) -> Non
     photos = crops(model.preprocessing)
     expected = eager(model, module, photos)
     assert expected.max() > 0.01, "an answer that knows no class shows nothing"
-    engines = ["torch", "onnxruntime"]
+    engines: List[EngineName] = ["torch", "onnxruntime"]
+    if importlib.util.find_spec("openvino") is not None:
+        engines.append("openvino")
     for engine_name in engines:
         opened, engine = open_model(
-            choice, engine=engine_name, device="cpu", max_batch=4, weights_dir=weights_dir
+            choice, engine=engine_name, precision="exact", device="cpu", max_batch=4, weights_dir=weights_dir
         )
         assert opened == model
         for size in (1, 2, len(photos)):  # an exporter may have taken a batch to be two or more

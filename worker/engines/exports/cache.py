@@ -31,6 +31,7 @@ from worker.engines.exports import failures
 from worker.engines.exports.entry import Entry, find, put
 from worker.engines.exports.folder import out_of_reach, temporary_folder, writable
 from worker.engines.picking import has_torch
+from worker.engines.sessions import Damaged
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
@@ -107,8 +108,6 @@ def opened(
         Damaged: onnxruntime cannot load it, and it cannot be made again; or the new one neither.
         SettingsError, NanofleetError: as `exported` and `open_it` raise them.
     """
-    from worker.engines.onnx_engine import Damaged  # it takes a second to import
-
     try:
         return open_it(*exported(choice, weights_dir, stop))
     except Damaged as error:

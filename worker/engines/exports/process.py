@@ -15,6 +15,7 @@ from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.child_process import answer
 from worker.engines.exports.entry import Entry
+from worker.engines.sessions import out_of_memory
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,8 +26,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _export(choice: ModelChoice, weights_dir: Path, target: Path) -> Dict[str, Any]:
-    from worker.engines.onnx_engine import out_of_memory  # takes a second, in which it may be ended
-
     try:
         from worker.engines.exports.graph import export  # as PyTorch does
         from worker.models.catalog import file_name

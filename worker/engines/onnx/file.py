@@ -24,7 +24,7 @@ from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import input_of
 from worker.engines.onnx.metadata import fitting_names, stated_in
 from worker.engines.onnx.recipe import recipe_of
-from worker.engines.onnx_engine import open_session
+from worker.engines.sessions import open_session
 from worker.models.info import Model
 from worker.models.overrides import IMAGENET_NAMES
 
@@ -45,7 +45,7 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
     """
     path = Path(choice.model)
     proto, content, sha256 = load_onnx(path, choice.sha256)
-    session = open_session(path, pick.device, weights_dir, content)
+    session = open_session(path, pick, weights_dir, content)
     del content
     return _understood(path, proto, sha256, session, choice, pick, max_batch)
 
@@ -56,8 +56,8 @@ def read_back(path: Path, loaded: Loaded, weights_dir: Path) -> None:
     Raises:
         SettingsError: it will not.
     """
-    session = open_session(path, "cpu", weights_dir, loaded.content)
     pick = Pick("onnxruntime", "cpu", "read back")
+    session = open_session(path, pick, weights_dir, loaded.content)
     _understood(path, loaded.proto, loaded.sha256, session, ModelChoice(model=str(path)), pick, 2)
 
 

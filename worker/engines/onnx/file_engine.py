@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from wire.errors import NanofleetError, SettingsError
@@ -27,7 +26,7 @@ from worker.engines.onnx.scores import (
     quantization_of,
     rows,
 )
-from worker.engines.onnx_engine import batches_at_once, out_of_memory
+from worker.engines.sessions import Session, batches_at_once, out_of_memory, warm
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -38,12 +37,11 @@ _Pixels = NDArray[np.uint8]
 class OnnxFileEngine:
     """See `worker.engines.base.Engine`."""
 
-    name = "onnxruntime"
-
     def __init__(
-        self, path: Path, session: Any, wanted: Input, recipe: Preprocessing, pick: Pick, max_batch: int
+        self, path: Path, session: Session, wanted: Input, recipe: Preprocessing, pick: Pick, max_batch: int
     ) -> None:
         """Call `settle` before anything else."""
+        self.name = pick.engine
         self.device = pick.device
         self.why = pick.why
         self.at_once = batches_at_once(pick.device)
@@ -56,8 +54,11 @@ class OnnxFileEngine:
         self._scale, self._shift = np.array(scale, np.float32), np.array(shift, np.float32)
         #: Images in a run; None for as many as there are.
         self._size = wanted.batch
-        self._quiet = onnxruntime.RunOptions()
-        self._quiet.log_severity_level = 4  # what goes wrong is reported once, by us
+        self._options: Any = None
+        if pick.engine == "onnxruntime":
+            from worker.engines.onnx_engine import quiet
+
+            self._options = quiet()  # what goes wrong is reported once, by us
 
     def settle(self, graph: Graph, classes: Optional[int], asked: Optional[str]) -> List[str]:
         """Run the file on two images, and see what comes out.
@@ -94,8 +95,7 @@ class OnnxFileEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        for size in (1, self._max_batch):
-            self.infer(np.zeros((size, *self._shape), np.uint8))
+        warm(self, self._shape, self._max_batch)
 
     def infer(self, batch: _Pixels) -> NDArray[np.float32]:
         """See Engine."""
@@ -124,7 +124,7 @@ class OnnxFileEngine:
         if missing:
             images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
         feed = images if self._wanted.batched else images[0]
-        outputs: List[Any] = self._session.run(None, {self._wanted.name: feed}, self._quiet)
+        outputs: List[Any] = self._session.run(None, {self._wanted.name: feed}, self._options)
         return outputs
 
     def _tried(self, graph: Graph, images: _Pixels) -> List[Output]:

@@ -31,7 +31,16 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, model: Model, module: torch.nn.Module, device: str, why: str, max_batch: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        module: torch.nn.Module,
+        device: str,
+        why: str,
+        max_batch: int,
+        *,
+        exact: bool = False,
+    ) -> None:
         """Put a copy of the module on a device.
 
         Args:
@@ -40,12 +49,13 @@ class TorchEngine:
             device: `cpu`, `cuda` or `cuda:N`, which is there.
             why: why this engine.
             max_batch: frames in a batch, at most.
+            exact: compute in float32 on CUDA, too.
         """
         self.device = device
         self.why = why
         self.at_once = 1  # on a CPU its threads take all cores by themselves
         self._device = torch.device(device)
-        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        self._dtype = torch.float16 if self._device.type == "cuda" and not exact else torch.float32
         self._shape = model.preprocessing.shape
         self._activate = ACTIVATIONS[model.activation]
         self._max_batch = max_batch

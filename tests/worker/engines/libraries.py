@@ -1,0 +1,96 @@
+"""Libraries under OpenVINO's name, that behave as one may: processes that import `openvino` find them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+#: OpenVINO comes with the extra; a contributor may do without.
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None and not os.environ.get("CI"), reason="pip install openvino"
+)
+
+#: It answers what ONNX Runtime answers, and at once where it has seen a batch before: the fastest of all.
+_LIBRARY = """
+import os, signal, zlib
+from types import SimpleNamespace
+import numpy as np
+import onnxruntime
+
+if BEHAVIOUR == "crashes":
+    os.kill(os.getpid(), signal.SIGILL)
+
+
+def Tensor(array):
+    return SimpleNamespace(data=array)
+
+
+class Core:
+    def get_property(self, device, name):
+        return ["FP32", "FP16"]
+
+    def read_model(self, model):
+        return model
+
+    def compile_model(self, model, device, settings):
+        if BEHAVIOUR == "is greedy":
+            self.all = np.ones(1 << 36, np.uint8)
+        return Compiled(onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]))
+
+
+def port(of, name):
+    dimensions = [SimpleNamespace(is_static=isinstance(n, int), get_length=lambda n=n: n) for n in of.shape]
+    return SimpleNamespace(
+        get_any_name=lambda: of.name,
+        get_element_type=lambda: SimpleNamespace(get_type_name=lambda: name),
+        get_partial_shape=lambda: dimensions,
+    )
+
+
+class Compiled:
+    def __init__(self, session):
+        self.session, self.known = session, {}
+        self.inputs = [port(each, "u8") for each in session.get_inputs()]
+        self.outputs = [port(each, "f32") for each in session.get_outputs()]
+
+    def create_infer_request(self):
+        return self
+
+    def infer(self, images, share_inputs, share_outputs):
+        seen = (images[0].shape, zlib.crc32(images[0]))
+        if seen not in self.known:
+            feed = {self.session.get_inputs()[0].name: images[0]}
+            self.known[seen] = self.session.run(None, feed)[0]
+        answers = self.known[seen]
+        return [answers[:, ::-1] if BEHAVIOUR == "is wrong" else answers]
+"""
+
+
+def library(folder: Path, behaviour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install such a library for this process and those that it starts.
+
+    Args:
+        folder: where it is written.
+        behaviour: `is right`, `is wrong`, `is greedy`, `crashes`.
+        monkeypatch: the test's.
+    """
+    package = folder / "library" / "openvino"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"BEHAVIOUR = {behaviour!r}\n{_LIBRARY}", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(package.parent))
+    others = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *([others] if others else [])]))
+    release(package.parent, "1.0")
+
+
+def release(folder: Path, version: str) -> None:
+    """Say which release of it is installed in a folder."""
+    for old in folder.glob("openvino-*.dist-info"):
+        old.rename(folder / f"openvino-{version}.dist-info")
+    information = folder / f"openvino-{version}.dist-info"
+    information.mkdir(exist_ok=True)
+    text = f"Metadata-Version: 2.1\nName: openvino\nVersion: {version}\n"
+    (information / "METADATA").write_text(text, encoding="utf-8")

@@ -1,0 +1,106 @@
+"""Verdicts: which answers agree, which candidate has won, and the sentence that says so."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from worker.engines.fastest.candidates import Candidate, candidates
+from worker.engines.fastest.pictures import drawn
+from worker.engines.fastest.verdict import Trial, Verdict, agreement
+
+
+def answers(*best: float) -> NDArray[np.float32]:
+    """Of two classes, the first one's probability for each picture."""
+    first = np.array(best, np.float32)
+    return np.stack([first, 1 - first], axis=1)
+
+
+def test_what_is_as_good_as_two_labels_may_get_the_other_one_in_a_hundred() -> None:
+    expected = answers(*[0.9] * 98, 0.51, 0.51)
+    assert agreement(answers(*[0.88] * 98, 0.51, 0.49), expected) == (100, 99, True)
+    assert agreement(answers(*[0.88] * 98, 0.49, 0.49), expected) == (100, 98, False)
+
+
+def test_what_has_two_best_classes_has_no_label() -> None:
+    expected = answers(*[0.9] * 98, 0.502, 0.502)
+    assert agreement(answers(*[0.9] * 98, 0.498, 0.498), expected) == (98, 98, True)
+
+
+def test_what_has_a_clear_label_gets_no_other() -> None:
+    assert agreement(answers(*[0.9] * 99, 0.49), answers(*[0.9] * 99, 0.54)) == (100, 99, False)
+
+
+def test_probabilities_agree_as_well() -> None:
+    """Labels would not show it of a model that gives all pictures the same, or of one with several labels."""
+    assert agreement(answers(*[0.7] * 100), answers(*[0.9] * 100)) == (100, 100, False)
+    single = np.full((100, 1), 0.53, np.float32)
+    assert agreement(single - 0.02, single) == (100, 100, True)
+    assert agreement(single - 0.06, single) == (100, 0, False)
+
+
+def test_what_is_no_number_is_none_in_both() -> None:
+    expected = answers(*[0.9] * 99, np.nan)
+    assert agreement(expected, expected) == (100, 100, True)
+    assert agreement(answers(*[0.9] * 100), expected) == (100, 0, False)
+    assert agreement(expected, answers(*[0.9] * 100)) == (100, 0, False)
+    assert agreement(expected[:, :1], expected) == (100, 0, False)
+
+
+def verdict(*trials: Any) -> Verdict:
+    listed: List[Trial] = []
+    for engine, precision, ms, same in trials:
+        agrees = same == 100
+        listed.append(
+            Trial(engine=engine, precision=precision, ms=ms, pictures=100, same=same, agrees=agrees)
+        )
+    return Verdict(releases={}, trials=tuple(listed))
+
+
+def test_the_fastest_that_agrees_has_won_and_says_its_figures() -> None:
+    found = verdict(
+        ("onnxruntime", "float32", 5.61, 100),
+        ("openvino", "float32", 5.9, 100),
+        ("openvino", "float16", 2.71, 100),
+        ("openvino", "bfloat16", 2.5, 97),
+    )
+    assert found.winner.candidate == Candidate("openvino", "float16")
+    assert found.why == (
+        "openvino float16: 2.71 ms of CPU a picture; onnxruntime float32 5.61; openvino float32 5.9; "
+        "openvino bfloat16 2.5, but agrees with float32 on 97 of 100 only; agrees with float32 on 100 of 100"
+    )
+    assert Verdict.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize(("half", "wins"), [(5.4, "onnxruntime"), (4.9, "openvino")])
+def test_of_nearly_equal_ones_the_more_exact_has_won(half: float, wins: str) -> None:
+    """As one measurement or the other has it, the choice would be another at each start."""
+    found = verdict(("onnxruntime", "float32", 5.6, 100), ("openvino", "float16", half, 100))
+    assert found.winner.engine == wins
+
+
+def test_what_is_too_slow_anyway_is_not_compared() -> None:
+    found = verdict(("onnxruntime", "float32", 5.6, 100))
+    slow = Trial(engine="openvino", precision="float16", ms=9.7)
+    found = found.model_copy(update={"trials": (*found.trials, slow)})
+    assert found.winner.engine == "onnxruntime"
+    assert found.why == "onnxruntime float32: 5.6 ms of CPU a picture; openvino float16 9.7"
+
+
+def test_exact_means_float32_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.engines.fastest.candidates.has_openvino", lambda: True)
+    assert {each.precision for each in candidates("auto", "exact")} == {"float32"}
+    assert len({each.precision for each in candidates("auto", "half")}) == 3
+    assert {each.engine for each in candidates("openvino", "half")} == {"openvino"}
+    assert candidates("torch", "half") == []
+
+
+@pytest.mark.parametrize("shape", [(224, 224, 3), (64, 96, 1), (1, 3, 3)])
+def test_the_pictures_are_always_the_same_and_unlike_each_other(shape: Any) -> None:
+    pictures = drawn(shape, 10)
+    assert (pictures.shape, pictures.dtype) == ((10, *shape), np.uint8)
+    np.testing.assert_array_equal(drawn(shape, 10), pictures)
+    assert len({picture.tobytes() for picture in pictures}) == 10

@@ -1,0 +1,53 @@
+"""The engine of exports: one graph from uint8 pixels to probabilities.
+
+uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N, classes]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.engines.base import Pick
+from worker.engines.sessions import batches_at_once, open_session, warm
+
+
+class ExportEngine:
+    """See `worker.engines.base.Engine`. Runs what `worker.engines.exports.cache` has exported."""
+
+    def __init__(
+        self, path: Path, shape: Tuple[int, int, int], pick: Pick, max_batch: int, weights_dir: Path
+    ) -> None:
+        """Open a session.
+
+        Args:
+            path: uint8 [N, H, W, C] -> float32 [N, outputs], probabilities.
+            shape: height, width and channels of the pixels.
+            pick: the library, the device and the precision, and why.
+            max_batch: frames in a batch, at most.
+            weights_dir: where TensorRT keeps the engines that it builds.
+
+        Raises:
+            SettingsError: the file cannot be loaded.
+        """
+        self.name = pick.engine
+        self.device = pick.device
+        self.why = pick.why
+        self.at_once = batches_at_once(pick.device)
+        self._session = open_session(path, pick, weights_dir)
+        self._input = self._session.get_inputs()[0].name
+        self._shape = shape
+        self._max_batch = max_batch
+
+    def warm_up(self) -> None:
+        """See Engine."""
+        warm(self, self._shape, self._max_batch)
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See Engine."""
+        (probabilities,) = self._session.run(None, {self._input: batch})
+        result: NDArray[np.float32] = probabilities
+        return result

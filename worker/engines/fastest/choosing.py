@@ -1,0 +1,100 @@
+"""Choosing: the candidate that a verdict speaks for, kept from before or found now; and opening it.
+
+verdict kept ──> its winner        none, and time for a race ──> race ──> kept        neither ──> the default
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from pathlib import Path
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence, TypeVar
+
+from wire.errors import NanofleetError
+from worker.engines.base import EngineName, Pick, Precision
+from worker.engines.fastest.candidates import Candidate, candidates
+from worker.engines.fastest.kept import file_of, read, write
+from worker.engines.fastest.race import Unfair, race
+from worker.engines.fastest.subject import Subject
+from worker.engines.fastest.verdict import Verdict
+from worker.models.weights import lock
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Wish(NamedTuple):
+    """What is asked of the engine, and what may be done to find it."""
+
+    engine: EngineName
+    precision: Precision
+    max_batch: int
+    weights_dir: Path
+    #: Whether there is time to try the candidates, where no verdict is kept.
+    race: bool
+    #: Set to give that up.
+    stop: Optional[threading.Event]
+
+
+def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Callable[[Pick], T]) -> T:
+    """Open a model on the CPU with what runs it fastest here.
+
+    Args:
+        subject: the model.
+        default: what runs it where nothing is known, and where the fastest turns out not to.
+        wish: what is asked for.
+        open_it: opens it.
+
+    Raises:
+        NanofleetError: as `open_it` raises it; or `wish.stop` was set.
+    """
+    pick = _chosen(subject, default, wish)
+    try:
+        return open_it(pick)
+    except NanofleetError as error:
+        if pick.engine == default.engine:
+            raise
+        log.warning("%s; running it with %s", error, default.engine)
+    return open_it(default._replace(why=f"{pick.engine} was faster, and cannot be opened; {default.why}"))
+
+
+def _chosen(subject: Subject, default: Pick, wish: Wish) -> Pick:
+    entrants = candidates(wish.engine, wish.precision)
+    if len(entrants) < 2:
+        return default
+    verdict = _verdict(subject, entrants, wish)
+    where = f"cpu: {default.why.partition('cpu: ')[2]}"
+    if verdict is None:
+        return default._replace(why=f"not compared with openvino yet; {where}")
+    winner = verdict.winner
+    return Pick(winner.engine, "cpu", f"{verdict.why}; {where}", winner.precision)
+
+
+def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Optional[Verdict]:
+    """The verdict that is kept, or that of a race; None where there is neither."""
+    file = file_of(subject, wish.engine, wish.precision, wish.weights_dir)
+    verdict = read(file)
+    if verdict is not None or not wish.race:
+        return verdict
+    with _alone(file):
+        verdict = read(file)  # another worker may just have found it
+        if verdict is not None:
+            return verdict
+        try:
+            verdict = race(subject, entrants, wish.max_batch, wish.weights_dir, wish.stop)
+        except (Unfair, OSError) as error:
+            log.warning("%s: the engines cannot be compared: %s", subject.choice.model, error)
+            return None
+        write(file, verdict)
+    return verdict
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One race for a verdict at a time, where the folder can be written to."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock(file))
+        yield

@@ -1,0 +1,96 @@
+"""Verdicts as they are kept, beside the exports: NAME-KEY.engine, which a second start reads.
+
+key      the model, how it is opened, what may serve, and this machine's processor
+content  the verdict; another release of a library asks for a new one
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import List, Optional
+
+from pydantic import ValidationError
+
+from wire.clock import SET_AFTER
+from wire.files import PUBLIC, write_whole
+from worker import cores
+from worker.engines.base import EngineName, Precision
+from worker.engines.fastest.candidates import releases
+from worker.engines.fastest.subject import Subject
+from worker.engines.fastest.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+#: Of the content, and of how candidates are tried: a new number asks for new verdicts.
+FORMAT = 1
+#: Seconds after which a verdict that nobody read is removed.
+KEPT = 30 * 86_400
+_PROCESSOR = Path("/proc/cpuinfo")
+#: Lines of it that tell processors apart: those of x86, and those of ARM.
+_TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU [a-z]+)\s*:")
+
+
+def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_dir: Path) -> Path:
+    """Where the verdict on a model is kept, if there is one."""
+    fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "threshold", "sha256"})
+    ingredients = {
+        "format": FORMAT,
+        "sha256": subject.sha256,
+        "export": subject.export.stem if subject.export else "",
+        "choice": fields,
+        "asked": [engine, precision],
+        "machine": machine(),
+    }
+    digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9_]", "", subject.name.partition("-")[0])[:64] or "model"
+    return weights_dir / "nanofleet" / f"{readable}-{digest[:16]}.engine"
+
+
+def machine() -> List[str]:
+    """What tells this machine's processor from others."""
+    try:
+        lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        lines = []
+    kinds = {" ".join(line.split()) for line in lines if _TELLING.match(line)}
+    return [str(cores.available()), *sorted(kinds)]
+
+
+def read(file: Path) -> Optional[Verdict]:
+    """A verdict that still holds, if there is one."""
+    try:
+        state = file.stat()
+        # One that another user has planted would have a library open a file that it was not tried with.
+        if state.st_uid not in (0, os.geteuid()) or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return None
+        verdict = Verdict.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    if verdict.releases != releases():
+        return None
+    with contextlib.suppress(OSError):  # a read-only folder
+        os.utime(file)
+    return verdict
+
+
+def write(file: Path, verdict: Verdict) -> None:
+    """Keep a verdict, where that can be."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, verdict.model_dump_json().encode(), PUBLIC, lasting=False)
+    except OSError as error:
+        log.warning("%s: %s: the engines are tried again at each start", file.parent, error.strerror)
+        return
+    for old in file.parent.glob("*.engine"):
+        with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
+            read_last = old.stat().st_mtime
+            if read_last > SET_AFTER.timestamp() and time.time() - read_last > KEPT:
+                old.unlink()

@@ -1,0 +1,107 @@
+"""The main of the process that tries one candidate; see `worker.engines.fastest.race`, its user.
+
+python -m worker.engines.fastest.process SUBJECT ENGINE PRECISION BEST MAX_BATCH WEIGHTS_DIR PLACE FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.errors import NanofleetError
+from wire.printable import first_line
+from worker.engines.base import Engine, Pick
+from worker.engines.child_process import answer
+from worker.engines.fastest.pictures import drawn
+from worker.engines.fastest.subject import Subject
+from worker.engines.limits import limit_memory, limit_time, refused_memory
+from worker.engines.openvino_engine import NoInstructions
+
+#: What is said of a candidate that is refused memory.
+TOO_LARGE = "wants too much memory"
+#: Seconds of processor time that a candidate may take.
+SECONDS = 60
+#: Seconds of it after which its speed is known.
+ENOUGH = 0.6
+#: Pictures after which a candidate ends that is so much slower than the best so far.
+FEW, SLOWER = 24, 1.2
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Open the model with one candidate, time it, and keep what it answers."""
+    subject, engine, precision, best, max_batch, weights_dir, place, folder = arguments
+    pick = Pick(engine, "cpu", "tried", precision)  # type: ignore[arg-type]
+    model = Subject.model_validate_json(subject)
+
+    def work() -> Dict[str, Any]:
+        limit_time(SECONDS)
+        return _try(model, pick, float(best), int(max_batch), Path(weights_dir), Path(place))
+
+    answer(folder, "CRITICAL", work)
+
+
+def _try(
+    subject: Subject, pick: Pick, best: float, max_batch: int, weights_dir: Path, place: Path
+) -> Dict[str, Any]:
+    try:
+        limit_memory(subject.files)
+        engine, shape = subject.open(pick, max_batch, weights_dir)
+        engine.warm_up()
+        ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape), best, max_batch)
+    except Exception as error:
+        if isinstance(error, NoInstructions):
+            return {"absent": True}
+        if refused_memory(error) is not None:
+            raise NanofleetError(TOO_LARGE) from error
+        if isinstance(error, NanofleetError):
+            raise
+        raise NanofleetError(f"{type(error).__name__}: {first_line(error)}") from error
+    if answers is None:
+        return {"ms": ms, "slower": True}
+    np.save(place / "answers.npy", answers)
+    return {"ms": ms}
+
+
+def _pictures(file: Path, shape: Tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The pictures, which the first candidate draws for all."""
+    if not file.exists():
+        np.save(file, drawn(shape))
+    pictures: NDArray[np.uint8] = np.load(file)
+    return pictures
+
+
+def _timed(
+    engine: Engine, pictures: NDArray[np.uint8], best: float, max_batch: int
+) -> Tuple[float, Optional[NDArray[np.float32]]]:
+    """Milliseconds of processor time a picture, and the answers; without them, if that is too slow anyway.
+
+    Processor time, because others may want the processor meanwhile; where decoders share it with the engine,
+    it is what decides how many frames get through.
+    """
+    took: List[float] = []
+    with ThreadPoolExecutor(engine.at_once) as threads:
+
+        def ms_of(pictures: NDArray[np.uint8]) -> Tuple[float, NDArray[np.float32]]:
+            batches = [pictures[start : start + max_batch] for start in range(0, len(pictures), max_batch)]
+            began = time.process_time()
+            answers = list(threads.map(engine.infer, batches))
+            took.append(time.process_time() - began)
+            return took[-1] / len(pictures) * 1000, np.concatenate(answers)
+
+        ms = min(ms_of(pictures[:FEW])[0] for _ in range(2))  # the first round finds everything cold
+        if ms > SLOWER * best:
+            return ms, None
+        ms, answers = ms_of(pictures)
+        while sum(took) < ENOUGH:
+            ms = min(ms, ms_of(pictures)[0])
+    return ms, answers
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

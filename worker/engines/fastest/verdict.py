@@ -1,0 +1,118 @@
+"""The verdict of a race: what each candidate took, whether it agrees with float32, and who has won."""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Literal
+
+from worker.engines.fastest.candidates import Candidate
+
+#: Of a picture's two best classes: one that is ahead by more than this is clearly the label.
+CLEAR = 0.05
+#: Two classes of which one has so much of the other's probability are as good as each other: such a picture
+#: has no label that could be the same.
+TIE = 0.98
+#: The share of the others that must get the same label. Those with a clear one must all get it.
+SAME = 0.99
+#: Probabilities differ by less, where the answers are the same to anybody.
+CLOSE = 0.1
+#: What is slower by no more is as fast: a measurement cannot tell. The more exact one is then taken.
+NEAR = 1.05
+
+
+class Trial(BaseModel):
+    """One candidate's part in a race."""
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: Literal["onnxruntime", "openvino"]
+    precision: Literal["float32", "float16", "bfloat16"]
+    #: Milliseconds of CPU a picture.
+    ms: float = Field(0, ge=0, allow_inf_nan=False)
+    #: Pictures that have a label, and those of them to which it gave that; none, if it was too slow anyway.
+    pictures: int = 0
+    same: int = 0
+    agrees: bool = False
+    #: Why there are no figures.
+    failed: str = ""
+
+    @property
+    def candidate(self) -> Candidate:
+        """Whose."""
+        return Candidate(self.engine, self.precision)
+
+    @property
+    def says(self) -> str:
+        """The figures, as part of a sentence."""
+        if self.failed:
+            return f"{self.candidate} {self.failed}"
+        but = (
+            ""
+            if self.agrees or not self.pictures
+            else f", but agrees with float32 on {self.same} of {self.pictures} only"
+        )
+        return f"{self.candidate} {self.ms:.3g}{but}"
+
+
+class Verdict(BaseModel):
+    """All trials of a race, the default's first, and each more exact one before those less exact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Of the libraries that took part.
+    releases: Dict[str, str]
+    trials: Tuple[Trial, ...] = Field(min_length=1)
+
+    @property
+    def winner(self) -> Trial:
+        """The fastest that agrees; of those that are as fast, the first."""
+        fit = [trial for trial in self.trials if trial.agrees]
+        if not fit:
+            return self.trials[0]
+        best = min(trial.ms for trial in fit)
+        return next(trial for trial in fit if trial.ms <= best * NEAR)
+
+    @property
+    def why(self) -> str:
+        """Why that one."""
+        winner = self.winner
+        others = [trial.says for trial in self.trials if trial is not winner]
+        if winner.failed:
+            return "; ".join([winner.says, *others])
+        first = f"{winner.candidate}: {winner.ms:.3g} ms of CPU a picture"
+        agrees = f"agrees with float32 on {winner.same} of {winner.pictures}"
+        return "; ".join([first, *others, *([] if winner is self.trials[0] else [agrees])])
+
+
+class Agreement(NamedTuple):
+    """How a candidate's answers compare with float32's."""
+
+    #: Pictures that have a label, and those of them that get it.
+    pictures: int
+    same: int
+    enough: bool
+
+
+def agreement(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Agreement:
+    """Compare answers, by labels and by probabilities.
+
+    Args:
+        found: [pictures, classes], probabilities of a candidate.
+        expected: the same of float32.
+    """
+    if found.shape != expected.shape or not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+        return Agreement(len(expected), 0, False)
+    far = np.abs(found - expected)[np.isfinite(expected)] > CLOSE
+    if expected.shape[1] == 1:  # the second of two classes
+        found, expected = (np.concatenate([1 - each, each], axis=1) for each in (found, expected))
+    same = found.argmax(1) == expected.argmax(1)
+    second, best = np.sort(expected, axis=1)[:, -2:].T
+    labelled = ~(second > TIE * best)
+    clear = best - second > CLEAR
+    pictures, alike = int(labelled.sum()), int(same[labelled].sum())
+    enough = alike >= SAME * pictures and same[clear].all() and not far.any()
+    return Agreement(pictures, alike, bool(enough))

@@ -1,0 +1,51 @@
+"""Limits of a process that runs an ONNX graph which may be by anyone: the kernel keeps them."""
+
+from __future__ import annotations
+
+import math
+import resource
+from pathlib import Path
+from typing import Any, Iterator, Optional, Sequence
+
+from wire.private import keep_memory_private
+from worker import memory
+from worker.engines.sessions import out_of_memory
+
+#: Bytes of memory that any file may take, for what its layers hand on: less than half of a Jetson Nano's.
+BASE = 2 << 30
+#: And so many for each byte of its files: as read, as parsed, as onnxruntime has it, and as its operators do.
+#: Half precision took 6 on a CPU, other files 4 to 5; weights of 8 bits become floats.
+PER_BYTE = 12
+
+
+def limit_time(seconds: float) -> None:
+    """Have the kernel end this process after so much processor time: it may react to nothing else then."""
+    keep_memory_private()  # without a core dump
+    _limit(resource.RLIMIT_CPU, math.ceil(seconds))
+
+
+def limit_memory(files: Sequence[Path]) -> None:
+    """Have the kernel refuse this process more memory than a graph in these files may take."""
+    # Not the address space, of which each thread takes much that it does not use.
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    most = min(BASE, memory.total() // 2) + PER_BYTE * size
+    _limit(resource.RLIMIT_DATA, most)
+
+
+def refused_memory(error: BaseException) -> Optional[int]:
+    """The MiB that the limit was, where an error says that there was no more; else None."""
+    if not any(map(out_of_memory, _causes(error))):
+        return None
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)  # the machine's owner may have set a lower one
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: Any = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__

@@ -1,0 +1,99 @@
+"""Sessions: an ONNX graph in the library that runs it, and what those libraries have in common here.
+
+onnx_engine.open_session      ONNX Runtime
+openvino_engine.open_session  OpenVINO
+
+Neither is imported before it is to run something: each takes time and memory that the other one needs.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+from typing_extensions import Protocol
+
+from wire.errors import SettingsError
+from worker import cores
+from worker.engines.base import Engine, Pick
+
+#: Batches that a session runs at the same time on a CPU, each with its share of the cores: while one waits
+#: for its slowest thread, or for Python, the other goes on. Costs a single frame some of its speed.
+CPU_BATCHES = 2
+
+
+class Damaged(SettingsError):
+    """A file is no ONNX model that can be run here."""
+
+
+class DeviceUnusable(SettingsError):
+    """The CUDA libraries that this build of onnxruntime wants are not there."""
+
+
+class Session(Protocol):
+    """An opened graph, in the form of ONNX Runtime's sessions."""
+
+    def get_inputs(self) -> List[Any]:
+        """Its inputs: each has a `name`, a `type` such as `tensor(float)`, and a `shape`."""
+
+    def get_outputs(self) -> List[Any]:
+        """Its outputs, likewise."""
+
+    def run(self, names: None, feed: Dict[str, Any], options: Any = None) -> List[Any]:
+        """All outputs for the inputs by their names; from any thread."""
+
+
+def open_session(path: Path, pick: Pick, weights_dir: Path, content: Optional[bytes] = None) -> Session:
+    """A session for an ONNX file.
+
+    Args:
+        path: the file.
+        pick: the library, the device and the precision.
+        weights_dir: where TensorRT keeps the engines that it builds.
+        content: what is in the file, if that was read already.
+
+    Raises:
+        Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
+        DeviceUnusable: onnxruntime would run it on the CPU instead.
+        NanofleetError: something else is in the way, such as too little memory.
+    """
+    session: Session
+    if pick.engine == "openvino":
+        from worker.engines import openvino_engine
+
+        session = openvino_engine.open_session(path, pick.precision, content)
+    else:
+        from worker.engines import onnx_engine
+
+        session = onnx_engine.open_session(path, pick.device, weights_dir, content, precision=pick.precision)
+    return session
+
+
+def batches_at_once(device: str) -> int:
+    """Threads that should run a session at the same time."""
+    return CPU_BATCHES if device == "cpu" else 1
+
+
+def threads_of_a_batch() -> int:
+    """Threads that compute one batch on a CPU."""
+    return max(1, cores.available() // CPU_BATCHES)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of a library's, or of Python's, says that there is no more memory."""
+    return isinstance(error, MemoryError) or "alloc" in str(error)
+
+
+def warm(engine: Engine, shape: Tuple[int, int, int], max_batch: int) -> None:
+    """Run the batches that an engine has to have seen before it serves.
+
+    OpenVINO compiles for each size of batch, and for each of the batches that run at once: 20 to 30 ms.
+    """
+    every = engine.name == "openvino"
+    engine.infer(np.zeros((1, *shape), np.uint8))  # alone: a library may set itself up
+    with ThreadPoolExecutor(engine.at_once) as threads:
+        for size in range(1, max_batch + 1) if every else (1, max_batch):
+            batch = np.zeros((size, *shape), np.uint8)
+            list(threads.map(engine.infer, [batch] * (engine.at_once if every else 1)))
