@@ -22,7 +22,7 @@ from bench.rows import quantile
 from bench.settings import BenchSettings
 from bench.sharing import ARRANGEMENTS
 from bench.sizes import installed_bytes
-from bench.sweep import best_starts
+from bench.sweep import all_tries, best_starts, is_known
 from bench.targets import times, transport_cpu
 from bench.transport import ANSWERS, BARE
 from bench.ways import WAYS
@@ -174,6 +174,16 @@ def test_each_size_runs_in_the_setting_that_was_fastest_there() -> None:
     text = "\n".join(markdown(table) for table in tables({"rows": rows}))
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if one in line]
     assert cells == [[one, "used: 200.0", "100.0", "used: 90.0"]]
+
+
+def test_what_a_sweep_has_not_tried_is_tried_before_it_is_needed() -> None:
+    settings = BenchSettings(ways=["mosec (our engine)"], models=["m", "n"], sizes=["480p", "1080p"])
+    tries = all_tries(settings)
+    mine, others = ([each for each in tries if each.model == model] for model in ("m", "n"))
+    rows = [swept(each.way.name, each.setting, "480p", 100.0) for each in mine]
+    rows += [swept(each.way.name, each.setting, "1080p", 100.0) for each in mine[1:]]
+    missing = [each for each in tries if not is_known(rows, each, settings.sizes_of(each.model))]
+    assert missing == [mine[0], *others]
 
 
 @pytest.mark.parametrize("cores", [1, 2, 16])
