@@ -26,6 +26,7 @@ from bench.sweep import all_tries, best_starts, is_known
 from bench.targets import times, transport_cpu
 from bench.transport import ANSWERS, BARE
 from bench.ways import WAYS
+from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
@@ -327,7 +328,16 @@ def test_a_size_is_that_of_all_that_an_extra_brings(tmp_path: Path, monkeypatch:
     assert installed_bytes("large") == 11_111
 
 
-ABOUT: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "versions": {}, "weights": {}}
+ABOUT: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "weights": {}}
+ABOUT["versions"] = {"a": "1.0", "b": "not installed"}
+
+
+def test_a_model_whose_weights_come_with_its_package_needs_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert find_weights("efficientnet_lite0")[:2] == ("efficientnet_lite0", tmp_path / "nanofleet" / "bench")
+    assert not list(tmp_path.rglob("*.pth"))
 
 
 def test_a_page_gets_new_tables_of_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -342,7 +352,9 @@ def test_a_page_gets_new_tables_of_what_was_measured_and_keeps_the_rest(tmp_path
     assert text.endswith("old soak\n<!-- end -->\nafter\n")
     assert [name for name in SECTIONS if f"old {name}" not in text] == ["throughput", "targets"]
     assert text.count("**Targets**") == text.count("**m, 480p**") == 1
-    assert text.count("Measured on P (AVX2, AMX), 2 cores, 3 rounds, Python 3") == 1  # targets have no rounds
+    assert (
+        text.count("Measured on P (AVX2, AMX), 2 cores, 3 rounds, Python 3, a 1.0. Weights") == 1
+    )  # targets have no rounds
     page.write_text("no marks")
     with pytest.raises(NanofleetError, match="no place for tables"):
         renew(page, results)
