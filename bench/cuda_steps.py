@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import os
 import queue
 from typing import Callable, ContextManager, Iterator, List, NamedTuple, Union
@@ -44,44 +45,65 @@ class Step(NamedTuple):
     prepared: Callable[[], ContextManager[Call]]
 
 
+class _Loaded:
+    """A model, a batch of pixels for it, and answers as it gives them."""
+
+    def __init__(self, weights: Weights, batch: int, device: str) -> None:
+        self.model, self.module = load_model(weights.choice, weights.folder)
+        shape = (batch, *self.model.preprocessing.shape)
+        self.pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        self.answers = torch.rand(batch, len(self.model.classes), device=device).softmax(1)
+
+
 def of_batch(weights: Weights, batch: int, device: str = "cuda") -> Iterator[Step]:
     """Steps from a batch's pixels to its answers. On `cpu` only those run that are no device's own."""
-    model, module = load_model(weights.choice, weights.folder)
-    recipe = model.preprocessing
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, *recipe.shape)).astype(np.uint8)
-    answers = torch.rand(batch, len(model.classes), device=device).softmax(1)
-    rows = answers.cpu().numpy()
+    loaded = functools.lru_cache(maxsize=None)(lambda: _Loaded(weights, batch, device))
 
-    def pinned() -> Call:
-        source = torch.from_numpy(pixels).pin_memory()
+    def step(name: str, images: int, prepare: Callable[[_Loaded], Call]) -> Step:
+        return _step(name, images, lambda: prepare(loaded()))
+
+    def pinned(the: _Loaded) -> Call:
+        source = torch.from_numpy(the.pixels).pin_memory()
         return lambda: source.to(device, non_blocking=True)
 
-    def engine(by_its_threads: bool) -> Call:
-        runner = TorchEngine(model, module, device, "", batch)
-        if not by_its_threads:
-            return lambda: runner.infer(pixels)
-        return lambda: forwards(runner, pixels, frames=40 * batch)
+    def top_k_on_the_host(the: _Loaded) -> Call:
+        rows = the.answers.cpu().numpy()
+        return lambda: [top_k(row, TOP) for row in rows]
 
-    yield _step("images into a batch", batch, lambda: lambda: np.stack(list(pixels)))
-    yield _step("to the device, pageable", batch, lambda: lambda: torch.from_numpy(pixels).to(device))
-    yield _step("to the device, pinned", batch, pinned)
-    yield from _of_forward(module, recipe, torch.from_numpy(pixels).to(device))
-    yield _step("probabilities to the host", batch, lambda: answers.cpu)
-    yield _step(f"top {TOP} there, to the host", batch, lambda: lambda: torch.cat(answers.topk(TOP), 1).cpu())
-    yield _step(f"top {TOP} on the host", batch, lambda: lambda: [top_k(row, TOP) for row in rows])
-    yield _step("engine, one thread", batch, lambda: engine(False))
-    yield _step("engine, its threads", 40 * batch, lambda: engine(True))
+    def engine(the: _Loaded, by_its_threads: bool) -> Call:
+        runner = TorchEngine(the.model, the.module, device, "", batch)
+        if not by_its_threads:
+            return lambda: runner.infer(the.pixels)
+        return lambda: forwards(runner, the.pixels, frames=40 * batch)
+
+    yield step("images into a batch", batch, lambda the: lambda: np.stack(list(the.pixels)))
+    yield step("to the device, pageable", batch, lambda the: lambda: torch.from_numpy(the.pixels).to(device))
+    yield step("to the device, pinned", batch, pinned)
+    yield from _of_forward(loaded, batch, device)
+    yield step("probabilities to the host", batch, lambda the: the.answers.cpu)
+    there = f"top {TOP} there, to the host"
+    yield step(there, batch, lambda the: lambda: torch.cat(the.answers.topk(TOP), 1).cpu())
+    yield step(f"top {TOP} on the host", batch, top_k_on_the_host)
+    yield step("engine, one thread", batch, lambda the: engine(the, False))
+    yield step("engine, its threads", 40 * batch, lambda the: engine(the, True))
 
 
 def _step(name: str, images: int, prepare: Callable[[], Call]) -> Step:
     return Step(name, images, lambda: contextlib.nullcontext(prepare()))
 
 
-def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Tensor) -> Iterator[Step]:
+def _of_forward(loaded: Callable[[], _Loaded], batch: int, device: str) -> Iterator[Step]:
     """Steps from pixels on a device to probabilities there."""
 
-    def eager(module: torch.nn.Module, dtype: torch.dtype, memory: torch.memory_format) -> Call:
-        forward = _forward(module, recipe, dtype, memory, pixels.device)
+    def eager(
+        dtype: torch.dtype,
+        memory: torch.memory_format,
+        change: Callable[[torch.nn.Module], torch.nn.Module] = lambda module: module,
+    ) -> Call:
+        the = loaded()
+        pixels = torch.from_numpy(the.pixels).to(device)
+        recipe, there = the.model.preprocessing, torch.device(device)
+        forward = forward_of(change(the.module), recipe, dtype, memory, there)
 
         @torch.inference_mode()
         def call() -> object:
@@ -90,7 +112,7 @@ def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Te
         return call
 
     def half() -> Call:
-        return eager(folded(module), torch.float16, torch.channels_last)
+        return eager(torch.float16, torch.channels_last, folded)
 
     def graph() -> Call:
         forward = half()
@@ -103,20 +125,20 @@ def _of_forward(module: torch.nn.Module, recipe: Preprocessing, pixels: torch.Te
         # A graph does not keep the weights that it reads.
         return lambda held=forward: captured.replay()  # type: ignore[misc]
 
-    batch = len(pixels)
-    yield _step("forward, float32", batch, lambda: eager(module, torch.float32, torch.contiguous_format))
-    yield _step("forward, half", batch, lambda: eager(module, torch.float16, torch.channels_last))
+    yield _step("forward, float32", batch, lambda: eager(torch.float32, torch.contiguous_format))
+    yield _step("forward, half", batch, lambda: eager(torch.float16, torch.channels_last))
     yield _step("forward, norms folded", batch, half)
     yield _step("forward, norms folded, in a graph", batch, graph)
 
 
-def _forward(
+def forward_of(
     module: torch.nn.Module,
     recipe: Preprocessing,
     dtype: torch.dtype,
     memory: torch.memory_format,
     device: torch.device,
 ) -> Forward:
+    """The module there, between pixels and probabilities."""
     placed = copy.deepcopy(module).to(device, dtype, memory_format=memory)  # type: ignore[call-overload]
     scale, shift = (
         torch.tensor(values, device=device, dtype=dtype).view(1, -1, 1, 1) for values in recipe.normalisation

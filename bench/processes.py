@@ -20,6 +20,8 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 from bench.checkouts import ROOT, of_tree
 from wire.errors import NanofleetError
 
+#: What a worker of several front ends calls the process that runs its model.
+ENGINE_PROCESS = "engine process"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None)
@@ -96,6 +98,9 @@ def memory() -> Dict[str, int]:
 def name_of(pid: int) -> str:
     """What a process was started as: its module, its program, or what it calls itself."""
     try:
+        # One of several that a worker forks: its command line is the worker's.
+        if Path(f"/proc/{pid}/comm").read_text() == f"{ENGINE_PROCESS}\n":
+            return ENGINE_PROCESS
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return "ended"

@@ -41,7 +41,7 @@ class BenchSettings(Settings):
     python -m bench throughput --ways nano,mosec --sizes 480p --models mobilenet_v2
     python -m bench compare --against ../old   this checkout beside another: about 2 minutes a model and size
     python -m bench engines                  images a second by batch size, of each engine that is installed
-    python -m bench cuda                     what each step takes on a CUDA device, alone: about 5 minutes
+    python -m bench cuda                     workers on a CUDA device, and each step alone: about 8 minutes
     python -m bench memory                   what a worker takes on disk and of memory: about 2 minutes
     python -m bench soak --minutes 10        whether memory stays flat
     python -m bench report --plots docs      the last run's tables again, and its plots

@@ -95,6 +95,11 @@ class Driver:
             spent = spent_since(before)
         return Measurement(outcome, spent, memory.bytes, gpu.means())
 
+    def close(self) -> None:
+        """Close the pipes of a driver that has ended, or end it so."""
+        with self._process:
+            pass
+
     def _receive(self) -> Dict[str, Any]:
         assert self._process.stdout
         line = self._process.stdout.readline()
@@ -197,8 +202,11 @@ def prepared(weights: Weights) -> Iterator[Site]:
     """A site with nothing on it yet."""
     with tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as folder:
         Path(folder).chmod(0o755)  # its subfolders have other owners
+        site = Site(weights, Path(folder))
         with nothing_left():
-            yield Site(weights, Path(folder))
+            yield site
+        for server in site.servers:
+            server.process.wait()
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def main() -> None:
     """Run a home, look at it, and end it."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as home:
         pages = {
-            "camera": (f"/config/devices/device/{device(home, 'cameras/door')}", "Diagnostic"),
+            "camera": (f"/config/devices/device/{device(home, 'cameras/door')}", "Last seen"),
             "worker": (f"/config/devices/device/{device(home, 'workers/hall')}", "Configuration"),
             "dashboard": ("/nanofleet-cameras/cameras", "espresso"),
             "blueprint": ("/config/automation/edit/cat_at_the_door", "For at least"),

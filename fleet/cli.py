@@ -41,7 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     log = StderrHandler()  # until the settings are read
     settings: Optional[Settings] = None
     try:
-        command = find(name)
+        command = find(name, rest)
         _check_environment()
         settings = command.settings.from_command_line(f"nanofleet {name}", rest, layout())
         log = configure_logging(settings.level, settings.log_format)

@@ -9,9 +9,10 @@ from typing import NoReturn
 
 from fleet.embedded import is_embedded, with_broker
 from fleet.observer.observe import observer_of
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, SettingsError
 from worker import service
 from worker.life import Life
+from worker.processes import supervisor
 from worker.settings import WorkerSettings
 
 
@@ -21,6 +22,13 @@ def run_worker(settings: WorkerSettings) -> int:
     Raises:
         NanofleetError: the worker or its broker cannot start, or cannot go on.
     """
+    if settings.processes > 1:
+        if is_embedded(settings.broker):
+            raise SettingsError(
+                f"--processes {settings.processes}: with the embedded broker a worker is one process; take "
+                "another broker, such as Mosquitto"
+            )
+        return supervisor.run(settings, beside=observer_of(settings))
     life = Life(may_restart=not is_embedded(settings.broker))
     with with_broker(settings) as ready:
         code = service.run(ready, life, beside=observer_of(ready))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
+from wire.cameras import apart
 from wire.errors import SettingsError
 from wire.toml import tomllib
 
@@ -42,16 +43,10 @@ def parse_groups(content: Mapping[str, Any]) -> Dict[str, Tuple[str, ...]]:
     """
     if not content:
         raise ValueError('it names no group; write cat = ["tabby", "Persian cat"]')
-    group_of: Dict[str, str] = {}
     for group, labels in content.items():
         if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
             raise ValueError(f'{group!r} is no list of labels; write {group} = ["one", "another"]')
-        for label in labels:
-            if group_of.setdefault(label, group) != group:
-                raise ValueError(
-                    f"{label!r} stands in {group_of[label]!r} and in {group!r}: a label has one group"
-                )
-    return {group: tuple(labels) for group, labels in content.items()}
+    return apart({group: tuple(labels) for group, labels in content.items()})
 
 
 def assign(groups: Groups, classes: Iterable[str]) -> List[int]:

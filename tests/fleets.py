@@ -29,13 +29,14 @@ class Fleet:
         url: of the broker.
         root: what the fleet's topics begin with.
         folder: for the workers' logs and state.
+        workers: those that were started.
     """
 
     def __init__(self, url: str, root: str, folder: Path) -> None:
         self.url = url
         self.root = root
         self.folder = folder
-        self._workers: List[WorkerProcess] = []
+        self.workers: List[WorkerProcess] = []
         self._clients: List[Listener] = []
         self._camera: Optional[Listener] = None
 
@@ -56,7 +57,7 @@ class Fleet:
         """
         model = () if "--model" in flags else tiny_model()
         worker = WorkerProcess(self.folder, self.url, self.root, f"{self.root}-{id}", *model, *flags)
-        self._workers.append(worker)
+        self.workers.append(worker)
         if wait:
             worker.wait_ready()
         return worker
@@ -83,7 +84,7 @@ class Fleet:
 
     def close(self) -> None:
         """Stop the workers that still run, all of which must stop well, and close the clients."""
-        running = [worker for worker in self._workers if worker.process.poll() is None]
+        running = [worker for worker in self.workers if worker.process.poll() is None]
         for worker in running:
             worker.process.terminate()
         late = [worker for worker in running if not _ends(worker.process)]
@@ -93,7 +94,7 @@ class Fleet:
             worker.process.kill()
             worker.process.wait()
         assert not late, "\n".join(f"{w.id} did not stop:\n{w.log.read_text()}" for w in late)
-        for worker in self._workers:
+        for worker in self.workers:
             assert "Traceback" not in worker.log.read_text(), worker.log.read_text()
 
 

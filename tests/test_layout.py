@@ -12,7 +12,15 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("labels", "wire", "publisher", "worker", "fleet")
 #: Of the worker: each may import those before it. Those of one line do not import each other.
 FLOORS: Tuple[Set[str], ...] = (
-    {"worker.errors", "worker.memory", "worker.temperature", "worker.life", "worker.watchdog"},
+    {"worker.control_groups"},
+    {
+        "worker.errors",
+        "worker.cores",
+        "worker.memory",
+        "worker.temperature",
+        "worker.life",
+        "worker.watchdog",
+    },
     {"worker.machine"},
     {"worker.settings", "worker.payload", "worker.decode"},
     {"worker.metrics", "worker.models"},
@@ -25,6 +33,7 @@ FLOORS: Tuple[Set[str], ...] = (
     {"worker.reception"},
     {"worker.session", "worker.startup"},
     {"worker.service"},
+    {"worker.processes"},
 )
 
 

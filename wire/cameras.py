@@ -9,7 +9,7 @@ CameraSettings   nanofleet/settings/cameras/<camera>    operator -> workers and 
 from __future__ import annotations
 
 import unicodedata
-from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Annotated
@@ -132,13 +132,18 @@ def _named(group: str) -> str:
     return _title(group)
 
 
-def _apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
+def apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
+    """The same groups.
+
+    Raises:
+        ValueError: a label stands in two of them.
+    """
     group_of: Dict[str, str] = {}
     for group, labels in groups.items():
         for label in labels:
             if group_of.setdefault(label, group) != group:
                 raise ValueError(
-                    f"a label has one group, {label!r} stands in {group_of[label]!r} and {group!r}"
+                    f"a label has one group, {label!r} stands in {group_of[label]!r} and in {group!r}"
                 )
     return groups
 
@@ -147,7 +152,7 @@ def _apart(groups: Dict[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
 Groups = Annotated[
     Dict[Annotated[Word, AfterValidator(_named)], Tuple[Name, ...]],
     Field(min_length=1, max_length=MAX_GROUPS),
-    AfterValidator(_apart),
+    AfterValidator(apart),
 ]
 
 
@@ -173,6 +178,17 @@ class CameraSettings(Message):
     max_age: Optional[float] = Field(
         None, ge=0, description="Seconds; instead of the workers' --max-age; 0: never too old"
     )
+    skip_still: Optional[bool] = Field(
+        None, description="Whether frames that hardly differ are not classified; instead of --skip-still"
+    )
     silent_after: Optional[float] = Field(
         None, ge=0, description="Seconds; instead of the observer's --silent-after; 0: never"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stable_has_a_table(cls, given: Any) -> Any:
+        for name in Stability.model_fields:
+            if isinstance(given, dict) and name in given:
+                raise ValueError(f"{name} is a setting of the stable label: write stable = {{{name} = …}}")
+        return given

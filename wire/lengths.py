@@ -10,6 +10,9 @@ from typing_extensions import Annotated
 MAX_WORD, MAX_NAME, MAX_TOPIC, MAX_SENTENCE = 128, 256, 512, 1024
 #: Topics that one worker reads, sentences about one model, and labels or candidates of one Result, at most.
 MAX_INPUTS, MAX_SENTENCES, MAX_LABELS = 64, 32, 1000
+#: Labels of a model that are few enough for its worker's status; and characters of all of them, or of a
+#: camera's groups, that are few enough to choose from.
+MAX_FEW_LABELS, MAX_CHOICE = 64, 4000
 #: Bytes of the largest packet with an answer: the Maximum Packet Size of clients that read nothing larger.
 MAX_ANSWER_PACKET = (1 << 20) + (1 << 16)
 

@@ -19,7 +19,7 @@ from typing import ClassVar, Dict, Literal, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wire.lengths import MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, Name, Sentence, Topic, Word
+from wire.lengths import MAX_FEW_LABELS, MAX_INPUTS, MAX_LABELS, MAX_SENTENCES, Name, Sentence, Topic, Word
 from wire.message import Message as Message
 from wire.message import UtcTime as UtcTime
 from wire.message import explain as explain
@@ -115,6 +115,16 @@ class Result(Answer):
     notes: Tuple[Sentence, ...] = Field(
         (), max_length=MAX_SENTENCES, description="What of a frame was left out or assumed"
     )
+    repeats: Optional[Word] = Field(
+        None,
+        description="The frame whose answer this is, where this one hardly differs from it and was not "
+        "classified. Other results have no such field",
+    )
+
+    def encode(self) -> bytes:
+        """See Message."""
+        unsaid = {"repeats"} if self.repeats is None else None
+        return self.model_dump_json(by_alias=True, exclude=unsaid).encode()
 
 
 class Rejection(Answer):
@@ -202,6 +212,9 @@ class WorkerStatus(Message):
     )
     temperature_celsius: Optional[float] = Field(
         None, description="Of the hottest zone, on machines that tell"
+    )
+    labels: Tuple[Name, ...] = Field(
+        (), max_length=MAX_FEW_LABELS, description="The model's, where they are few; nothing of one with many"
     )
 
 

@@ -31,7 +31,8 @@ def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterato
             raise KeyboardInterrupt
         stop.set()
 
-    heeded = [each for each in ENDS if each in always or signal.getsignal(each) is not signal.SIG_IGN]
+    ends = [each for each in ENDS if signal.getsignal(each) is not signal.SIG_IGN]
+    heeded = sorted({*ends, *always})
     previous = [(signum, signal.signal(signum, handle)) for signum in heeded]
     try:
         yield came

@@ -1,5 +1,6 @@
 """A worker: takes frames from its session with the broker, answers them, and then acks them.
 
+processes    several front ends, each a worker, that share one engine process
 service      startup, serve, drain
 startup      what comes before a session: the metrics' address, the commands that the broker retains
 session      what a connect, a loss, a delivery and a tick mean

@@ -53,6 +53,7 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
         batch_size=classified.batch_size,
         notes=frame.notes[:MAX_SENTENCES],
         complete=classified.complete,
+        repeats=classified.repeats,
     )
 
 

@@ -1,9 +1,6 @@
 """How much memory this process may use: the machine's, and no more than its control groups let it.
 
-/proc/meminfo, /proc/self/cgroup ── each group from this process's own to the root ──> total(), free()
-
-A container is a control group, and so is a systemd service (`MemoryMax=`). There are two versions of them. A
-machine may have both at once, with the limits in the first, as a Jetson Nano's Ubuntu 18.04 does.
+/proc/meminfo, control groups ── each from this process's own to the root ──> total(), free()
 """
 
 from __future__ import annotations
@@ -14,10 +11,9 @@ import resource
 from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
-#: Where control groups are mounted (those of version 1 below it), the list of those that this process is in,
-#: and the machine's memory.
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUPS = Path("/proc/self/cgroup")
+from worker.control_groups import folders, number
+
+#: The machine's memory.
 MACHINE = Path("/proc/meminfo")
 _OF_ADDRESSES = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
@@ -30,11 +26,8 @@ class _Group(NamedTuple):
 
 
 class _Version(NamedTuple):
-    """Of control groups: where they are, and what their files are called."""
+    """Of control groups: whose they are, and what their files are called."""
 
-    #: Below GROUPS.
-    mount: str
-    #: As OWN_GROUPS has it; version 2 has one tree for all controllers.
     controller: str
     #: The first ends a process; a group over the second is slowed down until it stands still.
     limits: Tuple[str, ...]
@@ -49,7 +42,6 @@ class _Version(NamedTuple):
 
 _VERSIONS = (
     _Version(
-        mount="",
         controller="",
         limits=("memory.max", "memory.high"),
         used="memory.current",
@@ -59,7 +51,6 @@ _VERSIONS = (
         together=False,
     ),
     _Version(
-        mount="memory",
         controller="memory",
         limits=("memory.limit_in_bytes",),
         used="memory.usage_in_bytes",
@@ -96,8 +87,8 @@ def free() -> Optional[int]:
 def _groups(swap: int = 0) -> Iterator[_Group]:
     """The groups with a limit that this process is in."""
     for version in _VERSIONS:
-        for folder in _folders(GROUPS / version.mount, version.controller):
-            limits = [_number(folder / name) for name in version.limits]
+        for folder in folders(version.controller):
+            limits = [number(folder / name) for name in version.limits]
             limit = min((each for each in limits if each is not None), default=None)
             if limit is not None:
                 yield _Group(limit, _left(folder, version, limit, swap))
@@ -105,7 +96,7 @@ def _groups(swap: int = 0) -> Iterator[_Group]:
 
 def _left(folder: Path, version: _Version, limit: int, swap: int) -> int:
     """Bytes that a group with a limit can still have, with what it can have of the machine's free swap."""
-    used = _number(folder / version.used) or 0
+    used = number(folder / version.used) or 0
     cached = 0
     with contextlib.suppress(OSError, ValueError):  # it may not be for this process to read
         statistics = _numbers(folder / "memory.stat")
@@ -123,36 +114,11 @@ def _swap(folder: Path, version: _Version, free: int, beside: int) -> int:
         free: bytes of swap that the machine has free.
         beside: bytes that the group could have without swap, for a version that counts both together.
     """
-    limit, used = _number(folder / version.swap_limit), _number(folder / version.swap_used)
+    limit, used = number(folder / version.swap_limit), number(folder / version.swap_used)
     if limit is None or used is None:  # a kernel that counts no swap
         return free
     left = limit - used
     return max(0, min(free, left - beside if version.together else left))
-
-
-def _folders(mount: Path, controller: str) -> Iterator[Path]:
-    """The folder of this process's group below a mount, and all above it: each of them may have a limit.
-
-    Args:
-        mount: where the controller's groups are mounted.
-        controller: as OWN_GROUPS has it.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controller in controllers.split(","):
-                own = mount / path.lstrip("/")
-                yield own
-                # A container may know its path on the host, and see only itself: at the root.
-                yield from (above for above in own.parents if above == mount or mount in above.parents)
-
-
-def _number(path: Path) -> Optional[int]:
-    """The number in a file; None where there is no file, or "max" in it."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _numbers(path: Path) -> Dict[str, int]:

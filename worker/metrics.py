@@ -65,6 +65,11 @@ class FrameMetrics:
         self.outcomes.labels("answered", "")
         for reason in Reason:
             self.outcomes.labels("rejected", reason.value)
+        self.repeated = Counter(
+            "nanofleet_repeated_frames",
+            "Frames answered as their camera's last classified one, from which they hardly differ",
+            registry=registry,
+        )
         self.ignored = _counter(
             "nanofleet_ignored_messages",
             "Messages on a frames topic without an answer: retained ones, those of no valid camera, "

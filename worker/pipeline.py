@@ -13,7 +13,7 @@ import functools
 import logging
 import threading
 import time
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 from wire.messages import Rejection
 from wire.mqtt.connection import Connection
@@ -29,6 +29,7 @@ from worker.errors import FrameError
 from worker.membership.pacing import Pacing
 from worker.membership.presence import Presence
 from worker.serving.job import Job, Outcome
+from worker.serving.still import StillCameras
 from worker.snapshots import Snapshots
 from worker.worker import Worker
 
@@ -61,18 +62,20 @@ class Pipeline:
             presence: counts those that are answered.
             pacing: counts those that come and go, and so how fast.
         """
-        self._settings = settings = worker.settings
+        settings = worker.settings
+        self._max_payload = settings.max_payload
         self._connection = connection
         self._switch = worker.switch
         self._cameras = worker.cameras
+        self._still = StillCameras()
         self._presence = presence
         self._pacing = pacing
         self._metrics = worker.metrics.frames
         folder, self._worker_id = settings.state_dir, worker.id
         self._scheduler = Scheduler(
-            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.window),
+            CrashJournal(folder / f"{worker.id}.attempts", 4 * settings.receive_maximum),
             at_work=settings.at_work,
-            window=settings.window,
+            window=settings.receive_maximum,
             folder=folder / f"{worker.id}.waiting",
             work=self.start,
         )
@@ -121,18 +124,22 @@ class Pipeline:
 
     def start(self, frame: Frame) -> None:
         """Have a frame decoded and classified: it is its turn. In the network thread."""
+        treatment = self._cameras.of(frame.camera)
+        check = functools.partial(frame.check_age, treatment.max_age)
         try:
-            frame.unwrap(self._settings.max_payload)
+            frame.unwrap(self._max_payload)
             self._report_dropped(frame)
             self.clocks.judge(frame)
-            self._check_age(frame)
+            check()
         except FrameError as error:
             self._reject(frame, error)
             return
         image, frame.image = frame.image, b""
-        check, done = functools.partial(self._check_age, frame), functools.partial(self.done, frame)
-        region, grouping = self._cameras.region(frame.camera), self._cameras.grouping(frame.camera)
-        self._switch.submit(Job(check, done, self._flush, region, grouping), image)
+        done = functools.partial(self.done, frame)
+        job = Job(check, done, self._flush, treatment.region, treatment.grouping)
+        if treatment.skip_still:
+            job = self._still.take(job, frame.camera, frame.frame_id)
+        self._switch.submit(job, image)
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
@@ -141,8 +148,7 @@ class Pipeline:
             answer = rejection_of(frame, outcome, self._worker_id)
         else:
             timings = timings_of(frame, outcome)
-            for stage, seconds in timings.items():
-                self._metrics.stages[stage].observe(seconds)
+            self._observe(timings, repeats=outcome.repeats is not None)
             answer = result_of(frame, outcome, timings, self._worker_id)
         self._batch.answered.append((frame, answer))
 
@@ -186,10 +192,13 @@ class Pipeline:
         answered, self._batch.answered = self._batch.answered, []
         self._connection.call(lambda: self.finish(answered))
 
-    def _check_age(self, frame: Frame) -> None:
-        own = self._cameras.max_age(frame.camera)
-        seconds = self._settings.max_age_of(frame.camera) if own is None else own
-        frame.check_age(seconds or None)  # 0: never
+    def _observe(self, timings: Dict[str, float], *, repeats: bool) -> None:
+        """Count a classified frame; of one that repeats another's answer the engine has not seen anything."""
+        if repeats:
+            self._metrics.repeated.inc()
+        for stage, seconds in timings.items():
+            if not (repeats and stage == "inference"):
+                self._metrics.stages[stage].observe(seconds)
 
     def _report_dropped(self, frame: Frame) -> None:
         for field in frame.dropped:

@@ -48,7 +48,7 @@ class Reception:
         self._topics = settings.topics
         self._camera_of = settings.camera_of
         #: Of what needs no ack nothing more is taken while so many wait for the PUBACKs of their answers.
-        self._most_unacked = 8 * settings.window
+        self._most_unacked = 8 * settings.receive_maximum
         self._ignores_retained = settings.retained == "ignore"
         self._logged_retained: Optional[Tuple[Unacked, int]] = None
         #: Whether the session began with this worker; and when it has then received its own status.

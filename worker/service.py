@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 import signal
-from typing import Callable
+from typing import Callable, Collection, ContextManager
 
 import wire
 from wire.broker import Broker
@@ -26,7 +26,7 @@ from worker.life import Life
 from worker.membership.identity import claim_worker_id
 from worker.metrics import Metrics
 from worker.serving.inference import Inference
-from worker.serving.open import open_serving
+from worker.serving.open import OpenEngine, open_engine, open_serving
 from worker.serving.switch import Switch
 from worker.session import Session
 from worker.settings import WorkerSettings
@@ -36,6 +36,8 @@ from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
+#: What runs beside a worker, by the worker's id.
+Beside = Callable[[str], ContextManager[object]]
 #: Also for a worker in a shell's background, which has it ignore Ctrl-C.
 HEEDED = (signal.SIGTERM, signal.SIGINT)
 #: Seconds between two looks at whether to stop.
@@ -47,7 +49,10 @@ BROKER_TIMEOUT = 5.0
 def run(
     settings: WorkerSettings,
     life: Life,
-    beside: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+    beside: Beside = contextlib.nullcontext,
+    *,
+    open_it: OpenEngine = open_engine,
+    heeded: Collection[int] = HEEDED,
 ) -> int:
     """Startup, serve, drain.
 
@@ -55,6 +60,8 @@ def run(
         settings: the worker's.
         life: says, once the worker has left, whether it restarts.
         beside: what else runs in this process while the worker does, by the worker's id.
+        open_it: opens a model in its engine.
+        heeded: the signals that have it leave, whatever its parent does with them.
 
     Returns:
         The exit code, see `worker.membership.leave`.
@@ -77,19 +84,22 @@ def run(
             if metrics_url:
                 log.info("metrics on %s", metrics_url)
             inference = Inference(settings, metrics, life.fail)
-            load = functools.partial(open_serving, settings=settings, inference=inference, life=life)
+            load = functools.partial(
+                open_serving, settings=settings, inference=inference, life=life, open_it=open_it
+            )
             switch = Switch(load, life.leaving)
             commands = commands_of(settings, worker_id, switch)
             notes = CameraNotes(settings.state_dir / f"{worker_id}.cameras")
-            cameras = Cameras(read_cameras(settings.cameras) if settings.cameras else {}, notes)
+            file = read_cameras(settings.cameras) if settings.cameras else {}
+            cameras = Cameras(settings, file, notes)
             worker = Worker(worker_id, settings, switch, cameras, commands, metrics, metrics_url, life)
-            return _load_and_serve(worker, inference, broker)
+            return _load_and_serve(worker, inference, broker, heeded)
 
 
-def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int:
+def _load_and_serve(worker: Worker, inference: Inference, broker: Broker, heeded: Collection[int]) -> int:
     """Load the model that is commanded, serve it, and drain. Returns the exit code."""
     life, switch = worker.life, worker.switch
-    with stop_signals(life.leaving, always=HEEDED):
+    with stop_signals(life.leaving, always=heeded):
         retained = read_retained(worker, broker, BROKER_TIMEOUT)
     if life.leaving.is_set():
         return 0
@@ -98,7 +108,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker) -> int
     log.info("worker %s: loading %s", worker.id, choices[0].model)
     with contextlib.ExitStack() as parts:
         parts.enter_context(switch.opened(*choices))
-        signals = parts.enter_context(stop_signals(life.leaving, always=HEEDED))
+        signals = parts.enter_context(stop_signals(life.leaving, always=heeded))
         parts.enter_context(inference.running(switch.serving.engine.at_once))
         if retained is None:
             await_commands(worker, broker)

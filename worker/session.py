@@ -51,7 +51,7 @@ class Session:
         """
         self._worker = worker
         self._settings = settings = worker.settings
-        self._unacked = Unacked(self._ack, settings.window)
+        self._unacked = Unacked(self._ack, settings.receive_maximum)
         lease = LEASE_STATUSES * settings.status_interval
         self._peers = Peers(worker.id, settings.group, settings.inputs, settings.adopt_after, lease=lease)
         self._pacing = Pacing(
@@ -97,7 +97,7 @@ class Session:
             will=presence.publication("lost"),
             will_delay=WILL_DELAY_SECONDS,
             session_expiry=settings.session_expiry,
-            receive_maximum=settings.window,
+            receive_maximum=settings.receive_maximum,
             # The client that takes over may be an adopter that has not seen this worker return; a duplicate
             # shows by its status.
             gives_way=False,

@@ -45,8 +45,8 @@ from worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Bytes up to which a picture is published as it came, if it is nothing else; others are shrunk to that, and
-#: to so many pixels.
+#: Bytes up to which a JPEG is published as it came, if it is nothing else; others are shrunk to that, and to
+#: so many pixels. All are JPEGs, because Home Assistant is told of one kind for all pictures of a camera.
 MOST_BYTES, MOST_PIXELS = 1 << 16, 640
 #: Seconds for which a broker keeps one; and after how many it is published again, at the same label.
 EXPIRY, RENEWED_AFTER = 86_400, 43_200
@@ -126,7 +126,7 @@ class Snapshots:
         if answer.complete and len(payload) <= self._room:
             self._room -= len(payload)
             self._note(frame.camera, answer.label)
-            self._due.put(_Due(payload, answer, self._cameras.region(frame.camera)))
+            self._due.put(_Due(payload, answer, self._cameras.of(frame.camera).region))
 
     def heard(self, payload: bytes) -> None:
         """Take note of the snapshot that a worker has published."""
@@ -172,9 +172,9 @@ class Snapshots:
         """
         image = open_payload(due.payload).image
         found = find(image)
-        if due.region == WHOLE and found is not None and len(image) - found.at <= MOST_BYTES:
+        if due.region == WHOLE and found and found.kind == "JPEG" and len(image) - found.at <= MOST_BYTES:
             picture = image[found.at :]
-            if is_bare(picture, found.kind):
+            if is_bare(picture):
                 return picture
         shrunk = self._shrinker.shrink(image, due.region)
         if shrunk.kept:

@@ -32,6 +32,8 @@ class Answers:
         """A frame is done; in the publisher's network thread."""
         if not isinstance(sent.answer, Result):
             raise RuntimeError(f"a frame was not classified: {sent}")
+        if sent.answer.repeats is not None:  # --skip-still, which would make any ratio
+            raise RuntimeError(f"a frame was answered as an earlier one was: {sent}")
         for stage, milliseconds in sent.answer.timings_ms.items():
             self._stages.setdefault(stage, []).append(milliseconds)
         self._batches.append(sent.answer.batch_size)

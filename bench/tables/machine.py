@@ -8,7 +8,7 @@ from typing import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from bench.measure import FPS, Row, rows_of, spread
+from bench.measure import CPU, FPS, Row, rows_of, spread
 from bench.memory import ARRANGEMENTS as MEMORY_ARRANGEMENTS
 from bench.tables.table import new_table
 
@@ -33,7 +33,10 @@ def engines(rows: Sequence[Row]) -> Iterator[Table]:
 
 def cuda(rows: Sequence[Row]) -> Iterator[Table]:
     """Each step on a GPU, alone, and what whole JPEGs make of it."""
-    rows = [row for row in rows_of(rows, experiment="cuda") if FPS in row]
+    rows = rows_of(rows, experiment="cuda")
+    yield from _workers([row for row in rows if "worker" in row and FPS in row])
+    yield from _labels([row for row in rows if "same_labels" in row])
+    rows = [row for row in rows if "step" in row and FPS in row]
     batched, sized = ([row for row in rows if key in row] for key in ("images", "size"))
     for model in dict.fromkeys(row["model"] for row in batched):
         mine = rows_of(batched, model=model)
@@ -56,6 +59,43 @@ def cuda(rows: Sequence[Row]) -> Iterator[Table]:
         table.add_row(f"{step}, {model}" if model else step, *cells)
     if table.row_count:
         yield table
+
+
+def _workers(rows: Sequence[Row]) -> Iterator[Table]:
+    """Workers on a GPU: what they answer, and what keeps them from answering more."""
+    if not rows:
+        return
+    parts = {"worker": "fleet", "engine": "engine process", "decoders": "worker.decode.process"}
+    columns = ("size", "frames/s", "GPU busy", "GPU MB", *(f"{part}, CPU ms" for part in parts))
+    title = f"Workers on {rows[0]['device']}, by a frame (publishers busy to 90% or more are the bound)"
+    table = new_table(title, "", *columns, "publishers, busy")
+    for name, model, size in dict.fromkeys((row["worker"], row["model"], row["size"]) for row in rows):
+        mine = rows_of(rows, worker=name, model=model, size=size)
+        rate, gpu, memory = (spread(mine, key) for key in (FPS, "gpu_utilisation", "gpu_bytes"))
+        spent = [
+            statistics.median(row[f"{CPU}_of"].get(part, 0.0) for row in mine) for part in parts.values()
+        ]
+        busy = spread(mine, "publishers_busy")
+        table.add_row(
+            f"{name}, {model}",
+            size,
+            f"{rate.median:,.0f}" if rate else "",
+            f"{gpu.median:.0%}" if gpu else "",
+            f"{memory.median / 1e6:,.0f}" if memory else "",
+            *(f"{milliseconds:.2f}" for milliseconds in spent),
+            f"{mine[0]['publishers']}, {busy.median:.0%}" if busy else "",
+        )
+    yield table
+
+
+def _labels(rows: Sequence[Row]) -> Iterator[Table]:
+    if not rows:
+        return
+    table = new_table("Labels as in float32", "", "all", "clear ones")
+    for row in rows:
+        clear = f"{row['same_clear']} of {row['clear']}"
+        table.add_row(f"{row['model']}, 2 front ends", f"{row['same_labels']} of {row['pictures']}", clear)
+    yield table
 
 
 def _rate_and_use(rows: Sequence[Row]) -> str:

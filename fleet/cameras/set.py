@@ -70,13 +70,17 @@ def _value(name: str, text: str) -> Any:
     kind, how = _KINDS[name]
     try:
         return kind(text)
-    except ValueError:
+    except (ValueError, KeyError):
         raise SettingsError(f"{name}={text}: write {how}") from None
 
 
 def _region(text: str) -> List[float]:
     left, top, right, bottom = map(float, text.split(","))
     return [left, top, right, bottom]
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -88,6 +92,7 @@ _KINDS: Dict[str, Tuple[Callable[[str], Any], str]] = {
     "region": (_region, "left,top,right,bottom from 0 to 1, as 0,0.25,1,1"),
     "groups": (_choice("home", "none"), "home, none, or a file that ends in .toml"),
     "of": (_choice("label", "group"), "label or group"),
+    "skip_still": (_flag, "true or false"),
     **dict.fromkeys(("k", "n"), (int, "a whole number of frames")),
     **dict.fromkeys(("max_age", "silent_after"), (float, "seconds; 0: never")),
     "min_confidence": (float, "a number above 0, at most 1"),

@@ -64,11 +64,13 @@ class CameraSetSettings(OneCamera):
     nanofleet cameras set door region=0,0.25,1,1      (left, top, right, bottom, as fractions)
     nanofleet cameras set door k=4 n=6 min_confidence=0.6 of=group
     nanofleet cameras set door groups=pets.toml       (a file of groups: cat = ["tabby", "Persian cat"])
+    nanofleet cameras set door skip_still=true        (what hardly differs is not classified again)
     nanofleet cameras set door region=                (nothing: the default again)
 
-    The settings are name, area, region, groups (home, none, or a TOML file), max_age, silent_after, and of
-    the stable label k, n, min_confidence and of (label or group). They are retained by the broker; workers
-    and the observer follow at once, and they replace what a member's own --cameras FILE says of this camera.
+    The settings are name, area, region, groups (home, none, or a TOML file), max_age, silent_after,
+    skip_still (true or false), and of the stable label k, n, min_confidence and of (label or group). They are
+    retained by the broker; workers and the observer follow at once, and they replace what a member's own
+    --cameras FILE says of this camera.
     """
 
     changes: List[str] = Field(description="Setting and value: name=Garden", json_schema_extra=POSITIONAL)

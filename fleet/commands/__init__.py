@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import itertools
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Type
+from typing import Any, Callable, Collection, Dict, List, NamedTuple, Sequence, Tuple, Type
 
 from fleet.cameras.settings import (
     CameraListSettings,
@@ -111,17 +111,40 @@ COMMANDS: Dict[str, Command] = {
 # fmt: on
 
 
-def find(name: str) -> Command:
+def find(name: str, following: Sequence[str] = ()) -> Command:
     """The command of this name.
+
+    Args:
+        name: of one word or two.
+        following: the arguments that follow it.
 
     Raises:
         SettingsError: there is none; the text names the one that may be meant.
     """
     if name in COMMANDS:
         return COMMANDS[name]
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+    words = [*name.split(), *(word for word in following[:1] if not word.startswith("-"))]
+    meant = _meant(words[:2])
+    of_group = [each for each in COMMANDS if each.split()[:1] == words[:1]]
+    hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(of_group or COMMANDS)}"
     raise SettingsError(f"there is no such command; {hint}")
+
+
+def _meant(words: Sequence[str]) -> str:
+    """The command, or the group of commands, that is closest to two words or less; empty if none is close."""
+    if not words:
+        return ""
+    first = _closest(words[0], {name.split()[0] for name in COMMANDS}, 0.6)
+    if len(words) > 1:
+        seconds = {name.split()[1] for name in COMMANDS if name.startswith(f"{first} ")}
+        second = _closest(words[1], seconds, 0.5)
+        if second:
+            return f"{first} {second}"
+    return "" if first == words[0] else first
+
+
+def _closest(word: str, choices: Collection[str], alike: float) -> str:
+    return next(iter(difflib.get_close_matches(word, choices, n=1, cutoff=alike)), "")
 
 
 def split(arguments: Sequence[str]) -> Tuple[str, List[str]]:

@@ -2,7 +2,8 @@
 
 Two CONNECTs with a client id that rumqttd 0.20 refuses, such as `/`, are enough: at the second one it panics
 while it holds a lock, and from then on every new connection to that port panics at the lock. Each of its two
-ports has a lock of its own.
+ports has a lock of its own. So does the death of the last member of a shared subscription that had frames in
+hand: the router panics ("group must exists"), and after it each connection.
 """
 
 from __future__ import annotations

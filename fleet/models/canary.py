@@ -30,17 +30,20 @@ class Observed:
 
     total_ms: List[float] = field(default_factory=list)
     rejected: int = 0
+    repeated: int = 0
 
     def add(self, answer: Outcome) -> None:
-        """Count an answer of theirs."""
-        if answer.total_ms is None:
+        """Count an answer of theirs; one that repeats an earlier one says nothing of a model."""
+        if answer.repeats:
+            self.repeated += 1
+        elif answer.total_ms is None:
             self.rejected += 1
         else:
             self.total_ms.append(answer.total_ms)
 
     @property
     def frames(self) -> int:
-        """Answers of either kind."""
+        """Answers to judge by: rejections, and those of a model."""
         return len(self.total_ms) + self.rejected
 
     @property
@@ -75,8 +78,9 @@ def use_with_canary(fleet: Fleet, settings: UseSettings, console: Console) -> in
     trial = Trial(fleet, settings, console)
     before, enough = trial.observe("as they are")
     if not enough:
+        still = f", beside {before.repeated} that no model has seen (skip_still)" if before.repeated else ""
         raise NanofleetError(
-            f"{before.frames} frames came within {settings.timeout:g} s, and a canary is judged by "
+            f"{before.frames} frames came within {settings.timeout:g} s{still}, and a canary is judged by "
             f"{settings.canary_frames} before and after; nothing was changed"
         )
     with trial.changed() as changed:

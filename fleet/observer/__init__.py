@@ -12,6 +12,7 @@ cameras        the states of all cameras: what has changed, and what is due
 camera         one camera's state
 frame_ids      which of a camera's answers count
 stable         the label that has held
+vocabulary     what that may be
 worker_clocks  how late an answer is, by clocks that disagree
 bursts         taking many answers at a time where many come
 publishing     what goes out: little at a time, the latest of each topic, only while active

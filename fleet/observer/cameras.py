@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from typing import Callable, Dict, List, Optional, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 from fleet.observer.camera import Camera, restored, seen_first
+from fleet.observer.vocabulary import Vocabulary, vocabulary
 from fleet.observer.worker_clocks import WorkerClocks, boot_clock
-from wire.camera_settings import DEFAULTS, MAX_CAMERAS, CameraBook
+from wire.camera_settings import MAX_CAMERAS, CameraBook
 from wire.cameras import CameraEvent, CameraSettings, CameraState
 from wire.messages import Rejection, Result, utc_now
 from wire.topics import is_id
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def shortened(settings: CameraSettings) -> CameraSettings:
-    """What an observer needs of a camera's settings: the groups are the workers' matter, and may be long."""
-    return settings.model_copy(update={"groups": DEFAULTS.groups})
+    """What an observer needs of a camera's settings: which labels a group has is the workers' matter."""
+    if isinstance(settings.groups, str):
+        return settings
+    return settings.model_copy(update={"groups": dict.fromkeys(settings.groups, ())})
 
 
 class Cameras:
@@ -92,6 +95,14 @@ class Cameras:
     def forget(self, camera: str) -> None:
         """Somebody has removed a camera: it is new when it sends a frame again."""
         self._cameras.pop(camera, None)
+
+    def vocabulary(self, camera: str, labels: Optional[Tuple[str, ...]]) -> Vocabulary:
+        """What may be seen by a camera, with models of these labels; None: any."""
+        return vocabulary(self._book.of(camera), labels)
+
+    def publish_again(self, camera: str) -> None:
+        """Have a state published, whatever was published before."""
+        self._cameras[camera].publish_again()
 
     def publish_all_again(self) -> None:
         """Have each state published, whatever was published before."""

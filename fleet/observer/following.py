@@ -145,7 +145,7 @@ class Following:
             self.cameras.restore(state)
         self._is_restored = True
         for known in self.cameras.states():
-            self._announcer.camera(known)
+            self._announce(known)
         for status in self._workers.statuses():
             self._announcer.worker(status)
         log.info("observing the cameras of %s: %d were known", self._topics.root, len(self.cameras.states()))
@@ -157,8 +157,12 @@ class Following:
         self._announcer.again()
 
     def _publish_state(self, state: CameraState) -> None:
+        if self._announce(state):
+            self.cameras.publish_again(state.camera)
         self._publishing.put(Publication(self._topics.camera(state.camera), state.encode(), retain=True))
-        self._announcer.camera(state)
+
+    def _announce(self, state: CameraState) -> bool:
+        return self._announcer.camera(state, self.cameras.vocabulary(state.camera, self._workers.labels))
 
     def _deliver(self, delivery: Delivery) -> None:
         self.connection.ack(delivery)

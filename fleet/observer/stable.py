@@ -28,17 +28,26 @@ Frame = Sequence[Tuple[str, float]]
 
 
 class _Seen(NamedTuple):
-    """A frame, in the form in which it is asked for with each of the next `n`."""
+    """What a frame says by a rule, in the form in which it is asked for with each of the next `n`.
 
-    best: str
-    sure: float
-    confidences: Dict[str, float]
+    Attributes:
+        frame: it.
+        vote: its best label, or none.
+        close: the labels that it is close to, with their confidences.
+    """
+
+    frame: Frame
+    vote: str
+    close: Dict[str, float]
 
 
-def _seen(frame: Frame) -> _Seen:
+def _seen(frame: Frame, rule: Stability) -> _Seen:
     best, sure = frame[0] if frame else (NONE, 0.0)
+    vote = best if sure >= rule.min_confidence else NONE
+    least = max(sure, rule.min_confidence) / 2
     # Backwards, so that of two classes with the same label (ImageNet has two cranes) the likelier one counts.
-    return _Seen(best, sure, dict(reversed(frame[:MOST_CANDIDATES])))
+    close = {label: confidence for label, confidence in reversed(frame) if confidence >= least}
+    return _Seen(frame, vote, close)
 
 
 class StableLabel:
@@ -65,7 +74,7 @@ class StableLabel:
         self.label = label
         self.confidence = confidence if label != NONE else None
         if label != NONE:
-            seen = _seen([(label, max(confidence or 0.0, self._rule.min_confidence))])
+            seen = _seen([(label, max(confidence or 0.0, self._rule.min_confidence))], self._rule)
             self._frames.extend([seen] * self._rule.n)
 
     def resume(self, label: str, confidence: Optional[float]) -> None:
@@ -80,7 +89,8 @@ class StableLabel:
         """Go by another rule from the next frame on."""
         if rule != self._rule:
             self._rule = rule
-            self._frames = collections.deque(self._frames, maxlen=rule.n)
+            seen = (_seen(each.frame, rule) for each in self._frames)
+            self._frames = collections.deque(seen, maxlen=rule.n)
 
     def clear(self) -> None:
         """Forget all frames: nothing is stable."""
@@ -89,7 +99,7 @@ class StableLabel:
 
     def add(self, frame: Frame) -> bool:
         """Take a frame's labels; returns whether the stable label has changed."""
-        return self._take(_seen(frame))
+        return self._take(_seen(frame[:MOST_CANDIDATES], self._rule))
 
     def _take(self, frame: _Seen) -> bool:
         self._frames.append(frame)
@@ -99,30 +109,18 @@ class StableLabel:
         if self.label == NONE:
             self.confidence = None
         else:
-            self.confidence = next(
-                (each.confidences[self.label] for each in reversed(self._frames) if self._is_close(each)),
-                self.confidence,
-            )
+            close = (each.close[self.label] for each in reversed(self._frames) if self.label in each.close)
+            self.confidence = next(close, self.confidence)
         return self.label != before
 
-    def _vote(self, frame: _Seen) -> str:
-        return frame.best if frame.sure >= self._rule.min_confidence else NONE
-
-    def _is_close(self, frame: _Seen) -> bool:
-        confidence = frame.confidences.get(self.label)
-        if confidence is None:
-            return False
-        return 2 * confidence >= frame.sure and 2 * confidence >= self._rule.min_confidence
-
     def _holds(self) -> bool:
-        close = len([frame for frame in self._frames if self._is_close(frame)])
-        return 2 * close >= self._rule.k and any(self._vote(frame) == self.label for frame in self._frames)
+        close = sum(self.label in each.close for each in self._frames)
+        return 2 * close >= self._rule.k and any(each.vote == self.label for each in self._frames)
 
     def _elected(self) -> str:
         votes: Dict[str, int] = {}
-        for frame in reversed(self._frames):  # of equals, the later comes first
-            vote = self._vote(frame)
-            votes[vote] = votes.get(vote, 0) + 1
+        for each in reversed(self._frames):  # of equals, the later comes first
+            votes[each.vote] = votes.get(each.vote, 0) + 1
         votes.pop(NONE, None)
         best = max(votes, key=votes.__getitem__, default=NONE)
         return best if votes.get(best, 0) >= self._rule.k else NONE

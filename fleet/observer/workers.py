@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+import itertools
+from typing import Dict, List, Optional, Tuple
 
 from fleet.observer.worker_clocks import WorkerClocks
+from wire.lengths import MAX_CHOICE
 from wire.messages import WorkerStatus
 from wire.topics import is_id
 
@@ -12,6 +14,8 @@ from wire.topics import is_id
 MAX_WORKERS = 2000
 #: What may be long in a status, and nobody here asks for.
 _UNASKED = {"engine_why": "", "assumed": (), "inputs": ()}
+#: States of a worker that answers.
+_RUNS = ("online", "draining")
 
 
 class Workers:
@@ -25,6 +29,20 @@ class Workers:
         """
         self._clocks = clocks
         self._statuses: Dict[str, WorkerStatus] = {}
+        self._labels: Optional[Tuple[str, ...]] = None
+        #: Whether these are those of the statuses.
+        self._has_labels = False
+
+    @property
+    def labels(self) -> Optional[Tuple[str, ...]]:
+        """The labels of all models that run, or have run last; None where one has many, or none is known."""
+        if not self._has_labels:
+            running = [status for status in self._statuses.values() if status.state in _RUNS]
+            labels = [status.labels for status in running or self._statuses.values()]
+            all_few = bool(labels) and all(labels)
+            self._labels = tuple(dict.fromkeys(itertools.chain(*labels))) if all_few else None
+            self._has_labels = True
+        return self._labels
 
     @property
     def names(self) -> List[str]:
@@ -41,6 +59,7 @@ class Workers:
 
     def forget(self, name: str) -> bool:
         """Take an empty status; returns whether the worker was known."""
+        self._has_labels = False
         return self._statuses.pop(name, None) is not None
 
     def receive(self, name: str, payload: bytes, *, retained: bool) -> Optional[WorkerStatus]:
@@ -50,11 +69,16 @@ class Workers:
             DecodeError: it is no status.
         """
         status = WorkerStatus.decode(payload).model_copy(update=_UNASKED)
+        if sum(map(len, status.labels)) > MAX_CHOICE:
+            status = status.model_copy(update={"labels": ()})
         if status.worker != name or not is_id(name):
             return None
         if name not in self._statuses and len(self._statuses) >= MAX_WORKERS:
             return None
         if status.state != "lost":  # a will is from when its worker connected
             self._clocks.note(name, status.sent_at, retained=retained)
+        before = self._statuses.get(name)
+        if before is None or (before.state, before.labels) != (status.state, status.labels):
+            self._has_labels = False
         self._statuses[name] = status
         return status

@@ -29,7 +29,7 @@ _ITERATIONS = 1000
 #: The limits of deploy/mosquitto/mosquitto.conf, which explains them; a test compares.
 LIMITS = {
     "max_packet_size": "16777216",
-    "max_inflight_messages": "64",
+    "max_inflight_messages": "100",
     "max_queued_messages": "10000",
     "max_queued_bytes": "256000000",
     "set_tcp_nodelay": "true",

@@ -162,6 +162,7 @@ def _as_text(answer: Answer) -> str:
             f"{message.timings_ms['total']:.0f} ms" if "total" in message.timings_ms else "-",
             message.worker,
             *([] if message.complete else ["a part of the image was missing"]),
+            *([f"still as {message.repeats}"] if message.repeats else []),
             *message.notes,
         ]
     return printable("  ".join(cells))

@@ -42,11 +42,13 @@ class Outcome(NamedTuple):
 
     worker: str
     total_ms: Optional[float]
+    #: Whether no model has seen the frame.
+    repeats: bool = False
 
 
 def _result(payload: bytes) -> Outcome:
     result = Result.decode(payload)
-    return Outcome(result.worker, result.timings_ms.get("total", 0.0))
+    return Outcome(result.worker, result.timings_ms.get("total", 0.0), result.repeats is not None)
 
 
 def _rejection(payload: bytes) -> Outcome:

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from bench import labels
 from bench.cuda_steps import of_batch, of_decoding
+from bench.drive import Order
+from bench.front_ends import PUBLISHER, crowded
 from bench.report import markdown, tables
-from bench.weights import find_weights
+from bench.tiny import write_tiny
+from bench.weights import Weights, find_weights
+from tests.harness import MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "shufflenet_v2_x0_5"
@@ -65,15 +70,54 @@ def test_the_tables_have_a_line_a_step() -> None:
         {**common, "size": "480p", "step": "nvJPEG", "frames_per_second": 5000.0},
         {**common, "size": "1080p", "step": "nvJPEG", "error": "no such chip"},
         {
-            **{**common, "size": "480p", "step": "worker", "model": "m", "batch": 3.0},
-            **{"frames_per_second": 1200.0, "gpu_utilisation": 0.2},
+            **common,
+            "size": "480p",
+            "step": "on the card",
+            "frames_per_second": 1200.0,
+            "gpu_utilisation": 0.2,
         },
     ]
     text = "\n".join(markdown(table) for table in tables({"rows": rows}))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     assert ["forward", "1.000 (1,000)", "1.000 (8,000)"] in lines
     assert ["nvJPEG", "5,000"] in lines
-    assert ["worker, m", "1,200 (20%)"] in lines
+    assert ["on the card", "1,200 (20%)"] in lines
+
+
+def test_several_publishers_have_all_their_frames_answered_by_front_ends(tmp_path: Path) -> None:
+    _, path, *flags = write_tiny(tmp_path)
+    with crowded(Weights(path, tmp_path, ""), 2, flags) as crowd:
+        row = crowd.row(Order(61))
+    assert (row["frames"], row["publishers"]) == (62, 2)  # as many from each
+    assert 0 < row["publishers_busy"] < 1.5
+    assert row["batch"] >= 1
+    spent = row["cpu_ms_per_frame_of"]
+    assert {"fleet", "engine process", "worker.decode.process", PUBLISHER} <= set(spent)
+
+
+def test_front_ends_have_the_labels_of_float32(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "PARTS", 24)
+    found = labels.agreement(Weights(MODEL, weights_dir, ""), 2, "cpu", "--engine", "torch")
+    assert found["pictures"] == 24
+    assert found["same_labels"] >= 23
+    assert found["same_clear"] == found["clear"] > 12
+
+
+def test_the_table_of_workers_names_what_is_busy() -> None:
+    common = {"experiment": "cuda", "device": "card", "model": "m", "worker": "worker, 2 front ends"}
+    spent = {"fleet": 1.25, "engine process": 0.5, "worker.decode.process": 4.0, PUBLISHER: 0.5}
+    row = {
+        **{**common, "size": "480p", "frames_per_second": 2000.0, "gpu_utilisation": 0.4, "gpu_bytes": 1.5e9},
+        **{"cpu_ms_per_frame_of": spent, "publishers": 2, "publishers_busy": 0.97},
+    }
+    agrees = {"same_labels": 199, "pictures": 200, "same_clear": 150, "clear": 150}
+    rows = [row, {**common, "size": "1080p", "error": "out of memory"}]
+    rows.append({"experiment": "cuda", "device": "card", "model": "m", "step": "labels", **agrees})
+    text = "\n".join(markdown(table) for table in tables({"rows": rows}))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    figures = ["480p", "2,000", "40%", "1,500", "1.25", "0.50", "4.00", "2, 97%"]
+    assert ["worker, 2 front ends, m", *figures] in lines
+    assert ["m, 2 front ends", "199 of 200", "150 of 150"] in lines
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

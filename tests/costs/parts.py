@@ -15,11 +15,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
 
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from wire.cameras import SnapshotNotice
 from wire.messages import Candidate, Result, utc_now
+from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.publish_properties import PublishProperties
 from wire.topics import Topics
@@ -37,6 +40,7 @@ from worker.snapshots import Snapshots
 #: Times that each part is run: enough to drown what surrounds it.
 TIMES = 200
 IMAGE = bytes(50_000)
+PAIRS = (("frame-id", "a" * 32), ("captured-at", "2026-01-01T00:00:00.123456+00:00"))
 
 
 def result() -> Result:
@@ -95,13 +99,26 @@ def decode() -> Callable[[int], object]:
 
 def properties() -> Callable[[int], object]:
     """Write the properties of a frame's packet, and read them again."""
-    pairs = (("frame-id", "a" * 32), ("captured-at", "2026-01-01T00:00:00.123456+00:00"))
 
     def run(number: int) -> None:
-        packet = PublishProperties(pairs).pack() + IMAGE
+        packet = PublishProperties(PAIRS).pack() + IMAGE
         Properties(PacketTypes.PUBLISH).unpack(packet)  # type: ignore[no-untyped-call]
 
     return run
+
+
+def received() -> Callable[[int], object]:
+    """Make a Delivery of a frame's packet."""
+    publication = Publication("nanofleet/frames/door", IMAGE, user_properties=PAIRS)
+    whole = publication.header(7, dup=False) + IMAGE
+    deliveries = Deliveries(mqtt.Client(CallbackAPIVersion.VERSION2), lambda delivery: None)
+    return lambda number: deliveries.receive(whole[0], memoryview(whole)[4:])
+
+
+def published() -> Callable[[int], object]:
+    """Make a frame's packet, all but its payload."""
+    publication = Publication("nanofleet/frames/door", IMAGE, user_properties=PAIRS)
+    return lambda number: publication.header(7, dup=False)
 
 
 def unacked() -> Callable[[int], object]:
@@ -199,6 +216,8 @@ PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
         encode,
         decode,
         properties,
+        received,
+        published,
         unacked,
         unwrap,
         outbox,

@@ -22,6 +22,7 @@ from tests.deploy.files import CONFIGS, DEPLOY, MEMORY, options, run
 from tests.harness import Mosquitto, need, wait_for
 from wire.mqtt.packets import PACKET_OVERHEAD
 from worker.settings import WorkerSettings
+from worker.settings.worker import MOST_WINDOW
 
 
 class Broker(Mosquitto):
@@ -92,7 +93,7 @@ def test_limits_fit_the_worker() -> None:
     conf = options(CONFIGS[0])
     defaults = {name: field.default for name, field in WorkerSettings.model_fields.items()}
     assert int(conf["max_packet_size"]) >= defaults["max_payload"] + PACKET_OVERHEAD
-    assert int(conf["max_inflight_messages"]) > defaults["window"]
+    assert int(conf["max_inflight_messages"]) > MOST_WINDOW
     assert int(conf["max_queued_bytes"]) >= int(conf["max_packet_size"])
 
 

@@ -147,6 +147,16 @@ def test_what_is_retained_is_ignored(photos: Path, fleet: Fleet) -> None:
     press(listener, fleet, worker, b"", retain=True)
 
 
+def test_what_is_retained_while_it_is_connected_is_followed_once(fleet: Fleet) -> None:
+    listener = fleet.listen()
+    worker = fleet.worker()
+    press(listener, fleet, worker, DRAIN, retain=True)
+    assert worker.process.wait(60) == 0
+    worker.start()
+    worker.wait_said("ignored the retained action")
+    press(listener, fleet, worker, b"", retain=True)
+
+
 def test_wrong_payloads_change_nothing(photos: Path, fleet: Fleet) -> None:
     listener = fleet.listen("results/+", "workers/+")
     worker = fleet.worker()

@@ -8,7 +8,7 @@ from typing import Dict
 
 from PIL import Image
 
-from tests.fleets import Fleet
+from tests.fleets import Fleet, on_both_brokers
 from tests.harness import Listener, wait_for
 from wire.cameras import CameraSettings
 from wire.messages import Result
@@ -50,4 +50,35 @@ def test_a_frame_that_waited_for_a_dead_worker_has_the_region_that_was_set(fleet
     worker.start()
     wait_for(lambda: "waited" in labels(listener), 60, "the frame that waited")
     assert labels(listener)["waited"] == "green"
+    listener.publish(topic, b"", retain=True)
+
+
+@on_both_brokers
+def test_a_worker_that_was_killed_returns_with_the_settings(fleet: Fleet) -> None:
+    """A session that rumqttd has kept is sent nothing retained again: what was noted on disk has to serve.
+
+    One worker stays: rumqttd panics where the last member of a shared subscription dies with frames in hand.
+    """
+    listener = fleet.listen("results/+")
+    topic = f"{fleet.root}/settings/cameras/door"
+    listener.publish(topic, CameraSettings(region=RIGHT_HALF).encode(), retain=True)
+    fleet.worker(id="w1")
+    victim = fleet.worker(id="w2")
+
+    def both_have_answered(with_label: str) -> bool:
+        fleet.send("door", red_and_green())
+        last = [Result.decode(message.payload) for message in list(listener.messages)[-8:]]
+        return {answer.worker for answer in last} == {*(f"{fleet.root}-w1", victim.id)} and {
+            answer.label for answer in last
+        } == {with_label}
+
+    wait_for(lambda: both_have_answered("green"), what="both go by the region")
+    for _ in range(3):
+        victim.stop(signal.SIGKILL)
+        listener.messages.clear()
+        victim.start()
+        wait_for(lambda: both_have_answered("green"), 60, "both go by it again")
+    assert {Result.decode(message.payload).label for message in listener.messages} == {"green"}
+    listener.publish(topic, CameraSettings().encode(), retain=True)
+    wait_for(lambda: both_have_answered("red"), what="both go by new settings")
     listener.publish(topic, b"", retain=True)

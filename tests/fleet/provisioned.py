@@ -69,6 +69,15 @@ class GuardedBroker(Mosquitto):
         return home
 
 
+def _tls(home: Path, certificate: Optional[Path]) -> ssl.SSLContext:
+    """What a client trusts by its own folder, and shows by another's, or by none."""
+    tls = ssl.create_default_context(cafile=str(home / "ca.crt"))
+    tls.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
+    if certificate is not None:
+        tls.load_cert_chain(str(certificate / "client.crt"), str(certificate / "client.key"))
+    return tls
+
+
 class Client:
     """A client that shows what is in a member's folder, but for what a test has it show instead: paho alone.
 
@@ -118,28 +127,28 @@ class Client:
         self._host = host
         self._expiry = expiry
         self._port = port or (broker.inner_port if role in INNER_ROLES else broker.port)
-        self.client = mqtt.Client(
+        self.client = self._listening(client_id, version)
+        if user is not None:
+            self.client.username_pw_set(user or name, password or (home / "password").read_text().strip())
+        shown = broker.fleet / "members" / certificate if certificate else home
+        self.client.tls_set_context(_tls(home, None if certificate is None else shown))
+        if will:
+            self.client.will_set(will, b"will", qos=1)
+
+    def _listening(self, client_id: str, version: int) -> mqtt.Client:
+        """A client of paho's that notes here what comes."""
+        client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTProtocolVersion(version),
             reconnect_on_failure=False,
         )
-        if user is not None:
-            secret = password or (home / "password").read_text().strip()
-            self.client.username_pw_set(user or name, secret)
-        tls = ssl.create_default_context(cafile=str(home / "ca.crt"))
-        tls.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
-        if certificate is not None:
-            shown = broker.fleet / "members" / certificate if certificate else home
-            tls.load_cert_chain(str(shown / "client.crt"), str(shown / "client.key"))
-        self.client.tls_set_context(tls)
-        if will:
-            self.client.will_set(will, b"will", qos=1)
-        self.client.on_connect = self._on_connect
-        self.client.on_disconnect = self._on_disconnect
-        self.client.on_message = lambda client, userdata, message: self.messages.append(message)
-        self.client.on_publish = lambda client, userdata, mid, reason, *_: self.codes.append(reason.value)
-        self.client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = lambda client, userdata, message: self.messages.append(message)
+        client.on_publish = lambda client, userdata, mid, reason, *_: self.codes.append(reason.value)
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        return client
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.connack = reason.value

@@ -75,6 +75,12 @@ def test_set_changes_what_is_named_and_keeps_the_rest(
     assert (found.name, found.region, found.groups) == ("Front door", None, {"pet": ("tabby", "beagle")})
     assert (found.stable.k, found.stable.of, found.max_age) == (2, "group", 2.5)
     assert '"pet"' in cameras("show", "door").stdout
+    assert found.skip_still is None
+    for text, value in (("true", True), ("false", False), ("", None)):
+        assert cameras("set", "door", f"skip_still={text}").returncode == 0
+        assert settings(listener, root).skip_still is value
+        shown = cameras("show", "door").stdout
+        assert f"skip_still        {json.dumps(value) if text else '-'}" in shown
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,7 @@ def test_set_changes_what_is_named_and_keeps_the_rest(
         ("min_confidence=50", "nothing was changed: stable.min_confidence"),
         ("silent_after=never", "silent_after=never: write seconds; 0: never"),
         ("groups=pets", "groups=pets: write home, none, or a file that ends in .toml"),
+        ("skip_still=perhaps", "skip_still=perhaps: write true or false"),
         ("of=both", "of=both: write label or group"),
         ("groups=missing.toml", "group file missing.toml: No such file"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Dict
 
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 from fleet.models.canary import Observed, Trial
 from fleet.models.settings import UseSettings
 from fleet.workers import watch
-from tests.fleet.members import change, publish_status
+from tests.fleet.members import change, publish_status, result
 from tests.fleets import Fleet
 from wire.errors import NanofleetError
 
@@ -51,3 +52,30 @@ def test_a_canary_is_none_that_would_not_follow(mosquitto_url: str, root: str, f
         NanofleetError, match="1 of them have --ignore-control"
     ):
         Trial(watched, settings, Console())
+
+
+def test_a_frame_that_no_model_has_seen_judges_none(mosquitto_url: str, root: str, fleet: Fleet) -> None:
+    listener = fleet.listen("control/#")
+    publish_status(listener, root, "nano-1")
+    settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1, canary_frames=2)
+    with watch.Fleet(settings.open_broker(), settings.topics, timeout=30, answers=True) as watched:
+        trial = Trial(watched, settings, Console())
+        done = threading.Event()
+
+        def answer() -> None:
+            while not done.is_set():
+                repeat = result(repeats="frame-7", timings_ms={"total": 0.5})
+                for each in (repeat, result()):
+                    listener.publish(f"{root}/results/door", each.encode())
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        try:
+            observed, enough = trial.observe("as they are")
+        finally:
+            done.set()
+            answering.join()
+    assert enough
+    assert observed.frames == len(observed.total_ms) >= 2
+    assert set(observed.total_ms) == {12.4}
+    assert observed.repeated

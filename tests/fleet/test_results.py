@@ -84,15 +84,17 @@ def show(mosquitto: Callable[..., Any], root: str, fleet: Fleet) -> Iterator[Cal
 
 
 def test_a_line_for_each_answer(show: Any) -> None:
-    shown, publish, _ = show("--count", "3")
+    shown, publish, _ = show("--count", "4")
     publish(result(label="Egyptian cat", confidence=0.934), rejection(), result("garden", complete=False))
+    publish(result(repeats="frame-7"))
     assert shown.wait() == 0
     assert shown.errors == []
-    first, second, third = (line.rstrip().split("  ") for line in shown.lines)
+    first, second, third, fourth = (line.rstrip().split("  ") for line in shown.lines)
     assert first[0].endswith("Z")
     assert first[1:] == ["door", "Egyptian cat 0.93", "12 ms", "nano-1"]
     assert second[1:] == ["door", "REJECTED not_an_image: no picture", "nano-1"]
     assert third[1:] == ["garden", "cat 0.90", "12 ms", "nano-1", "a part of the image was missing"]
+    assert fourth[1:] == ["door", "cat 0.90", "12 ms", "nano-1", "still as frame-7"]
 
 
 def test_json_is_the_message_and_its_topic(show: Any, root: str) -> None:

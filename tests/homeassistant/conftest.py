@@ -7,10 +7,12 @@ from typing import Any, Callable, Dict, Iterator
 import pytest
 
 from fleet.observer.discovery.announcer import Announcer
+from fleet.observer.vocabulary import vocabulary
 from tests.fleet import members
 from tests.harness import Listener
 from tests.homeassistant.core import HomeAssistant
-from wire.cameras import CameraState
+from wire.camera_settings import DEFAULTS
+from wire.cameras import CameraSettings, CameraState
 from wire.messages import Candidate, utc_now
 from wire.mqtt.packets import Publication
 from wire.topics import Topics
@@ -43,10 +45,10 @@ class Announced:
         self.listener = listener
         self.announcer = Announcer(self.topics, prefix, self._publish)
 
-    def camera(self, camera: str, **facts: Any) -> CameraState:
+    def camera(self, camera: str, settings: CameraSettings = DEFAULTS, **facts: Any) -> CameraState:
         """A camera's state, announced and published."""
         state = camera_state(camera, **facts)
-        self.announcer.camera(state)
+        self.announcer.camera(state, vocabulary(settings))
         self.listener.publish(self.topics.camera(camera), state.encode(), retain=True)
         return state
 

@@ -12,8 +12,9 @@ from tests.homeassistant.core import HomeAssistant
 Facts = Tuple[str, Any, Any, Any, Any]
 CAMERA: Dict[str, Facts] = {
     "sensor.{}_label": ("Label", None, None, None, None),
-    "sensor.{}_group": ("Group", None, None, None, None),
-    "sensor.{}_confidence": ("Confidence", "measurement", "%", None, None),
+    "sensor.{}_confidence": ("Label confidence", "measurement", "%", None, None),
+    "sensor.{}_group": ("Group", None, None, "enum", None),
+    "sensor.{}_group_confidence": ("Group confidence", "measurement", "%", None, None),
     "image.{}_frame": ("Frame", None, None, None, None),
     "event.{}_classified": ("Classified", None, None, None, None),
     "sensor.{}_last_seen": ("Last seen", None, None, "timestamp", "diagnostic"),
@@ -22,7 +23,7 @@ CAMERA: Dict[str, Facts] = {
 WORKER: Dict[str, Facts] = {
     "binary_sensor.{}_connectivity": ("Connectivity", None, None, "connectivity", "diagnostic"),
     "select.{}_model": ("Model", None, None, None, "config"),
-    "sensor.{}_frames_per_second": ("Frames per second", "measurement", "fps", None, None),
+    "sensor.{}_frames_per_second": ("Frames per second", "measurement", "fps", None, "diagnostic"),
     "sensor.{}_latency": ("Latency", "measurement", "ms", "duration", "diagnostic"),
     "sensor.{}_queue": ("Queue", "measurement", "frames", None, "diagnostic"),
     "sensor.{}_temperature": ("Temperature", "measurement", "°C", "temperature", "diagnostic"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, ContextManager
+from typing import Callable, ContextManager, List
 
+from labels.groups import PACKAGED, read_groups
 from tests.harness import wait_for
-from tests.homeassistant.conftest import Announced
+from tests.homeassistant.conftest import Announced, camera_state
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import CAMERA, PICTURE, device, ids, shown
-from wire.cameras import CameraEvent
+from wire.cameras import CameraEvent, CameraSettings, Stability
 from wire.messages import utc_now
 
 
@@ -32,11 +33,51 @@ def test_a_camera_is_a_device_with_its_entities(
     assert shown(home, identifier, expected) == expected
     home.wait_state(f"sensor.{prefix}_group", "cat")
     home.wait_state(f"sensor.{prefix}_confidence", "67.8")
+    home.wait_state(f"sensor.{prefix}_group_confidence", "93.0")
     home.wait_state(f"binary_sensor.{prefix}_problem", "off")
     assert state.last_seen is not None
     home.wait_state(
         f"sensor.{prefix}_last_seen", state.last_seen.replace(second=0).isoformat(timespec="seconds")
     )
+
+
+def test_the_group_is_one_of_a_choice_that_follows_the_settings(
+    home: HomeAssistant, announced: Callable[..., Announced]
+) -> None:
+    """Whatever comes first, a state or the choice that has it, nothing is logged."""
+    cameras = announced()
+    prefix = ids(cameras, "door")
+    group, label = f"sensor.{prefix}_group", f"sensor.{prefix}_label"
+
+    def offered(entity: str) -> List[str]:
+        return list(home.state(entity).get("attributes", {}).get("options", []))
+
+    cameras.camera("door")
+    home.wait_state(group, "cat")
+    assert offered(group) == [*read_groups(PACKAGED["home"]), "none"]
+    assert offered(label) == []
+    pets = CameraSettings(groups={"pet": (), "car": ()}, stable=Stability(of="group"))
+    cameras.camera("door", pets)
+    wait_for(lambda: offered(group) == ["pet", "car", "cat", "none"])
+    assert home.state(group)["state"] == "cat"
+    for seen in ("pet", "none", "car"):
+        for _ in range(2):
+            cameras.camera("door", pets, group=seen, stable=seen)
+    home.wait_state(group, "car")
+    wait_for(lambda: offered(group) == ["pet", "car", "none"])
+    wait_for(lambda: offered(label) == ["pet", "car", "none"])
+    home.wait_state(label, "car")
+    # Of a worker that goes by settings the observer does not have, before these are announced.
+    stranger = camera_state("door", group="boat", stable="car")
+    cameras.listener.publish(cameras.topics.camera("door"), stranger.encode(), retain=True)
+    home.wait_state(group, "unknown")
+    cameras.camera("door", pets, group="boat", stable="car")
+    wait_for(lambda: "boat" in offered(group))
+    cameras.camera("door", pets, group="boat", stable="car")
+    home.wait_state(group, "boat")
+    cameras.camera("door")
+    home.wait_state(label, "tabby")
+    assert offered(label) == []
 
 
 def test_a_new_name_is_followed_and_a_new_area_is_not(

@@ -11,6 +11,7 @@ import pytest
 from tests.fleets import Fleet
 from tests.harness import MODEL, WorkerProcess, nanofleet, statuses, wait_for
 from tests.homeassistant.core import HomeAssistant
+from tests.tiny import LABELS
 from wire.observers import ObserverStatus
 
 #: With an observer, quick to notice that another is gone.
@@ -59,6 +60,8 @@ def house(home: HomeAssistant, fleet: Fleet, photos: Path) -> Iterator[House]:
     """A house, of which nothing is left in Home Assistant."""
     made = House(home, fleet, photos)
     yield made
+    for worker in fleet.workers:  # they would announce themselves again
+        worker.stop()
     reader = fleet.listen("#")
     announced = fleet.at(fleet.url)
     announced.root = "homeassistant/device"
@@ -75,12 +78,22 @@ def test_what_cameras_see_is_shown_and_announced(house: House) -> None:
     house.see(*["coffee.png"] * 3)
     house.is_now("sensor", "label", "espresso")
     house.is_now("sensor", "group", "food")
+    assert "options" not in house.home.state(house.entity("sensor", "door", "label"))["attributes"]
     confidence = float(house.home.state(house.entity("sensor", "door", "confidence"))["state"])
     assert 80 < confidence < 90
     # Each cat alone is a guess; that it is a cat is sure.
     house.see(*["chelsea.png"] * 5)
     house.is_now("sensor", "group", "cat")
     house.is_now("sensor", "label", "none")
+
+
+def test_the_labels_of_a_model_with_few_are_a_choice(house: House) -> None:
+    worker = house.fleet.worker("--observe", "--status-interval", "0.5")
+    worker.wait_said("observing the cameras of")
+    house.see("coffee.png")
+    label = house.entity("sensor", "door", "label")
+    offered = wait_for(lambda: house.home.state(label).get("attributes"), what=label)
+    assert (offered["device_class"], offered["options"]) == ("enum", [*LABELS, "none"])
 
 
 def test_two_close_scenes_do_not_flap(house: House) -> None:

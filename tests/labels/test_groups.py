@@ -86,7 +86,7 @@ def test_ones_own_file(tmp_path: Path) -> None:
         ('cat = "tabby"', "'cat' is no list of labels"),
         ("cat = [1]", "'cat' is no list of labels"),
         ('[cat]\nof = ["tabby"]', "'cat' is no list of labels"),
-        ('cat = ["tabby"]\npet = ["tabby"]', "'tabby' stands in 'cat' and in 'pet'"),
+        ('cat = ["tabby"]\npet = ["tabby"]', "a label has one group, 'tabby' stands in 'cat' and in 'pet'"),
         ("cat: tabby", "line 1"),
     ],
 )

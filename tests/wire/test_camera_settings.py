@@ -86,6 +86,17 @@ def test_it_keeps_a_bounded_number_of_bytes(caplog: pytest.LogCaptureFixture) ->
     assert book.receive(f"c{fitting}", long)
 
 
+@pytest.mark.parametrize("name", ["k", "n", "min_confidence", "of"])
+def test_a_setting_of_the_stable_label_is_shown_its_place(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text(f"[door]\n{name} = 4\n")
+    with pytest.raises(SettingsError) as refused:
+        read_cameras(file)
+    assert str(refused.value) == (
+        f"--cameras {file}: [door] {name} is a setting of the stable label: write stable = {{{name} = …}}"
+    )
+
+
 def test_a_name_is_one_line_without_blanks_around_it() -> None:
     family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{BOY}"
     found = CameraSettings(name="  Front door ", area=f"\u00a0{family}")

@@ -43,6 +43,7 @@ RESULT: Dict[str, Any] = {
     "labels": ["cat", "sofa"],
     "groups": [{"group": "food", "confidence": 0.91}],
     "notes": ["captured_at: no time"],
+    "repeats": "cup-0",
 }
 REJECTION: Dict[str, Any] = {
     "schema": 1,
@@ -88,6 +89,7 @@ STATUS: Dict[str, Any] = {
     },
     "latency_seconds": 0.042,
     "temperature_celsius": 41.5,
+    "labels": ["cat", "no cat"],
 }
 CLAIM: Dict[str, Any] = {
     "schema": 1,
@@ -166,7 +168,7 @@ def test_another_schema_is_refused_and_a_missing_one_is_ours(message: Any, field
 def test_each_missing_field_is_named(message: Any, fields: Dict[str, Any]) -> None:
     optional = {"schema", "captured_at", "frames_per_second", "in_hand"}
     optional |= {"engine_why", "accepts_control", "change", "id", "compare", "assumed", "metrics"}
-    optional |= {"complete", "labels", "groups", "notes", "frames"}
+    optional |= {"complete", "labels", "groups", "notes", "frames", "repeats"}
     optional |= {"group", "inputs", "lease_seconds", "instance", "takes_frames", "wait_seconds"}
     optional |= {"latency_seconds", "temperature_celsius"}
     optional -= {"instance"} if message in (AdoptionClaim, Beacon) else set()
@@ -196,6 +198,14 @@ def test_hostile_bytes_are_a_decode_error(message: Any, fields: Dict[str, Any], 
     with pytest.raises(DecodeError, match=f"^not a {message.__name__}: ") as caught:
         message.decode(payload)
     assert len(str(caught.value)) < 2000
+
+
+def test_a_result_that_repeats_no_other_is_written_without_such_a_field() -> None:
+    """As before there was one: a reader that knows it asks whether it is there."""
+    plain = {name: value for name, value in RESULT.items() if name != "repeats"}
+    read = Result.decode(json.dumps(plain).encode())
+    assert read.repeats is None
+    assert json.loads(read.encode()) == plain
 
 
 def test_closed_lists() -> None:

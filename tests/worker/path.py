@@ -75,7 +75,7 @@ class FramesPath:
             change_to=NOT_ASKED,
         )
         models: Any = self.models
-        self.cameras = Cameras({}, CameraNotes(folder / "w1.cameras"))
+        self.cameras = Cameras(self.settings, {}, CameraNotes(folder / "w1.cameras"))
         self.worker = Worker(
             "w1", self.settings, models, self.cameras, self.commands, self.metrics, "", Life()
         )
@@ -85,7 +85,9 @@ class FramesPath:
         broker: Any = self.broker
         self.pipeline = Pipeline(self.worker, broker, self.presence, pacing)
         self.acked: List[int] = []
-        self.unacked = Unacked(lambda delivery: self.acked.append(delivery.mid), self.settings.window)
+        self.unacked = Unacked(
+            lambda delivery: self.acked.append(delivery.mid), self.settings.receive_maximum
+        )
 
     def receive(self, mid: int, payload: bytes = RED, epoch: int = 1, **properties: str) -> None:
         names = {name.replace("_", "-"): value for name, value in properties.items()}

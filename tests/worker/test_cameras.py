@@ -15,20 +15,21 @@ from wire.messages import utc_now
 from wire.picture.region import WHOLE
 from worker.camera_notes import CameraNotes
 from worker.cameras import Cameras
+from worker.settings import WorkerSettings
 
 RIGHT_HALF = (0.5, 0.0, 1.0, 1.0)
 
 
 def begun(folder: Path, file: Optional[Mapping[str, CameraSettings]] = None) -> Cameras:
     """Cameras of a worker that has started, with what one before it has noted."""
-    return Cameras(file or {}, CameraNotes(folder / "w1.cameras"))
+    return Cameras(WorkerSettings(), file or {}, CameraNotes(folder / "w1.cameras"))
 
 
 def test_a_camera_without_settings_is_seen_whole_and_in_the_homes_groups(tmp_path: Path) -> None:
     cameras = begun(tmp_path)
-    assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, None)
-    assert cameras.grouping("door") is cameras.grouping("garden")
-    assert cameras.grouping("door") is not None
+    assert (cameras.of("door").region, cameras.of("door").max_age) == (WHOLE, None)
+    assert cameras.of("door").grouping is cameras.of("garden").grouping
+    assert cameras.of("door").grouping is not None
 
 
 def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back(
@@ -36,20 +37,20 @@ def test_what_is_retained_replaces_what_the_file_says_until_it_is_taken_back(
 ) -> None:
     cameras = begun(tmp_path, {"door": CameraSettings(max_age=5.0)})
     cameras.receive("door", CameraSettings(region=RIGHT_HALF, groups="none").encode())
-    assert (cameras.region("door"), cameras.max_age("door")) == (RIGHT_HALF, None)
-    assert cameras.grouping("door") is None
+    assert (cameras.of("door").region, cameras.of("door").max_age) == (RIGHT_HALF, None)
+    assert cameras.of("door").grouping is None
     cameras.receive("door", b"")
-    assert (cameras.region("door"), cameras.max_age("door")) == (WHOLE, 5.0)
+    assert (cameras.of("door").region, cameras.of("door").max_age) == (WHOLE, 5.0)
 
 
 def test_groups_of_ones_own_change_with_the_settings(tmp_path: Path) -> None:
     cameras = begun(tmp_path)
     cameras.receive("door", CameraSettings(groups={"pet": ("tabby",)}).encode())
-    first = cameras.grouping("door")
-    assert cameras.grouping("door") is first
-    assert first is not cameras.grouping("garden")
+    first = cameras.of("door").grouping
+    assert cameras.of("door").grouping is first
+    assert first is not cameras.of("garden").grouping
     cameras.receive("door", CameraSettings(groups={"pet": ("pug",)}).encode())
-    assert cameras.grouping("door") is not first
+    assert cameras.of("door").grouping is not first
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_wrong_settings_change_nothing_and_are_logged_once(
     with caplog.at_level(logging.WARNING):
         cameras.receive("door", payload)
         cameras.receive("door", payload)
-    assert cameras.region("door") == RIGHT_HALF
+    assert cameras.of("door").region == RIGHT_HALF
     assert [said in record.getMessage() for record in caplog.records] == [True]
 
 
@@ -112,7 +113,8 @@ def test_the_next_process_begins_with_what_was_retained(tmp_path: Path) -> None:
     cameras.receive("hall", CameraSettings(max_age=3.0).encode())
     cameras.receive("hall", b"")
     again = begun(tmp_path, {"hall": CameraSettings(max_age=9.0)})
-    assert (again.region("door"), again.max_age("garden"), again.max_age("hall")) == (RIGHT_HALF, 3.0, 9.0)
+    assert again.of("door").region == RIGHT_HALF
+    assert (again.of("garden").max_age, again.of("hall").max_age) == (3.0, 9.0)
     modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "w1.cameras").iterdir()]
     assert modes == [0o600, 0o600]
 
@@ -124,17 +126,31 @@ def test_a_broken_note_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogC
     broken = tmp_path / "w1.cameras" / "door.json"
     broken.write_bytes(broken.read_bytes()[:-4])
     again = begun(tmp_path)
-    assert (again.max_age("door"), again.max_age("garden")) == (None, 3.0)
+    assert (again.of("door").max_age, again.of("garden").max_age) == (None, 3.0)
     assert [f"{broken} is ignored: " in line for line in caplog.messages] == [True]
     again.receive("door", CameraSettings(max_age=4.0).encode())
-    assert begun(tmp_path).max_age("door") == 4.0
+    assert begun(tmp_path).of("door").max_age == 4.0
 
 
 def test_a_disk_that_takes_no_note_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "w1.cameras").write_bytes(b"a file, and no folder")
     cameras = begun(tmp_path)
     cameras.receive("door", CameraSettings(max_age=3.0).encode())
-    assert cameras.max_age("door") == 3.0
+    assert cameras.of("door").max_age == 3.0
     cameras.receive("door", b"")
-    assert cameras.max_age("door") is None
+    assert cameras.of("door").max_age is None
     assert "settings of camera door are not noted, for the next start: " in caplog.text
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_whether_still_frames_are_skipped_is_each_cameras_own_matter(
+    tmp_path: Path, everywhere: bool
+) -> None:
+    settings = WorkerSettings(skip_still=everywhere)
+    file = {"garden": CameraSettings(skip_still=not everywhere)}
+    cameras = Cameras(settings, file, CameraNotes(tmp_path / "w1.cameras"))
+    cameras.receive("door", CameraSettings(skip_still=not everywhere).encode())
+    found = [cameras.of(camera).skip_still for camera in ("hall", "garden", "door")]
+    assert found == [everywhere, not everywhere, not everywhere]
+    cameras.receive("door", b"")
+    assert cameras.of("door").skip_still is everywhere

@@ -10,7 +10,7 @@ from typing import Callable
 
 import pytest
 
-from worker import memory
+from worker import control_groups, memory
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,8 @@ def group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Group:
     machine, own = tmp_path / "meminfo", tmp_path / "own"
     machine.write_text(f"MemTotal: {4 << 20} kB\nMemAvailable: {3 << 20} kB\nSwapFree: {1 << 20} kB\n")
     own.write_text("4:memory:/v1\n0::/system.slice/nanofleet.service\n")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "OWN_GROUPS", own)
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "OWN_GROUPS", own)
     monkeypatch.setattr(memory, "MACHINE", machine)
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1 << 20, "SC_PAGE_SIZE": 4096}.__getitem__)
 
@@ -117,7 +117,7 @@ SMALL = {
 @pytest.fixture
 def group_1(group: Group, tmp_path: Path) -> Group:
     """Writes the files of its control groups of version 1 instead; the names keep their underscores."""
-    memory.OWN_GROUPS.write_text(HYBRID)
+    control_groups.OWN_GROUPS.write_text(HYBRID)
 
     def write(path: str, **files: object) -> None:
         folder = tmp_path / "cgroup" / "memory" / path
@@ -166,7 +166,7 @@ def test_a_container_of_version_1_gives_its_decoders_what_it_has(group_1: Group)
 def test_where_nobody_tells_what_is_free_it_is_unknown(
     group: Group, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "none")
+    monkeypatch.setattr(control_groups, "OWN_GROUPS", tmp_path / "none")
     monkeypatch.setattr(memory, "MACHINE", tmp_path / "none")
     assert (memory.total(), memory.free()) == (4096 * MIB, None)
 

@@ -10,8 +10,9 @@ import pytest
 from tests.harness import wait_for
 from tests.worker.path import RED, FramesPath
 from tests.worker.serving.small import model
+from wire.cameras import CameraSettings
 from worker.errors import CorruptImage, Expired
-from worker.serving.job import Classified, Job, Outcome
+from worker.serving.job import Classified, Job, Outcome, never
 
 
 @pytest.fixture
@@ -47,6 +48,34 @@ def test_a_frame_is_acked_once_the_broker_has_its_result(path: FramesPath) -> No
     assert path.acked == [7]
     assert path.presence.answered == 1
     assert not path.unacked
+
+
+def test_a_repeated_answer_says_whose_it_is_and_is_counted(path: FramesPath) -> None:
+    def count(name: str, **labels: str) -> Any:
+        return path.metrics.registry.get_sample_value(f"nanofleet_{name}", labels)
+
+    path.receive(1, frame_id="first")
+    path.receive(2, frame_id="second")
+    complete(path.models.jobs[0], classified())
+    complete(path.models.jobs[1], classified()._replace(repeats="first", inference_seconds=0.0))
+    path.broker.run()
+    first, second = path.answers()
+    assert (first.frame_id, first.repeats) == ("first", None)
+    assert (second.frame_id, second.repeats, second.label) == ("second", "first", first.label)
+    assert second.timings_ms["inference"] == 0.0
+    assert b"repeats" not in path.broker.published[0].payload
+    assert count("repeated_frames_total") == 1
+    assert count("stage_seconds_count", stage="inference") == 1
+    assert count("stage_seconds_count", stage="decode") == 2
+
+
+def test_only_the_jobs_of_still_cameras_ask_for_an_earlier_answer(path: FramesPath) -> None:
+    path.receive(1, frame_id="first")
+    path.cameras.receive("door", CameraSettings(skip_still=True).encode())
+    path.receive(2, frame_id="second")
+    path.cameras.receive("door", b"")
+    path.receive(3, frame_id="third")
+    assert [job.repeat is never for job in path.models.jobs] == [True, False, True]
 
 
 def test_frames_are_acked_in_the_order_in_which_they_came(path: FramesPath) -> None:

@@ -147,7 +147,7 @@ def test_settings_that_the_broker_has_lost_are_forgotten_by_a_new_session_alone(
 
     def is_forgotten() -> bool:
         received.reception.check_commands()
-        return cameras.max_age("door") is None
+        return cameras.of("door").max_age is None
 
     received.reception.connected(False)
     deliver("door")
@@ -162,4 +162,4 @@ def test_settings_that_the_broker_has_lost_are_forgotten_by_a_new_session_alone(
         assert not is_forgotten()
     else:
         wait_for(is_forgotten, what="settings that are not retained any more")
-    assert cameras.max_age("garden") == 3.0
+    assert cameras.of("garden").max_age == 3.0

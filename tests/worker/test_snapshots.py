@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import wait_for
-from tests.worker.path import RED, FramesPath
+from tests.worker.path import FramesPath
 from tests.worker.serving.small import CLASSES, model
 from wire.cameras import CameraSettings, SnapshotNotice
 from wire.mqtt.packets import Delivery, Publication
@@ -33,6 +33,16 @@ NO_TIME = 1e-9
 def classified(label: str, *, complete: bool = True) -> Classified:
     best = [(CLASSES.index(label), 0.75), (0, 0.1)]
     return Classified(model(), best, None, None, 640, 480, complete, 0.0, 0.002, 0.003, 1)
+
+
+def small(kind: str) -> bytes:
+    """A small red picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(file, kind)
+    return file.getvalue()
+
+
+RED = small("JPEG")
 
 
 def large_jpeg(width: int = 1600, height: int = 1200) -> bytes:
@@ -102,6 +112,17 @@ def test_a_small_picture_is_published_as_it_came_and_for_a_day(tmp_path: Path) -
         **{"label": "green", "confidence": "0.7500", "frame-id": "frame-1"},
         "captured-at": "2026-05-01T10:00:00+00:00",
     }
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_each_is_a_jpeg(tmp_path: Path, kind: str) -> None:
+    """As Home Assistant is told for all pictures of a camera."""
+    path = Seen(tmp_path)
+    with path.pipeline:
+        path.answer(classified("red"), small(kind))
+        (published,) = wait_for(path.snapshots, what="a snapshot")
+    with Image.open(io.BytesIO(published.payload)) as image:
+        assert (image.format, image.size) == ("JPEG", (8, 8))
 
 
 @pytest.mark.parametrize("wrap", ["envelope", "headers"])
@@ -260,8 +281,8 @@ def test_what_waits_is_no_larger_than_one_frame_may_be(tmp_path: Path) -> None:
     path = Seen(tmp_path, max_payload=100_000)
     broker: Any = path.broker
     snapshots = Snapshots(path.worker, broker)
-    padding = bytes(60_000 - len(RED))
-    picture = RED[:-12] + len(padding).to_bytes(4, "big") + b"IDAT" + padding + bytes(4) + RED[-12:]
+    picture = large_jpeg(300, 300)
+    assert 50_000 < len(picture) <= MOST_BYTES
 
     def offer(camera: str) -> None:
         frame = Frame.receive(Delivery("t", picture, 1, False, 1, 1), camera)

@@ -1,4 +1,4 @@
-"""The parent's end of one decoder process: its two pipes, and its memory."""
+"""The parent's end of one decoder process: its two pipes, and the memory that both see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import AbstractSet, NamedTuple, Sequence
 
 from wire.decoder.memory import shared_memory
-from wire.decoder.process import CANNOT_START, JOB, REPLY, UNFIT
+from wire.decoder.process import CANNOT_START, JOB, REPLY, ROOM, UNFIT
 from wire.errors import NanofleetError, SettingsError
 from wire.picture.errors import REASONS, Undecodable
 from wire.picture.region import Region
@@ -39,7 +39,7 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(12 << 20), "MALLOC_TRIM_THRESHOLD_": st
 class Decoded(NamedTuple):
     """What a decoder process made of a picture."""
 
-    #: All of the process's memory, for the next picture as well: what is needed then is copied.
+    #: All of the process's memory for it, also for the next picture's: what is needed then is copied.
     memory: memoryview
     #: Bytes of it that came of this picture.
     size: int
@@ -82,9 +82,10 @@ class Child:
             NanofleetError: the system lets no process start.
         """
         # Each process has memory of its own, so that it reaches no other frame's pixels.
-        with shared_memory(capacity) as memory_fd:
-            self._memory = memoryview(mmap.mmap(memory_fd, 0))
-            command = [sys.executable, "-m", module, str(memory_fd), str(memory + capacity), *arguments]
+        with shared_memory(ROOM + capacity) as memory_fd:
+            shared = memoryview(mmap.mmap(memory_fd, 0))
+            self._room, self._memory = shared[:ROOM], shared[ROOM:]
+            command = [sys.executable, "-m", module, str(memory_fd), str(memory + len(shared)), *arguments]
             self._process = _start(command, memory_fd)
         assert self._process.stdin
         assert self._process.stdout
@@ -126,8 +127,11 @@ class Child:
         began = time.monotonic()
         deadline = began + timeout
         try:
+            if len(picture) <= ROOM:
+                self._room[: len(picture)] = picture
             self._send(JOB.pack(len(picture), *region), deadline)
-            self._send(picture, deadline)
+            if len(picture) > ROOM:
+                self._send(picture, deadline)
             reply = self._receive(deadline, REASONS)
             if reply.milliseconds > (time.monotonic() - began) * 1000 + 1:
                 raise Unreadable  # no sum of times would ever be right again
@@ -161,13 +165,15 @@ class Child:
         self._process.wait()
         self._stdin.close()
         self._stdout.close()
-        self._memory = memoryview(b"")  # unmapped once the last view of it is gone
+        self._room = self._memory = memoryview(b"")  # unmapped once the last view of it is gone
 
     def _send(self, data: bytes, deadline: float) -> None:
         rest = memoryview(data)
         while rest:
-            _wait(self._writable, deadline)
-            rest = rest[os.write(self._stdin.fileno(), rest) :]
+            try:
+                rest = rest[os.write(self._stdin.fileno(), rest) :]
+            except BlockingIOError:
+                _wait(self._writable, deadline)
 
     def _receive(self, deadline: float, reasons: AbstractSet[str]) -> _Reply:
         data = b""

@@ -1,6 +1,9 @@
-"""The child's end: jobs on stdin, replies on stdout, what was decoded in memory shared with the parent.
+"""The child's end: jobs on stdin, replies on stdout, pictures and what came of them in shared memory.
 
-A job is a JOB record and the picture it announces; each gets one REPLY record, and so does the start. The
+    ROOM bytes of memory          a picture; a larger one follows its job on stdin
+    the rest                      what came of it
+
+A job is a JOB record that announces a picture; each gets one REPLY record, and so does the start. The
 process ends when stdin does, so it never outlives its parent for longer than one picture.
 """
 
@@ -22,8 +25,11 @@ from wire.picture.pillow import UnfitPillow, check_pillow
 from wire.picture.region import Region
 from wire.private import keep_memory_private
 
-#: Bytes of the picture that follows, and the region of it that is wanted.
+#: Bytes of the picture, and the region of it that is wanted.
 JOB = struct.Struct("<Q4d")
+#: Bytes of memory for a picture: cameras' are smaller, and a pipe, through which others come, takes 64 KiB at
+#: a time.
+ROOM = 1 << 20
 #: Reason (empty: decoded) and detail in ASCII; bytes in the memory; width and height in pixels, milliseconds
 #: it took, whether all of the picture was there.
 REPLY = struct.Struct("<24s232sIIId?")
@@ -65,7 +71,8 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
     os.dup2(2, 1)
     try:
         decode = _prepare(address_space, prepare)
-        memory = mmap.mmap(memory_fd, 0)
+        shared = memoryview(mmap.mmap(memory_fd, 0))
+        room, memory = shared[:ROOM], shared[ROOM:]
         os.close(memory_fd)
         free = address_space - _address_space_used()
         unfenced = raise_fence(sys.stdin.fileno(), replies)
@@ -81,7 +88,7 @@ def serve(memory_fd: int, address_space: int, prepare: Callable[[], Decode]) -> 
         if len(header) < JOB.size:
             return
         size, *region = JOB.unpack(header)
-        picture = sys.stdin.buffer.read(size)
+        picture = bytes(room[:size]) if size <= ROOM else sys.stdin.buffer.read(size)
         if len(picture) < size:
             return
         _answer(replies, memory, functools.partial(decode, picture, tuple(region), free - 2 * size))
@@ -97,7 +104,7 @@ def _prepare(address_space: int, prepare: Callable[[], Decode]) -> Decode:
     return prepare()
 
 
-def _answer(replies: int, memory: mmap.mmap, decode: Callable[[], Output]) -> None:
+def _answer(replies: int, memory: memoryview, decode: Callable[[], Output]) -> None:
     began = time.perf_counter()
     try:
         output = decode()

@@ -4,9 +4,10 @@
     publish(), call()  ── posts ──> ┌─> connect ── CONNACK ──> serve: read, write, run what was posted ─┐
                                     └────────── back off, 1 s doubling to 30 s <──────── lost ──────────┘
 
-paho-mqtt is driven through its external-loop calls, so that everything about the connection happens in
-one thread: there is no lock to take in the wrong order, an ack cannot meet another connection than its
-frame's, and an exception in a handler ends the thread instead of hiding in it (paho #365, #704).
+paho-mqtt is driven through its external-loop calls, beside a reader and a writer of our own, so that all
+about the connection happens in one thread: there is no lock to take in the wrong order, an ack cannot meet
+another connection than its frame's, and an exception in a handler ends the thread instead of hiding in it
+(paho #365, #704).
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from wire.credentials import FreshTls
 from wire.errors import SettingsError
 from wire.mqtt.client import close_socket, connect, disconnect, make_client
-from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.handlers import in_handler
 from wire.mqtt.losses import Loss
 from wire.mqtt.network_thread import NetworkThread
 from wire.mqtt.options import ConnectionOptions
 from wire.mqtt.packets import Delivery, Publication
-from wire.mqtt.publish_queue import PublishQueue
+from wire.mqtt.reader import make_io
 from wire.mqtt.refusals import check_connack
 from wire.mqtt.socket_loop import run_socket
 from wire.mqtt.subscriptions import Subscriptions
@@ -72,8 +72,7 @@ class Connection(ConnectionOptions):
         self._client = make_client(self, self._tls)
         self._client.on_connect = self._handle_connack
         self._loss = Loss(self._client, self, self.connected)
-        self._deliveries = Deliveries(self._client, self.on_delivery)
-        self._queue = PublishQueue(self._client)
+        self._deliveries, self._queue, self._io = make_io(self._client, self.on_delivery)
         self._subscriptions = Subscriptions(self._client, self)
         self.subscribed = self._subscriptions.confirmed
 
@@ -173,7 +172,7 @@ class Connection(ConnectionOptions):
         if delivery.epoch != self._deliveries.epoch or not self._is_open():
             return False
         if delivery.qos > 0:
-            self._client.ack(delivery.mid, delivery.qos)
+            self._io.ack(delivery.mid, delivery.qos)
         return True
 
     def _is_open(self) -> bool:
@@ -215,15 +214,17 @@ class Connection(ConnectionOptions):
     def _serve(self) -> None:
         connack_due = time.monotonic() + CONNACK_TIMEOUT_SECONDS
 
-        def step() -> bool:
+        def send() -> bool:
             if self._is_open():
                 self._queue.pump()
             if not self.connected.is_set() and time.monotonic() > connack_due:
                 raise OSError(f"no CONNACK within {CONNACK_TIMEOUT_SECONDS:.0f} s")
+            self._io.write()
             return not self._vanishing or self._client.want_write()
 
+        self._io.begin()
         with TcpSocket(self._client) as tcp:
-            run_socket(self._client, tcp, self._thread, step)
+            run_socket(self._client, tcp, self._thread, self._io, send)
             if self._closing and not self._vanishing:
                 tcp.await_close()
 
@@ -246,5 +247,5 @@ class Connection(ConnectionOptions):
         log.debug("CONNACK from %s for %s; its session is %s", self.broker, self.client_id, session)
         self._queue.connected(properties)
         self._subscriptions.connected(flags.session_present)
-        with in_handler():
+        with in_handler:
             self.on_connected(flags.session_present)

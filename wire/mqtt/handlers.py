@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Iterator
+from typing import Optional, Type
 
 
 class HandlerFailed(Exception):
     """A handler raised an OSError, of a file of its own, say."""
 
 
-@contextlib.contextmanager
-def in_handler() -> Iterator[None]:
-    """Raise a handler's OSError as a HandlerFailed: the connection is not what has failed."""
-    try:
-        yield
-    except OSError as error:
-        raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+class _InHandler:
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: object
+    ) -> None:
+        if isinstance(error, OSError):
+            raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+
+
+#: `with in_handler:` raises a handler's OSError as a HandlerFailed: the connection is not what has failed.
+in_handler = _InHandler()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import select
 import selectors
 import socket
 import threading
 import time
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque, Iterator, Optional
 
 from wire.mqtt.handlers import in_handler
 
@@ -40,7 +41,7 @@ class NetworkThread:
         self.calls: Deque[Callable[[], None]] = collections.deque()
         self._work = work
         self._on_failure = on_failure
-        self._is_woken = False
+        self._is_woken = self._looks_at_calls = False
         self.wake_socket, self._waker = socket.socketpair()
         self.wake_socket.setblocking(False)
         self._waker.setblocking(False)
@@ -65,8 +66,8 @@ class NetworkThread:
     def post(self, function: Callable[[], None]) -> None:
         """Run a function in the thread, soon."""
         self.calls.append(function)
-        # The thread takes the flag back before it looks at the calls: a byte too many, but never one too few.
-        if not self._is_woken and threading.get_ident() != self._thread.ident:
+        # The thread takes both back before it looks at the calls: a byte too many, but never one too few.
+        if not (self._is_woken or self._looks_at_calls) and threading.get_ident() != self._thread.ident:
             self._is_woken = True
             # Full: the thread will wake anyway. Closed: it has ended.
             with contextlib.suppress(OSError):
@@ -77,9 +78,39 @@ class NetworkThread:
         self.wake_socket.recv(4096)
         self._is_woken = False
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have no other thread wake this one, as long as it waits by `wait` alone."""
+        try:
+            self._looks_at_calls = True
+            yield
+        finally:
+            self._looks_at_calls = False
+
+    def wait(self, files: select.poll, seconds: float) -> int:
+        """Wait until a file is ready, or something is posted.
+
+        Args:
+            files: one file, and `wake_socket`.
+            seconds: the most to wait.
+
+        Returns:
+            poll's events of the one file; 0 if it is not ready.
+        """
+        self._looks_at_calls = False
+        ready = files.poll(0 if self.calls else seconds * 1000)
+        self._looks_at_calls = True
+        found = 0
+        for file, events in ready:
+            if file == self.wake_socket.fileno():
+                self.woken()
+            else:
+                found = events
+        return found
+
     def run_calls(self) -> None:
         """Run what has been posted until now; what is posted meanwhile runs the next time."""
-        with in_handler():
+        with in_handler:
             for _ in range(len(self.calls)):
                 self.calls.popleft()()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Optional, Sequence, Tuple
 
 from paho.mqtt.properties import Properties
 
-from wire.mqtt.publish_properties import PublishProperties
+from wire.mqtt.publish_properties import PublishProperties, pack, pack_unstamped, variable_byte_integer
 
+#: The first byte of a PUBLISH of QoS 1, and what its flags add [MQTT 5, 3.3.1].
+_PUBLISH, _DUP, _RETAIN = 0x32, 0x08, 0x01
+_UINT16 = struct.Struct("!H")
 #: Room for the topic's length, packet id and properties that travel beside topic and payload.
 PACKET_OVERHEAD = 1024
 
@@ -46,6 +50,31 @@ class Publication:
                 *(self.user_properties, self.correlation_data, self.response_topic, self.stamps, self.expiry)
             )
         return None
+
+    def header(self, mid: int, *, dup: bool) -> bytes:
+        """All of the packet that comes before the payload [MQTT 5, 3.3], with stamps made now.
+
+        Args:
+            mid: the packet id.
+            dup: whether it was sent before.
+
+        Raises:
+            ValueError: it cannot be published.
+        """
+        if "+" in self.topic or "#" in self.topic:
+            raise ValueError(f"{self.topic}: a message cannot be published on a topic with wildcards")
+        unstamped = pack_unstamped(
+            self.user_properties, self.correlation_data, self.response_topic, self.expiry
+        )
+        topic, properties = self.topic.encode(), pack(unstamped, self.stamps)
+        length = len(topic) + 4 + len(properties) + len(self.payload)
+        first = _PUBLISH | (_DUP if dup else 0) | (_RETAIN if self.retain else 0)
+        return b"".join(
+            (
+                *(bytes((first,)), variable_byte_integer(length), _UINT16.pack(len(topic)), topic),
+                *(_UINT16.pack(mid), properties),
+            )
+        )
 
 
 @dataclass(frozen=True)

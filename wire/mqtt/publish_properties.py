@@ -13,7 +13,7 @@ packet has room for three million user properties, and each would take 25 times 
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import (  # type: ignore[attr-defined]
@@ -43,7 +43,7 @@ _EXPIRY, _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION_DATA, _USER_PROPERTY = 2, 
 _SUBSCRIPTION_IDENTIFIER = 11
 #: Payload Format Indicator, Message Expiry Interval, Topic Alias: bytes of each.
 _NUMBERS = {1: 1, _EXPIRY: 4, 35: 2}
-_LENGTH, _SECONDS = struct.Struct("!H"), struct.Struct("!I")
+_LENGTH, _SECONDS, _PAIR = struct.Struct("!H"), struct.Struct("!I"), struct.Struct("!BH")
 _KEPT = {name.encode(): name for name in KEPT}
 
 _paho_unpack = Properties.unpack
@@ -74,28 +74,48 @@ class PublishProperties(Properties):
             struct.error: a text or the data is longer than 65,535 bytes.
         """
         super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        packed = bytearray()
-        if expiry is not None:
-            packed += bytes([_EXPIRY]) + _SECONDS.pack(expiry)
-        if response_topic is not None:
-            packed += bytes([_RESPONSE_TOPIC]) + _with_length(response_topic.encode())
-        if correlation_data is not None:
-            packed += bytes([_CORRELATION_DATA]) + _with_length(correlation_data)
-        packed += _pairs(user_properties)
-        vars(self).update(unstamped=bytes(packed), stamps=stamps)
+        unstamped = pack_unstamped(user_properties, correlation_data, response_topic, expiry)
+        vars(self).update(unstamped=unstamped, stamps=stamps)
 
     def pack(self) -> bytes:
         """The properties as they stand in the packet, their length first."""
-        stamps = vars(self)["stamps"]
-        packed = vars(self)["unstamped"] + (_pairs(stamps()) if stamps else b"")
-        return bytes(VariableByteIntegers.encode(len(packed)) + packed)
+        return pack(vars(self)["unstamped"], vars(self)["stamps"])
+
+
+def pack_unstamped(
+    user_properties: Sequence[Tuple[str, str]],
+    correlation_data: Optional[bytes],
+    response_topic: Optional[str],
+    expiry: Optional[int],
+) -> bytes:
+    """What stays the same each time a packet is sent; see PublishProperties."""
+    packed = b""
+    if expiry is not None:
+        packed += bytes([_EXPIRY]) + _SECONDS.pack(expiry)
+    if response_topic is not None:
+        packed += bytes([_RESPONSE_TOPIC]) + _with_length(response_topic.encode())
+    if correlation_data is not None:
+        packed += bytes([_CORRELATION_DATA]) + _with_length(correlation_data)
+    return packed + _pairs(user_properties)
+
+
+def pack(unstamped: bytes, stamps: Optional[Callable[[], Sequence[Tuple[str, str]]]]) -> bytes:
+    """The properties as they stand in a packet, their length first, with stamps made now."""
+    packed = unstamped + _pairs(stamps()) if stamps else unstamped
+    return variable_byte_integer(len(packed)) + packed
+
+
+def variable_byte_integer(value: int) -> bytes:
+    """Seven bits a byte, the lowest first [MQTT 5, 1.5.5]."""
+    return bytes([value]) if value < 0x80 else bytes(VariableByteIntegers.encode(value))
 
 
 def _pairs(user_properties: Sequence[Tuple[str, str]]) -> bytes:
-    packed = bytearray()
+    pieces: List[bytes] = []
     for name, value in user_properties:
-        packed += bytes([_USER_PROPERTY]) + _with_length(name.encode()) + _with_length(value.encode())
-    return bytes(packed)
+        key, data = name.encode(), value.encode()
+        pieces += (_PAIR.pack(_USER_PROPERTY, len(key)), key, _LENGTH.pack(len(data)), data)
+    return b"".join(pieces)
 
 
 def _with_length(data: bytes) -> bytes:
@@ -116,18 +136,31 @@ def _unpack(self: Properties, buffer: bytes) -> Tuple[Properties, int]:
     if self.packetType != PacketTypes.PUBLISH:
         result: Tuple[Properties, int] = _paho_unpack(self, buffer)  # type: ignore[no-untyped-call]
         return result
+    found, end = read_properties(buffer, 0)
+    vars(self).update(found)
+    return self, end
+
+
+def read_properties(packet: Union[bytes, bytearray, memoryview], at: int) -> Tuple[Dict[str, Any], int]:
+    """Read a PUBLISH's properties; returns them by paho's names, and where they end in the packet.
+
+    Of too many, "unread" is all there is: how many bytes they take.
+
+    Raises:
+        MalformedPacket: they end in the middle of one, or there is one that no PUBLISH has.
+    """
     try:
-        length, size = VariableByteIntegers.decode(buffer[:5])
-        end = size + length
-        if end > len(buffer):
+        length, size = packet[at], 1
+        if length > 0x7F:
+            length, size = VariableByteIntegers.decode(bytes(packet[at : at + 5]))
+        start, end = at + size, at + size + length
+        if end > len(packet):
             raise MalformedPacket("PUBLISH that ends within its properties")
         if length > MOST:
-            vars(self)["unread"] = length
-        elif length:
-            vars(self).update(_read(bytes(buffer[size:end]), length))
+            return {"unread": length}, end
+        return (_read(bytes(packet[start:end]), length) if length else {}), end
     except (struct.error, IndexError) as error:
         raise MalformedPacket(f"PUBLISH with damaged properties: {error}") from None
-    return self, end
 
 
 def _read(region: bytes, length: int) -> Dict[str, Any]:
@@ -139,8 +172,9 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         identifier = region[at]
         at += 1
         if identifier == _USER_PROPERTY:
-            name, at = _data(region, at)
-            value, at = _data(region, at)
+            middle = at + 2 + (region[at] << 8 | region[at + 1])
+            name, at = region[at + 2 : middle], middle + 2 + (region[middle] << 8 | region[middle + 1])
+            value = region[middle + 2 : at]
             if name in _KEPT:
                 pairs.append((_KEPT[name], value[:MOST_OF_VALUE].decode("utf-8", "replace")))
         elif identifier == _RESPONSE_TOPIC:

@@ -55,6 +55,8 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, budget: Budget) ->
         scale = min(budget.scale(image), header.coarsest)
         budget.check(header, size, scale)
         covered = jpeg_end.shrink(image, scale)
+        # In one piece: where one ends, libjpeg does its row again.
+        image.decodermaxblock = max(image.decodermaxblock, len(ended.data))
         image.load()
         complete = jpeg_end.is_complete(ended, header, image, scale)
         return Decoded(image, *size, covered, complete)

@@ -5,6 +5,7 @@ pool            parent: one thread a process; a frame whose process dies is reje
 decoder         parent: the command and the limits of one process, which `wire.decoder.decoder` replaces
 process         child: its main
 image           child: bytes -> pixels
+resizing        child: by Pillow, or faster
 preprocessing   both: what the model wants
 
 This imports nothing, because decoder processes start again for hostile frames.

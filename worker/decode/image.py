@@ -18,6 +18,7 @@ from wire.picture.decoding import Picture, decode_picture
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.picture.region import WHOLE, Region
 from worker.decode.preprocessing import Preprocessing
+from worker.decode.resizing import Resize, by_pillow
 
 #: libjpeg scales with another filter than Pillow, so this times the pixels wanted are left for Pillow's; 2.3
 #: lets it halve 1080p for a model that wants 232. Of 1,020 crops of photos at 720 to 2160 pixels,
@@ -25,7 +26,6 @@ from worker.decode.preprocessing import Preprocessing
 #: to 0.9% when it was 2.3 or 3 (and, resized to 232 instead of 256, to 0.9, 0.4, 0.5 and 0.4%). At 2.3 the
 #: label that lost was ahead by 0.014 at most.
 DRAFT_GAP = 2.3
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class Decoded(NamedTuple):
@@ -48,6 +48,7 @@ def decode(
     region: Region = WHOLE,
     exact: bool = False,
     memory: int = MEMORY,
+    resize: Resize = by_pillow,
 ) -> Decoded:
     """Decode one JPEG, PNG or WebP (of an animation, the first picture), or a region of it.
 
@@ -62,6 +63,7 @@ def decode(
         region: what is wanted, as if the rest of the picture was not there; but all of it is decoded.
         exact: decode every JPEG at its full size.
         memory: bytes that a JPEG in several scans may take, because libjpeg keeps all of it.
+        resize: what resizes the picture.
 
     Raises:
         Undecodable: for `empty`, `not_an_image`, `corrupt_image`, `image_too_large`, or `decoder_crashed` if
@@ -74,7 +76,7 @@ def decode(
         max_pixels=max_pixels,
         memory=memory,
     )
-    image = _fit(_wanted_of(picture, region), preprocessing)
+    image = _fit(_wanted_of(picture, region), preprocessing, resize)
     pixels = image.tobytes("raw", "BGR") if preprocessing.channels == "bgr" else image.tobytes()
     return Decoded(pixels, picture.width, picture.height, picture.complete)
 
@@ -136,13 +138,13 @@ def _cover(width: float, height: float, preprocessing: Preprocessing) -> Tuple[i
     return max(sides, key=lambda side: side[0] / side[1])
 
 
-def _fit(picture: _Wanted, preprocessing: Preprocessing) -> Image.Image:
+def _fit(picture: _Wanted, preprocessing: Preprocessing, resize: Resize) -> Image.Image:
     down, across, _ = preprocessing.shape
-    resample = _RESAMPLING[preprocessing.interpolation]
     if preprocessing.fit == "squeeze":
-        return picture.image.resize((across, down), resample, box=picture.box)
+        return resize(picture.image, (across, down), preprocessing.interpolation, picture.box)
     if preprocessing.fit == "crop":
-        return _crop(picture, preprocessing, resample)
+        box = _box_of_crop(picture, preprocessing)
+        return resize(picture.image, (across, down), preprocessing.interpolation, box)
     # As ImageOps.pad has it.
     wide = picture.width * down > picture.height * across
     if wide:
@@ -150,25 +152,24 @@ def _fit(picture: _Wanted, preprocessing: Preprocessing) -> Image.Image:
     else:
         size = (max(1, round(picture.width / picture.height * down)), down)
     padded = Image.new(picture.image.mode, (across, down))
-    resized = picture.image.resize(size, resample, box=picture.box)
+    resized = resize(picture.image, size, preprocessing.interpolation, picture.box)
     padded.paste(resized, (round((across - size[0]) / 2), round((down - size[1]) / 2)))
     return padded
 
 
-def _crop(picture: _Wanted, preprocessing: Preprocessing, resample: Image.Resampling) -> Image.Image:
-    """One pass over just the pixels that stay; a panorama's long side is never blown up."""
+def _box_of_crop(picture: _Wanted, preprocessing: Preprocessing) -> Tuple[float, float, float, float]:
+    """The part that stays: all else of it, such as a panorama's long side, is never resized."""
     down, across, _ = preprocessing.shape
     wanted, of = _cover(picture.width, picture.height, preprocessing)
     left, top, right, bottom = picture.box
     begin_x, end_x = _part(wanted, of, picture.width, across)
     begin_y, end_y = _part(wanted, of, picture.height, down)
-    box = (
+    return (
         left + begin_x * (right - left),
         top + begin_y * (bottom - top),
         min(left + end_x * (right - left), picture.image.width),
         min(top + end_y * (bottom - top), picture.image.height),
     )
-    return picture.image.resize((across, down), resample, box=box)
 
 
 def _part(wanted: int, of: float, side: float, crop: int) -> Tuple[float, float]:

@@ -6,7 +6,6 @@ uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N,
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import first_line, plain
+from worker import cores
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -68,7 +68,7 @@ def open_session(
     options.log_severity_level = 4  # its warnings are for those who build the graph; its errors it raises
     # Threads that spin while they wait take the decoders' cores.
     if device == "cpu":
-        options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)) // CPU_BATCHES)
+        options.intra_op_num_threads = max(1, cores.available() // CPU_BATCHES)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(

@@ -91,7 +91,7 @@ class Adoption:
             subscribe_in_new_session=False,
             session_expiry=settings.session_expiry,
             # This window comes on top of the worker's own.
-            receive_maximum=settings.window,
+            receive_maximum=settings.receive_maximum,
             reconnect=False,
         )
 

@@ -27,7 +27,7 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
         DuplicateMember: the id that was asked for is held by another process on this machine.
         NanofleetError: the state directory cannot be written.
     """
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
+    host = host_id()
     candidates = [worker_id] if worker_id else [host, *(f"{host}-{n}" for n in range(2, _MOST_ON_ONE_HOST))]
     try:
         candidate, held = _lock_first_free(state_dir, candidates)
@@ -35,6 +35,11 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
         raise failure_of(f"--state-dir {state_dir}", error) from None
     with held:
         yield candidate
+
+
+def host_id() -> str:
+    """The host's name, as far as an id may hold it, with room for a number."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
 
 
 def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, IO[str]]:

@@ -10,12 +10,12 @@ import logging
 import time
 import uuid
 from datetime import datetime
-from typing import Callable, List, Optional, Set, Tuple
+from typing import Callable, List, Optional, Sequence, Set, Tuple
 
 import wire
 from wire.broker import Broker
 from wire.errors import ConnectionRefused, DecodeError, DuplicateMember
-from wire.lengths import MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
+from wire.lengths import MAX_CHOICE, MAX_FEW_LABELS, MAX_NAME, MAX_SENTENCE, MAX_SENTENCES, MAX_TOPIC
 from wire.messages import AdoptionClaim, Beacon, Change, WorkerStatus, utc_now
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import NOT_AUTHORIZED, REFUSED
@@ -129,6 +129,7 @@ class Presence:
             change=self._change(),
             latency_seconds=self._latency,
             temperature_celsius=hottest(),
+            labels=_few(model.classes),
         )
 
     def _measure(self) -> float:
@@ -238,3 +239,10 @@ class Presence:
             return False
         stood, self._stood = self._stood, (status.instance, status.sent_at)
         return stood is None or stood[0] != status.instance or stood == self._stood
+
+
+def _few(labels: Sequence[str]) -> Tuple[str, ...]:
+    """Labels that are few, as they stand in answers."""
+    if len(labels) > MAX_FEW_LABELS or sum(map(len, labels)) > MAX_CHOICE:
+        return ()
+    return tuple(cut(label, MAX_NAME) for label in labels)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import time
-from typing import Callable, Generic, List, Optional, TypeVar
+from typing import Any, Callable, Generic, List, Optional, TypeVar
 
 T = TypeVar("T")
 
+#: No item: it wakes who waits for one.
+_LOOK_AGAIN: Any = object()
 #: A batch waits for what is about to come no longer than this: some pictures take their decoder long.
 MAX_WAIT_SECONDS = 0.05
 
@@ -39,6 +41,10 @@ class Batcher(Generic[T]):
         """Make `take` return an empty batch, once what was put before has been taken."""
         self._ready.put(None)
 
+    def look_again(self) -> None:
+        """Have `take` ask again whether more is to come: something that was has gone another way."""
+        self._ready.put(_LOOK_AGAIN)
+
     def take(self) -> List[T]:
         """Wait for a batch of 1 to `max_batch` items; empty means closed."""
         batch: List[T] = []
@@ -51,12 +57,14 @@ class Batcher(Generic[T]):
                 else:
                     expected = self._more_to_come(batch[0])
                     delay = max(self._max_delay, MAX_WAIT_SECONDS) if expected else self._max_delay
-                    item = self._ready.get(timeout=max(0.0, began + delay - time.monotonic()))
+                    left = max(0.0, began + delay - time.monotonic()) if delay else 0.0
+                    item = self._ready.get(timeout=left)
             except queue.Empty:
                 break
             if item is None:
                 if batch:
-                    self._ready.put(None)
+                    self.close()
                 break
-            batch.append(item)
+            if item is not _LOOK_AGAIN:
+                batch.append(item)
         return batch

@@ -11,14 +11,15 @@ import threading
 from typing import List, Optional
 
 from worker.errors import FrameError
-from worker.serving.job import Job, Outcome
+from worker.serving.job import Job, Outcome, never
 from worker.serving.loaded import LoadedModel
 
 
 class Comparison:
     """How often the former model says the same, on pictures taken one at a time.
 
-    One at a time, so that comparing never costs more than one picture's work beside a batch.
+    One at a time, so that comparing never costs more than one picture's work beside a batch. Meanwhile the
+    model that serves repeats no earlier answer (`Job.repeat`): it is what the former one is compared with.
 
     Attributes:
         former: the model.
@@ -38,6 +39,7 @@ class Comparison:
         Returns:
             What the model that serves is to do with it.
         """
+        job = job._replace(repeat=never)
         if self._busy:
             return job
         self._busy = True

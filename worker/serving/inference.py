@@ -1,6 +1,7 @@
 """The engine's threads: pixels in, what the model says of them out, as many at once as are ready.
 
 DecoderPool ── decoded ──> Batcher ── batch ──> too late: out ──> Engine, when it has a turn ──> Job.done
+                 └ no picture, or one with an earlier one's answer (`Job.repeat`): out
 """
 
 from __future__ import annotations
@@ -49,8 +50,16 @@ class Inference:
         """Classify a picture as soon as the engine is free; from a decoder's thread."""
         if isinstance(outcome, FrameError):
             work.complete(outcome)
-        else:
+            self._batcher.look_again()
+            return
+        repeat = work.job.repeat(work.loaded.model, outcome)
+        if repeat is None:
             self._batcher.put((work, outcome))
+            return
+        if self._is_fresh(work, outcome):
+            outcome.release()
+            work.complete(repeat)
+        self._batcher.look_again()
 
     def stalled_for(self) -> float:
         """Seconds for which the engine has been at one batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from wire.picture.region import WHOLE, Region
+from worker.decode.pool import Pixels
 from worker.errors import FrameError
 from worker.models.info import Model
 from worker.serving.groups import Grouping, Scores
@@ -30,6 +31,8 @@ class Classified(NamedTuple):
     decode_seconds: float
     inference_seconds: float
     batch_size: int
+    #: The frame of which this is the answer, if the engine has not run for this one.
+    repeats: Optional[str] = None
 
     @property
     def label(self) -> str:
@@ -38,6 +41,10 @@ class Classified(NamedTuple):
 
 
 Outcome = Union[Classified, FrameError]
+
+
+def never(model: Model, pixels: Pixels) -> None:
+    """No earlier answer is a picture's."""
 
 
 class Job(NamedTuple):
@@ -49,6 +56,7 @@ class Job(NamedTuple):
         flush: called in that thread after `done`; the jobs of a batch that share one get one call.
         region: the part of the picture that is classified.
         grouping: the groups of labels that are wanted as well.
+        repeat: an earlier answer by this model that the decoded picture may have as well; None for none.
     """
 
     check: Callable[[], None]
@@ -56,3 +64,4 @@ class Job(NamedTuple):
     flush: Callable[[], None]
     region: Region = WHOLE
     grouping: Optional[Grouping] = None
+    repeat: Callable[[Model, Pixels], Optional[Classified]] = never

@@ -5,33 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple
 
 from wire.model_choice import ModelChoice
 from worker.decode.pool import DecoderPool
 from worker.engines.base import Engine
-from worker.engines.onnx.files import files_of_onnx, is_onnx
+from worker.engines.opened import Version, are_there_still
 from worker.models.info import Model
 from worker.serving.job import Job, Outcome
-
-#: Of a file: its number, its size in bytes, and when it was written; None where there is none.
-Version = Optional[Tuple[int, int, int]]
-
-
-def files_of(choice: ModelChoice) -> Dict[Path, Version]:
-    """The files that a choice names, and those that these name."""
-    named: List[Path] = []
-    for path in choice.files:
-        named += files_of_onnx(path) if is_onnx(path.name) else [path]
-    return {path: _version(path) for path in named}
-
-
-def _version(path: Path) -> Version:
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):  # not there, or of a name that no file can have
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 class LoadedModel:
@@ -75,9 +56,7 @@ class LoadedModel:
 
     def is_of(self, choice: ModelChoice) -> bool:
         """Whether this is what a choice asks for, with files that have not been replaced since."""
-        return self.choice == choice and all(
-            _version(path) == version for path, version in self._files.items()
-        )
+        return self.choice == choice and are_there_still(self._files)
 
     @property
     def expects_more(self) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import BaseModel, Field
 
 from wire.picture.limits import MAX_PIXELS, MEMORY
-from worker import memory
+from worker import cores, memory
 
 #: Bytes of address space of a decoder process. The least is enough for a 4K picture in each format.
 LEAST_DECODER_MEMORY, MOST_DECODER_MEMORY = 192 << 20, MEMORY
+MOST_DECODERS = 64
 
 
 class DecodingSettings(BaseModel):
@@ -23,7 +22,13 @@ class DecodingSettings(BaseModel):
         "libjpeg's scaling leaves, so that a phone's 200 megapixels are about 3 million. A progressive JPEG, "
         "which is held in memory as a whole, must also fit into --decoder-memory",
     )
-    decoders: int = Field(0, ge=0, le=64, description="Decoder processes; 0: one more than cores, at most 4")
+    decoders: int = Field(
+        0,
+        ge=0,
+        le=MOST_DECODERS,
+        description="Decoder processes; 0: one more than cores, at most 4; of many three fewer than those, "
+        "as far as half of the machine's memory goes",
+    )
     decoder_timeout: float = Field(5.0, gt=0, le=3600, description="Seconds that decoding one image may take")
     decoder_memory: int = Field(
         0,
@@ -35,8 +40,14 @@ class DecodingSettings(BaseModel):
     @property
     def decoder_count(self) -> int:
         """Decoder processes to start."""
+        if self.decoders:
+            return self.decoders
+        machine = cores.available()
         # One more, so that no core has to wait while another decoder's pixels are handed over.
-        return self.decoders or min(4, (os.cpu_count() or 1) + 1)
+        few = min(4, machine + 1)
+        # Of many cores, some are for this process's own threads, and for the broker.
+        many = min(machine - 3, MOST_DECODERS, memory.total() // 2 // LEAST_DECODER_MEMORY)
+        return max(few, many)
 
     @property
     def decoder_bytes(self) -> int:

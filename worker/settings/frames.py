@@ -21,12 +21,23 @@ class FrameSettings(BaseModel):
     )
     max_delay: float = Field(0.0, ge=0, le=10, description="Seconds to wait for a fuller batch")
     window: int = Field(
-        32, ge=1, le=65535, description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory"
+        0,
+        ge=0,
+        le=65535,
+        description="Frames in hand, at most (MQTT's Receive Maximum); bounds memory. 0: 8 for each decoder, "
+        "at least 32 and at most 96, as far as an eighth of the machine's memory goes",
     )
     max_age: Names = Field(
         [],
         description="Seconds after which a frame is too old to classify; CAMERA=SECONDS for one camera's, "
         "may be repeated. A camera's clock need not agree with this machine's",
+    )
+    skip_still: bool = Field(
+        False,
+        description="Answer a frame that hardly differs from its camera's last classified one as that was, "
+        "without running the model: saves most of the work for cameras that mostly show the same. Its Result "
+        "names that frame in `repeats`; every 30 s the model looks again in any case. For one camera: "
+        "`nanofleet cameras set CAMERA skip_still=true`, and =false to leave one out",
     )
     retained: Literal["ignore", "answer"] = Field(
         "ignore",

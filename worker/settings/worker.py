@@ -8,10 +8,15 @@ from pydantic import Field
 
 from wire.observer_settings import ObserverSettings
 from wire.settings import LogLevel, default_state_dir
+from worker import memory
 from worker.settings.decoding import DecodingSettings
 from worker.settings.engine import EngineSettings
 from worker.settings.frames import FrameSettings
 from worker.settings.inputs import InputSettings
+
+#: Of a window that follows the machine: below what the brokers that nanofleet sets up let one client have in
+#: flight.
+LEAST_WINDOW, MOST_WINDOW = 32, 96
 
 
 # --help lists the fields of the last base first.
@@ -28,6 +33,14 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
 
     log_level: LogLevel = Field(
         "info", description="Least urgent lines of the log; debug shows those of libraries as well"
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Front ends: with more than one, each is a process with a session, an id (ID-1, ID-2, "
+        "…), a metrics port and decoders of its own, and one engine process runs the model for all. For a "
+        "GPU that one process cannot keep busy; --decoders, --window and the like are of each",
     )
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0 for none"
@@ -70,6 +83,12 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
     )
 
     @property
+    def receive_maximum(self) -> int:
+        """Frames in hand, at most, as the broker is told."""
+        fit = memory.total() // 8 // self.max_payload
+        return self.window or max(LEAST_WINDOW, min(8 * self.decoder_count, MOST_WINDOW, fit))
+
+    @property
     def at_work(self) -> int:
         """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
-        return min(self.window, 3 * self.max_batch + self.decoder_count)
+        return min(self.receive_maximum, 3 * self.max_batch + self.decoder_count)

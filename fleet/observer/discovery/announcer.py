@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Callable, Collection, Dict, List, Mapping, Optional
+from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery import worker as workers
 from fleet.observer.discovery.device import Announcement
 from fleet.observer.discovery.standing import Standing, digest, platforms, read
+from fleet.observer.vocabulary import ANYTHING, Vocabulary
 from wire.cameras import CameraState
 from wire.discovery import birth_topic, discovery_filter
 from wire.messages import WorkerStatus
@@ -29,6 +30,16 @@ log = logging.getLogger(__name__)
 _MOST = 3000
 #: Characters of a device's level in a discovery topic, at most: `camera-` or `worker-`, and its id.
 _MAX_DEVICE = 80
+
+
+class _Told(NamedTuple):
+    """All that a camera's announcement depends on."""
+
+    name: str
+    area: str
+    vocabulary: Vocabulary
+    before: cameras.Shown
+    now: cameras.Shown
 
 
 class Announcer:
@@ -59,6 +70,8 @@ class Announcer:
         self._is_kept = False
         #: What this announcer wants to stand there.
         self._wanted: Dict[str, Announcement] = {}
+        #: What the cameras were announced by, by the topics of these.
+        self._told: Dict[str, _Told] = {}
         self._refused = False
 
     @property
@@ -74,8 +87,7 @@ class Announcer:
         if not (topic.startswith(before) and topic.endswith(after)):
             return False
         if not payload:  # `nanofleet cameras remove` has taken it back
-            self._standing.pop(topic, None)
-            self._wanted.pop(topic, None)
+            self._forget(topic)
         # What comes later is the echo of what was announced here, or nobody's who is to be replaced.
         elif not self._is_kept and topic not in self._wanted:
             found = read(payload) if len(topic) <= len(self._filter) + _MAX_DEVICE else None
@@ -83,9 +95,24 @@ class Announcer:
                 self._standing[topic] = found
         return True
 
-    def camera(self, state: CameraState) -> None:
-        """Announce a camera, if that changes something."""
-        self._announce(cameras.announce(state, self._topics, self._prefix))
+    def camera(self, state: CameraState, vocabulary: Vocabulary = ANYTHING) -> bool:
+        """Announce a camera, if that changes something; to be called before its state is published.
+
+        Returns:
+            Whether it replaces another announcement: until Home Assistant has followed that, it reads the
+            state as the former one says.
+        """
+        if not self._enabled:
+            return False
+        topic = cameras.camera_topic(state.camera, self._topics, self._prefix)
+        now, former = cameras.shown(state), self._told.get(topic)
+        told = _Told(state.name, state.area, vocabulary, former.now if former else now, now)
+        if told == former:  # as it is with most states
+            return False
+        self._told[topic] = told
+        replaces = topic in self._wanted
+        wanted = cameras.announce(state, self._topics, self._prefix, vocabulary, told.before)
+        return self._announce(wanted) and replaces
 
     def worker(self, status: WorkerStatus) -> None:
         """Announce a worker, if that changes something."""
@@ -125,17 +152,20 @@ class Announcer:
             return platforms(self._wanted[topic].payload["components"])
         return self._standing[topic].platforms if topic in self._standing else {}
 
-    def _announce(self, wanted: Announcement) -> None:
+    def _announce(self, wanted: Announcement) -> bool:
+        """Publish an announcement; False if it stands there."""
         topic, before = wanted.topic, self._wanted.get(wanted.topic)
         if before is not None and before.payload == wanted.payload:
-            return
+            return False
         known, payload = self._entities(topic), wanted.encode()
         self._wanted[topic] = wanted
         if len(self._wanted) > _MOST:  # of a camera that had to make room: should it come back, it comes anew
-            del self._wanted[next(iter(self._wanted))]
+            displaced = next(iter(self._wanted))
+            del self._wanted[displaced]
+            self._told.pop(displaced, None)
         standing = self._standing.pop(topic, None)
         if standing is not None and standing.digest == digest(payload):
-            return
+            return False
         components = wanted.payload["components"]
         dropped = {key: {"platform": known[key]} for key in known if key not in components}
         if dropped:  # an entity is removed by naming its platform alone, once
@@ -143,11 +173,17 @@ class Announcer:
             self._put(topic, farewell.encode(), payload)
         else:
             self._put(topic, payload)
+        return True
 
     def _remove(self, topic: str) -> None:
-        known = self._standing.pop(topic, None), self._wanted.pop(topic, None)
-        if any(known):
+        if self._forget(topic):
             self._put(topic, b"")
+
+    def _forget(self, topic: str) -> bool:
+        """Forget what stands on a topic; returns whether something did."""
+        self._told.pop(topic, None)
+        standing, wanted = self._standing.pop(topic, None), self._wanted.pop(topic, None)
+        return standing is not None or wanted is not None
 
     def _put(self, topic: str, *payloads: bytes) -> None:
         if self._enabled:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from fleet.observer.discovery.device import (
     Announcement,
     Component,
     announcement,
     attributes,
+    literal,
     template,
 )
-from wire.cameras import CameraState
+from fleet.observer.vocabulary import ANYTHING, Vocabulary
+from wire.cameras import NONE, CameraState
 from wire.discovery import discovery_topic
 from wire.topics import Topics
 
 #: Candidates in the attributes, at most: no more than 16 KiB of attributes are kept in the history.
 _MOST_SHOWN = 10
-#: Snapshots are as their cameras sent them. Browsers look at the bytes of a picture, and not at this.
+#: Workers publish snapshots as JPEG alone.
 _CONTENT_TYPE = "image/jpeg"
 
 _DETAILS = f"""{{
 'top': value_json.top[:{_MOST_SHOWN}] | map(attribute='label') | list,
 'confidences': value_json.top[:{_MOST_SHOWN}] | map(attribute='confidence') | list,
-'last_label': value_json.label, 'since': value_json.stable_since,
+'since': value_json.stable_since,
 'last_known': value_json.last_known, 'last_known_at': value_json.last_known_at,
 'frame_id': value_json.frame_id, 'worker': value_json.worker, 'model': value_json.model}}"""
 
@@ -31,18 +33,52 @@ _DETAILS = f"""{{
 _LAST_SEEN = "value_json.last_seen[:16] ~ ':00Z' if value_json.last_seen else 'None'"
 #: How sure the stable label is; where it is none, how sure the best guess was, if there was any.
 _SURE = "value_json.confidence if value_json.stable_confidence is none else value_json.stable_confidence"
-_CONFIDENCE = "'None' if sure is none else (sure * 100) | round(1)"
 #: States that are Home Assistant's own, and one that it ignores.
-_NO_WORDS = "['None', 'unknown', 'unavailable', '']"
+_NO_WORDS = ("None", "unknown", "unavailable", "")
+#: Characters of a state in Home Assistant, at most.
+_LONGEST_STATE = 255
 
 
-def announce(state: CameraState, topics: Topics, prefix: str) -> Announcement:
-    """What is announced of a camera."""
-    topic = topics.camera(state.camera)
+class Shown(NamedTuple):
+    """What the two sensors show that may have a choice of states."""
+
+    stable: str
+    group: str
+
+
+def shown(state: CameraState) -> Shown:
+    """What they show by a state."""
+    return Shown(state.stable, state.group)
+
+
+def announce(
+    state: CameraState,
+    topics: Topics,
+    prefix: str,
+    vocabulary: Vocabulary = ANYTHING,
+    before: Optional[Shown] = None,
+) -> Announcement:
+    """What is announced of a camera.
+
+    Args:
+        state: the one that is published next.
+        topics: those of the root.
+        prefix: Home Assistant's discovery prefix.
+        vocabulary: what the sensors may show by the camera's settings.
+        before: what they show until then; that would be an error in Home Assistant if it were no state that
+            they may have.
+    """
+    topic, now = topics.camera(state.camera), shown(state)
+    before = before or now
     device = {"name": state.name or state.camera, "model": "Camera", "suggested_area": state.area}
     seen = {
         "availability_topic": topic,
         "availability_template": template("'offline' if value_json.silent else 'online'"),
+    }
+    what_it_sees = {
+        **_label(topic, _options(vocabulary.stable, before.stable, now.stable)),
+        **_group(topic, _options(vocabulary.group, before.group, now.group)),
+        **_pictures(state.camera, topics),
     }
     return announcement(
         camera_topic(state.camera, topics, prefix),
@@ -50,7 +86,7 @@ def announce(state: CameraState, topics: Topics, prefix: str) -> Announcement:
         f"{topics.root}_{state.camera}",
         device,
         {
-            **{key: {**component, **seen} for key, component in _what_it_sees(state.camera, topics).items()},
+            **{key: {**component, **seen} for key, component in what_it_sees.items()},
             **_how_it_is(topic),
         },
     )
@@ -61,10 +97,11 @@ def camera_topic(camera: str, topics: Topics, prefix: str) -> str:
     return discovery_topic(prefix, topics, "camera", camera)
 
 
-def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
-    """The entities that are unavailable while the camera is silent."""
+# --- what it sees: unavailable while the camera is silent ---------------------------------------------
+
+
+def _pictures(camera: str, topics: Topics) -> Dict[str, Component]:
     return {
-        **_words(topics.camera(camera)),
         "frame": {
             "platform": "image",
             "name": "Frame",
@@ -81,49 +118,79 @@ def _what_it_sees(camera: str, topics: Topics) -> Dict[str, Component]:
     }
 
 
-def _words(topic: str) -> Dict[str, Component]:
-    """What the frames have said."""
+def _label(topic: str, options: Sequence[str]) -> Dict[str, Component]:
     return {
         "label": {
-            "platform": "sensor",
+            **_word("stable", topic, options),
             "name": "Label",
             "icon": "mdi:label-outline",
-            "state_topic": topic,
-            "value_template": _word("stable"),
             "json_attributes_topic": topic,
             "json_attributes_template": attributes(_DETAILS),
         },
-        "group": {
-            "platform": "sensor",
-            "name": "Group",
-            "icon": "mdi:shape-outline",
-            "state_topic": topic,
-            "value_template": _word("group"),
-            "json_attributes_topic": topic,
-            "json_attributes_template": attributes(
-                "{'confidence': value_json.group_confidence, 'since': value_json.group_since}"
-            ),
-        },
-        "confidence": {
-            "platform": "sensor",
-            "name": "Confidence",
-            "icon": "mdi:gauge",
-            "state_topic": topic,
-            "value_template": template(_CONFIDENCE, sure=_SURE),
-            "unit_of_measurement": "%",
-            "state_class": "measurement",
-            "suggested_display_precision": 0,
-        },
+        "confidence": {**_percent(_SURE, topic), "name": "Label confidence"},
     }
 
 
-def _word(field: str) -> str:
-    """A label as a state: of 255 characters at most, and none that means something else there."""
-    return template(f"'none' if word in {_NO_WORDS} else word[:255]", word=f"value_json.{field} | trim")
+def _group(topic: str, options: Sequence[str]) -> Dict[str, Component]:
+    return {
+        "group": {
+            **_word("group", topic, options),
+            "name": "Group",
+            "icon": "mdi:shape-outline",
+            "json_attributes_topic": topic,
+            "json_attributes_template": attributes("{'since': value_json.group_since}"),
+        },
+        "group_confidence": {**_percent("value_json.group_confidence", topic), "name": "Group confidence"},
+    }
+
+
+def _word(field: str, topic: str, options: Sequence[str]) -> Component:
+    """A label as a state: of 255 characters at most, and none that means something else there.
+
+    Where it is one of a choice, and comes before the announcement that has it, it is unknown for a moment.
+    """
+    sensor = {"platform": "sensor", "state_topic": topic}
+    word = f"value_json.{field} | trim"
+    state = f"'{NONE}' if word in {list(_NO_WORDS)} else word[:{_LONGEST_STATE}]"
+    if not options:
+        return {**sensor, "value_template": template(state, word=word)}
+    known = template(f"state if state in {literal(options)} else 'None'", word=word, state=state)
+    return {**sensor, "value_template": known, "device_class": "enum", "options": options}
+
+
+def _options(words: Optional[Sequence[str]], *current: str) -> List[str]:
+    """The choice of states: the words, and what is shown all the same; nothing, where it may be anything.
+
+    A worker may go by a file of settings that the observer has not, and settings may just have changed.
+    """
+    if words is None:
+        return []
+    states = [_as_state(word) for word in (*words, *current)]
+    return [*dict.fromkeys(state for state in states if state != NONE), NONE]
+
+
+def _as_state(word: str) -> str:
+    """As `_word` has it."""
+    word = word.strip()
+    return NONE if word in _NO_WORDS else word[:_LONGEST_STATE]
+
+
+def _percent(confidence: str, topic: str) -> Component:
+    return {
+        "platform": "sensor",
+        "icon": "mdi:gauge",
+        "state_topic": topic,
+        "value_template": template("'None' if sure is none else (sure * 100) | round(1)", sure=confidence),
+        "unit_of_measurement": "%",
+        "state_class": "measurement",
+        "suggested_display_precision": 0,
+    }
+
+
+# --- how it is: also while it is silent -----------------------------------------------------------------
 
 
 def _how_it_is(topic: str) -> Dict[str, Component]:
-    """The entities that tell of a silent camera, too."""
     return {
         "last_seen": {
             "platform": "sensor",
@@ -142,8 +209,9 @@ def _how_it_is(topic: str) -> Dict[str, Component]:
             "entity_category": "diagnostic",
             "json_attributes_topic": topic,
             "json_attributes_template": attributes(
-                "{'silent': value_json.silent, 'rejections': value_json.rejections, "
-                "'last_rejection': value_json.last_rejection, 'frames': value_json.frames}"
+                "{'silent': value_json.silent, 'rejected_last': value_json.rejected_last, "
+                "'last_rejection': value_json.last_rejection, 'rejections': value_json.rejections, "
+                "'frames': value_json.frames}"
             ),
         },
     }

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 from fleet.observer.discovery.device import ORIGIN
 
 #: Bytes of an announcement, parts (lists, objects and commas) and entities, at most: beyond any of ours.
-_MAX_BYTES, _MAX_PARTS, _MAX_ENTITIES = 1 << 16, 3000, 64
+_MAX_BYTES, _MAX_PARTS, _MAX_ENTITIES = 1 << 17, 3000, 64
 #: Characters of the key of an entity and of its platform, at most.
 _MAX_KEY = 64
 

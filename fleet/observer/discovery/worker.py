@@ -90,16 +90,11 @@ def _connectivity(status: WorkerStatus, topic: str) -> Component:
 
 def _measured(status: WorkerStatus, topic: str, known: Collection[str]) -> Dict[str, Component]:
     """What it measures; it is not known any more once the worker's lease has run out."""
-    sensor = {
-        "platform": "sensor",
-        "state_topic": topic,
-        "state_class": "measurement",
-        "expire_after": _lease(status),
-    }
-    diagnostic = {**sensor, "entity_category": "diagnostic"}
+    sensor = {"platform": "sensor", "state_topic": topic, "entity_category": "diagnostic"}
+    measured = {**sensor, "state_class": "measurement", "expire_after": _lease(status)}
     found: Dict[str, Component] = {
         "frames_per_second": {
-            **sensor,
+            **measured,
             "name": "Frames per second",
             "icon": "mdi:speedometer",
             "value_template": template("value_json.frames_per_second"),
@@ -107,30 +102,30 @@ def _measured(status: WorkerStatus, topic: str, known: Collection[str]) -> Dict[
             "suggested_display_precision": 1,
         },
         "queue": {
-            **diagnostic,
+            **measured,
             "name": "Queue",
             "icon": "mdi:tray-full",
             "value_template": template("value_json.in_hand"),
             "unit_of_measurement": "frames",
         },
         "version": {
-            **{"platform": "sensor", "state_topic": topic, "entity_category": "diagnostic"},
+            **sensor,
             "name": "Version",
             "icon": "mdi:tag-outline",
             "value_template": template("value_json.version"),
         },
     }
-    return {**found, **_measured_by_some(status, diagnostic, known)}
+    return {**found, **_measured_by_some(status, measured, known)}
 
 
 def _measured_by_some(
-    status: WorkerStatus, diagnostic: Component, known: Collection[str]
+    status: WorkerStatus, measured: Component, known: Collection[str]
 ) -> Dict[str, Component]:
     """What not every release or machine tells."""
     found: Dict[str, Component] = {}
     if "latency_seconds" in status.model_fields_set:  # else a release that does not tell it
         found["latency"] = {
-            **diagnostic,
+            **measured,
             "name": "Latency",
             "value_template": template(
                 "(value_json.latency_seconds * 1000) | round(1) if value_json.latency_seconds else 'None'"
@@ -141,7 +136,7 @@ def _measured_by_some(
         }
     if status.temperature_celsius is not None or "temperature" in known:
         found["temperature"] = {
-            **diagnostic,
+            **measured,
             "name": "Temperature",
             "value_template": template(
                 "'None' if value_json.temperature_celsius is none else value_json.temperature_celsius"

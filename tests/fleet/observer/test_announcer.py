@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from typing import List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery.announcer import Announcer
+from fleet.observer.vocabulary import vocabulary
 from tests.fleet.members import status
-from wire.cameras import CameraState
+from wire.cameras import CameraSettings, CameraState, Stability
 from wire.mqtt.packets import Publication
 from wire.topics import Topics
 
@@ -50,6 +51,23 @@ def test_it_announces_changes_only() -> None:
     assert kept.take() == [DOOR]
 
 
+def test_a_choice_of_states_grows_before_a_state_and_shrinks_after_it() -> None:
+    """Home Assistant logs an error of a state that is not among the choice."""
+    kept, pets = Kept(), vocabulary(CameraSettings(groups={"pet": ()}))
+    choices = []
+    for group, words in (
+        *(("cat", vocabulary(CameraSettings())), ("cat", pets), ("pet", pets), ("pet", pets)),
+        ("none", pets),
+    ):
+        replaces = kept.announcer.camera(CameraState(camera="door", group=group), words)
+        assert replaces is (len(choices) > 0 and bool(kept.published))
+        found = [json.loads(each.payload)["components"]["group"]["options"] for each in kept.published]
+        choices.append(found[0] if found else None)
+        kept.published.clear()
+    assert choices[0][-1] == "none"
+    assert choices[1:] == [["pet", "cat", "none"], None, ["pet", "none"], None]
+
+
 def test_it_announces_all_again_on_request() -> None:
     kept = Kept()
     kept.announcer.camera(CameraState(camera="door"))
@@ -71,6 +89,17 @@ def test_what_stands_there_is_not_announced_again() -> None:
     assert kept.take() == []
     kept.announcer.again()
     assert kept.take() == [DOOR]
+
+
+def test_the_longest_choice_is_recognised_as_ones_own() -> None:
+    groups: Dict[str, Tuple[str, ...]] = {f"{number:02}{60 * chr(0x732B)}": () for number in range(64)}
+    words = vocabulary(CameraSettings(groups=groups, stable=Stability(of="group")))
+    assert words.stable is not None
+    former, kept = Kept(), Kept()
+    former.announcer.camera(CameraState(camera="door"), words)
+    kept.announcer.receive(DOOR, former.published[0].payload)
+    kept.announcer.camera(CameraState(camera="door"), words)
+    assert kept.take() == []
 
 
 def test_a_dropped_entity_is_named_once_more_by_its_platform_alone() -> None:
@@ -167,7 +196,7 @@ def test_what_another_has_taken_back_is_not_taken_back_twice_and_can_be_announce
 @pytest.mark.parametrize(
     "payload",
     [
-        *(b"", b"{", b"7", b"[]", b"null", b'{"origin": 1}', b"[" * 5000, b'"' + b"x" * (1 << 16) + b'"'),
+        *(b"", b"{", b"7", b"[]", b"null", b'{"origin": 1}', b"[" * 5000, b'"' + b"x" * (1 << 17) + b'"'),
         json.dumps({"origin": {"name": "zigbee2mqtt"}, "components": {}}).encode(),
         json.dumps({"origin": {"name": "nanofleet"}, "components": []}).encode(),
     ],

@@ -10,12 +10,13 @@ import pytest
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.observer import observing
 from fleet.observer.task import Task
-from tests.fleet.members import publish_status
+from tests.fleet.members import publish_status, result
 from tests.fleet.observer.observing import send
 from tests.fleets import Fleet
 from tests.harness import Listener, wait_for
 from wire.broker import BrokerSettings
 from wire.cameras import CameraSettings, CameraState
+from wire.messages import GroupScore
 from wire.topics import Topics
 
 
@@ -68,6 +69,37 @@ def test_cameras_and_workers_are_announced_once_and_again_on_request(listener: L
     wait_for(lambda: len(announced(listener, root, "worker-nano-1")) == 3, what="the worker again")
     listener.publish(f"{root}/control/announce", b"")
     wait_for(lambda: len(announced(listener, root, "camera-door")) == 4, what="the camera once more")
+
+
+def test_other_groups_are_announced_before_a_state_has_one(listener: Listener, root: str) -> None:
+    """And then the state comes once more: Home Assistant may have read it by the former announcement."""
+    state, told = f"{root}/cameras/door", f"{root}-announced/device/{root}/camera-door/config"
+
+    def see(group: str, first: int) -> None:
+        for n in range(first, first + 5):
+            seen = (GroupScore(group=group, confidence=0.9),)
+            listener.publish(f"{root}/results/door", result("door", groups=seen, frame_id=f"{n}").encode())
+
+    def came() -> List[str]:
+        """The groups of states, and choices of groups, in their order."""
+        of_door = [m for m in listener.messages if m.payload and m.topic in (state, told)]
+        return [
+            CameraState.decode(m.payload).group
+            if m.topic == state
+            else ",".join(json.loads(m.payload)["components"]["group"]["options"][-3:])
+            for m in of_door
+        ]
+
+    see("cat", 1)
+    wait_for(lambda: "cat" in came(), what="a cat")
+    before = len(came())
+    settings = CameraSettings(groups={"pet": ("tabby",)})
+    listener.publish(f"{root}/settings/cameras/door", settings.encode(), retain=True)
+    see("pet", 6)
+    wait_for(lambda: "pet,none" in came() and came()[-1] == "pet", what="a pet, and the last choice")
+    after = came()[before:]
+    assert "pet" in after[after.index("pet,none") :], "once more"
+    assert after.index("pet,cat,none") < after.index("pet") < after.index("pet,none")
 
 
 def test_what_is_removed_is_no_longer_announced(listener: Listener, root: str) -> None:

@@ -1,48 +1,15 @@
-"""What becomes of answers: the states, when they are due, and what must not turn them back."""
+"""What becomes of answers and settings: the states, and when they are due."""
 
 from __future__ import annotations
 
 import tracemalloc
-from datetime import datetime, timedelta, timezone
-from typing import Any, List, Mapping, Optional
+from datetime import timedelta
 
-from fleet.observer.cameras import Cameras
 from tests.fleet.members import rejection, result
-from wire.camera_settings import MAX_CAMERAS, CameraBook
-from wire.cameras import NONE, CameraEvent, CameraSettings, CameraState, Stability
+from tests.fleet.observer.watched import NOON, Fleet
+from wire.camera_settings import MAX_CAMERAS
+from wire.cameras import NONE, CameraEvent, CameraSettings, Stability
 from wire.messages import Candidate, GroupScore, Reason
-
-NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
-
-
-class Fleet:
-    """Cameras, and a time that passes when it is told to; the clock and the time of day are two things."""
-
-    def __init__(self, silent_after: float = 300.0, **file: CameraSettings) -> None:
-        self.seconds = 1000.0
-        self.day = NOON
-        self.sent = 0
-        self.cameras = self.observer(silent_after, file)
-
-    def observer(self, silent_after: float = 300.0, file: Optional[Mapping[str, Any]] = None) -> Cameras:
-        book = CameraBook(file or {})
-        return Cameras(book, silent_after, clock=lambda: self.seconds, now=lambda: self.day)
-
-    def wait(self, seconds: float) -> None:
-        self.seconds += seconds
-        self.day += timedelta(seconds=seconds)
-
-    def answer(self, label: str = "cat", confidence: float = 0.9, **facts: Any) -> Optional[CameraEvent]:
-        self.sent += 1
-        usual = {"frame_id": str(self.sent), "answered_at": self.day, "received_at": self.day}
-        return self.cameras.receive(result("door", label, confidence, **{**usual, **facts}))
-
-    def state(self, camera: str = "door") -> CameraState:
-        (state,) = [state for state in self.cameras.states() if state.camera == camera]
-        return state
-
-    def published(self) -> List[CameraState]:
-        return self.cameras.all_due()
 
 
 def test_a_state_says_what_the_last_frames_were() -> None:
@@ -100,109 +67,6 @@ def test_rejections_are_counted_and_change_no_label() -> None:
     assert fleet.state().last_rejection == Reason.NOT_AN_IMAGE
 
 
-def test_a_redelivered_answer_counts_once_but_shows_that_the_camera_lives() -> None:
-    fleet = Fleet()
-    for _ in range(3):
-        fleet.answer(frame_id="same")
-    assert (fleet.state().frames, fleet.state().stable) == (1, NONE)
-    fleet.wait(200)
-    fleet.answer(frame_id="same")
-    fleet.wait(200)
-    fleet.published()
-    assert not fleet.state().silent
-
-
-def test_a_known_frame_that_comes_again_shows_what_the_camera_is_like_now() -> None:
-    fleet = Fleet()
-    fleet.answer("cat", frame_id="A")
-    fleet.answer("dog", frame_id="B")
-    fleet.answer("cat", 0.8, frame_id="A")
-    state = fleet.state()
-    assert (state.label, state.confidence, state.frame_id, state.frames) == ("cat", 0.8, "A", 2)
-    fleet.cameras.receive(rejection().model_copy(update={"frame_id": "X"}))
-    assert fleet.state().rejected_last
-    fleet.answer("cat", frame_id="A")
-    assert not fleet.state().rejected_last
-    assert (fleet.state().frames, fleet.state().rejections, fleet.state().stable) == (2, 1, NONE)
-
-
-def test_a_result_counts_after_a_rejection_of_the_same_frame() -> None:
-    fleet = Fleet()
-    for _ in range(2):
-        fleet.cameras.receive(rejection())
-    for _ in range(2):
-        fleet.answer(frame_id="1")
-    assert (fleet.state().frames, fleet.state().rejections) == (1, 1)
-
-
-def test_what_comes_late_does_not_turn_the_state_back() -> None:
-    """A worker that was cut off sends what it has answered meanwhile; its clock is an hour ahead."""
-    fleet = Fleet()
-    ahead = timedelta(hours=1)
-    fleet.cameras.worker_clocks.note("away", fleet.day + ahead)
-    fleet.cameras.worker_clocks.note("nano-1", fleet.day)
-    for _ in range(3):
-        fleet.answer("cat", worker="away", answered_at=fleet.day + ahead)
-    assert fleet.state().stable == "cat"
-    answered = fleet.day + ahead
-    fleet.wait(60)
-    for _ in range(5):
-        fleet.answer("dog")
-    before = fleet.state()
-    assert before.stable == "dog"
-    for _ in range(5):
-        fleet.answer("cat", worker="away", answered_at=answered)
-    assert fleet.state() == before.model_copy(update={"frames": 13})
-    assert fleet.answer("dog", worker="away", answered_at=fleet.day + ahead) is None
-    assert (fleet.state().frames, fleet.state().worker) == (14, "away")
-
-
-def test_a_late_answer_to_the_newest_frame_tells_when_that_was() -> None:
-    fleet = Fleet()
-    fleet.cameras.worker_clocks.note("nano-1", fleet.day)
-    answered = fleet.day
-    fleet.wait(60)
-    fleet.answer(answered_at=answered)
-    assert fleet.state().last_seen == answered
-
-
-def test_a_retained_status_tells_of_a_clock_until_another_comes() -> None:
-    """After a takeover, what a worker sends late must not count as new until its next status."""
-    fleet = Fleet()
-    ahead = timedelta(hours=1)
-    fleet.cameras.worker_clocks.note("away", fleet.day + ahead - timedelta(seconds=8), retained=True)
-    answered = fleet.day + ahead - timedelta(seconds=60)
-    for _ in range(3):
-        fleet.answer("dog")
-    for _ in range(5):
-        fleet.answer("cat", worker="away", answered_at=answered)
-    assert (fleet.state().label, fleet.state().stable, fleet.state().frames) == ("dog", "dog", 8)
-    clocks = fleet.cameras.worker_clocks
-    clocks.note("away", fleet.day + ahead)
-    clocks.note("away", fleet.day, retained=True)
-    assert clocks.lateness("away", answered) == 60
-
-
-def test_a_worker_whose_clock_is_set_back_is_still_believed() -> None:
-    fleet = Fleet()
-    fleet.cameras.worker_clocks.note("nano-1", fleet.day + timedelta(days=365))
-    fleet.answer("cat", answered_at=fleet.day + timedelta(days=365))
-    fleet.wait(1)
-    fleet.cameras.worker_clocks.note("nano-1", fleet.day)
-    fleet.answer("dog")
-    assert fleet.state().label == "dog"
-
-
-def test_this_machines_time_of_day_is_set_without_harm() -> None:
-    fleet = Fleet()
-    fleet.answer()
-    fleet.published()
-    fleet.day += timedelta(days=20_000)
-    assert fleet.published() == []
-    fleet.answer("dog")
-    assert (fleet.state().label, fleet.state().silent) == ("dog", False)
-
-
 def test_a_change_is_published_at_once_and_the_rest_every_few_seconds() -> None:
     fleet = Fleet()
     fleet.answer()
@@ -228,123 +92,6 @@ def test_a_camera_that_flickers_by_its_settings_floods_nobody() -> None:
         fleet.answer("cat" if n % 2 else "dog")
         published += len(fleet.published())
     assert published <= 21
-
-
-def test_a_camera_is_silent_after_a_while() -> None:
-    fleet = Fleet(
-        silent_after=300, motion=CameraSettings(silent_after=0), slow=CameraSettings(silent_after=900)
-    )
-    for camera in ("door", "motion", "slow"):
-        fleet.cameras.receive(result(camera))
-    fleet.published()
-    fleet.wait(301)
-    assert [(state.camera, state.silent) for state in fleet.published()] == [("door", True)]
-    fleet.wait(600)
-    assert [state.camera for state in fleet.published()] == ["slow"]
-    fleet.answer(frame_id="again")
-    (state,) = fleet.published()
-    assert (state.camera, state.silent) == ("door", False)
-
-
-def test_what_was_seen_before_a_silence_is_not_seen_after_it() -> None:
-    fleet = Fleet(silent_after=300)
-    for _ in range(5):
-        fleet.answer("cat")
-    assert (fleet.state().stable, fleet.state().stable_since) == ("cat", NOON)
-    fleet.wait(301)
-    fleet.published()
-    state = fleet.state()
-    assert (state.silent, state.stable, state.stable_since) == (True, "none", NOON + timedelta(seconds=301))
-    assert (state.last_known, state.frames) == ("cat", 5)
-    fleet.wait(3600)
-    for stable in ("none", "none", "cat"):  # another one, of which an automation has to hear
-        fleet.answer("cat")
-        assert fleet.state().stable == stable
-    assert fleet.state().stable_since == fleet.day
-
-
-def test_another_observer_goes_on_from_what_is_retained() -> None:
-    fleet = Fleet()
-    for _ in range(4):
-        fleet.answer()
-    retained = CameraState.decode(fleet.state().encode())
-    fleet.wait(100)
-    fleet.cameras = fleet.observer()
-    fleet.cameras.restore(retained)
-    assert fleet.answer("dog") is None
-    state = fleet.state()
-    assert (state.frames, state.label, state.stable, state.stable_since) == (5, "dog", "cat", NOON)
-    fleet.wait(250)
-    fleet.published()
-    assert not fleet.state().silent
-    for _ in range(3):
-        fleet.answer("dog")
-    assert fleet.state().stable == "dog"
-
-
-def test_a_camera_that_was_silent_stays_silent_over_a_restart() -> None:
-    fleet = Fleet()
-    for state in (
-        CameraState(camera="door", silent=True, last_seen=NOON + timedelta(days=9)),
-        CameraState(camera="old"),
-    ):
-        fleet.cameras.restore(state)
-    assert {(state.camera, state.silent) for state in fleet.published()} == {("door", True), ("old", True)}
-
-
-def test_one_that_died_before_a_restart_becomes_silent_after_it() -> None:
-    fleet = Fleet()
-    fleet.cameras.restore(CameraState(camera="door", last_seen=NOON - timedelta(seconds=200)))
-    assert not fleet.published()[0].silent
-    fleet.wait(301)
-    assert fleet.published()[0].silent
-
-
-def test_an_observer_whose_clock_is_ahead_silences_no_camera() -> None:
-    fleet = Fleet(silent_after=300)
-    for _ in range(3):
-        fleet.answer()
-    retained = fleet.state()
-    fleet.day += timedelta(hours=1)
-    fleet.cameras = fleet.observer()
-    fleet.cameras.restore(retained)
-    (state,) = fleet.published()
-    assert (state.silent, state.stable) == (False, "cat")
-    assert [fleet.answer() for _ in range(3)] == [None] * 3
-
-
-def test_what_is_retained_and_comes_late_is_gone_on_from() -> None:
-    fleet = Fleet()
-    for _ in range(4):
-        fleet.answer()
-    fleet.cameras.receive(rejection().model_copy(update={"frame_id": "other"}))
-    retained = fleet.state()
-    fleet.cameras = fleet.observer()
-    assert [fleet.answer() for _ in range(2)] == [None, None]
-    fleet.cameras.restore(retained)
-    assert fleet.answer() is None  # the cat is no news
-    state = fleet.state()
-    assert (state.frames, state.rejections, state.stable, state.stable_since) == (7, 1, "cat", NOON)
-    fleet.cameras.restore(retained)
-    assert fleet.state().frames == 7
-
-
-def test_a_state_that_comes_back_is_not_gone_on_from_twice() -> None:
-    fleet = Fleet()
-    fleet.answer()
-    fleet.cameras.restore(fleet.state())
-    assert fleet.state().frames == 1
-
-
-def test_what_is_retained_may_lie() -> None:
-    fleet = Fleet()
-    lies = CameraState(camera="door", frames=10**200, last_seen=NOON + timedelta(days=900), stable="cat")
-    fleet.cameras.restore(lies)
-    fleet.answer("dog")
-    assert fleet.state().label == "dog"
-    assert fleet.state().frames < 10**13
-    fleet.cameras.restore(CameraState(camera="a b"))
-    assert "a b" not in fleet.cameras
 
 
 def test_a_removed_camera_is_new_when_it_sends_again() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
 from fleet.observer.discovery import camera as cameras
 from fleet.observer.discovery import worker as workers
 from fleet.observer.discovery.device import Announcement
+from fleet.observer.vocabulary import ANYTHING, vocabulary
+from fleet.observer.worker_clocks import WorkerClocks
+from fleet.observer.workers import Workers
+from labels.groups import PACKAGED, read_groups
 from tests.fleet.members import change, status
-from wire.cameras import CameraState
+from wire.cameras import CameraSettings, CameraState, Stability
 from wire.discovery import node
 from wire.messages import WorkerAction
 from wire.topics import Topics
@@ -26,10 +30,19 @@ FULL = status("nano-1", latency_seconds=0.1, temperature_celsius=41.0)
 def announced(root: str = "nanofleet", name: str = "door") -> List[Announcement]:
     """A camera and a worker with all that they may have, and with as little."""
     topics = Topics(root)
-    states = [CameraState(camera=name), CameraState(camera=name, name="Front door", area="Entrance")]
+    states = [
+        (CameraState(camera=name), CameraSettings()),
+        (
+            CameraState(camera=name, name="Front door", area="Entrance"),
+            CameraSettings(stable=Stability(of="group")),
+        ),
+    ]
     statuses = [status(name), FULL.model_copy(update={"worker": name})]
     return [
-        *(cameras.announce(state, topics, "homeassistant") for state in states),
+        *(
+            cameras.announce(state, topics, "homeassistant", vocabulary(settings))
+            for state, settings in states
+        ),
         *(workers.announce(told, topics, "homeassistant") for told in statuses),
     ]
 
@@ -47,6 +60,67 @@ def test_the_newest_core_knows_every_key(number: int) -> None:
         assert set(rules["required"]) <= set(component)
         domain, _, name = component["default_entity_id"].partition(".")
         assert (domain, name) == (component["platform"], component["object_id"])
+
+
+def choices(settings: CameraSettings, *seen: str, labels: Optional[Tuple[str, ...]] = None) -> Dict[str, Any]:
+    """The states that the two sensors may have, where the camera sees one group after the other."""
+    before, *_, now = [CameraState(camera="door", group=group, stable=group) for group in (*seen, seen[-1])]
+    announcement = cameras.announce(
+        now, Topics(), "homeassistant", vocabulary(settings, labels), cameras.shown(before)
+    )
+    components = announcement.payload["components"]
+    assert {components[key].get("device_class") for key in components if "options" in components[key]} <= {
+        "enum"
+    }
+    return {key: components[key].get("options") for key in ("label", "group")}
+
+
+def test_a_group_is_one_of_those_of_the_cameras_settings() -> None:
+    of_the_package = [*read_groups(PACKAGED["home"]), "none"]
+    assert choices(CameraSettings(), "none") == {"label": None, "group": of_the_package}
+    own = CameraSettings(groups={"pet": ("tabby",), "car": ()}, stable=Stability(of="group"))
+    assert choices(own, "none") == {key: ["pet", "car", "none"] for key in ("label", "group")}
+    assert choices(CameraSettings(groups="none"), "none")["group"] == ["none"]
+
+
+def test_a_label_is_one_of_those_of_the_models_that_run_where_they_are_few() -> None:
+    workers = Workers(WorkerClocks())
+
+    def receive(name: str, *labels: str, state: Any = "online") -> Optional[Tuple[str, ...]]:
+        payload = status(name, state=state, labels=labels).encode()
+        workers.receive(name, payload, retained=False)
+        return workers.labels
+
+    assert workers.labels is None
+    assert receive("a", "mail", "no mail") == ("mail", "no mail")
+    assert receive("b", "mail", "parcel") == ("mail", "no mail", "parcel")
+    assert choices(CameraSettings(), "none", labels=workers.labels)["label"] == [
+        *("mail", "no mail", "parcel", "none")
+    ]
+    assert receive("c") is None, "of a model with many"
+    assert receive("c", state="lost") == ("mail", "no mail", "parcel")
+    workers.forget("b")
+    assert workers.labels == ("mail", "no mail")
+    assert receive("a", "mail", "no mail", state="offline") is None, "c may come back, with many"
+    workers.forget("c")
+    assert workers.labels == ("mail", "no mail")
+    assert receive("d", *(f"{number}{'x' * 200}" for number in range(64))) is None
+
+
+def test_what_is_shown_is_among_the_choices_until_something_else_is() -> None:
+    """A worker may go by other settings than the observer, or by those from before."""
+    own = CameraSettings(groups={"pet": ()})
+    assert choices(own, "cat", "dog")["group"] == ["pet", "cat", "dog", "none"]
+    assert choices(own, "dog", "pet")["group"] == ["pet", "dog", "none"]
+    assert choices(own, "pet", "none")["group"] == ["pet", "none"]
+    odd = CameraSettings(groups={"unknown": (), "Unavailable": ()})
+    assert choices(odd, "None")["group"] == ["Unavailable", "none"]
+
+
+def test_groups_that_are_too_long_to_be_told_twice_are_no_choice() -> None:
+    long = CameraSettings(groups={f"{number}{'x' * 100}": () for number in range(64)})
+    assert vocabulary(long) == ANYTHING
+    assert choices(long, "none")["group"] is None
 
 
 MEASURED = {"connectivity", "frames_per_second", "latency", "queue", "temperature", "version"}

@@ -17,9 +17,11 @@ from tests.wire.mqtt.members import (
 from wire.mqtt.packets import PACKET_OVERHEAD, Publication
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["own", "by paho"])
 def test_messages_arrive_in_order_with_all_they_carry(
-    broker_url: str, root: str, join: Callable[..., Member]
+    known: bool, broker_url: str, root: str, join: Callable[..., Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wire.mqtt.reader.fits", lambda client: known)
     reader = join(broker_url, f"{root}/#")
     writer = join(broker_url)
     sent = [b"%d" % n for n in range(50)]

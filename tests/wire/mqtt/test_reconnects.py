@@ -19,6 +19,7 @@ from tests.wire.mqtt.members import (
     wait_quietly,
 )
 from tests.wire.servers import ForgetfulBroker, answering
+from wire.mqtt import reader
 from wire.mqtt.packets import Delivery, Publication
 
 
@@ -100,8 +101,12 @@ def test_a_broker_that_restarts_gets_what_was_published_meanwhile(
     assert writer.connection.reconnects >= 1
 
 
-def test_what_was_in_flight_is_sent_again(join: Callable[..., Member], root: str) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["own", "by paho"])
+def test_what_was_in_flight_is_sent_again(
+    known: bool, join: Callable[..., Member], root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broker that takes a frame and dies before its PUBACK."""
+    monkeypatch.setattr(reader, "fits", lambda client: known)
     with ForgetfulBroker() as broker:
         writer = join(broker.url, wait=False)
         codes: List[int] = []
@@ -117,6 +122,7 @@ def test_what_was_in_flight_is_sent_again(join: Callable[..., Member], root: str
             True
         ] * 2
         assert writer.losses == 1
+        assert isinstance(writer.connection._io, reader.Reader) == known
 
 
 def test_unsubscribing_holds_across_a_reconnect(
@@ -165,7 +171,7 @@ def test_subscribing_as_the_connection_is_lost_waits_for_the_next(
         sock = connection._client.socket()
         assert sock is not None
         sock.shutdown(socket.SHUT_RDWR)
-        connection._client.loop_read()
+        connection._io.read()
 
     both_are_posted = threading.Event()
     connection.call(lambda: both_are_posted.wait(10) and None)

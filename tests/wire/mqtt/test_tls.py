@@ -33,6 +33,19 @@ def test_tls_with_the_ca(
     assert is_without_delay(reader)
 
 
+def test_many_small_messages_and_large_ones_over_tls(
+    secure: Callable[..., Mosquitto], certificates: Path, root: str, join: Callable[..., Member]
+) -> None:
+    """They share records, and wait for room in the socket together."""
+    url = f"mqtts://localhost:{secure().port}"
+    trusting = {"ca_file": certificates / "ca.pem"}
+    reader = join(url, f"{root}/#", settings=trusting)
+    sizes = [*range(0, 9000, 90), 2_000_000, 10, 20_000, 16_384, 300, 500_000]
+    payloads = [os.urandom(size) for size in sizes]
+    assert set(send(join(url, settings=trusting), f"{root}/a", *payloads)) == {0}
+    assert [d.payload for d in reader.wait_received(len(sizes))] == payloads
+
+
 @PAHO_DROPS_SOCKETS
 def test_tls_without_the_ca(secure: Callable[..., Mosquitto]) -> None:
     text = refused(f"mqtts://localhost:{secure().port}")

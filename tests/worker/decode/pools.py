@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple, Union
 
 from tests.harness import wait_for
-from worker.decode.decoder import Limits
+from worker.decode.decoder import Limits, simd_is_fit
+from worker.decode.image import Decoded, decode
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
+from worker.decode.resizing import by_pillow, open_simd
 from worker.errors import FrameError
 
 RECIPE = Preprocessing(resize=256, crop=224)
 Outcome = Union[Pixels, FrameError]
+
+
+def decode_here(payload: bytes, recipe: Preprocessing = RECIPE, **options: Any) -> Decoded:
+    """What a decoder makes of a picture, without its process."""
+    return decode(payload, recipe, **options, resize=open_simd() if simd_is_fit() else by_pillow)
 
 
 class Outcomes:

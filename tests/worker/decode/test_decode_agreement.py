@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.worker.decode.pools import decode_here
 from tests.worker.photos import FOLDER
 from wire.model_choice import ModelChoice
 from worker.decode.image import decode
@@ -144,7 +146,8 @@ def test_fast_and_exact_decoding_give_the_same_label(
 
 
 def _pixels(payload: bytes, preprocessing: Preprocessing, exact: bool) -> NDArray[np.uint8]:
-    decoded = decode(payload, preprocessing, PIXELS, exact=exact)
+    as_worker = functools.partial(decode, exact=True) if exact else decode_here
+    decoded = as_worker(payload, preprocessing, max_pixels=PIXELS)
     return np.frombuffer(decoded.pixels, np.uint8).reshape(preprocessing.shape)
 
 

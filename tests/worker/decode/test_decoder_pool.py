@@ -10,8 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.worker.decode.pools import RECIPE, Outcome, Outcomes, decoders, open_pool, stop, the_decoder
-from worker.decode.image import decode
+from tests.worker.decode.pools import (
+    RECIPE,
+    Outcome,
+    Outcomes,
+    decode_here,
+    decoders,
+    open_pool,
+    stop,
+    the_decoder,
+)
+from wire.decoder.process import ROOM
 from worker.decode.pool import DecoderPool, Pixels
 from worker.decode.preprocessing import Preprocessing
 from worker.errors import CorruptImage, EmptyPayload, ImageTooLarge, NotAnImage
@@ -28,7 +37,7 @@ def test_pixels_are_those_of_decode(outcomes: Outcomes, photos: Path) -> None:
     assert sorted(done) == sorted(names)
     for name, outcome in done.items():  # closed, and still there
         assert isinstance(outcome, Pixels)
-        expected = decode((photos / name).read_bytes(), RECIPE, 64_000_000)
+        expected = decode_here((photos / name).read_bytes())
         assert outcome.array.shape == (224, 224, 3)
         assert outcome.array.dtype == np.uint8
         assert outcome.array.tobytes() == expected.pixels
@@ -55,6 +64,18 @@ def test_a_bad_payload_is_a_frame_error(
             assert str(outcome)
         outcomes.pixels()
         assert the_decoder() == pid, "a bad payload needs no new process"
+
+
+def test_pictures_that_fit_the_shared_memory_and_larger_ones_come_in_turn(
+    outcomes: Outcomes, photo: bytes
+) -> None:
+    expected = decode_here(photo).pixels
+    with open_pool(outcomes, slots=1) as pool:
+        pid = the_decoder()
+        for size in (len(photo), ROOM, ROOM + 1, 3 * ROOM, ROOM - 1, len(photo)):
+            pool.submit("frame", photo + bytes(size - len(photo)))
+            assert outcomes.pixels().array.tobytes() == expected
+        assert the_decoder() == pid
 
 
 def test_max_pixels(outcomes: Outcomes, photo: bytes) -> None:
@@ -90,7 +111,7 @@ def test_the_whole_recipe_reaches_the_process(
         pool.submit("frame", photo)
         pixels = outcomes.pixels()
         assert pixels.array.shape == recipe.shape
-        assert pixels.array.tobytes() == decode(photo, recipe).pixels
+        assert pixels.array.tobytes() == decode_here(photo, recipe).pixels
 
 
 def test_decoding_waits_for_a_free_slot(outcomes: Outcomes, photos: Path) -> None:
@@ -102,7 +123,7 @@ def test_decoding_waits_for_a_free_slot(outcomes: Outcomes, photos: Path) -> Non
         assert outcomes.none_within(0.2), "there are but two slots"
         for name, outcome in (first, second):
             assert isinstance(outcome, Pixels)
-            expected = decode((photos / name).read_bytes(), RECIPE, 64_000_000)
+            expected = decode_here((photos / name).read_bytes())
             assert outcome.array.tobytes() == expected.pixels
         assert isinstance(first[1], Pixels)
         for _ in range(3):

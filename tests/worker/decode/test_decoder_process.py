@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness import needs_root, wait_for
 from tests.worker.decode.pools import RECIPE, Outcomes, decoders, open_pool, the_decoder
-from wire.decoder.process import JOB, REPLY
+from wire.decoder.process import JOB, REPLY, ROOM
 from wire.errors import NanofleetError, SettingsError
 from wire.picture.pillow import OLDEST, check_pillow
 from wire.picture.region import WHOLE
@@ -144,9 +144,10 @@ def test_processes_end_with_their_parent() -> None:
 @pytest.mark.parametrize("payload", [b"no picture", b""], ids=["busy", "idle"])
 def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -> None:
     memory = os.memfd_create("pixels")
-    os.ftruncate(memory, RECIPE.crop**2 * 3)
+    os.ftruncate(memory, ROOM + RECIPE.crop**2 * 3)
+    os.pwrite(memory, payload, 0)
     command = [sys.executable, "-m", "worker.decode.process", str(memory), str(1 << 30), "1000000"]
-    recipe = ["fast", json.dumps({"resize": RECIPE.resize, "crop": RECIPE.crop})]
+    recipe = ["fast", "pillow", json.dumps({"resize": RECIPE.resize, "crop": RECIPE.crop})]
     with subprocess.Popen(
         [*command, *recipe],
         stdin=subprocess.PIPE,
@@ -161,7 +162,7 @@ def test_a_process_whose_parent_was_killed_ends_without_a_word(payload: bytes) -
         assert len(child.stdout.read(REPLY.size)) == REPLY.size
         child.stdout.close()
         if payload:
-            child.stdin.write(JOB.pack(len(payload), *WHOLE) + payload)
+            child.stdin.write(JOB.pack(len(payload), *WHOLE))
         child.stdin.close()
         assert child.stderr.read() == b""
         assert child.wait(10) == (-signal.SIGPIPE if payload else 0)

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from tests.worker.decode.pools import decode_here
 from wire.picture.errors import Undecodable
 from worker.decode.image import Decoded, decode
 from worker.decode.preprocessing import Preprocessing
@@ -260,7 +261,7 @@ def test_flipped_bytes_end_as_undecodable_or_as_pixels(coffee: Image.Image, kind
         for _ in range(dice.randrange(1, 12)):
             hostile[dice.randrange(len(hostile))] = dice.randrange(256)
         try:
-            assert len(decode(bytes(hostile), RECIPE, 1_000_000).pixels) == 224 * 224 * 3
+            assert len(decode_here(bytes(hostile), max_pixels=1_000_000).pixels) == 224 * 224 * 3
         except Undecodable as error:
             reasons.add(error.reason)
     assert {"corrupt_image"} <= reasons <= {"corrupt_image", "not_an_image", "image_too_large"}

@@ -11,10 +11,9 @@ import pytest
 
 from tests.exploit import attempts, hole, picture, reached
 from tests.worker.decode.attacked import LOOK_AROUND, Attacked
-from tests.worker.decode.pools import RECIPE
+from tests.worker.decode.pools import decode_here
 from wire.decoder import child
 from wire.decoder.shrinker import Shrinker
-from worker.decode.image import decode
 from worker.decode.pool import Pixels
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fence is Linux's")
@@ -60,10 +59,21 @@ def test_a_picture_changes_no_other_pictures_pixels(
     before = pool.decode(photo)
     assert isinstance(before, Pixels)
     pool.detail(picture(LOOK_AROUND + "memory[:] = bytes(len(memory))\ntell('written')"))
-    assert before.array.tobytes() == decode(photo, RECIPE).pixels
+    assert before.array.tobytes() == decode_here(photo).pixels
     after = pool.decode(photo)
     assert isinstance(after, Pixels)
     assert np.array_equal(before.array, after.array)
+
+
+def test_a_picture_changes_no_later_picture(attacked: Callable[..., Attacked], photo: bytes) -> None:
+    """Where it lies itself, the next one is written over it."""
+    pool = attacked()
+    found = "while 'room' not in frame.f_locals:\n    frame = frame.f_back\n"
+    written = "frame.f_locals['room'][:] = b'!' * len(frame.f_locals['room'])\ntell('written')"
+    assert pool.detail(picture(f"frame = sys._getframe()\n{found}{written}")) == "written"
+    after = pool.decode(photo)
+    assert isinstance(after, Pixels)
+    assert after.array.tobytes() == decode_here(photo).pixels
 
 
 @pytest.mark.parametrize("fenced", [True, False], ids=["fence", "no fence"])

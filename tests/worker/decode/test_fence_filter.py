@@ -15,11 +15,10 @@ from PIL import Image
 
 from tests.faults.corpus import corpus
 from tests.harness import need
-from tests.worker.decode.pools import RECIPE
+from tests.worker.decode.pools import RECIPE, decode_here
 from wire.decoder import fence
 from wire.picture.errors import Undecodable
 from worker.decode.decoder import Limits, decoder_for
-from worker.decode.image import decode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fence is Linux's")
 
@@ -68,7 +67,7 @@ def test_every_picture_fares_the_same_behind_the_fence(photos: Path) -> None:
         for name, payload in varieties(photos):
             count += 1
             try:
-                expected: Any = decode(payload, RECIPE, **limits)
+                expected: Any = decode_here(payload, **limits)
             except Undecodable as error:
                 expected = (error.reason, error.detail)
             try:

@@ -16,8 +16,8 @@ from onnx.external_data_helper import convert_model_to_external_data
 from tests.worker.engines.graphs import SIDE, Net, opened, pictures, softmax
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
+from worker.engines.opened import files_of
 from worker.engines.select import open_model
-from worker.serving.loaded import files_of
 
 NAMES = ("a", "b", "c")
 PIXELS: Dict[str, Any] = {"scaling": "unit", "fit": "squeeze"}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import List
+
+import pytest
 
 from worker.serving.batcher import Batcher
 
@@ -45,6 +48,27 @@ def test_it_does_not_wait_for_ever_for_what_takes_long() -> None:
     batcher: Batcher[int] = Batcher(max_batch=3, max_delay=0, more_to_come=lambda first: True)
     batcher.put(1)
     assert batcher.take() == [1]
+
+
+def test_it_does_not_wait_for_what_has_gone_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.serving.batcher.MAX_WAIT_SECONDS", 3600.0)
+    queued, asked = [2], threading.Event()
+
+    def more_to_come(first: int) -> bool:
+        asked.set()
+        return bool(queued)
+
+    batcher: Batcher[int] = Batcher(max_batch=3, max_delay=0, more_to_come=more_to_come)
+    taken: List[List[int]] = []
+    thread = threading.Thread(target=lambda: taken.append(batcher.take()), daemon=True)
+    batcher.look_again()  # nobody waits yet
+    batcher.put(1)
+    thread.start()
+    assert asked.wait(30)
+    queued.clear()
+    batcher.look_again()
+    thread.join(30)
+    assert taken == [[1]]
 
 
 def test_closing_hands_out_the_rest_first_and_then_nothing() -> None:

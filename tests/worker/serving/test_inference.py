@@ -62,6 +62,16 @@ def test_pictures_that_wait_make_a_batch() -> None:
     assert max(engine.batches) == 2
 
 
+def test_a_batch_does_not_wait_for_what_turns_out_to_be_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.serving.batcher.MAX_WAIT_SECONDS", 3600.0)
+    asked, others = Asked(), [Asked() for _ in range(3)]
+    with serving(ChannelEngine()) as small:
+        small.submit(asked.job, RED)
+        for other in others:
+            small.submit(other.job, b"no picture")
+        assert asked.label() == "red"
+
+
 def test_one_that_is_retired_is_idle_once_its_last_picture_is_through() -> None:
     engine = ChannelEngine()
     engine.gate.clear()

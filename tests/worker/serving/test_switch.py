@@ -10,7 +10,8 @@ import pytest
 
 from wire.errors import NanofleetError
 from wire.model_choice import ModelChoice
-from worker.serving.loaded import LoadedModel, files_of
+from worker.engines.opened import files_of
+from worker.serving.loaded import LoadedModel
 from worker.serving.switch import Switch
 
 

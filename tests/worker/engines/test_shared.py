@@ -1,0 +1,236 @@
+"""One process's engine behind the channels of several front ends."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import struct
+import threading
+import weakref
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.harness import wait_for
+from tests.worker.serving.small import SIDE, ChannelEngine, model
+from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
+from worker.engines.opened import Opened, files_of
+from worker.engines.shared.channel import Rendezvous, receive_message, send_message
+from worker.engines.shared.engine import open_shared
+from worker.engines.shared.server import serve
+from worker.processes.forked import Forked
+
+MAX_BATCH = 8
+#: Python 3.12 warns of forking with threads, which those who run tests have.
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+CHOICE = ModelChoice(model="small")
+
+
+class Server:
+    """What an engine process does, in threads of this one.
+
+    Attributes:
+        opened: the choices that have been opened.
+        engines: those that have not been closed.
+        errors: what is raised instead, by the model's name.
+    """
+
+    def __init__(self) -> None:
+        self.rendezvous = Rendezvous()
+        self.opened: List[ModelChoice] = []
+        self.engines: weakref.WeakSet[ChannelEngine] = weakref.WeakSet()
+        self.errors: Dict[str, Exception] = {}
+        arguments = (self.rendezvous, self._open, MAX_BATCH)
+        threading.Thread(target=serve, args=arguments, daemon=True).start()
+
+    def _open(self, choice: ModelChoice) -> Opened:
+        self.opened.append(choice)
+        if choice.model in self.errors:
+            raise self.errors[choice.model]
+        engine = ChannelEngine()
+        self.engines.add(engine)
+        return Opened(files_of(choice), model(choice.model), engine)
+
+    @property
+    def engine(self) -> ChannelEngine:
+        """The only one."""
+        (engine,) = self.engines
+        return engine
+
+    def engines_left(self) -> int:
+        """How many have not been closed."""
+        gc.collect()
+        return len(self.engines)
+
+
+def pixels(size: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(1, 256, (size, SIDE, SIDE, 3)).astype(np.uint8)
+
+
+def background(work: Callable[[], Any]) -> List[Any]:
+    """Run something in a thread; what it returns comes into the list."""
+    found: List[Any] = []
+    threading.Thread(target=lambda: found.append(work()), daemon=True).start()
+    return found
+
+
+def test_a_front_end_gets_the_model_and_its_answers() -> None:
+    server = Server()
+    opened = open_shared(server.rendezvous, CHOICE)
+    assert opened.model == model("small")
+    engine = opened.engine
+    assert (engine.name, engine.device, engine.at_once) == ("channels", "cpu", 1)
+    for size in (1, 3, MAX_BATCH):
+        batch = pixels(size, seed=size)
+        np.testing.assert_array_equal(engine.infer(batch), ChannelEngine().infer(batch))
+
+
+def test_what_waits_for_the_engine_makes_one_batch_in_the_order_it_came() -> None:
+    server = Server()
+    engines = [open_shared(server.rendezvous, CHOICE).engine for _ in range(4)]
+    server.engine.gate.clear()
+    server.engine.batches.clear()
+    batches = [pixels(size, seed=size) for size in (2, 3, 4, 5)]
+    found: List[List[Any]] = []
+    for engine, batch in zip(engines, batches):
+        found.append(background(lambda e=engine, b=batch: e.infer(b)))  # type: ignore[misc]
+        if len(found) == 1:  # the engine is at the first one while the others come
+            wait_for(lambda: server.engine.batches == [2])
+    # What came later than the last of them must not be what the engine was given.
+    wait_for(lambda: sum(map(len, _waiting(server))) == 12, what="all wait")
+    server.engine.gate.set()
+    for batch, answer in zip(batches, found):
+        wait_for(lambda a=answer: a)  # type: ignore[misc]
+        np.testing.assert_array_equal(answer[0], ChannelEngine().infer(batch))
+    assert server.engine.batches[0] == 2
+    assert len(server.engine.batches) == 3
+    assert max(server.engine.batches) in (7, 8)  # two of 3, 4 and 5, never more than MAX_BATCH
+
+
+def _waiting(server: Server) -> List[NDArray[np.uint8]]:
+    """The pixels that wait for the server's only engine."""
+    from worker.engines.shared.runner import Runner
+
+    (runner,) = (each for each in gc.get_objects() if isinstance(each, Runner) and not each._closed)
+    assert runner.opened.engine is server.engine
+    return [request.pixels for request in list(runner._waiting)]
+
+
+def test_a_model_is_open_once_for_all_until_the_last_lets_go() -> None:
+    server = Server()
+    first, second = (open_shared(server.rendezvous, CHOICE) for _ in range(2))
+    other = open_shared(server.rendezvous, ModelChoice(model="other"))
+    assert [choice.model for choice in server.opened] == ["small", "other"]
+    del first
+    second.engine.infer(pixels(1))
+    assert server.engines_left() == 2
+    del second
+    wait_for(lambda: server.engines_left() == 1, what="the model that nobody uses is closed")
+    other.engine.infer(pixels(1))
+    open_shared(server.rendezvous, CHOICE)
+    assert [choice.model for choice in server.opened] == ["small", "other", "small"]
+
+
+def test_a_file_that_was_replaced_is_opened_beside_the_former_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.pth"
+    file.write_text("trained on Monday")
+    server, choice = Server(), ModelChoice(model=f"resnet18@{file}")
+    monday = open_shared(server.rendezvous, choice)
+    file.write_text("trained on Tuesday")
+    tuesday = open_shared(server.rendezvous, choice)
+    assert len(server.opened) == 2
+    assert monday.files != tuesday.files == files_of(choice)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (SettingsError("no such model"), SettingsError),
+        (NanofleetError("no network"), NanofleetError),
+        (ZeroDivisionError("by its author"), RuntimeError),
+    ],
+)
+def test_what_keeps_a_model_from_being_opened_is_raised_in_each_front_end(
+    raised: Exception, expected: type
+) -> None:
+    server = Server()
+    server.errors["small"] = raised
+    for _ in range(2):
+        with pytest.raises(expected, match=str(raised)) as error:
+            open_shared(server.rendezvous, CHOICE)
+        assert type(error.value) is expected
+    del server.errors["small"]
+    open_shared(server.rendezvous, CHOICE).engine.infer(pixels(1))
+
+
+class FailingEngine(ChannelEngine):
+    """Has room for the batch that asks how many outputs there are, and for no other."""
+
+    def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See ChannelEngine."""
+        if self.batches:
+            raise RuntimeError("out of memory")
+        return super().infer(pixels)
+
+
+@forks
+def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers() -> None:
+    rendezvous = Rendezvous()
+
+    def process(engine: Callable[[], ChannelEngine]) -> Forked:
+        def open_it(choice: ModelChoice) -> Opened:
+            return Opened(files_of(choice), model(choice.model), engine())
+
+        return Forked("engine process", lambda report: serve(rendezvous, open_it, MAX_BATCH))
+
+    failing = process(FailingEngine)
+    engine, batch = open_shared(rendezvous, CHOICE).engine, pixels(2)
+    found = background(lambda: engine.infer(batch))
+    wait_for(lambda: failing.exit_code() is not None, what="the process ends")
+    assert failing.exit_code() == 1
+    next_one = process(ChannelEngine)
+    (answer,) = wait_for(lambda: found, what="the next one answers")
+    np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
+    next_one.send_signal(signal.SIGKILL)
+    wait_for(lambda: next_one.exit_code() is not None)
+    for each in (failing, next_one):
+        each.close()
+    rendezvous.close()
+
+
+@forks
+def test_a_model_that_was_replaced_meanwhile_ends_the_front_end() -> None:
+    rendezvous = Rendezvous()
+
+    def process(name: str) -> Forked:
+        opened = Opened({}, model(name), ChannelEngine())
+        return Forked("engine process", lambda report: serve(rendezvous, lambda choice: opened, MAX_BATCH))
+
+    first = process("before")
+    engine = open_shared(rendezvous, CHOICE).engine
+    first.send_signal(signal.SIGKILL)
+    wait_for(lambda: first.exit_code() is not None)
+    second = process("after")
+    with pytest.raises(NanofleetError, match="was replaced"):
+        engine.infer(pixels(1))
+    second.send_signal(signal.SIGKILL)
+    wait_for(lambda: second.exit_code() is not None)
+    for each in (first, second):
+        each.close()
+    rendezvous.close()
+
+
+@pytest.mark.parametrize("count", [0, MAX_BATCH + 1, 0xFFFFFFFF])
+def test_a_count_that_the_memory_cannot_hold_ends_that_channel_alone(count: int) -> None:
+    server = Server()
+    engine = open_shared(server.rendezvous, CHOICE).engine
+    with server.rendezvous.connect() as channel:
+        send_message(channel, {"choice": CHOICE.model_dump(mode="json")})
+        receive_message(channel)
+        channel.sendall(struct.pack("<I", count))
+        assert channel.recv(1) == b""
+    assert engine.infer(pixels(1)).shape == (1, 3)

@@ -1,0 +1,137 @@
+"""What the supervisor of several processes gives each, and what it does when one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import List, Optional
+
+import pytest
+
+from tests.harness import needs_root, wait_for
+from wire.errors import NanofleetError, SettingsError
+from worker.processes import member, shares
+from worker.processes.forked import Report, Work
+from worker.processes.member import End, Member
+from worker.processes.notices import Notices
+from worker.settings import WorkerSettings
+from worker.watchdog import notify
+
+# Python 3.12 warns of forking with threads, which those who run tests have.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def settings(*argv: str) -> WorkerSettings:
+    return WorkerSettings.from_command_line("nanofleet worker", argv)
+
+
+@pytest.mark.parametrize(("processes", "each"), [(2, 6), (4, 3), (6, 2), (14, 1), (32, 1)])
+def test_beside_a_gpu_decoders_get_the_cores_that_others_leave(
+    monkeypatch: pytest.MonkeyPatch, processes: int, each: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    given = settings("--processes", str(processes))
+    assert shares.share_of(given, 1, 16, on_cpu=False).decoder_count == each
+
+
+def test_on_a_cpu_decoders_are_as_many_as_one_process_has() -> None:
+    given = settings("--processes", "2")
+    share = shares.share_of(given, 1, 4, on_cpu=True)
+    assert share.decoder_count == -(-given.decoder_count // 2)
+    assert shares.share_of(settings("--decoders", "5"), 1, 4, on_cpu=True).decoder_count == 5
+
+
+def test_ids_and_ports_follow_each_other() -> None:
+    given = settings("--processes", "2", "--worker-id", "box", "--metrics-port", "9000")
+    both = [shares.share_of(given, number, 16, on_cpu=False) for number in (1, 2)]
+    assert [share.worker_id for share in both] == ["box-1", "box-2"]
+    assert [share.metrics_port for share in both] == [9000, 9001]
+    assert [share.max_batch for share in both] == [16, 16]
+    none = shares.share_of(settings("--processes", "2", "--metrics-port", "0"), 2, 16, on_cpu=False)
+    assert none.metrics_port == 0
+    # Each takes the next free one.
+    free = shares.share_of(settings("--processes", "2"), 2, 16, on_cpu=False)
+    assert "metrics_port" not in free.model_fields_set
+
+
+def ended(name: str, work: Work) -> End:
+    started = Member(name, work)
+    started.start()
+    found: List[Optional[End]] = []
+    wait_for(lambda: found.append(started.ended()) or found[-1])
+    assert started.is_gone
+    assert found[-1]
+    return found[-1]
+
+
+def test_a_process_reports_and_ends_with_its_code() -> None:
+    def work(report: Report) -> int:
+        report(left=True, restarts=False)
+        return 7
+
+    end = ended("a name that is longer than the kernel's", work)
+    assert (end.code, end.left, end.error) == (7, True, None)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(2, SettingsError), (1, NanofleetError)])
+def test_an_error_is_the_parents_as_well(code: int, kind: type) -> None:
+    def work(report: Report) -> int:
+        report(error="--model: there is none")
+        return code
+
+    error = ended("w", work).error
+    assert (type(error), str(error)) == (kind, "--model: there is none")
+
+
+def test_a_process_that_is_killed_says_nothing() -> None:
+    def work(report: Report) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    end = ended("w", work)
+    assert (end.left, end.error, end.text) == (False, None, "was killed (SIGKILL)")
+
+
+@needs_root
+@pytest.mark.parametrize("user", [os.geteuid(), 65534])
+def test_nobody_else_notifies_in_a_front_ends_place(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    notices = Notices()
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notices.be_notified()
+
+    def send() -> None:
+        os.setuid(user)
+        notify("READY=1")
+
+    subprocess.run(["true"], check=True, cwd="/", preexec_fn=send)
+    assert notices.read() == ({"READY=1"} if user == os.geteuid() else set())
+    notices.close()
+
+
+def test_what_stops_a_service_does_not_reach_its_processes(tmp_path: Path) -> None:
+    def work(report: Report) -> int:
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(os.getpid(), signum)
+        report(left=True)
+        return 0
+
+    assert ended("w", work).left
+
+
+def test_a_process_that_dies_again_and_again_is_started_later_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    dying = Member("w", lambda report: 1)
+    dying._began = now[0]
+    waited = [dying.start_later() for _ in range(10)]
+    assert waited[:3] == [member.FIRST_DELAY, 2 * member.FIRST_DELAY, 4 * member.FIRST_DELAY]
+    assert waited[-1] == member.LONGEST_DELAY
+    assert dying.due == now[0] + member.LONGEST_DELAY
+    dying._began = now[0]
+    now[0] += member.SOON + 1
+    assert dying.start_later() == member.FIRST_DELAY

@@ -1,0 +1,11 @@
+"""One process runs the models of several workers on this machine, its front ends.
+
+front end   SharedEngine ──> a channel for each thread ──┐ pixels, rows: memory that both have
+                                                         ├──────> Runner ──> Engine
+front end   SharedEngine ──> a channel for each thread ──┘ fills batches from all of them
+
+engine   a front end's side: an Engine that has its batches run there
+channel  what the two say to each other, and the memory
+server   the engine process's side: opens a model once, however many front ends ask for it (models)
+runner   one open model: fills its batches, and runs them
+"""

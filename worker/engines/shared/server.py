@@ -1,0 +1,104 @@
+"""The engine process's side: a thread for each channel."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import socket
+import threading
+from typing import Any, Callable, Dict, NoReturn
+
+from wire.decoder.memory import shared_memory
+from wire.errors import NanofleetError, SettingsError
+from wire.model_choice import ModelChoice
+from wire.printable import first_line
+from worker.engines.opened import Opened
+from worker.engines.shared.channel import (
+    Area,
+    Lost,
+    Rendezvous,
+    receive_count,
+    receive_message,
+    send_count,
+    send_message,
+    size_of_area,
+)
+from worker.engines.shared.models import Models
+from worker.engines.shared.runner import Request, Runner
+
+log = logging.getLogger(__name__)
+
+
+def serve(rendezvous: Rendezvous, open_it: Callable[[ModelChoice], Opened], max_batch: int) -> NoReturn:
+    """Run what front ends send, until the process ends.
+
+    Args:
+        rendezvous: with the front ends.
+        open_it: opens a model, warm.
+        max_batch: images in a batch, at most.
+    """
+    models = Models(open_it, max_batch)
+    while True:
+        channel = rendezvous.accept()
+        threading.Thread(target=_serve, args=(channel, models), name="channel", daemon=True).start()
+
+
+def _serve(channel: socket.socket, models: Models) -> None:
+    """Serve one channel until its front end closes it, or dies."""
+    with channel, contextlib.suppress(Lost):
+        message, _ = receive_message(channel)
+        try:
+            shared = models.acquire(ModelChoice.model_validate(message["choice"]))
+        # Whatever a library raises: the front end decides what to do without the model.
+        except Exception as error:  # noqa: BLE001
+            send_message(channel, _refusal(error))
+            return
+        try:
+            _run_batches(channel, shared.runner.result())
+        finally:
+            models.release(shared)
+
+
+def _run_batches(channel: socket.socket, runner: Runner) -> None:
+    """Tell a front end what the model is, then run its batches.
+
+    Raises:
+        Lost: it is gone.
+    """
+    shape = runner.opened.model.preprocessing.shape
+    with shared_memory(size_of_area(runner.max_batch, shape, runner.outputs)) as fd:
+        area = Area(fd, runner.max_batch, shape, runner.outputs)
+        send_message(channel, _about(runner), fd)
+    while True:
+        count = receive_count(channel)
+        if not 1 <= count <= runner.max_batch:
+            raise Lost(f"{count} images")
+        done = functools.partial(_hand_over, channel, count)
+        runner.submit(Request(area.pixels[:count], area.rows[:count], done))
+
+
+def _hand_over(channel: socket.socket, count: int) -> None:
+    with contextlib.suppress(Lost):
+        send_count(channel, count)
+
+
+def _about(runner: Runner) -> Dict[str, Any]:
+    files, model, engine = runner.opened
+    return {
+        "model": model.model_dump(mode="json"),
+        "files": [(str(path), version) for path, version in files.items()],
+        "name": engine.name,
+        "device": engine.device,
+        "why": engine.why,
+        "at_once": engine.at_once,
+        "max_batch": runner.max_batch,
+        "outputs": runner.outputs,
+    }
+
+
+def _refusal(error: Exception) -> Dict[str, str]:
+    if isinstance(error, NanofleetError):
+        return {"kind": "settings" if isinstance(error, SettingsError) else "other", "error": str(error)}
+    log.error("a model cannot be opened", exc_info=error)
+    return {"kind": "defect", "error": f"{type(error).__name__}: {first_line(error)}"}

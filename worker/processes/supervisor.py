@@ -1,0 +1,219 @@
+"""Starts the processes of a worker, starts those again that die, and ends them all.
+
+engine process ready ──> front ends ──> all left, or one cannot go on ──> no engine process
+
+What ends a process before any front end has served ends the worker, as it would end a worker of one process.
+From then on it is that process's own affair, but for an error that would meet each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import signal
+import threading
+import time
+from typing import Any, Dict, List, Optional
+
+from wire.errors import NanofleetError
+from wire.private import keep_memory_private
+from wire.signals import stop_signals
+from wire.waiting import wait_until
+from worker import service
+from worker.engines.shared.channel import Rendezvous
+from worker.processes import shares
+from worker.processes.member import End, Member
+from worker.processes.notices import Notices
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process, front_end
+from worker.settings import WorkerSettings
+from worker.watchdog import notify
+
+log = logging.getLogger(__name__)
+
+_STEP_SECONDS = 0.05
+#: Seconds in which front ends have left at once.
+AT_ONCE_TIMEOUT = 5.0
+
+
+def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontext) -> int:
+    """Run a worker of several processes until it leaves.
+
+    Args:
+        settings: the worker's, of which each front end gets its share.
+        beside: what else runs in each front end, by its worker id.
+
+    Returns:
+        The exit code: 0 if all front ends left with nothing in hand.
+
+    Raises:
+        NanofleetError: the worker cannot start, or cannot go on.
+        KeyboardInterrupt: a second signal came.
+    """
+    keep_memory_private()
+    shares.check(settings)
+    leaving = threading.Event()
+    with stop_signals(leaving, always=service.HEEDED):
+        supervisor = Supervisor(settings, beside, leaving)
+        try:
+            return supervisor.run()
+        except KeyboardInterrupt:
+            supervisor.hurry()
+            raise
+        finally:
+            supervisor.close()
+
+
+class _FrontEnd(Member):
+    """A front end, and what it notifies."""
+
+    def __init__(self, settings: WorkerSettings, rendezvous: Rendezvous, beside: service.Beside) -> None:
+        assert settings.worker_id
+        self.notices = Notices()
+        self.is_ready = self.is_alive = False
+        super().__init__(settings.worker_id, front_end(settings, rendezvous, self.notices, beside))
+
+    def read_notices(self) -> None:
+        """Note what it has notified since."""
+        found = self.notices.read()
+        self.is_ready = self.is_ready or "READY=1" in found
+        self.is_alive = self.is_alive or "WATCHDOG=1" in found
+
+
+class Supervisor:
+    """The processes of one worker."""
+
+    def __init__(self, settings: WorkerSettings, beside: service.Beside, leaving: threading.Event) -> None:
+        """Prepare; `run` starts them.
+
+        Args:
+            settings: the worker's.
+            beside: see `run`.
+            leaving: set when they are to leave.
+        """
+        self._settings = settings
+        self._beside = beside
+        self._leaving = leaving
+        self._rendezvous = Rendezvous()
+        self._engine = Member("engine process", engine_process(settings, self._rendezvous))
+        self._front_ends: List[_FrontEnd] = []
+        self._codes: List[int] = []
+        self._error: Optional[NanofleetError] = None
+        self._was_ready = self._is_up = self._has_asked = False
+
+    def run(self) -> int:
+        """See the function."""
+        self._engine.start()
+        facts = self._await_engine()
+        if facts is None:
+            return 0
+        self._front_ends = [
+            _FrontEnd(
+                shares.share_of(self._settings, number, facts["max_batch"], facts["on_cpu"]),
+                self._rendezvous,
+                self._beside,
+            )
+            for number in range(1, self._settings.processes + 1)
+        ]
+        for each in self._front_ends:
+            each.start()
+        while not all(each.is_gone for each in self._front_ends):
+            self._step()
+            time.sleep(_STEP_SECONDS)
+        if self._error is not None:
+            raise self._error
+        return max(self._codes, default=0)
+
+    def hurry(self) -> None:
+        """Have the front ends leave at once."""
+        for each in self._front_ends:
+            if not self._has_asked:
+                each.send_signal(LEAVE)
+            each.send_signal(LEAVE_AT_ONCE)
+        wait_until(lambda: all(map(_has_ended, self._front_ends)), AT_ONCE_TIMEOUT)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for member in [*self._front_ends, self._engine]:
+            member.send_signal(signal.SIGKILL)
+            wait_until(functools.partial(_has_ended, member), AT_ONCE_TIMEOUT, step=0.01)
+        for each in self._front_ends:
+            each.notices.close()
+        self._rendezvous.close()
+
+    def _await_engine(self) -> Optional[Dict[str, Any]]:
+        """What the engine process reports when it is ready; None if the worker is to leave before."""
+        while not self._leaving.is_set():
+            end = self._engine.ended()
+            if end is not None:
+                raise self._unstarted(self._engine, end)
+            assert self._engine.process
+            facts = self._engine.process.reported()
+            if "max_batch" in facts:
+                return facts
+            time.sleep(_STEP_SECONDS)
+        return None
+
+    def _step(self) -> None:
+        """Look after each process, once."""
+        self._relay_notices()
+        end = self._engine.ended()
+        if end is not None:
+            self._start_again(self._engine, end)
+        self._engine.start_if_due()
+        for each in self._front_ends:
+            end = each.ended()
+            if end is not None:
+                self._decide(each, end)
+            if self._leaving.is_set():
+                each.due = None
+            each.start_if_due()
+        if self._leaving.is_set() and not self._has_asked:
+            self._has_asked = True
+            notify("STOPPING=1")
+            for each in self._front_ends:
+                each.send_signal(LEAVE)
+
+    def _decide(self, which: _FrontEnd, end: End) -> None:
+        """What is to follow a front end that has ended."""
+        if end.left and end.report["restarts"] and not self._leaving.is_set():
+            which.start()
+        elif end.left:
+            self._codes.append(end.code)
+        elif not self._leaving.is_set():
+            self._start_again(which, end)
+        elif end.code in (-LEAVE, -LEAVE_AT_ONCE):
+            pass  # they have ended it on the spot, while it loaded
+        elif end.text != str(self._error):  # which need not be said once more
+            log.error("%s: %s", which.name, end.text)
+            self._codes.append(1)
+
+    def _start_again(self, member: Member, end: End) -> None:
+        """Start a process again in a while, or end them all where that would be in vain."""
+        if not self._leaving.is_set() and (not self._was_ready or (end.error and end.code != 1)):
+            self._error = self._unstarted(member, end)
+            self._leaving.set()
+            return
+        seconds = member.start_later()
+        log.error("%s: %s; starting it again in %g s", member.name, end.text, seconds)
+
+    def _unstarted(self, member: Member, end: End) -> NanofleetError:
+        return end.error or NanofleetError(f"{member.name} {end.text}; the log shows more")
+
+    def _relay_notices(self) -> None:
+        """Notify systemd of what all front ends notify."""
+        for each in self._front_ends:
+            each.read_notices()
+        running = [each for each in self._front_ends if not each.is_gone]
+        self._was_ready = self._was_ready or any(each.is_ready for each in running)
+        if running and all(each.is_alive for each in running):
+            for each in running:
+                each.is_alive = False
+            notify("WATCHDOG=1")
+        if not self._is_up and running and all(each.is_ready for each in running):
+            self._is_up = True
+            notify("READY=1")
+
+
+def _has_ended(member: Member) -> bool:
+    return member.process is None or member.process.exit_code() is not None
