@@ -59,7 +59,7 @@ def test_groups_of_ones_own_change_with_the_settings(tmp_path: Path) -> None:
         (b'{"regoin": [0, 0, 1, 1]}', "regoin"),
         (b'{"region": [0.5, 0, 0.5, 1]}', "region"),
         (b'{"groups": "hoem"}', "groups"),
-        (b'{"groups": {"cat": ["tabby"], "pet": ["tabby"]}}', "'tabby' stands in 'cat' and 'pet'"),
+        (b'{"groups": {"cat": ["tabby"], "pet": ["tabby"]}}', "'tabby' stands in 'cat' and in 'pet'"),
         (b'{"stable": {"k": 4, "n": 3}}', "k is 4"),
         (b"region", "JSON"),
     ],

@@ -24,9 +24,9 @@ class PahoIO:
         self._client.ack(mid, qos)
 
     def read(self) -> None:
-        """Read of what has come, and handle it."""
+        """Read what has come, or a part of it, and handle it."""
         self._client.loop_read()
 
     def write(self) -> None:
-        """Write of what is queued."""
+        """Write what is queued, as far as the socket takes it."""
         self._client.loop_write()
