@@ -12,6 +12,8 @@ from typing import Any, Dict, List, Sequence
 from bench.settings import BenchSettings
 from bench.weights import find_weights
 
+#: The version of a package that is not there.
+NOT_INSTALLED = "not installed"
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -72,7 +74,7 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def renewed(former: Dict[str, Any], now: Dict[str, Any], experiments: Sequence[str]) -> Dict[str, Any]:

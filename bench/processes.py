@@ -203,21 +203,23 @@ def nothing_left() -> Iterator[None]:
     try:
         yield
     finally:
-        with _ignoring_signals():
+        with _signals_wait():
             _end(signal.SIGTERM, lambda pid: name_of(pid) != "mosquitto")  # who leaves a broker needs it
             _end(signal.SIGTERM, lambda pid: True)
             _end(signal.SIGKILL, lambda pid: True)
 
 
 @contextlib.contextmanager
-def _ignoring_signals() -> Iterator[None]:
-    main = threading.current_thread() is threading.main_thread()
-    previous = [(signum, signal.signal(signum, signal.SIG_IGN)) for signum in ENDS if main]
+def _signals_wait() -> Iterator[None]:
+    main, came = threading.current_thread() is threading.main_thread(), set()
+    previous = [(signum, signal.signal(signum, lambda each, _: came.add(each))) for signum in ENDS if main]
     try:
         yield
     finally:
         for signum, handler in previous:
             signal.signal(signum, handler)
+        for signum in came:
+            signal.raise_signal(signum)
 
 
 def _end(signum: int, which: Callable[[int], bool], seconds: float = 10.0) -> None:

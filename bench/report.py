@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.about import NOT_INSTALLED
 from bench.measure import Row, rows_of
 from bench.tables import compare, fleet, machine, observer, targets, ways
 from wire.errors import NanofleetError
@@ -88,9 +89,13 @@ def circumstances(results: Dict[str, Any], section: str = "") -> str:
     sets = ", ".join(about.get("instruction_sets", []))
     facts = [f"{about['processor']}{f' ({sets})' if sets else ''}", f"{about['cores']} cores"]
     facts += _rounds(results["rows"], section)
-    facts += [f"Python {about['python']}", *(f"{name} {found}" for name, found in about["versions"].items())]
+    facts += [f"Python {about['python']}", *_installed(about["versions"])]
     weights = "; ".join(f"{model}: {origin}" for model, origin in about["weights"].items())
     return f"Measured on {', '.join(facts)}. Weights: {weights}."
+
+
+def _installed(versions: Dict[str, str]) -> List[str]:
+    return [f"{name} {version}" for name, version in versions.items() if version != NOT_INSTALLED]
 
 
 def _rounds(rows: Sequence[Row], section: str) -> List[str]:

@@ -69,7 +69,7 @@ class BenchSettings(Settings):
     seconds: float = Field(2.0, gt=0, description="Seconds that a measurement is to take, about")
     models: Names = Field(
         ["mobilenet_v2", "resnet18"],
-        description="torchvision's names; those after the first are measured at the first size only",
+        description="torchvision's names, or efficientnet_lite0; others than the first at one size",
     )
     sizes: Names = Field(["480p", "1080p"], description="Of the photos: 480p, 720p, 1080p")
     ways: Names = Field([], description="Only ways of these names, or whose names hold these (default: all)")

@@ -17,7 +17,9 @@ from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
-class _Try(NamedTuple):
+class Try(NamedTuple):
+    """A setting that is tried."""
+
     model: str
     way: Way
     setting: str
@@ -26,22 +28,26 @@ class _Try(NamedTuple):
 
 def sweep(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
     """Try each setting of each way that has several, at each size of each model."""
-    yield from _tried(settings, notify, _all(settings))
+    yield from _tried(settings, notify, all_tries(settings))
 
 
 def untried(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> Iterator[Row]:
-    """The same for ways and models that have no such rows yet: for experiments that need the best."""
+    """The same for settings that have no such rows yet: for experiments that need the best."""
     missing = [
-        each
-        for each in _all(settings)
-        if any(not _rates(known, each.way.name, each.model, size) for size in settings.sizes_of(each.model))
+        each for each in all_tries(settings) if not is_known(known, each, settings.sizes_of(each.model))
     ]
     yield from _tried(settings, notify, missing)
 
 
-def _all(settings: BenchSettings) -> List[_Try]:
+def is_known(known: Sequence[Row], each: Try, sizes: Sequence[str]) -> bool:
+    """Whether there are rows of a setting at these sizes."""
+    return all(each.setting in _rates(known, each.way.name, each.model, size) for size in sizes)
+
+
+def all_tries(settings: BenchSettings) -> List[Try]:
+    """All settings of the ways that are to be measured, with each model."""
     return [
-        _Try(model, way, setting, start)
+        Try(model, way, setting, start)
         for model in settings.models
         for way in WAYS
         if settings.chosen(way.name)
@@ -50,7 +56,7 @@ def _all(settings: BenchSettings) -> List[_Try]:
     ]
 
 
-def _tried(settings: BenchSettings, notify: Notify, tries: Sequence[_Try]) -> Iterator[Row]:
+def _tried(settings: BenchSettings, notify: Notify, tries: Sequence[Try]) -> Iterator[Row]:
     for model in dict.fromkeys(each.model for each in tries):
         notify(f"sweep: what has to be made once for {model}")
         # Its export, and what chooses its engine: while nothing else runs. Errors are those of the tries.

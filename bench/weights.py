@@ -1,6 +1,7 @@
-"""The models' weights: torchvision's published ones where they are, else seeded ones of the same shapes.
+"""The models' weights: published ones where they are, else seeded ones of the same shapes.
 
-A network's speed does not depend on its values, as long as they are as large as a trained one's.
+A network's speed does not depend on its values, as long as they are as large as a trained one's. But which
+engines agree on its labels may: efficientnet_lite0, whose package brings its weights, is always as published.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import urlparse
 
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
+from worker.models.info import EFFICIENTNET_LITE0
 from worker.settings import default_weights_dir
 
 
@@ -35,11 +37,14 @@ def cache_folder() -> Path:
 
 
 def find_weights(name: str) -> Weights:
-    """The weights of one of torchvision's models; seeded ones are written if need be.
+    """The weights of efficientnet_lite0 or one of torchvision's models; seeded ones are written if need be.
 
     Raises:
-        SettingsError: it has no such model.
+        SettingsError: there is no such model.
     """
+    if name == EFFICIENTNET_LITE0:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return Weights(name, cache_folder(), "as its package brings them")
     import torchvision.models as zoo
 
     try:

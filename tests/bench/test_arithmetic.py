@@ -22,10 +22,11 @@ from bench.rows import quantile
 from bench.settings import BenchSettings
 from bench.sharing import ARRANGEMENTS
 from bench.sizes import installed_bytes
-from bench.sweep import best_starts
+from bench.sweep import all_tries, best_starts, is_known
 from bench.targets import times, transport_cpu
 from bench.transport import ANSWERS, BARE
 from bench.ways import WAYS
+from bench.weights import find_weights
 from wire.errors import NanofleetError
 
 
@@ -176,6 +177,16 @@ def test_each_size_runs_in_the_setting_that_was_fastest_there() -> None:
     assert cells == [[one, "used: 200.0", "100.0", "used: 90.0"]]
 
 
+def test_what_a_sweep_has_not_tried_is_tried_before_it_is_needed() -> None:
+    settings = BenchSettings(ways=["mosec (our engine)"], models=["m", "n"], sizes=["480p", "1080p"])
+    tries = all_tries(settings)
+    mine, others = ([each for each in tries if each.model == model] for model in ("m", "n"))
+    rows = [swept(each.way.name, each.setting, "480p", 100.0) for each in mine]
+    rows += [swept(each.way.name, each.setting, "1080p", 100.0) for each in mine[1:]]
+    missing = [each for each in tries if not is_known(rows, each, settings.sizes_of(each.model))]
+    assert missing == [mine[0], *others]
+
+
 @pytest.mark.parametrize("cores", [1, 2, 16])
 def test_a_sweep_has_no_setting_twice_and_no_more_threads_than_cores(cores: int) -> None:
     for settings in (for_litserve(cores), for_mosec(cores), for_ray(cores)):
@@ -317,7 +328,16 @@ def test_a_size_is_that_of_all_that_an_extra_brings(tmp_path: Path, monkeypatch:
     assert installed_bytes("large") == 11_111
 
 
-ABOUT: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "versions": {}, "weights": {}}
+ABOUT: Dict[str, Any] = {"processor": "P", "cores": 2, "python": "3", "weights": {}}
+ABOUT["versions"] = {"a": "1.0", "b": "not installed"}
+
+
+def test_a_model_whose_weights_come_with_its_package_needs_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert find_weights("efficientnet_lite0")[:2] == ("efficientnet_lite0", tmp_path / "nanofleet" / "bench")
+    assert not list(tmp_path.rglob("*.pth"))
 
 
 def test_a_page_gets_new_tables_of_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -332,7 +352,9 @@ def test_a_page_gets_new_tables_of_what_was_measured_and_keeps_the_rest(tmp_path
     assert text.endswith("old soak\n<!-- end -->\nafter\n")
     assert [name for name in SECTIONS if f"old {name}" not in text] == ["throughput", "targets"]
     assert text.count("**Targets**") == text.count("**m, 480p**") == 1
-    assert text.count("Measured on P (AVX2, AMX), 2 cores, 3 rounds, Python 3") == 1  # targets have no rounds
+    assert (
+        text.count("Measured on P (AVX2, AMX), 2 cores, 3 rounds, Python 3, a 1.0. Weights") == 1
+    )  # targets have no rounds
     page.write_text("no marks")
     with pytest.raises(NanofleetError, match="no place for tables"):
         renew(page, results)

@@ -50,6 +50,31 @@ def test_an_orphan_is_counted_and_ended() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+#: A child that is told to end sends the bench a signal: then the bench is just ending what it has started.
+INTERRUPTED = """
+    import signal, subprocess, sys
+    from bench import processes
+
+    child = (
+        "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); print(flush=True);"
+        "signal.sigwait([signal.SIGTERM]); os.kill(os.getppid(), signal.SIGTERM)"
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with processes.nothing_left():
+            subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE).stdout.readline()
+        print("went on")
+    except KeyboardInterrupt:
+        print("ended", len(processes.descendants()))
+"""
+
+
+def test_a_signal_that_comes_while_processes_are_ended_counts_after_it() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "ended 0\n"
+
+
 def test_a_driver_ends_with_its_bench() -> None:
     script = """
         import subprocess, sys, time
