@@ -15,7 +15,9 @@ import numpy as np
 
 from bench.drive import Order, Outcome, serve
 from wire.model_choice import ModelChoice
+from worker.decode.decoder import simd_is_fit
 from worker.decode.image import decode
+from worker.decode.resizing import by_pillow, open_simd
 from worker.engines.select import best_batch, open_model
 
 
@@ -24,15 +26,18 @@ def main(model: str, labels: str) -> None:
     choice = ModelChoice(model=model, labels=Path(labels))
     size = best_batch(choice, "auto", "auto")
     with tempfile.TemporaryDirectory() as folder:
-        opened, engine = open_model(choice, engine="auto", max_batch=size, weights_dir=Path(folder))
+        opened, engine = open_model(
+            choice, engine="auto", max_batch=size, weights_dir=Path(folder), race=True
+        )
     engine.warm_up()
     recipe = opened.preprocessing
+    resize = open_simd() if simd_is_fit() else by_pillow
 
     def run(order: Order) -> Outcome:
         frames = order.jpegs()
         began = time.perf_counter()
         while True:
-            batch = [decode(jpeg, recipe).pixels for jpeg in itertools.islice(frames, size)]
+            batch = [decode(jpeg, recipe, resize=resize).pixels for jpeg in itertools.islice(frames, size)]
             if not batch:
                 return Outcome(time.perf_counter() - began, order.frames)
             engine.infer(

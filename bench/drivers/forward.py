@@ -43,7 +43,11 @@ def forwards(engine: Engine, images: NDArray[np.uint8], seconds: float = 0.0, fr
 def main(name: EngineName, model: str, weights_dir: str) -> None:
     """Find the best batch, then serve."""
     recipe, engine = open_model(
-        ModelChoice(model=model), engine=name, max_batch=max(BATCHES), weights_dir=Path(weights_dir)
+        ModelChoice(model=model),
+        engine=name,
+        max_batch=max(BATCHES),
+        weights_dir=Path(weights_dir),
+        race=True,
     )
     engine.warm_up()
     crop = recipe.preprocessing.crop

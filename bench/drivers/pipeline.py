@@ -61,7 +61,9 @@ def main(model: str, weights_dir: str) -> None:
     """Serve."""
     choice = ModelChoice(model=model)
     max_batch = best_batch(choice, SETTINGS.engine, SETTINGS.device)
-    opened, engine = open_model(choice, engine="auto", max_batch=max_batch, weights_dir=Path(weights_dir))
+    opened, engine = open_model(
+        choice, engine="auto", max_batch=max_batch, weights_dir=Path(weights_dir), race=True
+    )
     engine.warm_up()
     pipeline = Pipeline(engine, max_batch)
     with DecoderPool(
