@@ -145,6 +145,8 @@ class Inference:
             loaded.complete(job, classified)
         for flush in {job.flush for job, _ in batch}:
             flush()
+        for job, _ in batch:
+            job.sent()
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:

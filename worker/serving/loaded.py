@@ -105,3 +105,4 @@ class Work(NamedTuple):
         """See `LoadedModel.complete`: of a picture that is in no batch."""
         self.loaded.complete(self.job, outcome)
         self.job.flush()
+        self.job.sent()

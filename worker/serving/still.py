@@ -1,7 +1,7 @@
 """Still cameras: a picture that hardly differs from its camera's last classified one is answered as that was.
 
 decoder's thread: decoded ──> _Look.repeat ── still ──> the last one's answer, marked with whose it is
-                                           └─ changed ──> Batcher, Engine ──> _Look.done keeps the answer
+                                           └─ changed ──> Batcher, Engine ──> _Look.sent keeps the answer
 
 A picture is compared with the last one that was *classified*, not with the last one that came: else a change
 that is slow enough would never be seen.
@@ -59,7 +59,7 @@ class StillCameras:
             What is to be done with it.
         """
         look = _Look(self, job, camera, frame_id)
-        return job._replace(repeat=look.repeat, done=look.done)
+        return job._replace(repeat=look.repeat, done=look.done, sent=look.sent)
 
     def last(self, camera: str) -> Optional[_Last]:
         """A camera's last classified picture; None if there is none, or none young enough."""
@@ -89,6 +89,7 @@ class _Look:
         self._camera = camera
         self._frame_id = frame_id
         self._sketch: Optional[NDArray[np.float32]] = None
+        self._outcome: Optional[Outcome] = None
 
     def repeat(self, model: Model, pixels: Pixels) -> Optional[Classified]:
         """The camera's last answer, if it is this picture's too; in a decoder's thread."""
@@ -120,13 +121,19 @@ class _Look:
         )
 
     def done(self, outcome: Outcome) -> None:
-        """Note what came of the picture, and pass it on."""
+        """Remember what came of the picture, and pass it on."""
+        self._outcome = outcome
+        self._job.done(outcome)
+
+    def sent(self) -> None:
+        """Keep the answer, not before it is on its way: no Result may come before the one that it repeats."""
+        outcome = self._outcome
         if isinstance(outcome, Classified):
             if outcome.repeats is None:
                 self._cameras.note(self._camera, self._kept(outcome))
         elif not isinstance(outcome, Expired):  # of which nothing is known but that there were too many
             self._cameras.note(self._camera, None)
-        self._job.done(outcome)
+        self._job.sent()
 
     def _kept(self, classified: Classified) -> Optional[_Last]:
         """The picture for the next ones; None if a part of it is missing, or the model is compared."""
