@@ -28,8 +28,8 @@ from worker.serving.sketch import shows_the_same, sketch
 #: Seconds for which an answer is repeated: what the comparison misses, the model sees so much later at most.
 #: Of a camera that sends a frame a second it sees one in thirty, so that a longer time would save little.
 MOST_SECONDS = 30.0
-#: Cameras whose last picture is kept, at most, those seen last: 10 kB each. Anybody may publish frames, under
-#: any name.
+#: Cameras whose last picture is kept, at most, those seen last: 10 kB each, and 16 bytes for each of its
+#: `--top-k` classes. Anybody may publish frames, under any name.
 MOST_CAMERAS = 1000
 
 
@@ -39,7 +39,9 @@ class _Last(NamedTuple):
     frame_id: str
     region: Region
     grouping: Optional[Grouping]
+    #: Without its `best`, which are the array beside it: a list of a thousand would take ten times as much.
     classified: Classified
+    best: NDArray[np.float64]
     sketch: NDArray[np.float32]
     #: By `time.monotonic()`.
     seconds: float
@@ -103,6 +105,7 @@ class _Look:
         if not shows_the_same(last.sketch, self._sketch):
             return None
         return last.classified._replace(
+            best=[(int(index), confidence) for index, confidence in last.best.tolist()],
             width=pixels.width,
             height=pixels.height,
             began=began,
@@ -139,5 +142,12 @@ class _Look:
         """The picture for the next ones; None if a part of it is missing, or the model is compared."""
         if self._sketch is None:
             return None
-        region, grouping = self._job.region, self._job.grouping
-        return _Last(self._frame_id, region, grouping, classified, self._sketch, time.monotonic())
+        return _Last(
+            self._frame_id,
+            self._job.region,
+            self._job.grouping,
+            classified._replace(best=[]),
+            np.array(classified.best, np.float64),
+            self._sketch,
+            time.monotonic(),
+        )

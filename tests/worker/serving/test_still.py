@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
+import tracemalloc
 from typing import Iterator, List, Optional, Tuple
 
+import numpy as np
 import pytest
 
 from tests.harness import wait_for
-from tests.worker.serving.small import Asked, ChannelEngine, png, serving
+from tests.worker.serving.small import SIDE, Asked, ChannelEngine, png, serving
 from tests.worker.stills import jpeg, scene
 from wire.picture.region import WHOLE, Region
 from worker.decode.pool import Pixels
@@ -220,6 +223,27 @@ def test_a_picture_does_not_repeat_what_is_not_sent_yet(camera: Camera) -> None:
     outcomes = [each.outcome() for each in (blocking, first, again)]
     assert [each.repeats for each in outcomes if isinstance(each, Classified)] == [None, None, None]
     assert camera.see(RED) == ("red", "again")
+
+
+def test_a_thousand_classes_take_little_to_keep(camera: Camera) -> None:
+    first = camera.ask(RED).outcome()
+    assert isinstance(first, Classified)
+    pixels = Pixels(np.zeros((SIDE, SIDE, 3), np.uint8), 640, 480, 1.0, lambda: None)
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            job = camera.stills.take(Asked().job, f"camera-{number}", "first")
+            assert job.repeat(first.model, pixels) is None
+            job.done(first._replace(best=[(index, index / 1024) for index in range(1000)]))
+            job.sent()
+        del job
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / 50 < 32_000
+    finally:
+        tracemalloc.stop()
+    repeated = camera.stills.take(Asked().job, "camera-0", "second").repeat(first.model, pixels)
+    assert repeated is not None
+    assert repeated.best == [(index, index / 1024) for index in range(1000)]
 
 
 def test_each_frame_has_one_answer_and_the_right_one(camera: Camera) -> None:
