@@ -4,6 +4,7 @@ reader   gives paho bytes through `_sock_recv`, and notes in `_last_bytes_receiv
          some came, by which paho knows that the broker is alive
 writer   takes packets from `_out_packet`, where paho puts its own by `_packet_queue` and we ours, and notes
          `_last_msg_out`, by which paho knows when to ping; ids are of `_mid_generate`
+paho_io  has `_sock_send` wait where a WebSocket has sent a part
 """
 
 from __future__ import annotations
