@@ -95,44 +95,58 @@ class Reader(PahoIO):
 
     def read(self) -> None:
         """Receive once what has come, and handle its packets, unless there are very many."""
+        self._read()
+
+    def write(self) -> None:
+        """Write what is queued; or where that cannot be sent, read first what the broker has said last."""
+        try:
+            write(self._client)
+        except OSError:
+            while self._read():
+                pass
+            self._client.loop_write()  # which meets the error, unless reading has met the end
+
+    def _read(self) -> bool:
+        """Do as `read` says; False if nothing has come, or the socket is gone."""
         sock = self._client.socket()
-        if sock is None:
-            return
-        if not self._may_be_whole:
-            self._fill(sock)
+        if sock is None or not (self._may_be_whole or self._fill(sock)):
+            return False
         for _ in range(MOST_AT_ONCE):
             if not self._next():
                 self._may_be_whole = False
                 break
             if self._client.socket() is None:
-                return
+                return False
         else:
             self._may_be_whole = True
         if self._over and not self._may_be_whole:
             self._client.loop_read()
+        return True
 
-    def write(self) -> None:
-        """Write what is queued."""
-        write(self._client)
+    def _fill(self, sock: mqtt.SocketLike) -> bool:
+        """Receive into the room behind what is there; over TLS, one record after the other.
 
-    def _fill(self, sock: mqtt.SocketLike) -> None:
-        """Receive into the room behind what is there; over TLS, one record after the other."""
+        Returns:
+            Whether there was anything, or the end.
+        """
         self._make_room()
+        before = self._end
         while self._end < len(self._buffer) and not self._over:
             try:
                 count = self._receive(sock)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
+                break
             except OSError as error:
                 self._over = (error,)
-                return
+                break
             if not count:
                 self._over = (None,)
-                return
+                break
             self._end += count
             setattr(self._client, self._received_attribute, time.monotonic())
             if not isinstance(sock, ssl.SSLSocket):
-                return
+                break
+        return self._over is not None or self._end > before
 
     def _receive(self, sock: mqtt.SocketLike) -> int:
         room = self._view[self._end :]

@@ -43,7 +43,10 @@ def enqueue(client: mqtt.Client, first: int, piece: bytes) -> None:
 def write(client: mqtt.Client) -> None:
     """Send what is queued, as far as the socket takes it.
 
-    A DISCONNECT is left to paho, which closes the socket behind it; so are errors, which paho meets again.
+    A DISCONNECT is left to paho, which closes the socket behind it.
+
+    Raises:
+        OSError: the connection is lost; paho does not know that yet, and has not closed the socket.
     """
     sock, queue = client.socket(), client._out_packet
     while queue:
@@ -57,9 +60,6 @@ def write(client: mqtt.Client) -> None:
             else:
                 sent = client._sock_send(_record(pieces))  # type: ignore[arg-type]
         except BlockingIOError:
-            return
-        except OSError:
-            client.loop_write()
             return
         client._last_msg_out = time.monotonic()
         while queue and sent >= queue[0]["to_process"]:
