@@ -51,7 +51,7 @@ def run_socket(
                 watched = wanted
             # TLS and WebSockets may hold bytes that no poll can see.
             buffered = packets.pending or getattr(sock, "pending", lambda: 0)()
-            events = thread.wait(files, 0.0 if buffered else MISC_SECONDS)
+            events = thread.wait(files, 0.0 if buffered else max(0.0, misc_due - time.monotonic()))
             if events & ~select.POLLOUT or buffered:
                 packets.read()
                 tcp.ack_at_once()
