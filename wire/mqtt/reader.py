@@ -161,17 +161,15 @@ class Reader(PahoIO):
 
         The buffer at most doubles: the length that a packet names costs nothing until its bytes come.
         """
-        if self._at == self._end:
-            self._at = self._end = 0
-            if len(self._buffer) > KEPT_BUFFER:
-                self._resize(BUFFER)
         size, left = len(self._buffer), self._end - self._at
-        has_room = self._at + max(self._needed, left + _LEAST_ROOM) <= size
-        if has_room or (not self._at and left < size):
-            return
+        wanted = max(self._needed, left + _LEAST_ROOM)
         rest = self._view[self._at : self._end]
-        if left == size:
+        if size > KEPT_BUFFER and wanted <= BUFFER:
+            self._resize(BUFFER)
+        elif left == size:
             self._resize(2 * size)
+        elif not self._at or (left and self._at + wanted <= size):
+            return
         self._view[:left] = rest  # memoryviews may overlap
         self._at, self._end = 0, left
 
@@ -222,7 +220,7 @@ class Reader(PahoIO):
         if self._at < self._handed:
             at, self._at = self._at, min(self._at + bufsize, self._handed)
             return bytes(self._view[at : self._at])
-        if self._over is None:
+        if self._over is None or self._handed:  # what comes behind a packet is not paho's yet
             raise BlockingIOError
         (error,) = self._over
         if error is not None:
