@@ -177,6 +177,24 @@ class LateUnsubacks(Server):
                     client.sendall(b"".join(unanswered) + b"\x40\x02" + body[2 + topic : 4 + topic])
 
 
+class NoAnswers(Server):
+    """Accepts each member, and answers nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: List[int] = []
+
+    def serve(self, client: socket.socket) -> None:
+        with client.makefile("rb") as stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind in (3, 8, 10):  # PUBLISH at QoS 1, SUBSCRIBE, UNSUBSCRIBE
+                    at = 2 + struct.unpack_from("!H", body)[0] if kind == 3 else 0
+                    self.ids += struct.unpack_from("!H", body, at)
+
+
 class LastWords(Server):
     """Speaks just enough MQTT 5 to take a publication, answers the first one, and hangs up by a reset.
 

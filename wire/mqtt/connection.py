@@ -72,8 +72,8 @@ class Connection(ConnectionOptions):
         self._client = make_client(self, self._tls)
         self._client.on_connect = self._handle_connack
         self._loss = Loss(self._client, self, self.connected)
-        self._deliveries, self._queue, self._io = make_io(self._client, self.on_delivery)
-        self._subscriptions = Subscriptions(self._client, self)
+        self._subscriptions = subscriptions = Subscriptions(self._client, self)
+        self._deliveries, self._queue, self._io = make_io(self._client, subscriptions, self.on_delivery)
         self.subscribed = self._subscriptions.confirmed
 
     # --- for any thread -----------------------------------------------------------------------------

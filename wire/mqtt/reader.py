@@ -21,9 +21,11 @@ import paho.mqtt.client as mqtt
 
 from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.insides import fits, received_attribute
+from wire.mqtt.packet_ids import skip_used_ids
 from wire.mqtt.packets import Delivery
 from wire.mqtt.paho_io import PahoIO
 from wire.mqtt.publish_queue import PublishQueue
+from wire.mqtt.subscriptions import Subscriptions
 from wire.mqtt.writer import enqueue, write
 
 #: Bytes of the buffer: a frame of a camera, and what comes with it.
@@ -44,16 +46,19 @@ _MOST_OF_HEADER = 5
 
 
 def make_io(
-    client: mqtt.Client, on_delivery: Callable[[Delivery], None]
+    client: mqtt.Client, subscriptions: Subscriptions, on_delivery: Callable[[Delivery], None]
 ) -> Tuple[Deliveries, PublishQueue, PahoIO]:
     """What a client receives and publishes, and what reads and writes for it; before it is connected.
 
     Args:
         client: paho's.
+        subscriptions: its own, with which its publications share packet ids.
         on_delivery: receives each message.
     """
     own = fits(client)
     deliveries, queue = Deliveries(client, on_delivery), PublishQueue(client, by_paho=not own)
+    if own:
+        skip_used_ids(client, queue.uses, subscriptions.uses)
     return deliveries, queue, Reader(client, deliveries, queue) if own else PahoIO(client)
 
 
