@@ -215,7 +215,7 @@ class Connection(ConnectionOptions):
         connack_due = time.monotonic() + CONNACK_TIMEOUT_SECONDS
 
         def send() -> bool:
-            if self._is_open():
+            if self._is_open() and not self._closing:
                 self._queue.pump()
             if not self.connected.is_set() and time.monotonic() > connack_due:
                 raise OSError(f"no CONNACK within {CONNACK_TIMEOUT_SECONDS:.0f} s")

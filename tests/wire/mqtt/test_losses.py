@@ -115,7 +115,8 @@ def test_a_takeover_is_heard_also_where_writing_meets_the_end_first(
     tls: bool, certificates: Path, join: Callable[..., Member]
 ) -> None:
     """Else it would come back, and take the session from the other in turn."""
-    with LastWords(lambda mid: b"\xe0\x02\x8e\x00", certificates if tls else None) as broker:
+    words = b"\xe0\x07\x8e\x05\x1f\x00\x02no"
+    with LastWords(lambda mid: words, certificates if tls else None) as broker:
         member, _ = write_before_reading(join, broker, certificates if tls else None)
         assert member.connection.ended.wait(10)
         assert isinstance(member.connection.failure, DuplicateMember)
