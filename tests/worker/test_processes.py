@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.harness import needs_root, wait_for
 from wire.errors import NanofleetError, SettingsError
+from worker.membership.identity import claim_worker_id
 from worker.processes import member, shares
 from worker.processes.forked import Report, Work
 from worker.processes.member import End, Member
@@ -55,6 +57,18 @@ def test_ids_and_ports_follow_each_other() -> None:
     # Each takes the next free one.
     free = shares.share_of(settings("--processes", "2"), 2, 16, on_cpu=False)
     assert "metrics_port" not in free.model_fields_set
+
+
+def test_names_by_default_are_those_of_no_other_worker_of_the_host(tmp_path: Path) -> None:
+    given = settings("--processes", "2", "--state-dir", str(tmp_path))
+    with contextlib.ExitStack() as held:
+        plain = [held.enter_context(claim_worker_id(tmp_path, None)) for _ in range(3)]
+        several = [held.enter_context(shares.named(given)) for _ in range(2)]
+        names = [shares.name_of(each, number) for each in several for number in (1, 2)]
+        assert names == [f"{plain[0]}-{end}" for end in ("p-1", "p-2", "p2-1", "p2-2")]
+        assert [held.enter_context(claim_worker_id(tmp_path, name)) for name in names] == names
+        named = settings("--processes", "2", "--worker-id", "box")
+        assert held.enter_context(shares.named(named)) is named
 
 
 def ended(name: str, work: Work) -> End:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+import contextlib
+from typing import Any, Dict, Iterator
 
 from wire.errors import SettingsError
 from wire.topics import ID
 from worker.cores import available
-from worker.membership.identity import host_id
+from worker.membership.identity import claim_shared_id
 from worker.settings import WorkerSettings
 
 
@@ -18,7 +19,7 @@ def check(settings: WorkerSettings) -> None:
         SettingsError: the id is too long for a number behind it, or the ports do not suffice.
     """
     last = settings.processes
-    if not ID.fullmatch(name_of(settings, last)):
+    if settings.worker_id and not ID.fullmatch(name_of(settings, last)):
         raise SettingsError(
             f"--worker-id: with --processes each gets a number behind it, as -{last}: shorten it"
         )
@@ -26,9 +27,23 @@ def check(settings: WorkerSettings) -> None:
         raise SettingsError(f"--metrics-port: the ports from it on do not suffice for --processes {last}")
 
 
+@contextlib.contextmanager
+def named(settings: WorkerSettings) -> Iterator[WorkerSettings]:
+    """The settings with an id that no others on this machine get meanwhile, where none was given.
+
+    Raises:
+        NanofleetError: the state directory cannot be written.
+    """
+    if settings.worker_id:
+        yield settings
+        return
+    with claim_shared_id(settings.state_dir) as worker_id:
+        yield settings.model_copy(update={"worker_id": worker_id})
+
+
 def name_of(settings: WorkerSettings, number: int) -> str:
-    """The worker id of a front end, from 1 on."""
-    return f"{settings.worker_id or host_id()}-{number}"
+    """The worker id of a front end, from 1 on, of those that are `named`."""
+    return f"{settings.worker_id}-{number}"
 
 
 def share_of(settings: WorkerSettings, number: int, max_batch: int, on_cpu: bool) -> WorkerSettings:
