@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness import needs_root, wait_for
 from wire.errors import NanofleetError, SettingsError
+from worker import memory
 from worker.membership.identity import claim_worker_id
 from worker.processes import member, shares
 from worker.processes.forked import Report, Work
@@ -44,6 +45,19 @@ def test_on_a_cpu_decoders_are_as_many_as_one_process_has() -> None:
     share = shares.share_of(given, 1, 4, on_cpu=True)
     assert share.decoder_count == -(-given.decoder_count // 2)
     assert shares.share_of(settings("--decoders", "5"), 1, 4, on_cpu=True).decoder_count == 5
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_all_front_ends_together_have_the_memory_of_one_worker(
+    monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(32)))
+    monkeypatch.setattr(memory, "total", lambda: 8 << 30)
+    several = ("--processes", str(processes), "--max-payload", str(4 << 20))
+    for flags, on_cpu in (((), False), ((), True), (("--decoders", "2"), True)):
+        share = shares.share_of(settings(*several, *flags), 1, 16, on_cpu)
+        assert processes * share.decoder_count * share.decoder_bytes <= (8 << 30) // 2
+        assert processes * share.receive_maximum * share.max_payload <= (8 << 30) // 8
 
 
 def test_ids_and_ports_follow_each_other() -> None:

@@ -10,6 +10,7 @@ from wire.topics import ID
 from worker.cores import available
 from worker.membership.identity import claim_shared_id
 from worker.settings import WorkerSettings
+from worker.settings.decoding import LEAST_DECODER_MEMORY, MOST_DECODERS
 
 
 def check(settings: WorkerSettings) -> None:
@@ -70,8 +71,10 @@ def decoders_each(settings: WorkerSettings, on_cpu: bool) -> int:
     """Decoders of each front end, where no number is given.
 
     On a CPU they are together as many as one worker's. Beside a GPU they get all cores but one for each front
-    end's own thread, one for the engine process and one for the rest of the machine.
+    end's own thread, one for the engine process and one for the rest of the machine. Either is as far as the
+    memory goes.
     """
     front_ends = settings.processes
     together = settings.decoder_count if on_cpu else available() - front_ends - 2
-    return max(1, -(-together // front_ends))
+    fit = settings.memory_share // 2 // LEAST_DECODER_MEMORY
+    return max(1, min(-(-together // front_ends), fit, MOST_DECODERS))
