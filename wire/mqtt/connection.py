@@ -4,10 +4,9 @@
     publish(), call()  ── posts ──> ┌─> connect ── CONNACK ──> serve: read, write, run what was posted ─┐
                                     └────────── back off, 1 s doubling to 30 s <──────── lost ──────────┘
 
-paho-mqtt is driven through its external-loop calls, beside a reader and a writer of our own, so that all
-about the connection happens in one thread: there is no lock to take in the wrong order, an ack cannot meet
-another connection than its frame's, and an exception in a handler ends the thread instead of hiding in it
-(paho #365, #704).
+paho-mqtt is driven through its external-loop calls, beside a reader and a writer of our own, in one thread:
+there is no lock to take in the wrong order, an ack cannot meet another connection than its frame's, and an
+exception in a handler ends the thread instead of hiding in it (paho #365, #704).
 """
 
 from __future__ import annotations
