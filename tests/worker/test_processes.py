@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from tests.harness import needs_root, wait_for
 from wire.errors import NanofleetError, SettingsError
+from worker import memory
+from worker.membership.identity import claim_worker_id
 from worker.processes import member, shares
 from worker.processes.forked import Report, Work
 from worker.processes.member import End, Member
@@ -44,6 +47,19 @@ def test_on_a_cpu_decoders_are_as_many_as_one_process_has() -> None:
     assert shares.share_of(settings("--decoders", "5"), 1, 4, on_cpu=True).decoder_count == 5
 
 
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_all_front_ends_together_have_the_memory_of_one_worker(
+    monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(32)))
+    monkeypatch.setattr(memory, "total", lambda: 8 << 30)
+    several = ("--processes", str(processes), "--max-payload", str(4 << 20))
+    for flags, on_cpu in (((), False), ((), True), (("--decoders", "2"), True)):
+        share = shares.share_of(settings(*several, *flags), 1, 16, on_cpu)
+        assert processes * share.decoder_count * share.decoder_bytes <= (8 << 30) // 2
+        assert processes * share.receive_maximum * share.max_payload <= (8 << 30) // 8
+
+
 def test_ids_and_ports_follow_each_other() -> None:
     given = settings("--processes", "2", "--worker-id", "box", "--metrics-port", "9000")
     both = [shares.share_of(given, number, 16, on_cpu=False) for number in (1, 2)]
@@ -55,6 +71,18 @@ def test_ids_and_ports_follow_each_other() -> None:
     # Each takes the next free one.
     free = shares.share_of(settings("--processes", "2"), 2, 16, on_cpu=False)
     assert "metrics_port" not in free.model_fields_set
+
+
+def test_names_by_default_are_those_of_no_other_worker_of_the_host(tmp_path: Path) -> None:
+    given = settings("--processes", "2", "--state-dir", str(tmp_path))
+    with contextlib.ExitStack() as held:
+        plain = [held.enter_context(claim_worker_id(tmp_path, None)) for _ in range(3)]
+        several = [held.enter_context(shares.named(given)) for _ in range(2)]
+        names = [shares.name_of(each, number) for each in several for number in (1, 2)]
+        assert names == [f"{plain[0]}-{end}" for end in ("p-1", "p-2", "p2-1", "p2-2")]
+        assert [held.enter_context(claim_worker_id(tmp_path, name)) for name in names] == names
+        named = settings("--processes", "2", "--worker-id", "box")
+        assert held.enter_context(shares.named(named)) is named
 
 
 def ended(name: str, work: Work) -> End:

@@ -10,4 +10,5 @@ member       one of them, and how it has ended; forked starts it
 roles        what the two kinds do
 shares       what of the settings each front end gets
 notices      what a front end notifies as if to systemd
+probe        the main of a container's health check, which asks all front ends
 """

@@ -53,8 +53,8 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
     keep_memory_private()
     shares.check(settings)
     leaving = threading.Event()
-    with stop_signals(leaving, always=service.HEEDED):
-        supervisor = Supervisor(settings, beside, leaving)
+    with shares.named(settings) as named, stop_signals(leaving, always=service.HEEDED):
+        supervisor = Supervisor(named, beside, leaving)
         try:
             return supervisor.run()
         except KeyboardInterrupt:
