@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import gc
+import os
 import signal
+import socket
 import struct
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, NoReturn
 
 import numpy as np
 import pytest
@@ -18,13 +22,17 @@ from tests.harness import wait_for
 from tests.worker.serving.small import SIDE, ChannelEngine, model
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
+from worker.engines.base import Engine
 from worker.engines.opened import Opened, files_of
-from worker.engines.shared.channel import Rendezvous, receive_message, send_message
-from worker.engines.shared.engine import open_shared
+from worker.engines.shared import server as server_side
+from worker.engines.shared.alarm import STALLED, Alarm
+from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
+from worker.engines.shared.engine import EngineEnded, SharedEngine, _connected, open_shared
+from worker.engines.shared.models import Models
 from worker.engines.shared.server import serve
-from worker.processes.forked import Forked
+from worker.processes.forked import Forked, Report
 
-MAX_BATCH = 8
+MAX_BATCH, STALL_TIMEOUT = 8, float("inf")
 #: Python 3.12 warns of forking with threads, which those who run tests have.
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 CHOICE = ModelChoice(model="small")
@@ -43,8 +51,8 @@ class Server:
         self.rendezvous = Rendezvous()
         self.opened: List[ModelChoice] = []
         self.engines: weakref.WeakSet[ChannelEngine] = weakref.WeakSet()
-        self.errors: Dict[str, Exception] = {}
-        arguments = (self.rendezvous, self._open, MAX_BATCH)
+        self.errors: Dict[str, BaseException] = {}
+        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
 
     def _open(self, choice: ModelChoice) -> Opened:
@@ -152,10 +160,11 @@ def test_a_file_that_was_replaced_is_opened_beside_the_former_one(tmp_path: Path
         (SettingsError("no such model"), SettingsError),
         (NanofleetError("no network"), NanofleetError),
         (ZeroDivisionError("by its author"), RuntimeError),
+        (SystemExit("by its author"), RuntimeError),
     ],
 )
 def test_what_keeps_a_model_from_being_opened_is_raised_in_each_front_end(
-    raised: Exception, expected: type
+    raised: BaseException, expected: type
 ) -> None:
     server = Server()
     server.errors["small"] = raised
@@ -177,51 +186,205 @@ class FailingEngine(ChannelEngine):
         return super().infer(pixels)
 
 
-@forks
-def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers() -> None:
-    rendezvous = Rendezvous()
+class HangingEngine(ChannelEngine):
+    """Does not come back from the second batch, and lets no other thread run."""
 
-    def process(engine: Callable[[], ChannelEngine]) -> Forked:
+    def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See ChannelEngine."""
+        if self.batches:
+            ctypes.PyDLL(None).sleep(3600)
+        return super().infer(pixels)
+
+
+class PickyEngine(ChannelEngine):
+    """Ends its process at a picture with a black corner, from the second batch on."""
+
+    def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See ChannelEngine."""
+        if not pixels[:, 0, 0].any(axis=-1).all() and self.batches:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().infer(pixels)
+
+
+class TwoAtOnce(ChannelEngine):
+    """As its name says."""
+
+    at_once = 2
+
+
+class Processes:
+    """Engine processes, one after the other."""
+
+    def __init__(self) -> None:
+        self.rendezvous = Rendezvous()
+        self._all: List[Forked] = []
+
+    def start(
+        self,
+        engine: Callable[[], ChannelEngine] = ChannelEngine,
+        name: str = "small",
+        stall_timeout: float = STALL_TIMEOUT,
+    ) -> Forked:
+        """Start the next one, whose model has a name."""
+
         def open_it(choice: ModelChoice) -> Opened:
-            return Opened(files_of(choice), model(choice.model), engine())
+            return Opened(files_of(choice), model(name), engine())
 
-        return Forked("engine process", lambda report: serve(rendezvous, open_it, MAX_BATCH))
+        def work(report: Report) -> int:
+            serve(self.rendezvous, open_it, MAX_BATCH, stall_timeout)
 
-    failing = process(FailingEngine)
-    engine, batch = open_shared(rendezvous, CHOICE).engine, pixels(2)
+        self._all.append(Forked("engine process", work))
+        return self._all[-1]
+
+    def kill(self, process: Forked) -> None:
+        """End one."""
+        process.send_signal(signal.SIGKILL)
+        wait_for(lambda: process.exit_code() is not None)
+
+    def close(self) -> None:
+        """End them all."""
+        for each in self._all:
+            self.kill(each)
+            each.close()
+        self.rendezvous.close()
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    given = Processes()
+    yield given
+    given.close()
+
+
+@forks
+def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers(processes: Processes) -> None:
+    failing = processes.start(FailingEngine)
+    engine, batch = open_shared(processes.rendezvous, CHOICE).engine, pixels(2)
     found = background(lambda: engine.infer(batch))
     wait_for(lambda: failing.exit_code() is not None, what="the process ends")
     assert failing.exit_code() == 1
-    next_one = process(ChannelEngine)
+    processes.start()
     (answer,) = wait_for(lambda: found, what="the next one answers")
     np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
-    next_one.send_signal(signal.SIGKILL)
-    wait_for(lambda: next_one.exit_code() is not None)
-    for each in (failing, next_one):
-        each.close()
-    rendezvous.close()
 
 
 @forks
-def test_a_model_that_was_replaced_meanwhile_ends_the_front_end() -> None:
-    rendezvous = Rendezvous()
+def test_an_engine_that_hangs_ends_its_process_and_the_next_one_answers(processes: Processes) -> None:
+    hanging = processes.start(HangingEngine, stall_timeout=0.3)
+    engine, batch = open_shared(processes.rendezvous, CHOICE).engine, pixels(2)
+    found = background(lambda: engine.infer(batch))
+    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
+    assert hanging.exit_code() == -STALLED
+    processes.start(stall_timeout=0.3)
+    (answer,) = wait_for(lambda: found, what="the next one answers")
+    np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
 
-    def process(name: str) -> Forked:
-        opened = Opened({}, model(name), ChannelEngine())
-        return Forked("engine process", lambda report: serve(rendezvous, lambda choice: opened, MAX_BATCH))
 
-    first = process("before")
-    engine = open_shared(rendezvous, CHOICE).engine
-    first.send_signal(signal.SIGKILL)
-    wait_for(lambda: first.exit_code() is not None)
-    second = process("after")
+@forks
+def test_a_batch_that_ends_two_engine_processes_is_given_up_and_no_other(processes: Processes) -> None:
+    innocent, guilty = pixels(2), pixels(1)
+    guilty[0, 0, 0] = 0
+    dying = processes.start(PickyEngine)
+    engines = [open_shared(processes.rendezvous, CHOICE).engine for _ in range(3)]
+    dying.send_signal(signal.SIGSTOP)  # so that all are there when it goes on
+    found = [
+        background(lambda e=e, b=b: outcome(e, b)) for e, b in zip(engines, (innocent, guilty, innocent))
+    ]  # type: ignore[misc]
+    dying.send_signal(signal.SIGCONT)
+    wait_for(lambda: dying.exit_code() is not None, what="the first one ends")
+    dying = processes.start(PickyEngine)
+    wait_for(lambda: dying.exit_code() is not None, what="the next one ends")
+    lasting = processes.start(PickyEngine)
+    wait_for(lambda: all(found), what="all have an answer, or none to expect")
+    (first,), (given_up,), (last,) = found
+    assert isinstance(given_up, EngineEnded)
+    for answer in (first, last):
+        np.testing.assert_array_equal(answer, ChannelEngine().infer(innocent))
+    assert lasting.exit_code() is None
+
+
+def outcome(engine: Engine, batch: NDArray[np.uint8]) -> Any:
+    """The answer, or why there is none."""
+    try:
+        return engine.infer(batch)
+    except NanofleetError as error:
+        return error
+
+
+@forks
+def test_a_model_that_was_replaced_meanwhile_ends_the_front_end(processes: Processes) -> None:
+    first = processes.start(name="before")
+    engine = open_shared(processes.rendezvous, CHOICE).engine
+    processes.kill(first)
+    processes.start(name="after")
     with pytest.raises(NanofleetError, match="was replaced"):
         engine.infer(pixels(1))
-    second.send_signal(signal.SIGKILL)
-    wait_for(lambda: second.exit_code() is not None)
-    for each in (first, second):
-        each.close()
-    rendezvous.close()
+
+
+@forks
+def test_a_model_that_was_replaced_between_two_channels_is_noticed(processes: Processes) -> None:
+    first = processes.start(TwoAtOnce, name="before")
+    channel = _connected(processes.rendezvous, CHOICE)
+    processes.kill(first)
+    processes.start(TwoAtOnce, name="after")
+    with pytest.raises(NanofleetError, match="was replaced"):
+        SharedEngine(processes.rendezvous, CHOICE, channel)
+
+
+@forks
+def test_a_model_that_cannot_be_opened_again_is_for_the_next_start_to_judge(processes: Processes) -> None:
+    def broken() -> ChannelEngine:
+        raise SettingsError("--model: there is none any more")
+
+    first = processes.start()
+    engine = open_shared(processes.rendezvous, CHOICE).engine
+    processes.kill(first)
+    processes.start(broken)
+    error = outcome(engine, pixels(1))
+    assert (type(error), error.exit_code) == (NanofleetError, 1)
+    assert str(error) == "--model: there is none any more; leaving, to be started again"
+
+
+def test_a_front_end_for_which_there_is_no_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(size: int) -> NoReturn:
+        raise OSError(errno.ENOMEM, "no memory left")
+
+    server = Server()
+    monkeypatch.setattr(server_side, "shared_memory", no_memory)
+    found = background(lambda: refusal(server))
+    (error,) = wait_for(lambda: found, what="it is refused")
+    assert "no memory left" in str(error)
+    assert len(server.opened) == 1
+    monkeypatch.undo()
+    open_shared(server.rendezvous, CHOICE).engine.infer(pixels(1))
+
+
+def refusal(server: Server) -> RuntimeError:
+    """Why a front end gets no model."""
+    with pytest.raises(RuntimeError) as error:
+        open_shared(server.rendezvous, CHOICE)
+    return error.value
+
+
+def test_a_channel_is_open_until_its_last_batch_is_done() -> None:
+    """Or another one may get the number of its descriptor, and this one's answer."""
+    engine = ChannelEngine()
+    models = Models(lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT))
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=server_side._serve, args=(theirs, models), daemon=True)
+    serving.start()
+    send_message(ours, {"choice": CHOICE.model_dump(mode="json")})
+    receive_message(ours)
+    engine.gate.clear()
+    engine.batches.clear()
+    send_count(ours, 1)
+    wait_for(lambda: engine.batches)
+    ours.close()
+    serving.join(0.3)
+    assert theirs.fileno() != -1
+    engine.gate.set()
+    serving.join(30)
+    assert theirs.fileno() == -1
 
 
 @pytest.mark.parametrize("count", [0, MAX_BATCH + 1, 0xFFFFFFFF])
