@@ -7,7 +7,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from worker.engines.child import how_it_ended
-from worker.engines.shared.alarm import STALLED
+from worker.engines.shared.alarm import OPEN_TIMEOUT, STALLED
 from worker.processes.forked import Forked, Work
 
 #: Seconds until a process that has died is started again: twice as many each time it dies soon.
@@ -39,7 +39,7 @@ class End(NamedTuple):
     def text(self) -> str:
         """How, in words."""
         if self.code == -STALLED:
-            return "a batch has made no progress for --stall-timeout"
+            return f"a batch took longer than --stall-timeout, or a model longer than {OPEN_TIMEOUT:g} s"
         return str(self.error or how_it_ended(self.code))
 
 

@@ -24,6 +24,7 @@ from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.opened import Opened, files_of
+from worker.engines.shared import models as models_side
 from worker.engines.shared import server as server_side
 from worker.engines.shared.alarm import STALLED, Alarm
 from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
@@ -278,6 +279,24 @@ def test_an_engine_that_hangs_ends_its_process_and_the_next_one_answers(processe
     processes.start(stall_timeout=0.3)
     (answer,) = wait_for(lambda: found, what="the next one answers")
     np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
+
+
+@forks
+def test_a_model_that_hangs_while_it_is_opened_ends_its_process(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang() -> ChannelEngine:
+        ctypes.PyDLL(None).sleep(3600)
+        return ChannelEngine()
+
+    monkeypatch.setattr(models_side, "OPEN_TIMEOUT", 0.3)
+    hanging = processes.start(hang)
+    found = background(lambda: open_shared(processes.rendezvous, CHOICE))
+    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
+    assert hanging.exit_code() == -STALLED
+    monkeypatch.undo()
+    processes.start()
+    wait_for(lambda: found, what="the next one opens it")
 
 
 @forks

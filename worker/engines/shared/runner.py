@@ -79,7 +79,7 @@ class Runner:
                 batch = self._take()
                 if not batch:
                     return
-                with self._alarm.within():
+                with self._alarm.within(self._alarm.stall_timeout):
                     self._infer(batch)
                 self._end()
                 del batch  # with it goes the memory of a front end that is gone
