@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Dict, List
 
@@ -18,6 +20,7 @@ from tests.fleets import Fleet
 from tests.harness import WorkerProcess, nanofleet, needs_root, statuses, wait_for
 from tests.tiny import COFFEE, tiny_model
 from wire.messages import WorkerAction
+from worker.membership.identity import claim_worker_id
 
 RESTART = WorkerAction(action="restart").encode()
 #: Nothing fills such a batch: the frame is at work for as long as it may be delayed.
@@ -174,6 +177,25 @@ def test_a_front_end_that_is_restarted_over_the_broker_is_so_alone(fleet: Fleet)
     ready(worker, times=3)
     assert len(before & set(front_ends(worker))) == 1
     assert not worker.said("starting it again")
+
+
+def test_without_a_name_it_starts_beside_others_of_the_host(fleet: Fleet) -> None:
+    command = [sys.executable, "-m", "fleet", "worker", "--broker", fleet.url, "--root", fleet.root]
+    command += ["--state-dir", str(fleet.folder), "--metrics-port", "0", "--no-observe"]
+    command += [*tiny_model(), "--engine", "onnxruntime", *TWO]
+    listener = fleet.listen("workers/+")
+    with contextlib.ExitStack() as others:
+        host, *_ = (others.enter_context(claim_worker_id(fleet.folder, None)) for _ in range(3))
+        with subprocess.Popen(command, cwd=fleet.folder) as worker:
+            expected = {f"{host}-p-1", f"{host}-p-2"}
+            wait_for(
+                lambda: (
+                    worker.poll() is not None
+                    or {status.worker for status in statuses(listener.messages)} == expected
+                )
+            )
+            worker.terminate()
+            assert worker.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_broker(
 ) -> None:
     broker = mosquitto(*(persistent(tmp_path) if kept else SETTINGS))
     fleet = case(fault, broker.url)
-    fleet.start(2, *SLOW)
+    fleet.start(2, *SLOW, "--max-delay", "0.5")
     with fleet.publisher(FRAMES * times, "--fps", "100") as publisher:
         fleet.wait_answers(FRAMES // 3)
         fleet.strike()
@@ -121,7 +121,7 @@ def test_the_publisher_is_killed(
 
     with fleet.publisher(FRAMES * times) as publisher:
         wait_for(spool, 30, "frames in the spool")
-        fleet.start(2)
+        fleet.start(2, *SLOW)
         fleet.wait_answers(FRAMES // 3)
         fleet.strike()
         publisher.kill()

@@ -15,19 +15,19 @@ import logging
 import signal
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from wire.private import keep_memory_private
-from wire.signals import blocked_in_children, stop_signals
+from wire.signals import stop_signals
 from wire.waiting import wait_until
 from worker import service
 from worker.engines.shared.channel import Rendezvous
 from worker.processes import shares
 from worker.processes.forked import reap_others
+from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
-from worker.processes.notices import Notices
-from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process, front_end
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -56,8 +56,10 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody learns how a process has ended
     shares.check(settings)
     leaving = threading.Event()
-    with stop_signals(leaving, always=service.HEEDED):
-        supervisor = Supervisor(settings, beside, leaving)
+    with contextlib.ExitStack() as parts:
+        named = parts.enter_context(shares.named(settings))
+        came = parts.enter_context(stop_signals(leaving, always=service.HEEDED, interrupts=False))
+        supervisor = Supervisor(named, beside, leaving, came)
         try:
             return supervisor.run()
         except KeyboardInterrupt:
@@ -67,45 +69,31 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
             supervisor.close()
 
 
-class _FrontEnd(Member):
-    """A front end, and what it notifies."""
-
-    def __init__(self, settings: WorkerSettings, rendezvous: Rendezvous, beside: service.Beside) -> None:
-        assert settings.worker_id
-        self.notices = Notices()
-        self.is_ready = self.is_alive = False
-        super().__init__(settings.worker_id, front_end(settings, rendezvous, self.notices, beside))
-
-    def start(self) -> None:
-        """Start a process, of which nothing is known yet."""
-        self.notices.read()
-        self.is_ready = self.is_alive = False
-        super().start()
-
-    def read_notices(self) -> None:
-        """Note what it has notified since."""
-        found = self.notices.read()
-        self.is_ready = self.is_ready or "READY=1" in found
-        self.is_alive = self.is_alive or "WATCHDOG=1" in found
-
-
 class Supervisor:
     """The processes of one worker."""
 
-    def __init__(self, settings: WorkerSettings, beside: service.Beside, leaving: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        beside: service.Beside,
+        leaving: threading.Event,
+        signals: Sequence[int],
+    ) -> None:
         """Prepare; `run` starts them.
 
         Args:
             settings: the worker's.
             beside: see `run`.
             leaving: set when they are to leave.
+            signals: those that came and want that.
         """
         self._settings = settings
         self._beside = beside
         self._leaving = leaving
+        self._signals = signals
         self._rendezvous = Rendezvous()
         self._engine = Member("engine process", engine_process(settings, self._rendezvous))
-        self._front_ends: List[_FrontEnd] = []
+        self._front_ends: List[FrontEnd] = []
         self._codes: List[int] = []
         self._error: Optional[NanofleetError] = None
         self._was_ready = self._is_up = self._has_asked = False
@@ -117,7 +105,7 @@ class Supervisor:
         if facts is None:
             return 0
         self._front_ends = [
-            _FrontEnd(
+            FrontEnd(
                 shares.share_of(self._settings, number, facts["max_batch"], facts["on_cpu"]),
                 self._rendezvous,
                 self._beside,
@@ -134,8 +122,7 @@ class Supervisor:
         return max(self._codes, default=0)
 
     def hurry(self) -> None:
-        """Have the front ends leave at once."""
-        self._ask_to_leave()
+        """Have the front ends leave at once; they have been asked to leave."""
         for each in self._front_ends:
             each.send_signal(LEAVE_AT_ONCE)
         wait_until(lambda: all(map(_has_ended, self._front_ends)), AT_ONCE_TIMEOUT)
@@ -170,7 +157,13 @@ class Supervisor:
         return None
 
     def _step(self) -> None:
-        """Look after each process, once."""
+        """Look after each process, once.
+
+        Raises:
+            KeyboardInterrupt: a second signal has come.
+        """
+        if self._has_asked and len(self._signals) > 1:
+            raise KeyboardInterrupt
         reap_others({member.process.pid for member in self._members if member.process})
         self._relay_notices()
         end = self._engine.ended()
@@ -185,18 +178,12 @@ class Supervisor:
                 each.due = None
             each.start_if_due()
         if self._leaving.is_set() and not self._has_asked:
+            self._has_asked = True
             notify("STOPPING=1")
-            self._ask_to_leave()
+            for each in self._front_ends:
+                each.send_signal(LEAVE)
 
-    def _ask_to_leave(self) -> None:
-        """Have the front ends leave: each is asked once, because at the second time it would hurry."""
-        with blocked_in_children():  # and here: a second signal comes before all are asked, or after
-            if not self._has_asked:
-                self._has_asked = True
-                for each in self._front_ends:
-                    each.send_signal(LEAVE)
-
-    def _decide(self, which: _FrontEnd, end: End) -> None:
+    def _decide(self, which: FrontEnd, end: End) -> None:
         """What is to follow a front end that has ended."""
         if end.left and end.report["restarts"] and not self._leaving.is_set():
             which.start()
