@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import List, Optional
@@ -13,13 +14,19 @@ from typing import List, Optional
 import pytest
 
 from tests.harness import needs_root, wait_for
+from tests.tiny import tiny_model
 from wire.errors import NanofleetError, SettingsError
+from wire.signals import stop_signals
 from worker import memory
+from worker.engines.shared.channel import Rendezvous
 from worker.membership.identity import claim_worker_id
-from worker.processes import member, shares
+from worker.processes import member, roles, shares
 from worker.processes.forked import Report, Work
+from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
 from worker.processes.notices import Notices
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE
+from worker.processes.supervisor import Supervisor
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -147,6 +154,51 @@ def test_what_stops_a_service_does_not_reach_its_processes(tmp_path: Path) -> No
         return 0
 
     assert ended("w", work).left
+
+
+def test_the_next_engine_process_keeps_to_the_batches_that_the_front_ends_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = settings("--processes", "2", "--engine", "onnxruntime", *tiny_model())
+    supervisor = Supervisor(given, contextlib.nullcontext, threading.Event(), [])
+    seen = []
+    for suits in (16, 4):  # as if the GPU were gone the second time
+        monkeypatch.setattr(roles, "best_batch", lambda *_, suits=suits: suits)
+        supervisor._engine.start()
+        seen.append(supervisor._await_engine())
+        supervisor._engine.send_signal(signal.SIGKILL)
+        wait_for(supervisor._engine.ended)
+    supervisor.close()
+    assert [facts["max_batch"] for facts in seen if facts] == [16, 16]
+
+
+class Asked(FrontEnd):
+    """Notes the signals that it is sent; the first one comes together with a second one to the supervisor."""
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        super().__init__(settings("--worker-id", "w"), rendezvous, contextlib.nullcontext)
+        self.signals: List[int] = []
+
+    def send_signal(self, signum: int) -> None:
+        """See Member."""
+        if signum == LEAVE and not self.signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.signals.append(signum)
+
+
+def test_a_second_signal_while_front_ends_are_asked_to_leave_makes_none_skip_the_first() -> None:
+    leaving = threading.Event()
+    with stop_signals(leaving, always=[signal.SIGTERM], interrupts=False) as came:
+        supervisor = Supervisor(settings("--processes", "2"), contextlib.nullcontext, leaving, came)
+        both = [Asked(supervisor._rendezvous) for _ in range(2)]
+        supervisor._front_ends += both
+        os.kill(os.getpid(), signal.SIGTERM)
+        supervisor._step()
+        with pytest.raises(KeyboardInterrupt):
+            supervisor._step()
+        supervisor.hurry()
+    assert [each.signals for each in both] == [[LEAVE, LEAVE_AT_ONCE]] * 2
+    supervisor.close()
 
 
 def test_a_process_that_dies_again_and_again_is_started_later_each_time(
