@@ -103,7 +103,7 @@ def _waiting(server: Server) -> List[NDArray[np.uint8]]:
     """The pixels that wait for the server's only engine."""
     from worker.engines.shared.runner import Runner
 
-    (runner,) = (each for each in gc.get_objects() if isinstance(each, Runner) and not each._closed)
+    (runner,) = (each for each in gc.get_objects() if type(each) is Runner and not each._closed)
     assert runner.opened.engine is server.engine
     return [request.pixels for request in list(runner._waiting)]
 
