@@ -14,6 +14,9 @@ from typing import Callable, Dict, List, Optional
 
 from wire.errors import NanofleetError
 
+#: Seconds in which a state must get into a supervisor's queue.
+_NOTIFY_TIMEOUT = 0.5
+
 
 class Stalled(NanofleetError):
     """A part of the worker makes no progress; what it holds stays with the broker, for the next start."""
@@ -107,7 +110,8 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):  # an abstract socket
         address = "\0" + address[1:]
-    # A supervisor that does not read must not end the worker.
+    # A supervisor that does not read must neither end the worker nor hold it up for long.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(_NOTIFY_TIMEOUT)
         sender.connect(address)
         sender.sendall(state.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -207,6 +208,23 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     notify("READY=1")  # nobody listens any more
     monkeypatch.delenv("NOTIFY_SOCKET")
     notify("READY=1")
+
+
+def test_a_supervisor_that_does_not_read_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
+            sender.setblocking(False)
+            sender.connect(str(tmp_path / "notify"))
+            while True:
+                sender.send(b"WATCHDOG=1")
+        notifying = threading.Thread(target=notify, args=("STOPPING=1",), daemon=True)
+        notifying.start()
+        notifying.join(10)
+        assert not notifying.is_alive()
 
 
 def test_what_takes_long_is_left_behind_when_told_to_stop() -> None:

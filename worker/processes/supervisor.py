@@ -222,7 +222,7 @@ class Supervisor:
         serving = [each for each in running if each.process and each.is_ready]
         self._was_ready = self._was_ready or bool(serving)
         # One that is started again is this process's affair, and not yet systemd's; so are all of them.
-        if self._was_ready and all(each.is_alive for each in serving):
+        if self._was_ready and running and all(each.is_alive for each in serving):
             for each in serving:
                 each.is_alive = False
             notify("WATCHDOG=1")
