@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -15,12 +18,12 @@ from PIL import Image
 
 from tests.fleets import Fleet
 from tests.harness import nanofleet, statuses, wait_for
-from tests.worker.engines.exports import choice_in, read_only
+from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import endless
 from tests.worker.engines.libraries import library, needs_openvino, release
 from tests.worker.photos import FOLDER, PHOTOS
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.exports.cache import exported
@@ -148,6 +151,48 @@ def test_without_the_time_for_a_race_there_is_none(
     assert kept(folder) == []
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        ("is killed", r"openvino float32 was killed \(SIGKILL\)"),
+        ("finds a full disk", "openvino float32 .*No space left on device"),
+        ("is half upgraded", "openvino float32 openvino cannot be imported: ImportError"),
+        ("is greedy", "openvino float32 wants too much memory"),
+    ],
+)
+def test_what_may_be_otherwise_the_next_time_is_not_kept(
+    behaviour: str, says: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, behaviour, monkeypatch)
+    _, engine = opened(folder)
+    assert engine.name == "onnxruntime"
+    assert re.search(says, engine.why), engine.why
+    assert kept(folder) == []
+
+
+def test_what_a_library_says_of_a_graph_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "refuses", monkeypatch)
+    assert "openvino cannot load it: no such operator" in opened(folder)[1].why
+    assert len(kept(folder)) == 1
+
+
+def test_where_no_process_can_start_the_default_serves(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    library(tmp_path, "is right", monkeypatch)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(NanofleetError, match="shut down"):
+        opened(folder, stop=stop)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
+    _, engine = opened(folder)
+    assert (engine.name, engine.why) == ("onnxruntime", "not compared with openvino yet; cpu: asked for")
+    assert "a process for the model cannot start" in caplog.text
+    assert kept(folder) == []
+
+
 def test_a_read_only_folder_keeps_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -187,6 +232,16 @@ def test_a_worker_says_what_it_serves_with_and_why(
     # And whoever classifies a single picture takes what is known.
     done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(folder))
     assert "engine         openvino on cpu (openvino float" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_worker_does_not_load_what_only_those_that_are_tried_need() -> None:
+    script = "import sys, worker.service; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "worker.engines.fastest.race" in loaded
+    assert not {"PIL.ImageDraw", "PIL.ImageFont", "worker.engines.fastest.process"} & set(loaded)
 
 
 # --- OpenVINO itself ----------------------------------------------------------------------------------

@@ -86,7 +86,8 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
         except (Unfair, OSError) as error:
             log.warning("%s: the engines cannot be compared: %s", subject.choice.model, error)
             return None
-        write(file, verdict)
+        if verdict.lasts:
+            write(file, verdict)
     return verdict
 
 

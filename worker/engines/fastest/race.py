@@ -16,19 +16,21 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from wire.errors import NanofleetError
 from wire.printable import cut, first_line
-from worker.engines.child import cleaning_up_first, how_it_ended, run_child
+from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
 from worker.engines.fastest.candidates import Candidate, releases
-from worker.engines.fastest.process import SECONDS, TOO_LARGE
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict, agreement
+from worker.engines.limits import SECONDS_PER_CPU_SECOND
 
 log = logging.getLogger(__name__)
 
 #: Milliseconds a picture that are next to nothing beside its decoding: others are not tried then.
 QUICK = 0.1
-#: Seconds to wait for one, which gets few of the processor's where a worker serves beside it; or hangs.
-PATIENCE = 4 * SECONDS
+#: Seconds of processor time that a candidate may take, and how long to wait for them.
+SECONDS = 60
+PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
 #: What is said of a candidate that runs for ever, or nearly so.
 TOO_LONG = "takes too long"
 
@@ -72,26 +74,39 @@ def race(
             trials.append(_trial(candidate, reply, Path(folder)))
             if trials[0].failed or trials[0].ms < QUICK:
                 break
-    if trials[0].failed not in ("", TOO_LONG, TOO_LARGE):  # those would fare no better the next time
+    if trials[0].passing or trials[0].failed not in ("", TOO_LONG):  # that fares no better the next time
         raise Unfair(trials[0].says)
     return Verdict(releases=releases(), trials=tuple(trials))
 
 
 def _run(arguments: Sequence[str], stop: Optional[threading.Event]) -> Dict[str, Any]:
+    """Run the process that tries a candidate; returns what it says, or an error, which may be `passing`.
+
+    Raises:
+        NanofleetError: `stop` was set.
+    """
     try:
         reply = run_child("worker.engines.fastest.process", arguments, stop=stop, seconds=PATIENCE)
-    except TimeoutError:
-        return {"error": TOO_LONG}
+    except TimeoutError:  # it got too little of the processor
+        return {"error": TOO_LONG, "passing": True}
+    except NanofleetError as error:
+        if stop is not None and stop.is_set():
+            raise
+        return {"error": f"was not tried: {error}", "passing": True}
     code = reply["exit_code"]
     if "ms" in reply or "error" in reply or "absent" in reply:
         return reply
-    return {"error": TOO_LONG if code == -signal.SIGXCPU else how_it_ended(code)}
+    if code == -signal.SIGXCPU:
+        return {"error": TOO_LONG}
+    # Others than crashes are somebody's doing, such as the kernel's where memory runs out.
+    return {"error": how_it_ended(code), "passing": -code not in CRASHES}
 
 
 def _trial(candidate: Candidate, reply: Dict[str, Any], folder: Path) -> Trial:
     """What a process says of a candidate, beside what the first one has answered."""
     if "error" in reply:
-        return Trial(**candidate._asdict(), failed=cut(first_line(reply["error"]), 200))
+        failed = cut(first_line(reply["error"]), 200)
+        return Trial(**candidate._asdict(), failed=failed, passing=reply.get("passing", False))
     if reply.get("slower"):
         return Trial(**candidate._asdict(), ms=reply["ms"])
     first, answers = folder / "first.npy", folder / "answers.npy"

@@ -39,6 +39,8 @@ class Trial(BaseModel):
     agrees: bool = False
     #: Why there are no figures.
     failed: str = ""
+    #: Whether that may be otherwise the next time.
+    passing: bool = False
 
     @property
     def candidate(self) -> Candidate:
@@ -75,6 +77,11 @@ class Verdict(BaseModel):
             return self.trials[0]
         best = min(trial.ms for trial in fit)
         return next(trial for trial in fit if trial.ms <= best * NEAR)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether another race would end like this one."""
+        return not any(trial.passing for trial in self.trials)
 
     @property
     def why(self) -> str:
