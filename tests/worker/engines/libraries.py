@@ -24,6 +24,8 @@ if BEHAVIOUR == "crashes":
     os.kill(os.getpid(), signal.SIGILL)
 if BEHAVIOUR == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)
+if BEHAVIOUR == "hangs":
+    signal.pause()
 if BEHAVIOUR == "is half upgraded":
     raise ImportError("libopenvino.so: cannot open shared object file")
 
@@ -49,6 +51,9 @@ class Core:
         return Compiled(onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]))
 
 
+TYPES = {"tensor(uint8)": "u8", "tensor(float)": "f32"}
+
+
 def port(of, name):
     dimensions = [SimpleNamespace(is_static=isinstance(n, int), get_length=lambda n=n: n) for n in of.shape]
     return SimpleNamespace(
@@ -61,7 +66,7 @@ def port(of, name):
 class Compiled:
     def __init__(self, session):
         self.session, self.known = session, {}
-        self.inputs = [port(each, "u8") for each in session.get_inputs()]
+        self.inputs = [port(each, TYPES[each.type]) for each in session.get_inputs()]
         self.outputs = [port(each, "f32") for each in session.get_outputs()]
 
     def create_infer_request(self):

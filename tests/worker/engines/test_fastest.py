@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.fleets import Fleet
-from tests.harness import nanofleet, statuses, wait_for
+from tests.harness import nanofleet, processes_of, statuses, wait_for
 from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import endless
@@ -28,6 +30,7 @@ from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import candidates
+from worker.engines.fastest.kept import file_of, read
 from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
@@ -42,7 +45,7 @@ def raced(folder: Path) -> Verdict:
     choice = choice_in(folder)
     model, path = exported(choice, folder)
     subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=model.preprocessing.shape)
-    return race(subject, candidates("auto", "half"), 4, folder)
+    return race(subject, candidates("auto", "half"), 4, folder, folder / ".race.part")
 
 
 def opened(folder: Path, **how: Any) -> Tuple[Model, Engine]:
@@ -108,6 +111,24 @@ def test_what_costs_next_to_nothing_is_not_made_faster(
     )
 
 
+def test_of_pictures_with_one_label_16_bits_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector of rare defects, say: what rounding does to it no drawn picture would show."""
+    library(tmp_path, "is right", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    net = Net()
+    always = net.add("Add", net.means(), net.const([2.0, 0.0, 0.0]))
+    path = net.give(net.add("Softmax", always, axis=1)).save(tmp_path / "net.onnx")
+    choice = ModelChoice(model=str(path), labels=labels_in(tmp_path), fit="squeeze", scaling="unit")
+    subject = Subject(choice=choice, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    verdict = race(subject, candidates("auto", "half"), 4, tmp_path, tmp_path / ".race.part")
+    assert [trial.precision for trial in verdict.trials] == ["float32", "float32", "float16"]
+    assert "openvino float16 is not tried, because float32 gives all drawn pictures the same" in verdict.why
+    assert verdict.winner.precision == "float32"
+    assert verdict.lasts
+
+
 # --- known the next time ------------------------------------------------------------------------------
 
 
@@ -140,6 +161,53 @@ def test_a_second_start_has_no_race_until_a_library_is_another(
     file.chmod(0o644)
     opened(folder)
     assert caplog.text.count(RACES) == 4
+
+
+def test_a_verdict_on_another_model_or_another_graph_is_none(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As another user can place one, where several may write; or another PyTorch has exported."""
+    caplog.set_level(logging.INFO)
+    library(tmp_path, "crashes", monkeypatch)
+    opened(folder)
+    (file,) = kept(folder)
+    elsewhere = file.rename(tmp_path / "kept")
+    file.symlink_to(elsewhere)
+    opened(folder)
+    assert caplog.text.count(RACES) == 2
+    assert not file.is_symlink()
+    (folder / "nanofleet" / "other.engine").write_bytes(file.read_bytes())
+    assert read(file) is not None
+    assert read(folder / "nanofleet" / "other.engine") is None
+    (export,) = (folder / "nanofleet").glob("*.onnx")
+    subject = Subject(choice=choice_in(folder), sha256="0" * 64, export=export)
+    before = file_of(subject, "auto", "half", folder)
+    assert file_of(subject, "auto", "half", folder) == before
+    export.write_bytes(export.read_bytes() + b"\0")
+    assert file_of(subject, "auto", "half", folder) != before
+
+
+def test_what_a_killed_process_leaves_of_a_race_the_next_start_removes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "hangs", monkeypatch)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = (
+        "import sys; from tests.worker.engines.test_fastest import opened, Path; opened(Path(sys.argv[1]))"
+    )
+    starting = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)}
+    )
+    try:
+        wait_for(lambda: list(folder.glob("nanofleet/.*.part/first.npy")), what="the first one's answers")
+    finally:
+        starting.kill()
+        starting.wait()
+    assert list(temporary.glob("nanofleet-race-*")) == []
+    wait_for(lambda: not processes_of("worker.engines.fastest.process", folder), what="the child's end")
+    opened(folder, race=False)
+    assert list(folder.glob("nanofleet/.*.part")) == []
 
 
 def test_without_the_time_for_a_race_there_is_none(

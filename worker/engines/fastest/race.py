@@ -6,13 +6,14 @@ ends, and not a worker that serves. No two of them are in memory at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from wire.printable import cut, first_line
 from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
 from worker.engines.fastest.candidates import Candidate, releases
 from worker.engines.fastest.subject import Subject
-from worker.engines.fastest.verdict import Trial, Verdict, agreement
+from worker.engines.fastest.verdict import Trial, Verdict, agreement, tells_apart
 from worker.engines.limits import SECONDS_PER_CPU_SECOND
+from worker.models.weights import remove_part
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,12 @@ QUICK = 0.1
 #: Seconds of processor time that a candidate may take, and how long to wait for them.
 SECONDS = 60
 PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
+#: The file of the first one's answers.
+FIRST = "first.npy"
 #: What is said of a candidate that runs for ever, or nearly so.
 TOO_LONG = "takes too long"
+#: What is said of 16 bits where nothing would show that they answer otherwise.
+ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
 
 
 class Unfair(Exception):
@@ -44,6 +50,7 @@ def race(
     candidates: Sequence[Candidate],
     max_batch: int,
     weights_dir: Path,
+    part: Path,
     stop: Optional[threading.Event] = None,
 ) -> Verdict:
     """Try the candidates.
@@ -53,6 +60,7 @@ def race(
         candidates: what to run it with; the first is what the others are compared with.
         max_batch: frames in a batch.
         weights_dir: where weights are kept.
+        part: a folder to make for the race's time; where that can't be, it is a temporary one.
         stop: set to give it up.
 
     Raises:
@@ -62,21 +70,40 @@ def race(
     """
     log.info("%s: finding out what runs it fastest here: this happens once", subject.choice.model)
     trials: List[Trial] = []
-    with cleaning_up_first(), tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
-        arguments = [str(max_batch), str(weights_dir), folder, str(Path.cwd())]
+    with cleaning_up_first(), _made(part) as folder:
+        arguments = [str(max_batch), str(weights_dir), str(folder), str(Path.cwd())]
         for candidate in candidates:
             if any(trial.failed and trial.engine == candidate.engine for trial in trials):
                 continue  # if not in float32, then not in less
+            if candidate.precision != "float32" and not tells_apart(np.load(folder / FIRST)):
+                trials.append(Trial(**candidate._asdict(), failed=ONE_LABEL))
+                continue
             best = min((trial.ms for trial in trials if trial.agrees), default=math.inf)
             reply = _run([subject.model_dump_json(), *candidate, str(best), *arguments], stop)
             if reply.get("absent"):
                 continue
-            trials.append(_trial(candidate, reply, Path(folder)))
+            trials.append(_trial(candidate, reply, folder))
             if trials[0].failed or trials[0].ms < QUICK:
                 break
     if trials[0].passing or trials[0].failed not in ("", TOO_LONG):  # that fares no better the next time
         raise Unfair(trials[0].says)
     return Verdict(releases=releases(), trials=tuple(trials))
+
+
+@contextlib.contextmanager
+def _made(part: Path) -> Iterator[Path]:
+    """A folder for the block's time; of a process that is killed meanwhile, the next one removes it."""
+    try:
+        remove_part(part)
+        part.mkdir(mode=0o700)
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
+            yield Path(folder)
+        return
+    try:
+        yield part
+    finally:
+        remove_part(part)
 
 
 def _run(arguments: Sequence[str], stop: Optional[threading.Event]) -> Dict[str, Any]:
@@ -109,7 +136,7 @@ def _trial(candidate: Candidate, reply: Dict[str, Any], folder: Path) -> Trial:
         return Trial(**candidate._asdict(), failed=failed, passing=reply.get("passing", False))
     if reply.get("slower"):
         return Trial(**candidate._asdict(), ms=reply["ms"])
-    first, answers = folder / "first.npy", folder / "answers.npy"
+    first, answers = folder / FIRST, folder / "answers.npy"
     if not first.exists():
         first.write_bytes(answers.read_bytes())
     compared = agreement(np.load(answers), np.load(first))
