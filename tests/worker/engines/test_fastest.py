@@ -229,10 +229,16 @@ def test_without_the_time_for_a_race_there_is_none(
     ],
 )
 def test_what_may_be_otherwise_the_next_time_is_not_kept(
-    behaviour: str, says: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    behaviour: str,
+    says: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     library(tmp_path, behaviour, monkeypatch)
     _, engine = opened(folder)
+    assert "the engines are tried again at the next start" in caplog.text
     assert engine.name == "onnxruntime"
     assert re.search(says, engine.why), engine.why
     assert kept(folder) == []

@@ -90,6 +90,8 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
             return None
         if verdict.lasts:
             write(file, verdict)
+        else:
+            log.warning("%s: the engines are tried again at the next start", subject.choice.model)
     return verdict
 
 

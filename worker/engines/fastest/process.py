@@ -19,13 +19,16 @@ from wire.printable import first_line
 from worker.engines.base import Engine, Pick
 from worker.engines.child_process import answer
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.race import SECONDS
+from worker.engines.fastest.race import FIRST, SECONDS
 from worker.engines.fastest.subject import Subject
+from worker.engines.fastest.verdict import tells_apart
 from worker.engines.limits import causes, limit_memory, limit_time, refused_memory
 from worker.engines.openvino_engine import NoInstructions
 
 #: What is said of a candidate that is refused memory.
 TOO_LARGE = "wants too much memory"
+#: What is said of 16 bits where nothing would show that they answer otherwise.
+ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
 #: Seconds of it after which its speed is known.
 ENOUGH = 0.6
 #: Pictures after which a candidate ends that is so much slower than the best so far.
@@ -51,6 +54,8 @@ def _try(
     try:
         limit_memory(subject.files)
         engine, shape = subject.open(pick, max_batch, weights_dir)
+        if pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
+            return {"error": ONE_LABEL}
         engine.warm_up()
         ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape), best, max_batch)
     except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer

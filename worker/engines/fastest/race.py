@@ -22,7 +22,7 @@ from wire.printable import cut, first_line
 from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
 from worker.engines.fastest.candidates import Candidate, releases
 from worker.engines.fastest.subject import Subject
-from worker.engines.fastest.verdict import Trial, Verdict, agreement, tells_apart
+from worker.engines.fastest.verdict import Trial, Verdict, agreement
 from worker.engines.limits import SECONDS_PER_CPU_SECOND
 from worker.models.weights import remove_part
 
@@ -33,12 +33,10 @@ QUICK = 0.1
 #: Seconds of processor time that a candidate may take, and how long to wait for them.
 SECONDS = 60
 PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
-#: The file of the first one's answers.
+#: The file of the first one's answers, in the folder of a race.
 FIRST = "first.npy"
 #: What is said of a candidate that runs for ever, or nearly so.
 TOO_LONG = "takes too long"
-#: What is said of 16 bits where nothing would show that they answer otherwise.
-ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
 
 
 class Unfair(Exception):
@@ -75,9 +73,6 @@ def race(
         for candidate in candidates:
             if any(trial.failed and trial.engine == candidate.engine for trial in trials):
                 continue  # if not in float32, then not in less
-            if candidate.precision != "float32" and not tells_apart(np.load(folder / FIRST)):
-                trials.append(Trial(**candidate._asdict(), failed=ONE_LABEL))
-                continue
             best = min((trial.ms for trial in trials if trial.agrees), default=math.inf)
             reply = _run([subject.model_dump_json(), *candidate, str(best), *arguments], stop)
             if reply.get("absent"):
