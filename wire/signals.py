@@ -11,7 +11,9 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterator[List[int]]:
+def stop_signals(
+    stop: threading.Event, always: Collection[int] = (), *, interrupts: bool = True
+) -> Iterator[List[int]]:
     """Let the first signal set an event, and a second one raise KeyboardInterrupt; yields those that came.
 
     It sets an event, because an exception could come in the middle of anything, such as between writing a
@@ -22,12 +24,13 @@ def stop_signals(stop: threading.Event, always: Collection[int] = ()) -> Iterato
             while that thread begins to wait is a deadlock.
         always: signals to handle even where the parent has this process ignore them, as a shell does with
             Ctrl-C for its background jobs, and nohup with the end of the terminal.
+        interrupts: whether a second signal raises; otherwise the caller looks at those that came.
     """
     came: List[int] = []
 
     def handle(signum: int, frame: object) -> None:
         came.append(signum)
-        if len(came) > 1:
+        if interrupts and len(came) > 1:
             raise KeyboardInterrupt
         stop.set()
 

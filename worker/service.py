@@ -117,13 +117,26 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker, heeded
             log.info("left with nothing in hand")
             return 0
         session = Session(broker, worker)
-        # The engine first: what waits for it waits in the switch as well.
-        session.watchdog.watch("engine", inference.stalled_for)
-        session.watchdog.watch("decoders or the engine", switch.stalled_for)
+        _watch(session, inference, worker)
         with session:
             code = _serve_and_leave(session, worker)
     life.restarts = life.restarts and not signals  # a signal that came meanwhile wants it gone
     return code
+
+
+def _watch(session: Session, inference: Inference, worker: Worker) -> None:
+    """Watch the engine and the decoders.
+
+    A front end trusts the engine process, which ends when a batch hangs (`worker.engines.shared.alarm`), and
+    waits for the next one as long as that takes to load.
+    """
+    watch, switch = session.watchdog.watch, worker.switch
+    if worker.settings.processes > 1:
+        watch("decoders", lambda: 0.0 if inference.stalled_for() else switch.stalled_for())
+        return
+    # The engine first: what waits for it waits in the switch as well.
+    watch("engine", inference.stalled_for)
+    watch("decoders or the engine", switch.stalled_for)
 
 
 def _serve_and_leave(session: Session, worker: Worker) -> int:

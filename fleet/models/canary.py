@@ -48,8 +48,12 @@ class Observed:
 
     @property
     def rejections(self) -> float:
-        """Share of the frames that were rejected."""
-        return self.rejected / max(1, self.frames)
+        """Share of all frames that were rejected, whether a model has seen the others or not.
+
+        Without the repeated ones the share before the change would be that of still cameras' few classified
+        frames, and the bound so much the looser: with the new model, all are classified.
+        """
+        return self.rejected / max(1, self.frames + self.repeated)
 
     @property
     def p95(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import re
@@ -75,7 +76,8 @@ def test_the_nano_has_the_oldest_supported_releases() -> None:
 
     recipe = (DEPLOY / "jetson-nano" / "Dockerfile").read_text()
     floor, nano = pins((ROOT / ".ci" / "floor.txt").read_text()), pins(recipe)
-    assert floor.keys() - {"torch", "torchvision"} <= nano.keys()
+    # The torches are the recipe's own wheels, and OpenVINO is for x86-64.
+    assert floor.keys() - {"torch", "torchvision", "openvino"} <= nano.keys()
     assert all(nano[name] == floor[name] for name in nano.keys() & floor.keys())
     wheels = dict(re.findall(r"/wheels/(\w+)-(\d+\.\d+)\*", recipe))
     assert wheels == {name: floor[name].rpartition(".")[0] for name in ("torch", "torchvision")}
@@ -94,19 +96,43 @@ def test_pip_is_asked_for_no_older_release_than_is_tested() -> None:
     assert {name: release(asked[name]) for name in names} == {name: release(floor[name]) for name in names}
 
 
+def healthcheck(dockerfile: Path) -> List[str]:
+    """The command of an image's health check, for this Python."""
+    (line,) = [rest for name, rest in instructions(dockerfile) if name == "HEALTHCHECK"]
+    command: List[str] = json.loads(line.partition("CMD ")[2])
+    return [sys.executable, *command[1:]]
+
+
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
 def test_healthcheck(dockerfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = [rest for name, rest in instructions(dockerfile) if name == "HEALTHCHECK"]
-    command = json.loads(line.partition("CMD ")[2])
-    command[0] = sys.executable
+    command = healthcheck(dockerfile)
     port, health = free_port(), [True]
     monkeypatch.setenv("NANOFLEET_METRICS_PORT", str(port))
-    metrics = Metrics()
     up = {"healthy": lambda: health[0], "ready": lambda: True}
-    with serve_metrics(metrics, "127.0.0.1", port, or_next=False, **up):
+    with serve_metrics(Metrics(), "127.0.0.1", port, or_next=False, **up):
         assert run(*command).returncode == 0
         health[0] = False
         assert run(*command).returncode != 0
+    assert run(*command).returncode != 0
+
+
+def test_the_healthcheck_asks_all_front_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = healthcheck(DEPLOY / "x86" / "Dockerfile")
+    first, health = free_port(count=2), [True, True]
+    monkeypatch.setenv("NANOFLEET_METRICS_PORT", str(first))
+    monkeypatch.setenv("NANOFLEET_PROCESSES", "2")
+
+    def front_end(number: int) -> contextlib.AbstractContextManager[str]:
+        up = {"healthy": lambda: health[number], "ready": lambda: True}
+        return serve_metrics(Metrics(), "127.0.0.1", first + number, or_next=False, **up)
+
+    with front_end(1):
+        with front_end(0):
+            assert run(*command).returncode == 0
+            health[1] = False
+            assert run(*command).returncode != 0, "one that stalls is seen"
+            health[1] = True
+        assert run(*command).returncode == 0, "one that was drained is no fault"
     assert run(*command).returncode != 0
 
 

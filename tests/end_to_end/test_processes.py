@@ -6,62 +6,25 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import Dict, List, Set
+from typing import Dict, List
 
 import pytest
 
 from fleet.ports import free_port
 from tests.end_to_end.commanding import OTHER, USE_OTHER, answers, models, photo, start
+from tests.end_to_end.front_ends import TWO, answered, engine_process, family, front_ends, ready
 from tests.fleets import Fleet
-from tests.harness import Listener, WorkerProcess, nanofleet, needs_root, statuses, wait_for
+from tests.harness import WorkerProcess, nanofleet, needs_root, statuses, wait_for
 from tests.tiny import COFFEE, tiny_model
 from wire.messages import WorkerAction
+from worker.membership.identity import claim_worker_id
 
 RESTART = WorkerAction(action="restart").encode()
-TWO = ("--processes", "2", "--decoders", "1")
 #: Nothing fills such a batch: the frame is at work for as long as it may be delayed.
 SLOW = ("--max-delay", "10", "--max-batch", "64")
-
-
-def ready(worker: WorkerProcess, times: int = 2) -> WorkerProcess:
-    """Wait until so many front ends have connected since the beginning."""
-    wait_for(
-        lambda: worker.log.read_text().count("connected to") >= times or worker.process.poll() is not None,
-        what=worker.log.read_text(),
-    )
-    assert worker.process.poll() is None, worker.log.read_text()
-    return worker
-
-
-def children(pid: int) -> List[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def engine_process(worker: WorkerProcess) -> int:
-    """The process that runs the model."""
-    (pid,) = (pid for pid in children(worker.process.pid) if name(pid) == "engine process")
-    return pid
-
-
-def front_ends(worker: WorkerProcess) -> List[int]:
-    """The other ones."""
-    return [pid for pid in children(worker.process.pid) if name(pid) != "engine process"]
-
-
-def name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
-
-
-def family(worker: WorkerProcess) -> List[int]:
-    """All that a worker has started, with what these have."""
-    mine = children(worker.process.pid)
-    return [*mine, *(grandchild for child in mine for grandchild in children(child))]
-
-
-def answered(listener: Listener) -> Set[str]:
-    return {answer.frame_id for answer in answers(listener)}
 
 
 def test_every_frame_gets_the_answer_that_one_process_gives(fleet: Fleet, photos: Path) -> None:
@@ -214,6 +177,25 @@ def test_a_front_end_that_is_restarted_over_the_broker_is_so_alone(fleet: Fleet)
     ready(worker, times=3)
     assert len(before & set(front_ends(worker))) == 1
     assert not worker.said("starting it again")
+
+
+def test_without_a_name_it_starts_beside_others_of_the_host(fleet: Fleet) -> None:
+    command = [sys.executable, "-m", "fleet", "worker", "--broker", fleet.url, "--root", fleet.root]
+    command += ["--state-dir", str(fleet.folder), "--metrics-port", "0", "--no-observe"]
+    command += [*tiny_model(), "--engine", "onnxruntime", *TWO]
+    listener = fleet.listen("workers/+")
+    with contextlib.ExitStack() as others:
+        host, *_ = (others.enter_context(claim_worker_id(fleet.folder, None)) for _ in range(3))
+        with subprocess.Popen(command, cwd=fleet.folder) as worker:
+            expected = {f"{host}-p-1", f"{host}-p-2"}
+            wait_for(
+                lambda: (
+                    worker.poll() is not None
+                    or {status.worker for status in statuses(listener.messages)} == expected
+                )
+            )
+            worker.terminate()
+            assert worker.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,22 @@ def test_each_bound_is_kept_or_not_by_itself(
     assert {bound.name: bound.kept for bound in bounds} == kept
 
 
+def test_still_cameras_do_not_loosen_the_bound_on_rejections(
+    mosquitto_url: str, root: str, fleet: Fleet
+) -> None:
+    """Before the change the model sees few of their frames, and all of them while two are compared."""
+    publish_status(fleet.listen("control/#"), root, "nano-1", change=change("id", compared=10, agreed=10))
+    settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1, canary_frames=20)
+    before = Observed([10.0] * 18, 2, repeated=980)
+    with watch.Fleet(settings.open_broker(), settings.topics, timeout=30) as watched:
+        trial = Trial(watched, settings, Console())
+        kept = [
+            {bound.name: bound.kept for bound in trial.judge(before, after)}["rejected"]
+            for after in (Observed([10.0] * 90, 10), Observed([10.0] * 998, 2))
+        ]
+    assert kept == [False, True]
+
+
 def test_a_canary_is_none_that_would_not_follow(mosquitto_url: str, root: str, fleet: Fleet) -> None:
     publish_status(fleet.listen("control/#"), root, "nano-1", accepts_control=False)
     settings = UseSettings(model="resnet50", broker=mosquitto_url, root=root, canary=1)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import select
 import socket
 import ssl
 import struct
+import sys
+import termios
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Callable, Iterator, List, Optional, Sequence, Tuple, Type
+
+
+def server_tls(certificates: Path) -> ssl.SSLContext:
+    """TLS by the certificate for localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(certificates / "server.pem"), str(certificates / "server.key"))
+    return context
 
 
 class Server:
@@ -166,6 +177,73 @@ class LateUnsubacks(Server):
                     client.sendall(b"".join(unanswered) + b"\x40\x02" + body[2 + topic : 4 + topic])
 
 
+class NoAnswers(Server):
+    """Accepts each member, and answers nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: List[int] = []
+
+    def serve(self, client: socket.socket) -> None:
+        with client.makefile("rb") as stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind in (3, 8, 10):  # PUBLISH at QoS 1, SUBSCRIBE, UNSUBSCRIBE
+                    at = 2 + struct.unpack_from("!H", body)[0] if kind == 3 else 0
+                    self.ids += struct.unpack_from("!H", body, at)
+
+
+class LastWords(Server):
+    """Speaks just enough MQTT 5 to take a publication, answers the first one, and hangs up by a reset.
+
+    Attributes:
+        published: the payloads, each with its connection's number.
+        speak: set to have it say so.
+        gone: set once it has hung up.
+    """
+
+    def __init__(self, words: Callable[[bytes], bytes], certificates: Optional[Path] = None) -> None:
+        """Prepare what it says to a packet id; over TLS, if there are certificates."""
+        super().__init__()
+        self._words = words
+        self._tls = certificates and server_tls(certificates)
+        self.published: List[Tuple[int, bytes]] = []
+        self.speak, self.gone = threading.Event(), threading.Event()
+        self._connections = 0
+
+    def serve(self, client: socket.socket) -> None:
+        number, self._connections = self._connections, self._connections + 1
+        if self._tls:
+            client = self.keep(self._tls.wrap_socket(client, server_side=True))
+        stream = client.makefile("rb")
+        with client, stream:
+            while True:
+                kind, body = _packet(stream)
+                if kind == 1:  # CONNECT
+                    client.sendall(b"\x20\x03\x00\x00\x00")
+                elif kind == 3:  # PUBLISH, at QoS 1
+                    (topic,) = struct.unpack_from("!H", body)
+                    self.published.append((number, body[5 + topic :]))
+                    mid = body[2 + topic : 4 + topic]
+                    if number:
+                        client.sendall(b"\x40\x02" + mid)
+                        continue
+                    assert self.speak.wait(20)
+                    client.sendall(self._words(mid))
+                    _reset_on_close(client)
+                    break
+        self.gone.set()
+
+
+def _reset_on_close(sock: socket.socket) -> None:
+    """Wait until the other side's kernel has what was sent, and have a close be a reset."""
+    while int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+        time.sleep(0.01)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def _packet(stream: BinaryIO) -> Tuple[int, bytes]:
     first = _exactly(stream, 1)[0]
     length = shift = 0
@@ -197,8 +275,7 @@ class WebSocketProxy(Server):
         self.paths: List[str] = []
         self._tls: Optional[ssl.SSLContext] = None
         if certificates:
-            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._tls.load_cert_chain(str(certificates / "server.pem"), str(certificates / "server.key"))
+            self._tls = server_tls(certificates)
 
     def serve(self, client: socket.socket) -> None:
         # One thread for both ways: an SSLSocket may not be read and written at once (before Python 3.13).

@@ -7,7 +7,7 @@ from typing import Tuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from tests.worker.photos import FOLDER
 from worker.decode.image import decode
@@ -55,6 +55,24 @@ def with_cat(seen: Image.Image, share: float, at: Tuple[float, float]) -> Image.
     left, top = ((length - square) // 2 for length in seen.size)
     entered.paste(cat, (left + round(at[0] * (square - side)), top + round(at[1] * (square - side))), mask)
     return entered
+
+
+def with_haze(seen: Image.Image, levels: float, at: Tuple[float, float]) -> Image.Image:
+    """A scene of which a quarter is a little brighter or darker: smoke, or a shadow, with a soft edge.
+
+    Args:
+        seen: the scene.
+        levels: by how much, of 255.
+        at: where in the square in its middle, from 0 to 1.
+    """
+    square = min(seen.size)
+    left, top = ((length - square) // 2 for length in seen.size)
+    left, top = left + round(at[0] * square / 2), top + round(at[1] * square / 2)
+    mask = Image.new("L", seen.size)
+    ImageDraw.Draw(mask).rectangle((left, top, left + square // 2, top + square // 2), fill=255)
+    share = np.asarray(mask.filter(ImageFilter.GaussianBlur(square / 12)), np.float32)[..., None] / 255
+    light = np.asarray(seen, np.float32) + levels * share
+    return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8))
 
 
 def pixels(payload: bytes, side: int = 224) -> NDArray[np.uint8]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import List, Optional
@@ -12,11 +14,19 @@ from typing import List, Optional
 import pytest
 
 from tests.harness import needs_root, wait_for
+from tests.tiny import tiny_model
 from wire.errors import NanofleetError, SettingsError
-from worker.processes import member, shares
+from wire.signals import stop_signals
+from worker import memory
+from worker.engines.shared.channel import Rendezvous
+from worker.membership.identity import claim_worker_id
+from worker.processes import member, roles, shares
 from worker.processes.forked import Report, Work
+from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
 from worker.processes.notices import Notices
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE
+from worker.processes.supervisor import Supervisor
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -44,6 +54,19 @@ def test_on_a_cpu_decoders_are_as_many_as_one_process_has() -> None:
     assert shares.share_of(settings("--decoders", "5"), 1, 4, on_cpu=True).decoder_count == 5
 
 
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_all_front_ends_together_have_the_memory_of_one_worker(
+    monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(32)))
+    monkeypatch.setattr(memory, "total", lambda: 8 << 30)
+    several = ("--processes", str(processes), "--max-payload", str(4 << 20))
+    for flags, on_cpu in (((), False), ((), True), (("--decoders", "2"), True)):
+        share = shares.share_of(settings(*several, *flags), 1, 16, on_cpu)
+        assert processes * share.decoder_count * share.decoder_bytes <= (8 << 30) // 2
+        assert processes * share.receive_maximum * share.max_payload <= (8 << 30) // 8
+
+
 def test_ids_and_ports_follow_each_other() -> None:
     given = settings("--processes", "2", "--worker-id", "box", "--metrics-port", "9000")
     both = [shares.share_of(given, number, 16, on_cpu=False) for number in (1, 2)]
@@ -55,6 +78,18 @@ def test_ids_and_ports_follow_each_other() -> None:
     # Each takes the next free one.
     free = shares.share_of(settings("--processes", "2"), 2, 16, on_cpu=False)
     assert "metrics_port" not in free.model_fields_set
+
+
+def test_names_by_default_are_those_of_no_other_worker_of_the_host(tmp_path: Path) -> None:
+    given = settings("--processes", "2", "--state-dir", str(tmp_path))
+    with contextlib.ExitStack() as held:
+        plain = [held.enter_context(claim_worker_id(tmp_path, None)) for _ in range(3)]
+        several = [held.enter_context(shares.named(given)) for _ in range(2)]
+        names = [shares.name_of(each, number) for each in several for number in (1, 2)]
+        assert names == [f"{plain[0]}-{end}" for end in ("p-1", "p-2", "p2-1", "p2-2")]
+        assert [held.enter_context(claim_worker_id(tmp_path, name)) for name in names] == names
+        named = settings("--processes", "2", "--worker-id", "box")
+        assert held.enter_context(shares.named(named)) is named
 
 
 def ended(name: str, work: Work) -> End:
@@ -119,6 +154,51 @@ def test_what_stops_a_service_does_not_reach_its_processes(tmp_path: Path) -> No
         return 0
 
     assert ended("w", work).left
+
+
+def test_the_next_engine_process_keeps_to_the_batches_that_the_front_ends_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = settings("--processes", "2", "--engine", "onnxruntime", *tiny_model())
+    supervisor = Supervisor(given, contextlib.nullcontext, threading.Event(), [])
+    seen = []
+    for suits in (16, 4):  # as if the GPU were gone the second time
+        monkeypatch.setattr(roles, "best_batch", lambda *_, suits=suits: suits)
+        supervisor._engine.start()
+        seen.append(supervisor._await_engine())
+        supervisor._engine.send_signal(signal.SIGKILL)
+        wait_for(supervisor._engine.ended)
+    supervisor.close()
+    assert [facts["max_batch"] for facts in seen if facts] == [16, 16]
+
+
+class Asked(FrontEnd):
+    """Notes the signals that it is sent; the first one comes together with a second one to the supervisor."""
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        super().__init__(settings("--worker-id", "w"), rendezvous, contextlib.nullcontext)
+        self.signals: List[int] = []
+
+    def send_signal(self, signum: int) -> None:
+        """See Member."""
+        if signum == LEAVE and not self.signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.signals.append(signum)
+
+
+def test_a_second_signal_while_front_ends_are_asked_to_leave_makes_none_skip_the_first() -> None:
+    leaving = threading.Event()
+    with stop_signals(leaving, always=[signal.SIGTERM], interrupts=False) as came:
+        supervisor = Supervisor(settings("--processes", "2"), contextlib.nullcontext, leaving, came)
+        both = [Asked(supervisor._rendezvous) for _ in range(2)]
+        supervisor._front_ends += both
+        os.kill(os.getpid(), signal.SIGTERM)
+        supervisor._step()
+        with pytest.raises(KeyboardInterrupt):
+            supervisor._step()
+        supervisor.hurry()
+    assert [each.signals for each in both] == [[LEAVE, LEAVE_AT_ONCE]] * 2
+    supervisor.close()
 
 
 def test_a_process_that_dies_again_and_again_is_started_later_each_time(

@@ -81,7 +81,7 @@ class Child:
         Raises:
             NanofleetError: the system lets no process start.
         """
-        # Each process has memory of its own, so that it reaches no other frame's pixels.
+        # Each process has memory of its own, so that it reaches no pixels of another's frames.
         with shared_memory(ROOM + capacity) as memory_fd:
             shared = memoryview(mmap.mmap(memory_fd, 0))
             self._room, self._memory = shared[:ROOM], shared[ROOM:]

@@ -4,10 +4,9 @@
     publish(), call()  ── posts ──> ┌─> connect ── CONNACK ──> serve: read, write, run what was posted ─┐
                                     └────────── back off, 1 s doubling to 30 s <──────── lost ──────────┘
 
-paho-mqtt is driven through its external-loop calls, beside a reader and a writer of our own, so that all
-about the connection happens in one thread: there is no lock to take in the wrong order, an ack cannot meet
-another connection than its frame's, and an exception in a handler ends the thread instead of hiding in it
-(paho #365, #704).
+paho-mqtt is driven through its external-loop calls, beside a reader and a writer of our own, in one thread:
+there is no lock to take in the wrong order, an ack cannot meet another connection than its frame's, and an
+exception in a handler ends the thread instead of hiding in it (paho #365, #704).
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ class Connection(ConnectionOptions):
         self._client = make_client(self, self._tls)
         self._client.on_connect = self._handle_connack
         self._loss = Loss(self._client, self, self.connected)
-        self._deliveries, self._queue, self._io = make_io(self._client, self.on_delivery)
-        self._subscriptions = Subscriptions(self._client, self)
+        self._subscriptions = subscriptions = Subscriptions(self._client, self)
+        self._deliveries, self._queue, self._io = make_io(self._client, subscriptions, self.on_delivery)
         self.subscribed = self._subscriptions.confirmed
 
     # --- for any thread -----------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class Connection(ConnectionOptions):
         connack_due = time.monotonic() + CONNACK_TIMEOUT_SECONDS
 
         def send() -> bool:
-            if self._is_open():
+            if self._is_open() and not self._closing:
                 self._queue.pump()
             if not self.connected.is_set() and time.monotonic() > connack_due:
                 raise OSError(f"no CONNACK within {CONNACK_TIMEOUT_SECONDS:.0f} s")

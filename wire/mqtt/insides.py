@@ -1,9 +1,11 @@
 """What is used of paho's insides, and whether this paho has it as it is known here, from 2.1 and 2.2.
 
-reader   gives paho bytes through `_sock_recv`, and notes in `_last_bytes_received` (2.1: `_last_msg_in`) when
-         some came, by which paho knows that the broker is alive
-writer   takes packets from `_out_packet`, where paho puts its own by `_packet_queue` and we ours, and notes
-         `_last_msg_out`, by which paho knows when to ping; ids are of `_mid_generate`
+reader      gives paho bytes through `_sock_recv`, and notes in `_last_bytes_received` (2.1: `_last_msg_in`)
+            when some came, by which paho knows that the broker is alive
+writer      takes packets from `_out_packet`, where paho puts its own by `_packet_queue` and we ours, and
+            notes `_last_msg_out`, by which paho knows when to ping
+paho_io     has `_sock_send` wait where a WebSocket has sent a part
+packet_ids  has `_mid_generate`, of which all packet ids are, skip those in use
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ _USED: Dict[str, Set[str]] = {
     "publish": {"_mid_generate"},
     "subscribe": {"_send_subscribe"},
     "_send_subscribe": {"_mid_generate", "_packet_queue"},
+    "unsubscribe": {"_send_unsubscribe"},
+    "_send_unsubscribe": {"_mid_generate", "_packet_queue"},
     "_send_command_with_mid": {"_packet_queue"},
 }
 

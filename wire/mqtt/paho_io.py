@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 import paho.mqtt.client as mqtt
 
 
@@ -10,6 +12,7 @@ class PahoIO:
 
     def __init__(self, client: mqtt.Client) -> None:
         self._client = client
+        _keep_the_unsent(client)
 
     @property
     def pending(self) -> bool:
@@ -30,3 +33,22 @@ class PahoIO:
     def write(self) -> None:
         """Write what is queued, as far as the socket takes it."""
         self._client.loop_write()
+
+
+def _keep_the_unsent(client: mqtt.Client) -> None:
+    """Have a client keep a packet of which its WebSocket has sent a part.
+
+    The WebSocket then says 0 bytes, and wants the same again to send the rest; but paho takes the packet for
+    sent. What comes behind would be read as MQTT packets, were it the middle of a picture.
+    """
+    send = getattr(client, "_sock_send", None)
+    if send is None:
+        return  # another paho
+
+    def send_or_wait(data: Union[bytes, bytearray]) -> int:
+        sent: int = send(data)
+        if not sent:
+            raise BlockingIOError
+        return sent
+
+    client._sock_send = send_or_wait  # type: ignore[method-assign,assignment]

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
 DEFAULT_RECEIVE_MAXIMUM = 65535
 DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
+#: Publications in flight, at most: a few of the 65,535 packet ids are left to subscribe by.
+MOST_IN_FLIGHT = 65_000
 
 #: Bytes of a payload that are rather copied than queued by themselves.
 _COPIED = 1 << 13
@@ -54,7 +56,7 @@ class PublishQueue:
         self.traits = Traits()
         self._client = client
         self._by_paho = by_paho
-        self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
+        self._window = MOST_IN_FLIGHT
         self._queue: Deque[Publication] = collections.deque()
         self._in_flight: Dict[int, Publication] = {}
         #: What was in flight on an earlier connection and is not yet on this one, in the order of sending.
@@ -72,15 +74,20 @@ class PublishQueue:
         self._unconfirmed = {**self._in_flight, **self._unconfirmed}
         self._in_flight = {}
 
+    def uses(self, mid: int) -> bool:
+        """Whether a publication has this packet id."""
+        return mid in self._in_flight or mid in self._unconfirmed
+
     def connected(self, properties: Optional[Properties]) -> None:
         """Respect the limits that the CONNACK names."""
         self.traits = Traits.of(properties)
-        self._receive_maximum = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
+        receive_maximum = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
+        self._window = min(receive_maximum, MOST_IN_FLIGHT)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
 
     def pump(self) -> None:
         """Publish what is queued, as far as the window goes; called while connected."""
-        while (self._queue or self._unconfirmed) and len(self._in_flight) < self._receive_maximum:
+        while (self._queue or self._unconfirmed) and len(self._in_flight) < self._window:
             mid = next(iter(self._unconfirmed), None)
             publication = self._queue.popleft() if mid is None else self._unconfirmed.pop(mid)
             if publication.size > self.maximum_packet_size:
@@ -113,7 +120,7 @@ class PublishQueue:
     def _publish(self, publication: Publication, mid: Optional[int]) -> None:
         """Queue a packet with paho's; as two entries where the payload is worth not to be copied."""
         dup = mid is not None
-        while mid is None or mid in self._in_flight:
+        if mid is None:
             mid = self._client._mid_generate()
         self._in_flight[mid] = publication
         header = publication.header(mid, dup=dup)

@@ -21,9 +21,11 @@ import paho.mqtt.client as mqtt
 
 from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.insides import fits, received_attribute
+from wire.mqtt.packet_ids import skip_used_ids
 from wire.mqtt.packets import Delivery
 from wire.mqtt.paho_io import PahoIO
 from wire.mqtt.publish_queue import PublishQueue
+from wire.mqtt.subscriptions import Subscriptions
 from wire.mqtt.writer import enqueue, write
 
 #: Bytes of the buffer: a frame of a camera, and what comes with it.
@@ -44,16 +46,19 @@ _MOST_OF_HEADER = 5
 
 
 def make_io(
-    client: mqtt.Client, on_delivery: Callable[[Delivery], None]
+    client: mqtt.Client, subscriptions: Subscriptions, on_delivery: Callable[[Delivery], None]
 ) -> Tuple[Deliveries, PublishQueue, PahoIO]:
     """What a client receives and publishes, and what reads and writes for it; before it is connected.
 
     Args:
         client: paho's.
+        subscriptions: its own, with which its publications share packet ids.
         on_delivery: receives each message.
     """
     own = fits(client)
     deliveries, queue = Deliveries(client, on_delivery), PublishQueue(client, by_paho=not own)
+    if own:
+        skip_used_ids(client, queue.uses, subscriptions.uses)
     return deliveries, queue, Reader(client, deliveries, queue) if own else PahoIO(client)
 
 
@@ -95,44 +100,58 @@ class Reader(PahoIO):
 
     def read(self) -> None:
         """Receive once what has come, and handle its packets, unless there are very many."""
+        self._read()
+
+    def write(self) -> None:
+        """Write what is queued; or where that cannot be sent, read first what the broker has said last."""
+        try:
+            write(self._client)
+        except OSError:
+            while self._read():
+                pass
+            self._client.loop_write()  # which meets the error, unless reading has met the end
+
+    def _read(self) -> bool:
+        """Do as `read` says; False if nothing has come, or the socket is gone."""
         sock = self._client.socket()
-        if sock is None:
-            return
-        if not self._may_be_whole:
-            self._fill(sock)
+        if sock is None or not (self._may_be_whole or self._fill(sock)):
+            return False
         for _ in range(MOST_AT_ONCE):
             if not self._next():
                 self._may_be_whole = False
                 break
             if self._client.socket() is None:
-                return
+                return False
         else:
             self._may_be_whole = True
         if self._over and not self._may_be_whole:
             self._client.loop_read()
+        return True
 
-    def write(self) -> None:
-        """Write what is queued."""
-        write(self._client)
+    def _fill(self, sock: mqtt.SocketLike) -> bool:
+        """Receive into the room behind what is there; over TLS, one record after the other.
 
-    def _fill(self, sock: mqtt.SocketLike) -> None:
-        """Receive into the room behind what is there; over TLS, one record after the other."""
+        Returns:
+            Whether there was anything, or the end.
+        """
         self._make_room()
+        before = self._end
         while self._end < len(self._buffer) and not self._over:
             try:
                 count = self._receive(sock)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
+                break
             except OSError as error:
                 self._over = (error,)
-                return
+                break
             if not count:
                 self._over = (None,)
-                return
+                break
             self._end += count
             setattr(self._client, self._received_attribute, time.monotonic())
             if not isinstance(sock, ssl.SSLSocket):
-                return
+                break
+        return self._over is not None or self._end > before
 
     def _receive(self, sock: mqtt.SocketLike) -> int:
         room = self._view[self._end :]
@@ -147,17 +166,15 @@ class Reader(PahoIO):
 
         The buffer at most doubles: the length that a packet names costs nothing until its bytes come.
         """
-        if self._at == self._end:
-            self._at = self._end = 0
-            if len(self._buffer) > KEPT_BUFFER:
-                self._resize(BUFFER)
         size, left = len(self._buffer), self._end - self._at
-        has_room = self._at + max(self._needed, left + _LEAST_ROOM) <= size
-        if has_room or (not self._at and left < size):
-            return
+        wanted = max(self._needed, left + _LEAST_ROOM)
         rest = self._view[self._at : self._end]
-        if left == size:
+        if size > KEPT_BUFFER and wanted <= BUFFER:
+            self._resize(BUFFER)
+        elif left == size:
             self._resize(2 * size)
+        elif not self._at or (left and self._at + wanted <= size):
+            return
         self._view[:left] = rest  # memoryviews may overlap
         self._at, self._end = 0, left
 
@@ -208,7 +225,7 @@ class Reader(PahoIO):
         if self._at < self._handed:
             at, self._at = self._at, min(self._at + bufsize, self._handed)
             return bytes(self._view[at : self._at])
-        if self._over is None:
+        if self._over is None or self._handed:  # what comes behind a packet is not paho's yet
             raise BlockingIOError
         (error,) = self._over
         if error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.properties import Properties
@@ -32,6 +32,8 @@ class Subscriptions:
         #: Those that were dropped; the broker's session may still have them after a reconnect.
         self._unwanted: Dict[str, int] = {}
         self._unconfirmed: Dict[int, List[str]] = {}
+        #: The packet ids of UNSUBSCRIBEs without their UNSUBACKs.
+        self._unsubscribes: Set[int] = set()
         #: The last UNSUBSCRIBE, which named all that is unwanted: its packet id, and what its UNSUBACK sets.
         self._unsubscribe_mid: Optional[int] = None
         self._unsubscribed = threading.Event()
@@ -41,11 +43,16 @@ class Subscriptions:
     def connected(self, session_present: bool) -> None:
         """Make the broker's session hold what is wanted, and nothing else."""
         self._unconfirmed.clear()
+        self._unsubscribes.clear()
         self.confirmed.clear()
         if session_present or self._in_new_session:
             self._subscribe(self._wanted)
         if self._unwanted:
             self._unsubscribe()
+
+    def uses(self, mid: int) -> bool:
+        """Whether a SUBSCRIBE or UNSUBSCRIBE that is not confirmed yet has this packet id."""
+        return mid in self._unconfirmed or mid in self._unsubscribes
 
     def drop(self, topics: Sequence[str], unsubscribed: threading.Event, connected: bool) -> None:
         """Unsubscribe from some, which may be an earlier connection's: now, or at the next connect.
@@ -69,7 +76,10 @@ class Subscriptions:
             self._subscribe(again)
 
     def _unsubscribe(self) -> None:
-        _, self._unsubscribe_mid = self._client.unsubscribe(list(self._unwanted))
+        _, mid = self._client.unsubscribe(list(self._unwanted))
+        assert mid is not None
+        self._unsubscribe_mid = mid
+        self._unsubscribes.add(mid)
 
     def _subscribe(self, subscriptions: Mapping[str, int]) -> None:
         if subscriptions:
@@ -98,5 +108,6 @@ class Subscriptions:
             self.confirmed.set()
 
     def _handle_unsuback(self, client: mqtt.Client, userdata: Any, mid: int, *_: Any) -> None:
+        self._unsubscribes.discard(mid)
         if mid == self._unsubscribe_mid:
             self._unsubscribed.set()

@@ -43,21 +43,23 @@ def enqueue(client: mqtt.Client, first: int, piece: bytes) -> None:
 def write(client: mqtt.Client) -> None:
     """Send what is queued, as far as the socket takes it.
 
-    A DISCONNECT is left to paho, which closes the socket behind it; so are errors, which paho meets again,
-    and WebSockets.
+    A DISCONNECT is left to paho, which closes the socket behind it.
+
+    Raises:
+        OSError: the connection is lost; paho does not know that yet, and has not closed the socket.
     """
     sock, queue = client.socket(), client._out_packet
     while queue:
         pieces = _pieces(client)
-        if not pieces or not isinstance(sock, socket.socket):
+        if not pieces:
             client.loop_write()
             return
         try:
-            sent = sock.send(_record(pieces)) if isinstance(sock, ssl.SSLSocket) else sock.sendmsg(pieces)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError:
-            client.loop_write()
+            if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
+                sent = sock.sendmsg(pieces)
+            else:
+                sent = client._sock_send(_record(pieces))  # type: ignore[arg-type]
+        except BlockingIOError:
             return
         client._last_msg_out = time.monotonic()
         while queue and sent >= queue[0]["to_process"]:
@@ -81,7 +83,7 @@ def _pieces(client: mqtt.Client) -> List[Piece]:
 def _record(pieces: List[Piece]) -> Piece:
     """The beginning of a large packet, or some small ones together.
 
-    Where TLS could not send, it wants the same bytes again, and takes more behind them.
+    Where TLS or a WebSocket could not send, it wants the same bytes again, and takes more behind them.
     """
     record = bytearray()
     for piece in pieces:

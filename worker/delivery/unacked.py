@@ -18,13 +18,15 @@ _Message = Tuple[str, bool, Optional[str], bytes]
 
 #: Seconds with room for more in which a broker has sent all that it had.
 EMPTY_AFTER_SECONDS = 1.0
+#: Frames in hand with which there is room in any window: fewer than a broker sends ahead that has more.
+MOST_WITH_ROOM = 15
 
 
 class Waits:
     """How long a frame can have waited with the broker: not at all, if there was room for it before it came.
 
-    Room means fewer than half of what may be in hand: some brokers send less ahead than they may, rumqttd 100
-    frames and Mosquitto its `max_inflight_messages`.
+    Room means fewer than half of what may be in hand, and few: some brokers send less ahead than they may,
+    rumqttd 100 frames, and Mosquitto its `max_inflight_messages`, which is 20 where nobody has set it.
     """
 
     def __init__(self) -> None:
@@ -144,7 +146,8 @@ class Unacked:
         self._note_room()
 
     def _note_room(self) -> None:
-        self._waits.room(self._connected and 2 * len(self._order) < self._window)
+        in_hand = len(self._order)
+        self._waits.room(self._connected and in_hand <= MOST_WITH_ROOM and 2 * in_hand < self._window)
 
     def _ack_settled(self) -> None:
         while self._order and self._order[0].settled:

@@ -14,6 +14,8 @@ from wire.errors import DuplicateMember, failure_of
 from wire.files import lock
 
 _MOST_ON_ONE_HOST = 256
+#: Characters of the host's name in an id: what follows is -255, or -p255-64.
+_MOST_OF_HOST, _MOST_OF_HOST_OF_SEVERAL = 60, 56
 
 
 @contextlib.contextmanager
@@ -27,32 +29,48 @@ def claim_worker_id(state_dir: Path, worker_id: Optional[str]) -> Iterator[str]:
         DuplicateMember: the id that was asked for is held by another process on this machine.
         NanofleetError: the state directory cannot be written.
     """
-    host = host_id()
-    candidates = [worker_id] if worker_id else [host, *(f"{host}-{n}" for n in range(2, _MOST_ON_ONE_HOST))]
-    try:
-        candidate, held = _lock_first_free(state_dir, candidates)
-    except OSError as error:
-        raise failure_of(f"--state-dir {state_dir}", error) from None
+    host = _host_id(_MOST_OF_HOST)
+    numbered = (f"{host}-{number}" for number in range(2, _MOST_ON_ONE_HOST))
+    candidate, held = _lock_first_free(state_dir, [worker_id] if worker_id else [host, *numbered])
     with held:
         yield candidate
 
 
-def host_id() -> str:
-    """The host's name, as far as an id may hold it, with room for a number."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:60] or "worker"
+@contextlib.contextmanager
+def claim_shared_id(state_dir: Path) -> Iterator[str]:
+    """Hold an id whose front ends are told apart by a number behind it; see `claim_worker_id`.
+
+    It is the host's name with -p, and with -p2, -p3, … for the next on the same host: neither is the name of
+    a worker by itself, nor are its front ends' (HOST-p-1).
+    """
+    host = _host_id(_MOST_OF_HOST_OF_SEVERAL)
+    numbered = (f"{host}-p{number}" for number in range(2, _MOST_ON_ONE_HOST))
+    candidate, held = _lock_first_free(state_dir, [f"{host}-p", *numbered])
+    # Processes that outlive this one for a moment must not keep the id from the next.
+    os.register_at_fork(after_in_child=held.close)
+    with held:
+        yield candidate
+
+
+def _host_id(longest: int) -> str:
+    """The host's name, as far as an id may hold it."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:longest] or "worker"
 
 
 def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, IO[str]]:
-    private.make_folder(state_dir)
-    for candidate in candidates:
-        file = state_dir / f"{candidate}.lock"
-        held = lock(file)
-        if held is not None:
-            held.truncate(0)
-            held.write(str(os.getpid()))
-            held.flush()
-            return candidate, held
-        holder = file.read_text(encoding="ascii").strip()
+    try:
+        private.make_folder(state_dir)
+        for candidate in candidates:
+            file = state_dir / f"{candidate}.lock"
+            held = lock(file)
+            if held is not None:
+                held.truncate(0)
+                held.write(str(os.getpid()))
+                held.flush()
+                return candidate, held
+            holder = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise failure_of(f"--state-dir {state_dir}", error) from None
     raise DuplicateMember(
         f"a worker called {candidates[0]!r} already runs on this machine (process {holder}); "
         "give each its own --worker-id"

@@ -7,6 +7,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from worker.engines.child import how_it_ended
+from worker.engines.shared.alarm import OPEN_TIMEOUT, STALLED
 from worker.processes.forked import Forked, Work
 
 #: Seconds until a process that has died is started again: twice as many each time it dies soon.
@@ -37,6 +38,8 @@ class End(NamedTuple):
     @property
     def text(self) -> str:
         """How, in words."""
+        if self.code == -STALLED:
+            return f"a batch took longer than --stall-timeout, or a model longer than {OPEN_TIMEOUT:g} s"
         return str(self.error or how_it_ended(self.code))
 
 
@@ -46,6 +49,7 @@ class Member:
     Attributes:
         process: the one that runs, if one does.
         due: when the next one is to be started, by the monotonic clock, if one is.
+        work: what the next one does.
     """
 
     def __init__(self, name: str, work: Work) -> None:
@@ -58,7 +62,7 @@ class Member:
         self.name = name
         self.process: Optional[Forked] = None
         self.due: Optional[float] = None
-        self._work = work
+        self.work = work
         self._began = 0.0
         self._deaths = 0
 
@@ -70,7 +74,7 @@ class Member:
     def start(self) -> None:
         """Start a process."""
         self.due, self._began = None, time.monotonic()
-        self.process = Forked(self.name, self._work)
+        self.process = Forked(self.name, self.work)
 
     def start_if_due(self) -> None:
         """Start a process that has waited for it."""

@@ -14,6 +14,7 @@ from wire.signals import ENDS
 from worker import service
 from worker.engines.opened import Opened
 from worker.engines.select import best_batch, runs_on_cpu
+from worker.engines.shared.alarm import STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.engine import open_shared
 from worker.engines.shared.server import serve
@@ -37,7 +38,8 @@ def engine_process(settings: WorkerSettings, rendezvous: Rendezvous) -> Work:
         # Not blocked, as they are here: processes that export or try a model inherit that, and need them.
         for signum in ENDS:
             signal.signal(signum, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        signal.signal(STALLED, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*ENDS, STALLED})
         _begin_lines_with("engine process")
         settled = settings
         if not settings.max_batch:
@@ -50,7 +52,7 @@ def engine_process(settings: WorkerSettings, rendezvous: Rendezvous) -> Work:
         def open_it(choice: ModelChoice) -> Opened:
             return open_engine(choice, settled, never)
 
-        serve(rendezvous, open_it, settled.max_batch)
+        serve(rendezvous, open_it, settled.max_batch, settled.stall_timeout)
 
     return _reporting(work)
 

@@ -3,7 +3,8 @@
 engine process ready ──> front ends ──> all left, or one cannot go on ──> no engine process
 
 What ends a process before any front end has served ends the worker, as it would end a worker of one process.
-From then on it is that process's own affair, but for an error that would meet each.
+From then on it is that process's own affair, but for an error that would meet each. A front end whose id
+another worker has taken is not started again.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ import logging
 import signal
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
-from wire.errors import NanofleetError
+from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from wire.private import keep_memory_private
 from wire.signals import stop_signals
 from wire.waiting import wait_until
 from worker import service
 from worker.engines.shared.channel import Rendezvous
 from worker.processes import shares
+from worker.processes.forked import reap_others
+from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
-from worker.processes.notices import Notices
-from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process, front_end
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -51,10 +53,13 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
         KeyboardInterrupt: a second signal came.
     """
     keep_memory_private()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody learns how a process has ended
     shares.check(settings)
     leaving = threading.Event()
-    with stop_signals(leaving, always=service.HEEDED):
-        supervisor = Supervisor(settings, beside, leaving)
+    with contextlib.ExitStack() as parts:
+        named = parts.enter_context(shares.named(settings))
+        came = parts.enter_context(stop_signals(leaving, always=service.HEEDED, interrupts=False))
+        supervisor = Supervisor(named, beside, leaving, came)
         try:
             return supervisor.run()
         except KeyboardInterrupt:
@@ -64,39 +69,31 @@ def run(settings: WorkerSettings, beside: service.Beside = contextlib.nullcontex
             supervisor.close()
 
 
-class _FrontEnd(Member):
-    """A front end, and what it notifies."""
-
-    def __init__(self, settings: WorkerSettings, rendezvous: Rendezvous, beside: service.Beside) -> None:
-        assert settings.worker_id
-        self.notices = Notices()
-        self.is_ready = self.is_alive = False
-        super().__init__(settings.worker_id, front_end(settings, rendezvous, self.notices, beside))
-
-    def read_notices(self) -> None:
-        """Note what it has notified since."""
-        found = self.notices.read()
-        self.is_ready = self.is_ready or "READY=1" in found
-        self.is_alive = self.is_alive or "WATCHDOG=1" in found
-
-
 class Supervisor:
     """The processes of one worker."""
 
-    def __init__(self, settings: WorkerSettings, beside: service.Beside, leaving: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        beside: service.Beside,
+        leaving: threading.Event,
+        signals: Sequence[int],
+    ) -> None:
         """Prepare; `run` starts them.
 
         Args:
             settings: the worker's.
             beside: see `run`.
             leaving: set when they are to leave.
+            signals: those that came and want that.
         """
         self._settings = settings
         self._beside = beside
         self._leaving = leaving
+        self._signals = signals
         self._rendezvous = Rendezvous()
         self._engine = Member("engine process", engine_process(settings, self._rendezvous))
-        self._front_ends: List[_FrontEnd] = []
+        self._front_ends: List[FrontEnd] = []
         self._codes: List[int] = []
         self._error: Optional[NanofleetError] = None
         self._was_ready = self._is_up = self._has_asked = False
@@ -108,7 +105,7 @@ class Supervisor:
         if facts is None:
             return 0
         self._front_ends = [
-            _FrontEnd(
+            FrontEnd(
                 shares.share_of(self._settings, number, facts["max_batch"], facts["on_cpu"]),
                 self._rendezvous,
                 self._beside,
@@ -125,21 +122,23 @@ class Supervisor:
         return max(self._codes, default=0)
 
     def hurry(self) -> None:
-        """Have the front ends leave at once."""
+        """Have the front ends leave at once; they have been asked to leave."""
         for each in self._front_ends:
-            if not self._has_asked:
-                each.send_signal(LEAVE)
             each.send_signal(LEAVE_AT_ONCE)
         wait_until(lambda: all(map(_has_ended, self._front_ends)), AT_ONCE_TIMEOUT)
 
     def close(self) -> None:
         """End what still runs."""
-        for member in [*self._front_ends, self._engine]:
+        for member in self._members:
             member.send_signal(signal.SIGKILL)
             wait_until(functools.partial(_has_ended, member), AT_ONCE_TIMEOUT, step=0.01)
         for each in self._front_ends:
             each.notices.close()
         self._rendezvous.close()
+
+    @property
+    def _members(self) -> List[Member]:
+        return [*self._front_ends, self._engine]
 
     def _await_engine(self) -> Optional[Dict[str, Any]]:
         """What the engine process reports when it is ready; None if the worker is to leave before."""
@@ -150,12 +149,22 @@ class Supervisor:
             assert self._engine.process
             facts = self._engine.process.reported()
             if "max_batch" in facts:
+                # The front ends keep to it, whatever suits the device that the next one finds.
+                settled = self._settings.model_copy(update={"max_batch": facts["max_batch"]})
+                self._engine.work = engine_process(settled, self._rendezvous)
                 return facts
             time.sleep(_STEP_SECONDS)
         return None
 
     def _step(self) -> None:
-        """Look after each process, once."""
+        """Look after each process, once.
+
+        Raises:
+            KeyboardInterrupt: a second signal has come.
+        """
+        if self._has_asked and len(self._signals) > 1:
+            raise KeyboardInterrupt
+        reap_others({member.process.pid for member in self._members if member.process})
         self._relay_notices()
         end = self._engine.ended()
         if end is not None:
@@ -174,7 +183,7 @@ class Supervisor:
             for each in self._front_ends:
                 each.send_signal(LEAVE)
 
-    def _decide(self, which: _FrontEnd, end: End) -> None:
+    def _decide(self, which: FrontEnd, end: End) -> None:
         """What is to follow a front end that has ended."""
         if end.left and end.report["restarts"] and not self._leaving.is_set():
             which.start()
@@ -189,10 +198,15 @@ class Supervisor:
             self._codes.append(1)
 
     def _start_again(self, member: Member, end: End) -> None:
-        """Start a process again in a while, or end them all where that would be in vain."""
-        if not self._leaving.is_set() and (not self._was_ready or (end.error and end.code != 1)):
+        """Start a process again in a while; or end them all, or leave it, where that would be in vain."""
+        meets_each = isinstance(end.error, (SettingsError, ConnectionRefused))
+        if not self._leaving.is_set() and (meets_each or not self._was_ready):
             self._error = self._unstarted(member, end)
             self._leaving.set()
+            return
+        if isinstance(end.error, DuplicateMember):
+            log.error("%s: %s; the others go on without it", member.name, end.text)
+            self._codes.append(end.code)
             return
         seconds = member.start_later()
         log.error("%s: %s; starting it again in %g s", member.name, end.text, seconds)
@@ -205,9 +219,11 @@ class Supervisor:
         for each in self._front_ends:
             each.read_notices()
         running = [each for each in self._front_ends if not each.is_gone]
-        self._was_ready = self._was_ready or any(each.is_ready for each in running)
-        if running and all(each.is_alive for each in running):
-            for each in running:
+        serving = [each for each in running if each.process and each.is_ready]
+        self._was_ready = self._was_ready or bool(serving)
+        # One that is started again is this process's affair, and not yet systemd's; so are all of them.
+        if self._was_ready and all(each.is_alive for each in serving):
+            for each in serving:
                 each.is_alive = False
             notify("WATCHDOG=1")
         if not self._is_up and running and all(each.is_ready for each in running):

@@ -11,7 +11,7 @@ import threading
 from typing import List, Optional
 
 from worker.errors import FrameError
-from worker.serving.job import Job, Outcome, never
+from worker.serving.job import Job, Outcome, never, nothing
 from worker.serving.loaded import LoadedModel
 
 
@@ -44,7 +44,7 @@ class Comparison:
             return job
         self._busy = True
         pair = _Pair(self)
-        self.former.submit(Job(_nothing, pair.receive, _nothing, job.region), image)
+        self.former.submit(Job(nothing, pair.receive, nothing, job.region), image)
 
         def done(outcome: Outcome) -> None:
             pair.receive(outcome)
@@ -76,7 +76,3 @@ class _Pair:
                 return
         labels = [each.label for each in self._outcomes if not isinstance(each, FrameError)]
         self._comparison.count(labels[0] == labels[1] if len(labels) == 2 else None)
-
-
-def _nothing() -> None:
-    """Nobody waits for it: it is never late, and goes nowhere."""

@@ -119,6 +119,7 @@ class Inference:
             for _, pixels in batch:
                 pixels.release()
             probabilities = loaded.engine.infer(images)
+            loaded.progressed()
         seconds = time.perf_counter() - began
         self._metrics.frames.batch.observe(len(batch))
         for (job, pixels), row in zip(batch, probabilities):
@@ -145,6 +146,8 @@ class Inference:
             loaded.complete(job, classified)
         for flush in {job.flush for job, _ in batch}:
             flush()
+        for job, _ in batch:
+            job.sent()
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:

@@ -47,6 +47,10 @@ def never(model: Model, pixels: Pixels) -> None:
     """No earlier answer is a picture's."""
 
 
+def nothing() -> None:
+    """Nobody waits for it."""
+
+
 class Job(NamedTuple):
     """The callbacks of a picture that is decoded and classified.
 
@@ -57,6 +61,7 @@ class Job(NamedTuple):
         region: the part of the picture that is classified.
         grouping: the groups of labels that are wanted as well.
         repeat: an earlier answer by this model that the decoded picture may have as well; None for none.
+        sent: called last: `flush` has sent the answer off, and whatever is flushed later comes after it.
     """
 
     check: Callable[[], None]
@@ -65,3 +70,4 @@ class Job(NamedTuple):
     region: Region = WHOLE
     grouping: Optional[Grouping] = None
     repeat: Callable[[Model, Pixels], Optional[Classified]] = never
+    sent: Callable[[], None] = nothing

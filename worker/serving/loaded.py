@@ -79,6 +79,11 @@ class LoadedModel:
             self._check_idle()
         job.done(outcome)
 
+    def progressed(self) -> None:
+        """Note that the engine has run a batch, however long it has waited for that."""
+        with self._lock:
+            self._progress = time.monotonic()
+
     def stalled_for(self) -> float:
         """Seconds for which there has been work, and none of it was done."""
         with self._lock:
@@ -105,3 +110,4 @@ class Work(NamedTuple):
         """See `LoadedModel.complete`: of a picture that is in no batch."""
         self.loaded.complete(self.job, outcome)
         self.job.flush()
+        self.job.sent()

@@ -1,7 +1,7 @@
 """Still cameras: a picture that hardly differs from its camera's last classified one is answered as that was.
 
 decoder's thread: decoded ──> _Look.repeat ── still ──> the last one's answer, marked with whose it is
-                                           └─ changed ──> Batcher, Engine ──> _Look.done keeps the answer
+                                           └─ changed ──> Batcher, Engine ──> _Look.sent keeps the answer
 
 A picture is compared with the last one that was *classified*, not with the last one that came: else a change
 that is slow enough would never be seen.
@@ -28,8 +28,8 @@ from worker.serving.sketch import shows_the_same, sketch
 #: Seconds for which an answer is repeated: what the comparison misses, the model sees so much later at most.
 #: Of a camera that sends a frame a second it sees one in thirty, so that a longer time would save little.
 MOST_SECONDS = 30.0
-#: Cameras whose last picture is kept, at most, those seen last: 10 kB each. Anybody may publish frames, under
-#: any name.
+#: Cameras whose last picture is kept, at most, those seen last: 10 kB each, and 16 bytes for each of its
+#: `--top-k` classes. Anybody may publish frames, under any name.
 MOST_CAMERAS = 1000
 
 
@@ -39,7 +39,9 @@ class _Last(NamedTuple):
     frame_id: str
     region: Region
     grouping: Optional[Grouping]
+    #: Without its `best`, which are the array beside it: a list of a thousand would take ten times as much.
     classified: Classified
+    best: NDArray[np.float64]
     sketch: NDArray[np.float32]
     #: By `time.monotonic()`.
     seconds: float
@@ -59,7 +61,7 @@ class StillCameras:
             What is to be done with it.
         """
         look = _Look(self, job, camera, frame_id)
-        return job._replace(repeat=look.repeat, done=look.done)
+        return job._replace(repeat=look.repeat, done=look.done, sent=look.sent)
 
     def last(self, camera: str) -> Optional[_Last]:
         """A camera's last classified picture; None if there is none, or none young enough."""
@@ -89,6 +91,7 @@ class _Look:
         self._camera = camera
         self._frame_id = frame_id
         self._sketch: Optional[NDArray[np.float32]] = None
+        self._outcome: Optional[Outcome] = None
 
     def repeat(self, model: Model, pixels: Pixels) -> Optional[Classified]:
         """The camera's last answer, if it is this picture's too; in a decoder's thread."""
@@ -102,6 +105,7 @@ class _Look:
         if not shows_the_same(last.sketch, self._sketch):
             return None
         return last.classified._replace(
+            best=[(int(index), confidence) for index, confidence in last.best.tolist()],
             width=pixels.width,
             height=pixels.height,
             began=began,
@@ -120,17 +124,30 @@ class _Look:
         )
 
     def done(self, outcome: Outcome) -> None:
-        """Note what came of the picture, and pass it on."""
+        """Remember what came of the picture, and pass it on."""
+        self._outcome = outcome
+        self._job.done(outcome)
+
+    def sent(self) -> None:
+        """Keep the answer, not before it is on its way: no Result may come before the one that it repeats."""
+        outcome = self._outcome
         if isinstance(outcome, Classified):
             if outcome.repeats is None:
                 self._cameras.note(self._camera, self._kept(outcome))
         elif not isinstance(outcome, Expired):  # of which nothing is known but that there were too many
             self._cameras.note(self._camera, None)
-        self._job.done(outcome)
+        self._job.sent()
 
     def _kept(self, classified: Classified) -> Optional[_Last]:
         """The picture for the next ones; None if a part of it is missing, or the model is compared."""
         if self._sketch is None:
             return None
-        region, grouping = self._job.region, self._job.grouping
-        return _Last(self._frame_id, region, grouping, classified, self._sketch, time.monotonic())
+        return _Last(
+            self._frame_id,
+            self._job.region,
+            self._job.grouping,
+            classified._replace(best=[]),
+            np.array(classified.best, np.float64),
+            self._sketch,
+            time.monotonic(),
+        )

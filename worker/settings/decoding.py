@@ -54,5 +54,10 @@ class DecodingSettings(BaseModel):
         """Bytes of address space that a decoder process may use."""
         if self.decoder_memory:
             return self.decoder_memory * 1_000_000
-        share = memory.total() // 2 // self.decoder_count
+        share = self.memory_share // 2 // self.decoder_count
         return max(LEAST_DECODER_MEMORY, min(share, MOST_DECODER_MEMORY))
+
+    @property
+    def memory_share(self) -> int:
+        """Bytes of the machine's memory by which this process's limits go."""
+        return memory.total()

@@ -21,7 +21,8 @@ class InputSettings(BrokerSettings):
     )
     worker_id: Optional[str] = Field(
         None,
-        description="Stable name of this worker (default: the host's name, with -2, -3, … beside others)",
+        description="Stable name of this worker (default: the host's name, with -2, -3, … beside others; "
+        "with --processes -p, -p2, …)",
     )
     input: Names = Field(
         [], description="Topic template with {camera}, may be repeated (default: ROOT/frames/{camera})"

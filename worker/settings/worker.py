@@ -85,10 +85,15 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
     @property
     def receive_maximum(self) -> int:
         """Frames in hand, at most, as the broker is told."""
-        fit = memory.total() // 8 // self.max_payload
+        fit = self.memory_share // 8 // self.max_payload
         return self.window or max(LEAST_WINDOW, min(8 * self.decoder_count, MOST_WINDOW, fit))
 
     @property
     def at_work(self) -> int:
         """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
         return min(self.receive_maximum, 3 * self.max_batch + self.decoder_count)
+
+    @property
+    def memory_share(self) -> int:
+        """Bytes of the machine's memory by which a front end's limits go."""
+        return memory.total() // self.processes

@@ -6,11 +6,12 @@ import contextlib
 import gc
 import logging
 import signal
+import socket
 import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, List, Sequence, Tuple
 
 import pytest
 
@@ -24,6 +25,7 @@ from tests.wire.mqtt.members import (
     wait_quietly,
     will,
 )
+from tests.wire.servers import Server
 from wire.errors import NanofleetError
 from wire.mqtt.handlers import HandlerFailed
 from wire.mqtt.packets import Delivery, Publication
@@ -157,6 +159,47 @@ def test_waiting_can_be_stopped() -> None:
     stop.set()
     with Member(f"mqtt://127.0.0.1:{free_port()}").connection as connection:
         assert connection.wait_connected(stop) is False
+
+
+class SlowToRead(Server):
+    """Has one publication at a time, confirms the first before it reads it, and then reads on.
+
+    Attributes:
+        confirm: set to have it do so.
+        confirmed: to be set once that has been heard.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.confirm, self.confirmed = threading.Event(), threading.Event()
+
+    def serve(self, client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(b"\x20\x06\x00\x00\x03\x21\x00\x01")  # Receive Maximum 1
+        assert self.confirm.wait(20)
+        client.sendall(b"\x40\x02\x00\x01")
+        assert self.confirmed.wait(20)
+        while client.recv(1 << 20):
+            pass
+
+
+def test_nothing_is_published_behind_the_disconnect(join: Callable[..., Member]) -> None:
+    stamped: List[bool] = []
+
+    def stamp() -> Sequence[Tuple[str, str]]:
+        stamped.append(True)
+        return ()
+
+    with SlowToRead() as broker:
+        connection = join(broker.url, wait=False).connection
+        assert connection.wait_connected(NEVER)
+        connection.publish(Publication("a", bytes(12_000_000), on_puback=lambda code: broker.confirmed.set()))
+        connection.publish(Publication("a", b"", stamps=stamp))
+        connection.close(timeout=0)
+        connection.call(broker.confirm.set)
+        assert connection.ended.wait(20)
+    assert not stamped
 
 
 def open_files() -> int:

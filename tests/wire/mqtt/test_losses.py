@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ssl
-from typing import Callable
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tests.harness import wait_for
 from tests.wire.mqtt.members import Member
-from tests.wire.servers import answering
+from tests.wire.servers import LastWords, answering
 from wire.broker import Broker
-from wire.errors import ConnectionRefused, NanofleetError, SettingsError
+from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from wire.mqtt.losses import NOT_YET_VALID, explain_disconnect, explain_error
+from wire.mqtt.packets import Publication
 from wire.mqtt.reach import because
 
 PLAIN = Broker("mqtt", "broker.lan", 1883)
@@ -79,3 +82,52 @@ def test_one_that_does_not_connect_again_says_why(join: Callable[..., Member]) -
         assert member.connection.ended.wait(10)
     assert "before CONNACK" in member.connection.trouble
     assert because(member.connection) == f": {member.connection.trouble}"
+
+
+Codes = List[Tuple[bytes, int]]
+
+
+def write_before_reading(
+    join: Callable[..., Member], broker: LastWords, certificates: Optional[Path]
+) -> Tuple[Member, Codes]:
+    """A member that is busy while the broker says its last, and then publishes; with its PUBACKs."""
+    codes: Codes = []
+    url = f"mqtts://localhost:{broker.port}" if certificates else broker.url
+    member = join(url, wait=False, settings={"ca_file": certificates / "ca.pem"} if certificates else {})
+
+    def publish(payload: bytes) -> None:
+        publication = Publication("t", payload, on_puback=lambda code: codes.append((payload, code)))
+        member.connection.publish(publication)
+
+    def be_busy() -> None:
+        broker.speak.set()
+        assert broker.gone.wait(20)
+        publish(b"second")
+
+    publish(b"first")
+    wait_for(lambda: broker.published, 10, "the first publication")
+    member.connection.call(be_busy)
+    return member, codes
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_a_takeover_is_heard_also_where_writing_meets_the_end_first(
+    tls: bool, certificates: Path, join: Callable[..., Member]
+) -> None:
+    """Else it would come back, and take the session from the other in turn."""
+    words = b"\xe0\x07\x8e\x05\x1f\x00\x02no"
+    with LastWords(lambda mid: words, certificates if tls else None) as broker:
+        member, _ = write_before_reading(join, broker, certificates if tls else None)
+        assert member.connection.ended.wait(10)
+        assert isinstance(member.connection.failure, DuplicateMember)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_a_puback_counts_also_where_writing_meets_the_end_first(
+    tls: bool, certificates: Path, join: Callable[..., Member]
+) -> None:
+    """Else the frame would be sent, and answered, twice."""
+    with LastWords(lambda mid: b"\x40\x02" + mid, certificates if tls else None) as broker:
+        _, codes = write_before_reading(join, broker, certificates if tls else None)
+        wait_for(lambda: len(codes) == 2, 10, "both PUBACKs")
+        assert broker.published == [(0, b"first"), (1, b"second")]

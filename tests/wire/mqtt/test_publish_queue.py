@@ -14,6 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.wire.mqtt.ends import bare_client, queued
+from wire.mqtt.packet_ids import skip_used_ids
 from wire.mqtt.packets import Publication
 from wire.mqtt.publish_queue import PublishQueue
 
@@ -146,6 +147,7 @@ def test_a_puback_counts_only_on_the_connection_that_the_packet_went_out_on(clie
 
 def test_an_id_that_is_in_flight_is_not_taken_again(client: mqtt.Client) -> None:
     queue, codes = start(client, 2)
+    skip_used_ids(client, queue.uses)
     publications(client)
     client._last_mid = 65535
     for payload in (b"a", b"b"):
@@ -154,6 +156,11 @@ def test_an_id_that_is_in_flight_is_not_taken_again(client: mqtt.Client) -> None
     assert publications(client) == [(False, 3, b"a"), (False, 4, b"b")]
     puback(queue, 1)
     assert codes == [(0, 0)]
+
+
+def test_however_much_is_in_flight_there_are_ids_left_to_subscribe_by(client: mqtt.Client) -> None:
+    queue, _ = start(client, 65_535)
+    assert sum(queue.uses(mid) for mid in range(65_536)) < 65_500
 
 
 def test_a_stamp_is_made_at_each_send(client: mqtt.Client) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import struct
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Callable, Iterator, List, Sequence, Tuple
 from unittest import mock
 
@@ -15,9 +18,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.harness import wait_for
-from tests.wire.mqtt.ends import IN_FLIGHT, Events, bare_client, connected, made_of
+from tests.wire.mqtt.ends import IN_FLIGHT, End, Events, bare_client, connected, made_of
 from tests.wire.mqtt.members import Member
-from tests.wire.servers import Server
+from tests.wire.servers import Server, server_tls
 from wire.mqtt import reader
 from wire.mqtt.insides import fits, received_attribute
 from wire.mqtt.publish_properties import MOST, PublishProperties, variable_byte_integer
@@ -154,6 +157,36 @@ def test_a_length_alone_takes_no_memory_and_a_large_packets_is_given_back() -> N
         far.sendall(publish(0, b"a", 0, b"\0", b""))
         end.read()
         assert len(end.io._buffer) == reader.BUFFER  # type: ignore[attr-defined]
+
+
+def test_a_large_packets_memory_is_given_back_also_where_more_begins_with_each_read() -> None:
+    small = publish(0, b"a", 0, b"\0", b"small")
+    with connected(own=True) as (end, far):
+        stream = publish(0, b"a", 0, b"\0", bytes(8_000_000)) + small[:5]
+        for at in range(0, len(stream), 50_000):
+            far.sendall(stream[at : at + 50_000])
+            end.read()
+        for _ in range(2):
+            far.sendall(small[5:] + small[:5])
+            end.read()
+        assert len(end.io._buffer) == reader.BUFFER  # type: ignore[attr-defined]
+        assert [len(event[1].payload) for event in end.events] == [8_000_000, 5, 5]  # type: ignore[attr-defined]
+
+
+def test_what_paho_reads_ends_with_its_packet_not_with_the_connection(certificates: Path) -> None:
+    """It reads more than one packet while it knows of messages of QoS 2; over TLS the end may be known."""
+    near, far = socket.socketpair()
+    trusting = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    with near, far, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(server_tls(certificates).wrap_socket, far, server_side=True)
+        with trusting.wrap_socket(near, server_hostname="localhost") as ours, accepted.result() as theirs:
+            end = End(ours, own=True)
+            theirs.sendall(
+                b"".join(publish(qos, b"a", mid, b"\0", b"") for mid, qos in enumerate((2, 2, 2, 1)))
+            )
+            theirs.shutdown(socket.SHUT_WR)
+            end.read()
+    assert [event[0] for event in end.events] == ["delivery", "lost"]
 
 
 def test_nothing_of_a_lost_connection_is_read_on_the_next() -> None:

@@ -6,7 +6,8 @@ from typing import Callable, List
 
 from tests.harness import wait_for
 from tests.wire.mqtt.members import Member, send
-from tests.wire.servers import LateUnsubacks
+from tests.wire.servers import LateUnsubacks, NoAnswers
+from wire.mqtt.packets import Publication
 
 
 def test_an_unsuback_that_is_due_to_an_earlier_call_confirms_no_later_one(
@@ -24,3 +25,25 @@ def test_an_unsuback_that_is_due_to_an_earlier_call_confirms_no_later_one(
         assert confirmed == [False]
         send(member, "c", b"x")
         assert member.connection.unsubscribed.wait(10)
+
+
+def test_no_two_packets_without_their_answers_have_one_id(join: Callable[..., Member]) -> None:
+    """A broker takes the second for the first again, or hangs up."""
+    with NoAnswers() as broker:
+        member = join(broker.url, "a", "b", wait=False)
+        connection = member.connection
+        for count, begin in enumerate(
+            [
+                lambda: None,  # the SUBSCRIBE of the CONNACK
+                lambda: connection.publish(Publication("t", b"1")),
+                lambda: connection.unsubscribe(["a"]),
+                lambda: connection.publish(Publication("t", b"2")),
+                lambda: connection.subscribe(["a"]),
+                lambda: connection.unsubscribe(["b"]),
+            ]
+        ):
+            begin()
+            wait_for(lambda: len(broker.ids) > count, 10, "the packet")  # noqa: B023
+            # As after 65,535 others.
+            connection.call(lambda: setattr(connection._client, "_last_mid", 0))
+        assert broker.ids == [1, 2, 3, 4, 5, 6]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import Iterator, List, Tuple
+import threading
+from typing import Callable, Iterator, List, Tuple
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.wire.mqtt.ends import End, queued
+from tests.wire.mqtt.members import Member
+from tests.wire.servers import WebSocketProxy
 from wire.mqtt.packets import Publication
 from wire.mqtt.publish_queue import PublishQueue
 from wire.mqtt.writer import MOST_AT_ONCE
@@ -68,3 +71,41 @@ def test_a_broker_that_has_hung_up_is_a_lost_connection(ends: Tuple[End, socket.
     end.io.write()
     assert end.client.socket() is None
     assert end.events == [("lost", "Unspecified error")]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "paho"])
+def test_a_websocket_that_takes_little_at_once_gets_all_of_it(
+    own: bool,
+    mosquitto_url: str,
+    root: str,
+    join: Callable[..., Member],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is skipped makes the middle of a payload the next packet: here it would be one itself."""
+    evil = f"{root}/evil".encode()
+    packet = b"\x30" + bytes([len(evil) + 4]) + bytes([0, len(evil)]) + evil + b"\0!"
+    payloads = [packet * 8000] * 4
+    reader = join(mosquitto_url, f"{root}/#")
+    with WebSocketProxy(mosquitto_url) as proxy:
+        if not own:
+            monkeypatch.setattr("wire.mqtt.reader.fits", lambda client: False)
+        member = join(proxy.url.replace("mqtt", "ws"))
+        narrow(member)
+        for payload in payloads:
+            member.connection.publish(Publication(f"{root}/a", payload))
+        member.connection.close(timeout=60)
+    assert [(d.topic, d.payload == payloads[0]) for d in reader.wait_received(4)] == [(f"{root}/a", True)] * 4
+    assert member.losses == 1  # its own leaving
+
+
+def narrow(member: Member) -> None:
+    """Have a member's socket take little at once."""
+    done = threading.Event()
+
+    def narrow_it() -> None:
+        wrapper = member.connection._client.socket()
+        wrapper._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[union-attr]
+        done.set()
+
+    member.connection.call(narrow_it)
+    assert done.wait(10)

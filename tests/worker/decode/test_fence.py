@@ -1,4 +1,4 @@
-"""What a picture that takes its decoder over can reach: the pixels of its own frame."""
+"""What a picture that takes its decoder over can reach: what that process decodes, and nothing else."""
 
 from __future__ import annotations
 

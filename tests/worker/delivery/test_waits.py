@@ -10,14 +10,15 @@ import pytest
 from wire.mqtt.packets import Delivery
 from worker.delivery.frame import Frame
 from worker.delivery.unacked import EMPTY_AFTER_SECONDS, Unacked
+from worker.settings.worker import MOST_WINDOW
 
 
 class Session:
-    """Frames in hand, with room for four, on ticks of the test's own."""
+    """Frames in hand, in a window of four or of as many as are given, on ticks of the test's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = 4) -> None:
         self.seconds = 1000.0
-        self.unacked = Unacked(lambda delivery: None, window=4)
+        self.unacked = Unacked(lambda delivery: None, window)
 
     def deliver(self, retain: bool = False) -> Frame:
         payload = str(self.seconds).encode()
@@ -28,8 +29,8 @@ class Session:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    made = Session()
+def session(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Session:
+    made = Session(*getattr(request, "param", ()))
     monkeypatch.setattr(time, "perf_counter", lambda: made.seconds)
     return made
 
@@ -53,6 +54,17 @@ def test_nothing_waits_while_there_is_room(session: Session) -> None:
         session.unacked.settle(frame)
     assert session.deliver(retain=True).longest_wait is None
     session.seconds += 100
+
+
+@pytest.mark.parametrize("session", [(32,), (48,), (MOST_WINDOW,)], indirect=True)
+def test_a_broker_that_sends_few_ahead_has_more_whatever_the_window_is(session: Session) -> None:
+    session.unacked.connected(session_present=True)
+    in_hand = [session.deliver() for _ in range(20)]  # all that Mosquitto sends where nobody has set more
+    for _ in range(50):
+        session.seconds += EMPTY_AFTER_SECONDS / 10
+        session.unacked.settle(in_hand.pop(0))
+        in_hand.append(session.deliver())
+        assert in_hand[-1].longest_wait is None
 
 
 def test_what_came_while_the_connection_was_lost_has_waited_as_long(session: Session) -> None:

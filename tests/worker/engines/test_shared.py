@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import gc
-import signal
+import socket
 import struct
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List, NoReturn
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.harness import wait_for
-from tests.worker.serving.small import SIDE, ChannelEngine, model
+from tests.worker.engines.sharing import CHOICE, MAX_BATCH, STALL_TIMEOUT, background, pixels
+from tests.worker.serving.small import ChannelEngine, model
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.opened import Opened, files_of
-from worker.engines.shared.channel import Rendezvous, receive_message, send_message
+from worker.engines.shared import server as server_side
+from worker.engines.shared.alarm import Alarm
+from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
 from worker.engines.shared.engine import open_shared
+from worker.engines.shared.models import Models
 from worker.engines.shared.server import serve
-from worker.processes.forked import Forked
-
-MAX_BATCH = 8
-#: Python 3.12 warns of forking with threads, which those who run tests have.
-forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-CHOICE = ModelChoice(model="small")
 
 
 class Server:
@@ -43,8 +42,8 @@ class Server:
         self.rendezvous = Rendezvous()
         self.opened: List[ModelChoice] = []
         self.engines: weakref.WeakSet[ChannelEngine] = weakref.WeakSet()
-        self.errors: Dict[str, Exception] = {}
-        arguments = (self.rendezvous, self._open, MAX_BATCH)
+        self.errors: Dict[str, BaseException] = {}
+        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
 
     def _open(self, choice: ModelChoice) -> Opened:
@@ -65,17 +64,6 @@ class Server:
         """How many have not been closed."""
         gc.collect()
         return len(self.engines)
-
-
-def pixels(size: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(1, 256, (size, SIDE, SIDE, 3)).astype(np.uint8)
-
-
-def background(work: Callable[[], Any]) -> List[Any]:
-    """Run something in a thread; what it returns comes into the list."""
-    found: List[Any] = []
-    threading.Thread(target=lambda: found.append(work()), daemon=True).start()
-    return found
 
 
 def test_a_front_end_gets_the_model_and_its_answers() -> None:
@@ -152,10 +140,11 @@ def test_a_file_that_was_replaced_is_opened_beside_the_former_one(tmp_path: Path
         (SettingsError("no such model"), SettingsError),
         (NanofleetError("no network"), NanofleetError),
         (ZeroDivisionError("by its author"), RuntimeError),
+        (SystemExit("by its author"), RuntimeError),
     ],
 )
 def test_what_keeps_a_model_from_being_opened_is_raised_in_each_front_end(
-    raised: Exception, expected: type
+    raised: BaseException, expected: type
 ) -> None:
     server = Server()
     server.errors["small"] = raised
@@ -167,61 +156,46 @@ def test_what_keeps_a_model_from_being_opened_is_raised_in_each_front_end(
     open_shared(server.rendezvous, CHOICE).engine.infer(pixels(1))
 
 
-class FailingEngine(ChannelEngine):
-    """Has room for the batch that asks how many outputs there are, and for no other."""
+def test_a_front_end_for_which_there_is_no_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(size: int) -> NoReturn:
+        raise OSError(errno.ENOMEM, "no memory left")
 
-    def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See ChannelEngine."""
-        if self.batches:
-            raise RuntimeError("out of memory")
-        return super().infer(pixels)
-
-
-@forks
-def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers() -> None:
-    rendezvous = Rendezvous()
-
-    def process(engine: Callable[[], ChannelEngine]) -> Forked:
-        def open_it(choice: ModelChoice) -> Opened:
-            return Opened(files_of(choice), model(choice.model), engine())
-
-        return Forked("engine process", lambda report: serve(rendezvous, open_it, MAX_BATCH))
-
-    failing = process(FailingEngine)
-    engine, batch = open_shared(rendezvous, CHOICE).engine, pixels(2)
-    found = background(lambda: engine.infer(batch))
-    wait_for(lambda: failing.exit_code() is not None, what="the process ends")
-    assert failing.exit_code() == 1
-    next_one = process(ChannelEngine)
-    (answer,) = wait_for(lambda: found, what="the next one answers")
-    np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
-    next_one.send_signal(signal.SIGKILL)
-    wait_for(lambda: next_one.exit_code() is not None)
-    for each in (failing, next_one):
-        each.close()
-    rendezvous.close()
+    server = Server()
+    monkeypatch.setattr(server_side, "shared_memory", no_memory)
+    found = background(lambda: refusal(server))
+    (error,) = wait_for(lambda: found, what="it is refused")
+    assert "no memory left" in str(error)
+    assert len(server.opened) == 1
+    monkeypatch.undo()
+    open_shared(server.rendezvous, CHOICE).engine.infer(pixels(1))
 
 
-@forks
-def test_a_model_that_was_replaced_meanwhile_ends_the_front_end() -> None:
-    rendezvous = Rendezvous()
+def refusal(server: Server) -> RuntimeError:
+    """Why a front end gets no model."""
+    with pytest.raises(RuntimeError) as error:
+        open_shared(server.rendezvous, CHOICE)
+    return error.value
 
-    def process(name: str) -> Forked:
-        opened = Opened({}, model(name), ChannelEngine())
-        return Forked("engine process", lambda report: serve(rendezvous, lambda choice: opened, MAX_BATCH))
 
-    first = process("before")
-    engine = open_shared(rendezvous, CHOICE).engine
-    first.send_signal(signal.SIGKILL)
-    wait_for(lambda: first.exit_code() is not None)
-    second = process("after")
-    with pytest.raises(NanofleetError, match="was replaced"):
-        engine.infer(pixels(1))
-    second.send_signal(signal.SIGKILL)
-    wait_for(lambda: second.exit_code() is not None)
-    for each in (first, second):
-        each.close()
-    rendezvous.close()
+def test_a_channel_is_open_until_its_last_batch_is_done() -> None:
+    """Or another one may get the number of its descriptor, and this one's answer."""
+    engine = ChannelEngine()
+    models = Models(lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT))
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=server_side._serve, args=(theirs, models), daemon=True)
+    serving.start()
+    send_message(ours, {"choice": CHOICE.model_dump(mode="json")})
+    receive_message(ours)
+    engine.gate.clear()
+    engine.batches.clear()
+    send_count(ours, 1)
+    wait_for(lambda: engine.batches)
+    ours.close()
+    serving.join(0.3)
+    assert theirs.fileno() != -1
+    engine.gate.set()
+    serving.join(30)
+    assert theirs.fileno() == -1
 
 
 @pytest.mark.parametrize("count", [0, MAX_BATCH + 1, 0xFFFFFFFF])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from wire.errors import DuplicateMember, SettingsError
 from wire.topics import is_id
-from worker.membership.identity import claim_worker_id
+from worker.membership.identity import claim_shared_id, claim_worker_id
 
 
 def test_the_host_names_the_first_and_numbers_the_next(tmp_path: Path) -> None:
@@ -20,6 +21,39 @@ def test_the_host_names_the_first_and_numbers_the_next(tmp_path: Path) -> None:
         assert second == f"{first}-2"
     with claim_worker_id(tmp_path, None) as again:
         assert again == first
+
+
+def test_workers_of_several_processes_have_names_of_their_own(tmp_path: Path) -> None:
+    with claim_worker_id(tmp_path, None) as host, claim_worker_id(tmp_path, None):
+        with claim_shared_id(tmp_path) as first, claim_shared_id(tmp_path) as second:
+            assert (first, second) == (f"{host}-p", f"{host}-p2")
+        with claim_shared_id(tmp_path) as again:
+            assert again == first
+
+
+def test_a_long_host_name_leaves_room_for_the_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 64)
+    with claim_shared_id(tmp_path) as first, claim_shared_id(tmp_path) as second:
+        assert is_id(f"{first}55-64")
+        assert is_id(f"{second}-64")
+
+
+def test_a_front_end_that_still_ends_does_not_hold_the_name(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys, time; from worker.membership.identity import claim_shared_id\n"
+        "with claim_shared_id(pathlib.Path(sys.argv[1])) as found:\n"
+        "    if os.fork(): print(found, flush=True); os._exit(0)\n"
+        "    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdout
+        name = dying.stdout.readline().strip()
+        assert dying.wait(30) == 0
+        with claim_shared_id(tmp_path) as again:
+            assert again == name
 
 
 def test_an_id_that_is_taken_names_its_holder(tmp_path: Path) -> None:

@@ -72,10 +72,10 @@ class Asked:
 
     def __init__(self, late: Optional[FrameError] = None) -> None:
         self.outcomes: List[Outcome] = []
-        self.told = threading.Event()
         self.flushed = 0
+        self.sent = threading.Event()
         self._late = late
-        self.job = Job(check=self._check, done=self._done, flush=self._flush)
+        self.job = Job(check=self._check, done=self._done, flush=self._flush, sent=self.sent.set)
 
     def _check(self) -> None:
         if self._late is not None:
@@ -83,14 +83,13 @@ class Asked:
 
     def _done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
-        self.told.set()
 
     def _flush(self) -> None:
         self.flushed += 1
 
     def outcome(self) -> Outcome:
-        """Wait for the only one."""
-        assert self.told.wait(30)
+        """Wait for the only one, and until it is sent."""
+        assert self.sent.wait(30)
         (only,) = self.outcomes
         return only
 

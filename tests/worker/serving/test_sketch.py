@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.worker.stills import jpeg, pixels, scene, with_cat
+from tests.worker.stills import jpeg, pixels, scene, with_cat, with_haze
 from worker.serving.sketch import GRID, shows_the_same, sketch
 
 SCENES = ("coffee.png", "rocket.jpg", "motorcycle_left.png", "astronaut.png")
@@ -32,6 +32,7 @@ def same(first: bytes, second: bytes, side: int = 224) -> bool:
         {"quality": 75, "noise": 8.0},
         {**USUAL, "gain": 1.03},
         {**USUAL, "gain": 0.97},
+        {"quality": 50, "noise": 8.0, "gain": 1.03},
     ],
     ids=lambda how: " ".join(f"{key} {value:g}" for key, value in how.items()),
 )
@@ -60,6 +61,23 @@ def test_so_it_is_in_the_dark(name: str) -> None:
     entered = [jpeg(with_cat(scene(name), 0.02, at), 2, gain=0.15) for at in CORNERS]
     assert [same(before, each) for each in entered] == [False] * len(CORNERS)
     assert same(before, jpeg(scene(name), 3, gain=0.15))
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("levels", [6.0, -6.0])
+@pytest.mark.parametrize("noise", [3.0, 8.0])
+def test_a_faint_change_of_a_large_part_is_a_change(name: str, levels: float, noise: float) -> None:
+    """Smoke, or somebody in the dark, who nowhere stands out."""
+    before = jpeg(scene(name), 1, noise=noise)
+    hazy = [jpeg(with_haze(scene(name), levels, at), 2, noise=noise) for at in CORNERS]
+    assert [same(before, each) for each in hazy] == [False] * len(CORNERS)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_an_adjusted_white_balance_is_no_change(name: str) -> None:
+    red, green, blue = scene(name).split()
+    adjusted = Image.merge("RGB", (red.point(lambda v: v * 1.03), green, blue.point(lambda v: v * 0.97)))
+    assert same(jpeg(scene(name), 1), jpeg(adjusted, 2))
 
 
 def test_what_becomes_brighter_by_more_than_a_little_is_a_change() -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import threading
+import tracemalloc
 from typing import Iterator, List, Optional, Tuple
 
+import numpy as np
 import pytest
 
 from tests.harness import wait_for
-from tests.worker.serving.small import Asked, ChannelEngine, png, serving
+from tests.worker.serving.small import SIDE, Asked, ChannelEngine, png, serving
 from tests.worker.stills import jpeg, scene
 from wire.picture.region import WHOLE, Region
+from worker.decode.pool import Pixels
 from worker.errors import Expired, FrameError
+from worker.models.info import Model
 from worker.serving.comparison import Comparison
 from worker.serving.groups import Grouping
-from worker.serving.job import Classified
+from worker.serving.job import Classified, Outcome
 from worker.serving.loaded import LoadedModel
 from worker.serving.still import StillCameras
 
@@ -182,6 +188,62 @@ def test_so_many_cameras_are_kept_those_seen_last(camera: Camera, monkeypatch: p
         camera.see(RED, name)
     assert camera.see(RED, "a") == ("red", "1")
     assert camera.see(RED, "b") == ("red", None)
+
+
+def test_a_picture_does_not_repeat_what_is_not_sent_yet(camera: Camera) -> None:
+    """Else its Result could come before the one that it names: that waits for the others of its batch."""
+    held, looked, free = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(outcome: Outcome) -> None:
+        held.set()
+        assert free.wait(30)
+
+    camera.engine.gate.clear()
+    blocking = camera.ask(GREEN, "elsewhere")
+    wait_for(lambda: camera.engine.batches == [1], what="the engine's being busy")
+    first, other = camera.ask(RED, "door"), Asked()
+    camera.loaded.submit(other.job._replace(done=hold), GREEN)
+    camera.ask(b"no picture", "elsewhere").outcome()  # the two are decoded, and so the next batch
+    camera.engine.gate.set()
+    assert held.wait(30)
+    assert (len(first.outcomes), first.flushed) == (1, 0)
+
+    again = Asked()
+    job = camera.stills.take(again.job, "door", "again")
+
+    def look(model: Model, pixels: Pixels) -> Optional[Classified]:
+        try:
+            return job.repeat(model, pixels)
+        finally:
+            looked.set()
+
+    camera.loaded.submit(job._replace(repeat=look), RED)
+    assert looked.wait(30)
+    free.set()
+    outcomes = [each.outcome() for each in (blocking, first, again)]
+    assert [each.repeats for each in outcomes if isinstance(each, Classified)] == [None, None, None]
+    assert camera.see(RED) == ("red", "again")
+
+
+def test_a_thousand_classes_take_little_to_keep(camera: Camera) -> None:
+    first = camera.ask(RED).outcome()
+    assert isinstance(first, Classified)
+    pixels = Pixels(np.zeros((SIDE, SIDE, 3), np.uint8), 640, 480, 1.0, lambda: None)
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            job = camera.stills.take(Asked().job, f"camera-{number}", "first")
+            assert job.repeat(first.model, pixels) is None
+            job.done(first._replace(best=[(index, index / 1024) for index in range(1000)]))
+            job.sent()
+        del job
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / 50 < 32_000
+    finally:
+        tracemalloc.stop()
+    repeated = camera.stills.take(Asked().job, "camera-0", "second").repeat(first.model, pixels)
+    assert repeated is not None
+    assert repeated.best == [(index, index / 1024) for index in range(1000)]
 
 
 def test_each_frame_has_one_answer_and_the_right_one(camera: Camera) -> None:

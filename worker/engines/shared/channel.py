@@ -68,17 +68,21 @@ class Area:
         """
         memory = mmap.mmap(fd, size_of_area(max_batch, shape, outputs))
         rows = max_batch * outputs
-        #: float32 [max_batch, outputs], first because of their alignment.
-        self.rows: NDArray[np.float32] = np.frombuffer(memory, np.float32, rows).reshape(max_batch, outputs)
+        #: uint32 [1], how many engine processes have begun to run this batch; first because of the alignment.
+        self.begun: NDArray[np.uint32] = np.frombuffer(memory, np.uint32, 1)
+        #: float32 [max_batch, outputs].
+        self.rows: NDArray[np.float32] = np.frombuffer(memory, np.float32, rows, 4).reshape(
+            max_batch, outputs
+        )
         #: uint8 [max_batch, H, W, C].
         self.pixels: NDArray[np.uint8] = np.frombuffer(
-            memory, np.uint8, max_batch * int(np.prod(shape)), 4 * rows
+            memory, np.uint8, max_batch * int(np.prod(shape)), 4 + 4 * rows
         ).reshape(max_batch, *shape)
 
 
 def size_of_area(max_batch: int, shape: Tuple[int, ...], outputs: int) -> int:
     """Bytes of a channel's memory."""
-    return max_batch * (4 * outputs + int(np.prod(shape)))
+    return 4 + max_batch * (4 * outputs + int(np.prod(shape)))
 
 
 def send_message(channel: socket.socket, message: Dict[str, Any], *fds: int) -> None:

@@ -29,8 +29,17 @@ from worker.models.info import Model
 
 log = logging.getLogger(__name__)
 
+#: A batch is given up once so many engine processes have ended with it, the last one with it alone.
+MOST_BEGUN = 2
+
 #: What a refusal is raised as, by its kind.
 _ERRORS: Dict[str, Callable[[str], Exception]] = {"settings": SettingsError, "other": NanofleetError}
+
+
+class EngineEnded(NanofleetError):
+    """The engine process has ended again with the same batch, which may be the doing of a frame in it."""
+
+    ends_process = True  # as where this process had run it, and that counts as a death
 
 
 def open_shared(rendezvous: Rendezvous, choice: ModelChoice) -> Opened:
@@ -73,13 +82,23 @@ class _Channel:
         )
         os.close(fds[0])
 
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def begun(self) -> int:
+        """How many engine processes have begun to run the batch."""
+        return int(self._area.begun[0])
+
+    def infer(self, batch: NDArray[np.uint8], begun: int) -> NDArray[np.float32]:
         """See Engine.
+
+        Args:
+            batch: the pixels.
+            begun: how many engine processes have begun to run it, and ended.
 
         Raises:
             Lost: the engine process is gone.
         """
         size = len(batch)
+        self._area.begun[0] = begun
         np.copyto(self._area.pixels[:size], batch)
         send_count(self._socket, size)
         receive_count(self._socket)
@@ -115,7 +134,7 @@ class SharedEngine:
         self._free: queue.SimpleQueue[_Channel] = queue.SimpleQueue()
         self._free.put(first)
         for _ in range(1, self.at_once):
-            self._free.put(_connected(rendezvous, choice))
+            self._free.put(self._again())
 
     def warm_up(self) -> None:
         """See Engine: it is warm."""
@@ -124,21 +143,32 @@ class SharedEngine:
         """See Engine. Where the engine process dies, the batch waits for the next one.
 
         Raises:
+            EngineEnded: it died of this batch, as it seems.
             NanofleetError: the next one cannot open the model, or opens another.
         """
-        channel = self._free.get()
+        channel, begun = self._free.get(), 0
         try:
             while True:
                 with contextlib.suppress(Lost):
-                    return channel.infer(batch)
-                log.warning("the engine process is gone: %d frames wait for the next one", len(batch))
+                    return channel.infer(batch, begun)
+                begun = channel.begun
                 channel.close()
+                if begun >= MOST_BEGUN:
+                    raise EngineEnded(
+                        f"the engine process ended {begun} times with the same batch of {len(batch)}; "
+                        "leaving, to be started again"
+                    )
+                log.warning("the engine process is gone: %d frames wait for the next one", len(batch))
                 channel = self._again()
         finally:
             self._free.put(channel)
 
     def _again(self) -> _Channel:
-        channel = _connected(self._rendezvous, self._choice)
+        try:
+            channel = _connected(self._rendezvous, self._choice)
+        # Of a setting that was right before: the next start finds a model that can be opened, or says so.
+        except Exception as error:
+            raise NanofleetError(f"{error}; leaving, to be started again") from error
         if channel.model != self._model:
             raise NanofleetError(f"{self._choice.model} was replaced; leaving, to be started with it")
         return channel

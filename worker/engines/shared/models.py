@@ -8,6 +8,7 @@ from typing import Callable, List
 
 from wire.model_choice import ModelChoice
 from worker.engines.opened import Opened, are_there_still
+from worker.engines.shared.alarm import OPEN_TIMEOUT, Alarm
 from worker.engines.shared.runner import Runner
 
 
@@ -29,14 +30,16 @@ class Shared:
 class Models:
     """Opens models, and closes those that nobody uses any more. Any thread may call it."""
 
-    def __init__(self, open_it: Callable[[ModelChoice], Opened], max_batch: int) -> None:
+    def __init__(self, open_it: Callable[[ModelChoice], Opened], max_batch: int, alarm: Alarm) -> None:
         """Begin without a model.
 
         Args:
             open_it: opens one, warm.
             max_batch: images in a batch of any, at most.
+            alarm: ends the process when a batch, or opening a model, takes too long.
         """
         self._open_it = open_it
+        self._alarm = alarm
         self._max_batch = max_batch
         self._lock = threading.Lock()
         self._shared: List[Shared] = []
@@ -70,7 +73,9 @@ class Models:
 
     def _open(self, shared: Shared) -> None:
         try:
-            shared.runner.set_result(Runner(self._open_it(shared.choice), self._max_batch))
+            with self._alarm.within(OPEN_TIMEOUT):
+                runner = Runner(self._open_it(shared.choice), self._max_batch, self._alarm)
+            shared.runner.set_result(runner)
         except BaseException as error:  # noqa: BLE001 - carried to all that wait for it
             with self._lock:
                 self._shared.remove(shared)  # so that the next one tries again

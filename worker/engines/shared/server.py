@@ -14,6 +14,7 @@ from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from wire.printable import first_line
 from worker.engines.opened import Opened
+from worker.engines.shared.alarm import Alarm
 from worker.engines.shared.channel import (
     Area,
     Lost,
@@ -30,15 +31,21 @@ from worker.engines.shared.runner import Request, Runner
 log = logging.getLogger(__name__)
 
 
-def serve(rendezvous: Rendezvous, open_it: Callable[[ModelChoice], Opened], max_batch: int) -> NoReturn:
+def serve(
+    rendezvous: Rendezvous,
+    open_it: Callable[[ModelChoice], Opened],
+    max_batch: int,
+    stall_timeout: float,
+) -> NoReturn:
     """Run what front ends send, until the process ends.
 
     Args:
         rendezvous: with the front ends.
         open_it: opens a model, warm.
         max_batch: images in a batch, at most.
+        stall_timeout: seconds that a batch may take; the process ends when one takes longer.
     """
-    models = Models(open_it, max_batch)
+    models = Models(open_it, max_batch, Alarm(stall_timeout))
     while True:
         channel = rendezvous.accept()
         threading.Thread(target=_serve, args=(channel, models), name="channel", daemon=True).start()
@@ -46,41 +53,59 @@ def serve(rendezvous: Rendezvous, open_it: Callable[[ModelChoice], Opened], max_
 
 def _serve(channel: socket.socket, models: Models) -> None:
     """Serve one channel until its front end closes it, or dies."""
-    with channel, contextlib.suppress(Lost):
+    with channel, contextlib.suppress(Lost), contextlib.ExitStack() as used:
         message, _ = receive_message(channel)
         try:
             shared = models.acquire(ModelChoice.model_validate(message["choice"]))
+            used.callback(models.release, shared)
+            runner = shared.runner.result()
+            area = _share_area(channel, runner)
+        except Lost:
+            raise
         # Whatever a library raises: the front end decides what to do without the model.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             send_message(channel, _refusal(error))
             return
-        try:
-            _run_batches(channel, shared.runner.result())
-        finally:
-            models.release(shared)
+        _run_batches(channel, runner, area)
 
 
-def _run_batches(channel: socket.socket, runner: Runner) -> None:
-    """Tell a front end what the model is, then run its batches.
+def _share_area(channel: socket.socket, runner: Runner) -> Area:
+    """Tell a front end what the model is, with the memory for its batches.
 
     Raises:
         Lost: it is gone.
+        OSError: there is no such memory.
     """
     shape = runner.opened.model.preprocessing.shape
     with shared_memory(size_of_area(runner.max_batch, shape, runner.outputs)) as fd:
         area = Area(fd, runner.max_batch, shape, runner.outputs)
         send_message(channel, _about(runner), fd)
-    while True:
-        count = receive_count(channel)
-        if not 1 <= count <= runner.max_batch:
-            raise Lost(f"{count} images")
-        done = functools.partial(_hand_over, channel, count)
-        runner.submit(Request(area.pixels[:count], area.rows[:count], done))
+    return area
 
 
-def _hand_over(channel: socket.socket, count: int) -> None:
-    with contextlib.suppress(Lost):
-        send_count(channel, count)
+def _run_batches(channel: socket.socket, runner: Runner, area: Area) -> None:
+    """Run a front end's batches, until it is gone.
+
+    Raises:
+        Lost: it is gone; nothing uses the channel any more.
+    """
+    in_use = threading.Semaphore()  # by a batch that is not answered
+
+    def hand_over(count: int) -> None:
+        with contextlib.suppress(Lost):
+            send_count(channel, count)
+        in_use.release()
+
+    try:
+        while True:
+            count = receive_count(channel)
+            if not 1 <= count <= runner.max_batch:
+                raise Lost(f"{count} images")
+            in_use.acquire()
+            done = functools.partial(hand_over, count)
+            runner.submit(Request(area.pixels[:count], area.rows[:count], area.begun, done))
+    finally:
+        in_use.acquire()  # another channel may get the number of this one's descriptor
 
 
 def _about(runner: Runner) -> Dict[str, Any]:
@@ -97,7 +122,7 @@ def _about(runner: Runner) -> Dict[str, Any]:
     }
 
 
-def _refusal(error: Exception) -> Dict[str, str]:
+def _refusal(error: BaseException) -> Dict[str, str]:
     if isinstance(error, NanofleetError):
         return {"kind": "settings" if isinstance(error, SettingsError) else "other", "error": str(error)}
     log.error("a model cannot be opened", exc_info=error)

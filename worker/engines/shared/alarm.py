@@ -1,0 +1,55 @@
+"""Limits of time: a batch or a model that takes longer ends the process, so that the next one can go on.
+
+It is the kernel that ends it, by SIGALRM: a library that hangs may keep all threads of Python's from running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from typing import Dict, Iterator
+
+#: What ends it.
+STALLED = signal.SIGALRM
+#: Seconds to open a model. A download over a slow network and TensorRT's building take a long while, and what
+#: takes longer hangs.
+OPEN_TIMEOUT = 3600.0
+#: Seconds, at most, because the kernel does not count to any number: three years.
+_LONGEST = 1e8
+
+
+class Alarm:
+    """A process has one; its threads share it."""
+
+    def __init__(self, stall_timeout: float) -> None:
+        """Begin with nothing that is to end in time.
+
+        Args:
+            stall_timeout: seconds that a batch may take.
+        """
+        self.stall_timeout = stall_timeout
+        self._lock = threading.Lock()
+        #: When each block that lasts has to have ended.
+        self._ends: Dict[object, float] = {}
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """End the process if the block lasts longer."""
+        block = object()
+        with self._lock:
+            self._ends[block] = time.monotonic() + min(seconds, _LONGEST)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._ends[block]
+                self._set()
+
+    def _set(self) -> None:
+        left = 0.0  # that is none at all
+        if self._ends:
+            left = max(min(self._ends.values()) - time.monotonic(), 1e-3)
+        signal.setitimer(signal.ITIMER_REAL, left)
