@@ -6,13 +6,13 @@ uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.engines.base import Pick
-from worker.engines.sessions import batches_at_once, open_session, warm
+from worker.engines.sessions import batches_at_once, open_session, together, warm
 
 
 class ExportEngine:
@@ -40,14 +40,16 @@ class ExportEngine:
         self._session = open_session(path, pick, weights_dir)
         self._input = self._session.get_inputs()[0].name
         self._shape = shape
-        self._max_batch = max_batch
+        self._most = together(pick.engine, max_batch)
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, self._max_batch)
+        warm(self, self._shape, self._most)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""
-        (probabilities,) = self._session.run(None, {self._input: batch})
-        result: NDArray[np.float32] = probabilities
-        return result
+        parts = [batch[start : start + self._most] for start in range(0, len(batch), self._most)]
+        answers: List[NDArray[np.float32]] = [
+            self._session.run(None, {self._input: part})[0] for part in parts
+        ]
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)

@@ -16,6 +16,8 @@ BASE = 2 << 30
 #: And so many for each byte of its files: as read, as parsed, as onnxruntime has it, and as its operators do.
 #: Half precision took 6 on a CPU, other files 4 to 5; weights of 8 bits become floats.
 PER_BYTE = 12
+#: Seconds to wait for a second of its time on a processor: where a worker serves beside it, it gets few.
+SECONDS_PER_CPU_SECOND = 10
 
 
 def limit_time(seconds: float) -> None:
@@ -34,7 +36,7 @@ def limit_memory(files: Sequence[Path]) -> None:
 
 def refused_memory(error: BaseException) -> Optional[int]:
     """The MiB that the limit was, where an error says that there was no more; else None."""
-    if not any(map(out_of_memory, _causes(error))):
+    if not any(map(out_of_memory, causes(error))):
         return None
     return resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20
 
@@ -44,7 +46,8 @@ def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it came of, and so on."""
     found: Any = error
     while found is not None:
         yield found

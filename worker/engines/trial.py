@@ -18,11 +18,9 @@ from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import EngineName
 from worker.engines.child import how_it_ended, run_child
+from worker.engines.limits import SECONDS_PER_CPU_SECOND
 from worker.engines.onnx.files import OtherBytes, is_onnx
 from worker.engines.select import runs_on_cpu
-
-#: Seconds to wait for a second of its time on a processor: where a worker serves beside it, it gets few.
-SECONDS_PER_CPU_SECOND = 10
 
 
 @contextlib.contextmanager

@@ -15,13 +15,19 @@ needs_openvino = pytest.mark.skipif(
 
 #: It answers what ONNX Runtime answers, and at once where it has seen a batch before: the fastest of all.
 _LIBRARY = """
-import os, signal, zlib
+import errno, os, signal, zlib
 from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 
 if BEHAVIOUR == "crashes":
     os.kill(os.getpid(), signal.SIGILL)
+if BEHAVIOUR == "is killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if BEHAVIOUR == "hangs":
+    signal.pause()
+if BEHAVIOUR == "is half upgraded":
+    raise ImportError("libopenvino.so: cannot open shared object file")
 
 
 def Tensor(array):
@@ -38,7 +44,14 @@ class Core:
     def compile_model(self, model, device, settings):
         if BEHAVIOUR == "is greedy":
             self.all = np.ones(1 << 36, np.uint8)
+        if BEHAVIOUR == "finds a full disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if BEHAVIOUR == "refuses":
+            raise RuntimeError("Check 'x' failed\\nno such operator")
         return Compiled(onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]))
+
+
+TYPES = {"tensor(uint8)": "u8", "tensor(float)": "f32"}
 
 
 def port(of, name):
@@ -53,7 +66,7 @@ def port(of, name):
 class Compiled:
     def __init__(self, session):
         self.session, self.known = session, {}
-        self.inputs = [port(each, "u8") for each in session.get_inputs()]
+        self.inputs = [port(each, TYPES[each.type]) for each in session.get_inputs()]
         self.outputs = [port(each, "f32") for each in session.get_outputs()]
 
     def create_infer_request(self):
@@ -74,7 +87,7 @@ def library(folder: Path, behaviour: str, monkeypatch: pytest.MonkeyPatch) -> No
 
     Args:
         folder: where it is written.
-        behaviour: `is right`, `is wrong`, `is greedy`, `crashes`.
+        behaviour: `is right`, `is wrong`, `is greedy`, `crashes`, or one more of those above.
         monkeypatch: the test's.
     """
     package = folder / "library" / "openvino"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import onnxruntime
@@ -19,6 +19,7 @@ from tests.worker.photos import PHOTOS, crops
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick, top_k
+from worker.engines.onnx_engine import _providers
 from worker.engines.pytorch.engine import TorchEngine, cuda_device
 from worker.engines.select import open_model
 from worker.engines.sessions import DeviceUnusable
@@ -133,6 +134,31 @@ def test_cuda_that_is_found_and_fails_means_the_cpu(monkeypatch: pytest.MonkeyPa
     place, why = cuda_device("auto")
     assert place == "cpu"
     assert why.startswith("PyTorch finds CUDA and cannot use it: ")
+
+
+@pytest.fixture
+def tf32() -> Iterator[List[Any]]:
+    """PyTorch's settings of it, which are turned on."""
+    places: List[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = True
+    yield places
+    for place, was in zip(places, before):
+        place.allow_tf32 = was
+
+
+def test_exact_is_without_tf32(tf32: List[Any], tmp_path: Path) -> None:
+    """On a GPU both libraries round what they multiply to 10 bits of mantissa, unless told."""
+    lite0 = load_model(LITE0, Path("unused"))
+    TorchEngine(*lite0, "cpu", "", 1)
+    assert [place.allow_tf32 for place in tf32] == [True, True]
+    TorchEngine(*lite0, "cpu", "", 1, exact=True)
+    assert [place.allow_tf32 for place in tf32] == [False, False]
+    exact: Any = _providers("cuda:1", tmp_path, "float32")
+    half: Any = _providers("cuda:1", tmp_path, "float16")
+    assert dict(exact[:-1])["CUDAExecutionProvider"] == {"device_id": 1, "use_tf32": 0}
+    assert dict(half[:-1])["CUDAExecutionProvider"] == {"device_id": 1, "use_tf32": 1}
 
 
 @without_cuda

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -14,17 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.fleets import Fleet
-from tests.harness import nanofleet, statuses, wait_for
-from tests.worker.engines.exports import choice_in, read_only
+from tests.harness import nanofleet, processes_of, statuses, wait_for
+from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import endless
 from tests.worker.engines.libraries import library, needs_openvino, release
 from tests.worker.photos import FOLDER, PHOTOS
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine
 from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import candidates
+from worker.engines.fastest.kept import file_of, read
 from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
@@ -39,7 +45,7 @@ def raced(folder: Path) -> Verdict:
     choice = choice_in(folder)
     model, path = exported(choice, folder)
     subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=model.preprocessing.shape)
-    return race(subject, candidates("auto", "half"), 4, folder)
+    return race(subject, candidates("auto", "half"), 4, folder, folder / ".race.part")
 
 
 def opened(folder: Path, **how: Any) -> Tuple[Model, Engine]:
@@ -105,6 +111,24 @@ def test_what_costs_next_to_nothing_is_not_made_faster(
     )
 
 
+def test_of_pictures_with_one_label_16_bits_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector of rare defects, say: what rounding does to it no drawn picture would show."""
+    library(tmp_path, "is right", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    net = Net()
+    always = net.add("Add", net.means(), net.const([2.0, 0.0, 0.0]))
+    path = net.give(net.add("Softmax", always, axis=1)).save(tmp_path / "net.onnx")
+    choice = ModelChoice(model=str(path), labels=labels_in(tmp_path), fit="squeeze", scaling="unit")
+    subject = Subject(choice=choice, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    verdict = race(subject, candidates("auto", "half"), 4, tmp_path, tmp_path / ".race.part")
+    assert [trial.precision for trial in verdict.trials] == ["float32", "float32", "float16"]
+    assert "openvino float16 is not tried, because float32 gives all drawn pictures the same" in verdict.why
+    assert verdict.winner.precision == "float32"
+    assert verdict.lasts
+
+
 # --- known the next time ------------------------------------------------------------------------------
 
 
@@ -139,12 +163,107 @@ def test_a_second_start_has_no_race_until_a_library_is_another(
     assert caplog.text.count(RACES) == 4
 
 
+def test_a_verdict_on_another_model_or_another_graph_is_none(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As another user can place one, where several may write; or another PyTorch has exported."""
+    caplog.set_level(logging.INFO)
+    library(tmp_path, "crashes", monkeypatch)
+    opened(folder)
+    (file,) = kept(folder)
+    elsewhere = file.rename(tmp_path / "kept")
+    file.symlink_to(elsewhere)
+    opened(folder)
+    assert caplog.text.count(RACES) == 2
+    assert not file.is_symlink()
+    (folder / "nanofleet" / "other.engine").write_bytes(file.read_bytes())
+    assert read(file) is not None
+    assert read(folder / "nanofleet" / "other.engine") is None
+    (export,) = (folder / "nanofleet").glob("*.onnx")
+    subject = Subject(choice=choice_in(folder), sha256="0" * 64, export=export)
+    before = file_of(subject, "auto", "half", folder)
+    assert file_of(subject, "auto", "half", folder) == before
+    export.write_bytes(export.read_bytes() + b"\0")
+    assert file_of(subject, "auto", "half", folder) != before
+
+
+def test_what_a_killed_process_leaves_of_a_race_the_next_start_removes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "hangs", monkeypatch)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = (
+        "import sys; from tests.worker.engines.test_fastest import opened, Path; opened(Path(sys.argv[1]))"
+    )
+    starting = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)}
+    )
+    try:
+        wait_for(lambda: list(folder.glob("nanofleet/.*.part/first.npy")), what="the first one's answers")
+    finally:
+        starting.kill()
+        starting.wait()
+    assert list(temporary.glob("nanofleet-race-*")) == []
+    wait_for(lambda: not processes_of("worker.engines.fastest.process", folder), what="the child's end")
+    opened(folder, race=False)
+    assert list(folder.glob("nanofleet/.*.part")) == []
+
+
 def test_without_the_time_for_a_race_there_is_none(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library(tmp_path, "is right", monkeypatch)
     _, engine = opened(folder, race=False)
     assert (engine.name, engine.why) == ("onnxruntime", "not compared with openvino yet; cpu: asked for")
+    assert kept(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        ("is killed", r"openvino float32 was killed \(SIGKILL\)"),
+        ("finds a full disk", "openvino float32 .*No space left on device"),
+        ("is half upgraded", "openvino float32 openvino cannot be imported: ImportError"),
+        ("is greedy", "openvino float32 wants too much memory"),
+    ],
+)
+def test_what_may_be_otherwise_the_next_time_is_not_kept(
+    behaviour: str,
+    says: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    library(tmp_path, behaviour, monkeypatch)
+    _, engine = opened(folder)
+    assert "the engines are tried again at the next start" in caplog.text
+    assert engine.name == "onnxruntime"
+    assert re.search(says, engine.why), engine.why
+    assert kept(folder) == []
+
+
+def test_what_a_library_says_of_a_graph_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "refuses", monkeypatch)
+    assert "openvino cannot load it: no such operator" in opened(folder)[1].why
+    assert len(kept(folder)) == 1
+
+
+def test_where_no_process_can_start_the_default_serves(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    library(tmp_path, "is right", monkeypatch)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(NanofleetError, match="shut down"):
+        opened(folder, stop=stop)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
+    _, engine = opened(folder)
+    assert (engine.name, engine.why) == ("onnxruntime", "not compared with openvino yet; cpu: asked for")
+    assert "a process for the model cannot start" in caplog.text
     assert kept(folder) == []
 
 
@@ -187,6 +306,16 @@ def test_a_worker_says_what_it_serves_with_and_why(
     # And whoever classifies a single picture takes what is known.
     done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(folder))
     assert "engine         openvino on cpu (openvino float" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_worker_does_not_load_what_only_those_that_are_tried_need() -> None:
+    script = "import sys, worker.service; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "worker.engines.fastest.race" in loaded
+    assert not {"PIL.ImageDraw", "PIL.ImageFont", "worker.engines.fastest.process"} & set(loaded)
 
 
 # --- OpenVINO itself ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worker.engines.fastest.candidates import Candidate, candidates
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.verdict import Trial, Verdict, agreement
+from worker.engines.fastest.verdict import Trial, Verdict, agreement, tells_apart
 
 
 def answers(*best: float) -> NDArray[np.float32]:
@@ -48,6 +48,13 @@ def test_what_is_no_number_is_none_in_both() -> None:
     assert agreement(answers(*[0.9] * 100), expected) == (100, 0, False)
     assert agreement(expected, answers(*[0.9] * 100)) == (100, 0, False)
     assert agreement(expected[:, :1], expected) == (100, 0, False)
+
+
+def test_one_label_for_all_tells_nothing() -> None:
+    assert tells_apart(answers(0.9, 0.4))
+    assert not tells_apart(answers(0.9, 0.6))
+    assert tells_apart(answers(0.9, 0.4)[:, :1])
+    assert not tells_apart(answers(0.1, 0.4)[:, :1])
 
 
 def verdict(*trials: Any) -> Verdict:

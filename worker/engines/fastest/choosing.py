@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Optional, Sequence, TypeVar
 
 from wire.errors import NanofleetError
+from wire.files import part_of
 from worker.engines.base import EngineName, Pick, Precision
 from worker.engines.fastest.candidates import Candidate, candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.race import Unfair, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
-from worker.models.weights import lock
+from worker.models.weights import lock, remove_stale_parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,16 +78,20 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
     verdict = read(file)
     if verdict is not None or not wish.race:
         return verdict
+    remove_stale_parts(file.parent)
     with _alone(file):
         verdict = read(file)  # another worker may just have found it
         if verdict is not None:
             return verdict
         try:
-            verdict = race(subject, entrants, wish.max_batch, wish.weights_dir, wish.stop)
+            verdict = race(subject, entrants, wish.max_batch, wish.weights_dir, part_of(file), wish.stop)
         except (Unfair, OSError) as error:
             log.warning("%s: the engines cannot be compared: %s", subject.choice.model, error)
             return None
-        write(file, verdict)
+        if verdict.lasts:
+            write(file, verdict)
+        else:
+            log.warning("%s: the engines are tried again at the next start", subject.choice.model)
     return verdict
 
 

@@ -1,7 +1,7 @@
 """Verdicts as they are kept, beside the exports: NAME-KEY.engine, which a second start reads.
 
-key      the model, how it is opened, what may serve, and this machine's processor
-content  the verdict; another release of a library asks for a new one
+key      the model, its graph, how it is opened, what may serve, and this machine's processor
+content  the verdict, and the file's own name; another release of a library asks for a new one
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from worker.engines.fastest.verdict import Verdict
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 1
+FORMAT = 2
 #: Seconds after which a verdict that nobody read is removed.
 KEPT = 30 * 86_400
 _PROCESSOR = Path("/proc/cpuinfo")
@@ -44,7 +44,7 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
     ingredients = {
         "format": FORMAT,
         "sha256": subject.sha256,
-        "export": subject.export.stem if subject.export else "",
+        "export": _graph_of(subject.export) if subject.export else [],
         "choice": fields,
         "asked": [engine, precision],
         "machine": machine(),
@@ -52,6 +52,13 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_]", "", subject.name.partition("-")[0])[:64] or "model"
     return weights_dir / "nanofleet" / f"{readable}-{digest[:16]}.engine"
+
+
+def _graph_of(export: Path) -> List[object]:
+    """What tells a graph from another of the same weights, as other releases of PyTorch export them."""
+    with contextlib.suppress(OSError):
+        return [export.stem, export.stat().st_size]
+    return [export.stem]
 
 
 def machine() -> List[str]:
@@ -67,14 +74,16 @@ def machine() -> List[str]:
 def read(file: Path) -> Optional[Verdict]:
     """A verdict that still holds, if there is one."""
     try:
-        state = file.stat()
-        # One that another user has planted would have a library open a file that it was not tried with.
-        if state.st_uid not in (0, os.geteuid()) or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        # One that another user has planted, or a link to another model's, would have a library open a file
+        # that it was not tried with.
+        state = file.lstat()
+        own = stat.S_ISREG(state.st_mode) and state.st_uid in (0, os.geteuid())
+        if not own or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return None
         verdict = Verdict.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    if verdict.releases != releases():
+    if verdict.file != file.name or verdict.releases != releases():
         return None
     with contextlib.suppress(OSError):  # a read-only folder
         os.utime(file)
@@ -85,7 +94,8 @@ def write(file: Path, verdict: Verdict) -> None:
     """Keep a verdict, where that can be."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, verdict.model_dump_json().encode(), PUBLIC, lasting=False)
+        content = verdict.model_copy(update={"file": file.name}).model_dump_json()
+        write_whole(file, content.encode(), PUBLIC, lasting=False)
     except OSError as error:
         log.warning("%s: %s: the engines are tried again at each start", file.parent, error.strerror)
         return

@@ -14,19 +14,21 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wire.errors import NanofleetError
+from wire.errors import NanofleetError, SettingsError
 from wire.printable import first_line
 from worker.engines.base import Engine, Pick
 from worker.engines.child_process import answer
 from worker.engines.fastest.pictures import drawn
+from worker.engines.fastest.race import FIRST, SECONDS
 from worker.engines.fastest.subject import Subject
-from worker.engines.limits import limit_memory, limit_time, refused_memory
+from worker.engines.fastest.verdict import tells_apart
+from worker.engines.limits import causes, limit_memory, limit_time, refused_memory
 from worker.engines.openvino_engine import NoInstructions
 
 #: What is said of a candidate that is refused memory.
 TOO_LARGE = "wants too much memory"
-#: Seconds of processor time that a candidate may take.
-SECONDS = 60
+#: What is said of 16 bits where nothing would show that they answer otherwise.
+ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
 #: Seconds of it after which its speed is known.
 ENOUGH = 0.6
 #: Pictures after which a candidate ends that is so much slower than the best so far.
@@ -52,20 +54,31 @@ def _try(
     try:
         limit_memory(subject.files)
         engine, shape = subject.open(pick, max_batch, weights_dir)
+        if pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
+            return {"error": ONE_LABEL}
         engine.warm_up()
         ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape), best, max_batch)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer
         if isinstance(error, NoInstructions):
             return {"absent": True}
-        if refused_memory(error) is not None:
-            raise NanofleetError(TOO_LARGE) from error
-        if isinstance(error, NanofleetError):
-            raise
-        raise NanofleetError(f"{type(error).__name__}: {first_line(error)}") from error
+        return {"error": _says(error), "passing": _is_passing(error)}
     if answers is None:
         return {"ms": ms, "slower": True}
     np.save(place / "answers.npy", answers)
     return {"ms": ms}
+
+
+def _says(error: Exception) -> str:
+    if refused_memory(error) is not None:
+        return TOO_LARGE
+    return str(error) if isinstance(error, NanofleetError) else f"{type(error).__name__}: {first_line(error)}"
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether an error may be gone the next time: it is of this machine's memory, disk, or installation."""
+    if refused_memory(error) is not None or any(isinstance(each, OSError) for each in causes(error)):
+        return True
+    return isinstance(error, NanofleetError) and not isinstance(error, SettingsError)
 
 
 def _pictures(file: Path, shape: Tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -6,29 +6,35 @@ ends, and not a worker that serves. No two of them are in memory at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
+from wire.errors import NanofleetError
 from wire.printable import cut, first_line
-from worker.engines.child import cleaning_up_first, how_it_ended, run_child
+from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
 from worker.engines.fastest.candidates import Candidate, releases
-from worker.engines.fastest.process import SECONDS, TOO_LARGE
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict, agreement
+from worker.engines.limits import SECONDS_PER_CPU_SECOND
+from worker.models.weights import remove_part
 
 log = logging.getLogger(__name__)
 
 #: Milliseconds a picture that are next to nothing beside its decoding: others are not tried then.
 QUICK = 0.1
-#: Seconds to wait for one, which gets few of the processor's where a worker serves beside it; or hangs.
-PATIENCE = 4 * SECONDS
+#: Seconds of processor time that a candidate may take, and how long to wait for them.
+SECONDS = 60
+PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
+#: The file of the first one's answers, in the folder of a race.
+FIRST = "first.npy"
 #: What is said of a candidate that runs for ever, or nearly so.
 TOO_LONG = "takes too long"
 
@@ -42,6 +48,7 @@ def race(
     candidates: Sequence[Candidate],
     max_batch: int,
     weights_dir: Path,
+    part: Path,
     stop: Optional[threading.Event] = None,
 ) -> Verdict:
     """Try the candidates.
@@ -51,6 +58,7 @@ def race(
         candidates: what to run it with; the first is what the others are compared with.
         max_batch: frames in a batch.
         weights_dir: where weights are kept.
+        part: a folder to make for the race's time; where that can't be, it is a temporary one.
         stop: set to give it up.
 
     Raises:
@@ -60,8 +68,8 @@ def race(
     """
     log.info("%s: finding out what runs it fastest here: this happens once", subject.choice.model)
     trials: List[Trial] = []
-    with cleaning_up_first(), tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
-        arguments = [str(max_batch), str(weights_dir), folder, str(Path.cwd())]
+    with cleaning_up_first(), _made(part) as folder:
+        arguments = [str(max_batch), str(weights_dir), str(folder), str(Path.cwd())]
         for candidate in candidates:
             if any(trial.failed and trial.engine == candidate.engine for trial in trials):
                 continue  # if not in float32, then not in less
@@ -69,32 +77,61 @@ def race(
             reply = _run([subject.model_dump_json(), *candidate, str(best), *arguments], stop)
             if reply.get("absent"):
                 continue
-            trials.append(_trial(candidate, reply, Path(folder)))
+            trials.append(_trial(candidate, reply, folder))
             if trials[0].failed or trials[0].ms < QUICK:
                 break
-    if trials[0].failed not in ("", TOO_LONG, TOO_LARGE):  # those would fare no better the next time
+    if trials[0].passing or trials[0].failed not in ("", TOO_LONG):  # that fares no better the next time
         raise Unfair(trials[0].says)
     return Verdict(releases=releases(), trials=tuple(trials))
 
 
+@contextlib.contextmanager
+def _made(part: Path) -> Iterator[Path]:
+    """A folder for the block's time; of a process that is killed meanwhile, the next one removes it."""
+    try:
+        remove_part(part)
+        part.mkdir(mode=0o700)
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
+            yield Path(folder)
+        return
+    try:
+        yield part
+    finally:
+        remove_part(part)
+
+
 def _run(arguments: Sequence[str], stop: Optional[threading.Event]) -> Dict[str, Any]:
+    """Run the process that tries a candidate; returns what it says, or an error, which may be `passing`.
+
+    Raises:
+        NanofleetError: `stop` was set.
+    """
     try:
         reply = run_child("worker.engines.fastest.process", arguments, stop=stop, seconds=PATIENCE)
-    except TimeoutError:
-        return {"error": TOO_LONG}
+    except TimeoutError:  # it got too little of the processor
+        return {"error": TOO_LONG, "passing": True}
+    except NanofleetError as error:
+        if stop is not None and stop.is_set():
+            raise
+        return {"error": f"was not tried: {error}", "passing": True}
     code = reply["exit_code"]
     if "ms" in reply or "error" in reply or "absent" in reply:
         return reply
-    return {"error": TOO_LONG if code == -signal.SIGXCPU else how_it_ended(code)}
+    if code == -signal.SIGXCPU:
+        return {"error": TOO_LONG}
+    # Others than crashes are somebody's doing, such as the kernel's where memory runs out.
+    return {"error": how_it_ended(code), "passing": -code not in CRASHES}
 
 
 def _trial(candidate: Candidate, reply: Dict[str, Any], folder: Path) -> Trial:
     """What a process says of a candidate, beside what the first one has answered."""
     if "error" in reply:
-        return Trial(**candidate._asdict(), failed=cut(first_line(reply["error"]), 200))
+        failed = cut(first_line(reply["error"]), 200)
+        return Trial(**candidate._asdict(), failed=failed, passing=reply.get("passing", False))
     if reply.get("slower"):
         return Trial(**candidate._asdict(), ms=reply["ms"])
-    first, answers = folder / "first.npy", folder / "answers.npy"
+    first, answers = folder / FIRST, folder / "answers.npy"
     if not first.exists():
         first.write_bytes(answers.read_bytes())
     compared = agreement(np.load(answers), np.load(first))

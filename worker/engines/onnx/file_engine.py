@@ -26,7 +26,7 @@ from worker.engines.onnx.scores import (
     quantization_of,
     rows,
 )
-from worker.engines.sessions import Session, batches_at_once, out_of_memory, warm
+from worker.engines.sessions import Session, batches_at_once, out_of_memory, together, warm
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -49,7 +49,7 @@ class OnnxFileEngine:
         self._session = session
         self._wanted = wanted
         self._shape = recipe.shape
-        self._max_batch = max_batch
+        self._most = together(pick.engine, max_batch)
         scale, shift = recipe.normalisation
         self._scale, self._shift = np.array(scale, np.float32), np.array(shift, np.float32)
         #: Images in a run; None for as many as there are.
@@ -95,18 +95,20 @@ class OnnxFileEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, self._max_batch)
+        warm(self, self._shape, 1 if self._size else self._most)  # of a fixed size there is no other
 
     def infer(self, batch: _Pixels) -> NDArray[np.float32]:
         """See Engine."""
         return activated(self._scores(batch), self.how)
 
     def _scores(self, batch: _Pixels) -> NDArray[np.float32]:
-        """[N, outputs] for a batch, in as many runs as the file's own size of batch makes necessary."""
-        size = self._size or len(batch)
+        """[N, outputs] for a batch, in runs of the file's own size of batch, or of the library's most."""
+        most = self._size or self._most
         parts = []
-        for start in range(0, len(batch), size):
-            raw = self._run(batch[start : start + size], size)[self._output]
+        for start in range(0, len(batch), most):
+            images = batch[start : start + most]
+            size = self._size or len(images)
+            raw = self._run(images, size)[self._output]
             part = rows(raw, size, self._keys)
             if part is None:
                 raise RuntimeError(f"{self._path} gives {described([raw])} for {size} images")

@@ -56,6 +56,8 @@ class TorchEngine:
         self.at_once = 1  # on a CPU its threads take all cores by themselves
         self._device = torch.device(device)
         self._dtype = torch.float16 if self._device.type == "cuda" and not exact else torch.float32
+        if exact:  # TF32, which PyTorch takes unless told, is float32 with 10 bits of mantissa instead of 23
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._shape = model.preprocessing.shape
         self._activate = ACTIVATIONS[model.activation]
         self._max_batch = max_batch
