@@ -18,7 +18,7 @@ CASES = [
     (["models", ""], {"list", "show", "download", "export", "use", "reset"}),
     (["workers", "--wa"], {"--watch"}),
     (["workers", "forget", "--g"], {"--gone"}),
-    (["worker", "--engine", ""], {"auto", "torch", "onnxruntime"}),
+    (["worker", "--engine", ""], {"auto", "torch", "onnxruntime", "openvino"}),
     (["worker", "--broker", "localhost", "--log-fo"], {"--log-format"}),
     (["models", "use", "resnet50", "--fit", "s"], {"squeeze"}),
     (["completion", ""], {"bash", "zsh", "fish"}),

@@ -307,5 +307,7 @@ def test_it_waits_for_a_broker_and_goes_on_with_the_next_one(
     broker.start()
     listener = fleet.at(broker.url).listen("#")
     wait_for(lambda: active(listener, root) == ["o1"], what="active again")
+    subscribed = f"{root}/results/+ (QoS"  # by a connection of its own, which may come later
+    wait_for(lambda: broker.log.read_text().count(subscribed) == 2, what="subscribed to both brokers")
     send(listener, root, 1, 3)
     wait_stable(listener, root, "cat")
