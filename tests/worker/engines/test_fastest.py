@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from importlib import metadata
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -215,7 +216,10 @@ def test_without_the_time_for_a_race_there_is_none(
 ) -> None:
     library(tmp_path, "is right", monkeypatch)
     _, engine = opened(folder, race=False)
-    assert (engine.name, engine.why) == ("onnxruntime", "not compared with openvino yet; cpu: asked for")
+    assert (engine.name, engine.why) == (
+        "onnxruntime",
+        "not compared yet with openvino float32; cpu: asked for",
+    )
     assert kept(folder) == []
 
 
@@ -262,7 +266,10 @@ def test_where_no_process_can_start_the_default_serves(
         opened(folder, stop=stop)
     monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
     _, engine = opened(folder)
-    assert (engine.name, engine.why) == ("onnxruntime", "not compared with openvino yet; cpu: asked for")
+    assert (engine.name, engine.why) == (
+        "onnxruntime",
+        "not compared yet with openvino float32; cpu: asked for",
+    )
     assert "a process for the model cannot start" in caplog.text
     assert kept(folder) == []
 
@@ -351,7 +358,7 @@ def test_the_fastest_says_what_float32_says_of_real_photos(
     expected = answers(open_model(choice, engine="onnxruntime", **how)[1], crops)
     _, engine = open_model(choice, engine="auto", race=True, **how)
     print(engine.why)
-    assert "openvino float32 " in engine.why
+    assert "openvino float32" in engine.why
     assert "crashed" not in engine.why
     same = answers(engine, crops).argmax(1) == expected.argmax(1)
     best = np.sort(expected, axis=1)
@@ -363,6 +370,8 @@ def test_the_fastest_says_what_float32_says_of_real_photos(
 
 @needs_openvino
 def test_a_hostile_file_does_not_get_into_the_process_that_serves(photos: Path, tmp_path: Path) -> None:
+    if metadata.version("openvino").startswith("2024."):
+        pytest.skip("OpenVINO 2024 ends a loop that never ends")
     path = endless(tmp_path / "bad.onnx")
     flags = ["--model", str(path), "--engine", "openvino", "--trial-timeout", "2"]
     done = nanofleet("classify", str(photos / "coffee.png"), *flags)

@@ -67,7 +67,7 @@ def _chosen(subject: Subject, default: Pick, wish: Wish) -> Pick:
     verdict = _verdict(subject, entrants, wish)
     where = f"cpu: {default.why.partition('cpu: ')[2]}"
     if verdict is None:
-        return default._replace(why=f"not compared with openvino yet; {where}")
+        return default._replace(why=f"not compared yet with {entrants[1]}; {where}")
     winner = verdict.winner
     return Pick(winner.engine, "cpu", f"{verdict.why}; {where}", winner.precision)
 
