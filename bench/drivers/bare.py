@@ -13,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.decoding import decode
 from bench.drive import Order, Outcome, serve
 from wire.model_choice import ModelChoice
-from worker.decode.decoder import simd_is_fit
-from worker.decode.image import decode
-from worker.decode.resizing import by_pillow, open_simd
 from worker.engines.select import best_batch, open_model
 
 
@@ -31,18 +29,15 @@ def main(model: str, labels: str) -> None:
         )
     engine.warm_up()
     recipe = opened.preprocessing
-    resize = open_simd() if simd_is_fit() else by_pillow
 
     def run(order: Order) -> Outcome:
         frames = order.jpegs()
         began = time.perf_counter()
         while True:
-            batch = [decode(jpeg, recipe, resize=resize).pixels for jpeg in itertools.islice(frames, size)]
+            batch = [decode(jpeg, recipe) for jpeg in itertools.islice(frames, size)]
             if not batch:
                 return Outcome(time.perf_counter() - began, order.frames)
-            engine.infer(
-                np.stack([np.frombuffer(pixels, np.uint8).reshape(recipe.shape) for pixels in batch])
-            )
+            engine.infer(np.stack(batch))
 
     serve(run)
 

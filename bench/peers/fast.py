@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import threading
 from pathlib import Path
 from typing import List, Tuple
 
@@ -15,27 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import worker.engines.sessions
+from bench.decoding import decode
 from bench.peers.setting import given
 from wire.model_choice import ModelChoice
-from worker.decode.decoder import simd_is_fit
-from worker.decode.image import decode as decode_to
 from worker.decode.preprocessing import Preprocessing
-from worker.decode.resizing import by_pillow, open_simd
 from worker.engines.base import Engine
 from worker.engines.select import open_model
 from worker.models.info import Model
 
 SETTING = given()
-
-
-class _Resizer(threading.local):
-    """A thread's own: the fast one holds a lock while it works."""
-
-    def __init__(self) -> None:
-        self.resize = open_simd() if simd_is_fit() else by_pillow
-
-
-_RESIZER = _Resizer()
 
 
 def share_cores() -> None:
@@ -53,12 +40,6 @@ def open_engine(model: str, weights_dir: str) -> Tuple[Model, Engine]:
     )
     engine.warm_up()
     return opened, engine
-
-
-def decode(jpeg: bytes, recipe: Preprocessing) -> NDArray[np.uint8]:
-    """uint8 [H, W, C], as the recipe has it."""
-    pixels = decode_to(jpeg, recipe, resize=_RESIZER.resize).pixels
-    return np.frombuffer(pixels, np.uint8).reshape(recipe.shape)
 
 
 class Decoders:

@@ -15,7 +15,8 @@ import numpy as np
 from mosec import Server, Worker
 from numpy.typing import NDArray
 
-from bench.peers.fast import SETTING, Decoders, decode, open_engine
+from bench.decoding import decode
+from bench.peers.fast import SETTING, Decoders, open_engine
 from wire.model_choice import ModelChoice
 from worker.engines.exports.cache import exported
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ray import serve
 from starlette.requests import Request
 
-from bench.peers.fast import SETTING, decode, open_engine
+from bench.decoding import decode
+from bench.peers.fast import SETTING, open_engine
 from bench.peers.ray_serving import serve_until_ended
 
 
