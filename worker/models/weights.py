@@ -24,6 +24,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 
@@ -38,6 +39,8 @@ EFFICIENTNET_LITE0_INSTALL = (
 )
 #: torch.hub's rule: what follows the last dash of a file's name is how its SHA-256 begins.
 _HASH_PREFIX = re.compile(r"-([a-f0-9]{8,})\.")
+#: Seconds after which what was made of weights, and nobody used since, is removed.
+KEPT = 30 * 86_400
 
 
 def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
@@ -149,6 +152,18 @@ def remove_stale_parts(folder: Path) -> None:
         with contextlib.suppress(OSError), lock(path, timeout=0):
             log.info("removing %s, which a process has left that was killed", part)
             remove_part(part)
+
+
+def is_long_unused(file: Path) -> bool:
+    """Whether nobody has used a file for longer than KEPT: who uses it sets its time.
+
+    One of 1970 was written before the machine knew the time.
+
+    Raises:
+        OSError: it is gone.
+    """
+    used = file.stat().st_mtime
+    return used > SET_AFTER.timestamp() and time.time() - used > KEPT
 
 
 def _download(url: str, path: Path, stalled: float) -> None:

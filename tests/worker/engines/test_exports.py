@@ -19,10 +19,10 @@ from tests.worker.engines.exports import choice_in, entries
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.exports import entry
-from worker.engines.exports.cache import KEPT, exported
+from worker.engines.exports.cache import exported
 from worker.engines.exports.entry import find
 from worker.engines.select import open_model
-from worker.models.weights import file_of, sha256_of
+from worker.models.weights import KEPT, file_of, sha256_of
 
 
 def test_an_entry_is_a_model_and_a_graph(folder: Path) -> None:

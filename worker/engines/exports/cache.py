@@ -17,12 +17,10 @@ import logging
 import os
 import re
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
-from wire.clock import SET_AFTER
 from wire.errors import NanofleetError, SettingsError
 from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
@@ -36,15 +34,13 @@ from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import lock, remove_part, remove_stale_parts
+from worker.models.weights import KEPT, is_long_unused, lock, remove_part, remove_stale_parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Of the exported graph: a new number makes all exports again.
 FORMAT = 4
-#: Seconds after which an export that nobody used is removed.
-KEPT = 30 * 86_400
 
 
 class ExportError(NanofleetError):
@@ -220,9 +216,7 @@ def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -
 def _clean(folder: Path) -> None:
     for entry in folder.glob("*.json"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            written = entry.stat().st_mtime
-            # An entry of 1970 was written before the machine knew the time.
-            if written > SET_AFTER.timestamp() and time.time() - written > KEPT:
+            if is_long_unused(entry):
                 log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
                 for path in (entry, entry.with_suffix(".onnx")):
                     path.unlink()

@@ -13,26 +13,23 @@ import logging
 import os
 import re
 import stat
-import time
 from pathlib import Path
 from typing import List, Optional
 
 from pydantic import ValidationError
 
-from wire.clock import SET_AFTER
 from wire.files import PUBLIC, write_whole
 from worker import cores
 from worker.engines.base import EngineName, Precision
 from worker.engines.fastest.candidates import releases
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
+from worker.models.weights import is_long_unused
 
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
 FORMAT = 2
-#: Seconds after which a verdict that nobody read is removed.
-KEPT = 30 * 86_400
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
 _TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU [a-z]+)\s*:")
@@ -101,6 +98,5 @@ def write(file: Path, verdict: Verdict) -> None:
         return
     for old in file.parent.glob("*.engine"):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            read_last = old.stat().st_mtime
-            if read_last > SET_AFTER.timestamp() and time.time() - read_last > KEPT:
+            if is_long_unused(old):
                 old.unlink()
