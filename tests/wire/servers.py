@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Callable, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import BinaryIO, Callable, Generator, Iterator, List, Optional, Sequence, Tuple, Type
 
 
 def server_tls(certificates: Path) -> ssl.SSLContext:
@@ -110,18 +110,13 @@ class ForgetfulBroker(Server):
         self.published: List[bytes] = []
 
     def serve(self, client: socket.socket) -> None:
-        stream = client.makefile("rb")
-        with stream:
-            while True:
-                kind, body = _packet(stream)
-                if kind == 1:  # CONNECT
-                    client.sendall(b"\x20\x03\x00\x00\x00")
-                elif kind == 3:  # PUBLISH, at QoS 1
-                    self.published.append(body)
-                    if len(self.published) == 1:
-                        return
-                    (topic,) = struct.unpack_from("!H", body)
-                    client.sendall(b"\x40\x02" + body[2 + topic : 4 + topic])
+        for kind, body in _packets(client):
+            if kind == 3:  # PUBLISH, at QoS 1
+                self.published.append(body)
+                if len(self.published) == 1:
+                    return
+                (topic,) = struct.unpack_from("!H", body)
+                client.sendall(b"\x40\x02" + body[2 + topic : 4 + topic])
 
 
 class RefusingBroker(Server):
@@ -140,16 +135,12 @@ class RefusingBroker(Server):
         self.publications = 0
 
     def serve(self, client: socket.socket) -> None:
-        with client.makefile("rb") as stream:
-            while True:
-                kind, body = _packet(stream)
-                if kind == 1:  # CONNECT
-                    client.sendall(b"\x20\x03\x00\x00\x00")
-                elif kind == 8:  # SUBSCRIBE to the results and the rejects of one camera
-                    client.sendall(b"\x90\x05" + body[:2] + bytes([0, self._granted, self._granted]))
-                elif kind == 3:  # PUBLISH, at QoS 1
-                    self.publications += 1
-                    client.sendall(self.answer(body))
+        for kind, body in _packets(client):
+            if kind == 8:  # SUBSCRIBE to the results and the rejects of one camera
+                client.sendall(b"\x90\x05" + body[:2] + bytes([0, self._granted, self._granted]))
+            elif kind == 3:  # PUBLISH, at QoS 1
+                self.publications += 1
+                client.sendall(self.answer(body))
 
     def answer(self, body: bytes) -> bytes:
         """The PUBACK to a PUBLISH."""
@@ -163,18 +154,14 @@ class LateUnsubacks(Server):
 
     def serve(self, client: socket.socket) -> None:
         unanswered: List[bytes] = []
-        with client.makefile("rb") as stream:
-            while True:
-                kind, body = _packet(stream)
-                if kind == 1:  # CONNECT
-                    client.sendall(b"\x20\x03\x00\x00\x00")
-                elif kind == 10:  # UNSUBSCRIBE
-                    unanswered.append(b"\xb0\x04" + body[:2] + b"\x00\x00")
-                    if len(unanswered) == 2:
-                        client.sendall(unanswered.pop(0) + b"\x30\x05\x00\x01a\x00m")
-                elif kind == 3:  # PUBLISH, at QoS 1
-                    (topic,) = struct.unpack_from("!H", body)
-                    client.sendall(b"".join(unanswered) + b"\x40\x02" + body[2 + topic : 4 + topic])
+        for kind, body in _packets(client):
+            if kind == 10:  # UNSUBSCRIBE
+                unanswered.append(b"\xb0\x04" + body[:2] + b"\x00\x00")
+                if len(unanswered) == 2:
+                    client.sendall(unanswered.pop(0) + b"\x30\x05\x00\x01a\x00m")
+            elif kind == 3:  # PUBLISH, at QoS 1
+                (topic,) = struct.unpack_from("!H", body)
+                client.sendall(b"".join(unanswered) + b"\x40\x02" + body[2 + topic : 4 + topic])
 
 
 class NoAnswers(Server):
@@ -185,14 +172,10 @@ class NoAnswers(Server):
         self.ids: List[int] = []
 
     def serve(self, client: socket.socket) -> None:
-        with client.makefile("rb") as stream:
-            while True:
-                kind, body = _packet(stream)
-                if kind == 1:  # CONNECT
-                    client.sendall(b"\x20\x03\x00\x00\x00")
-                elif kind in (3, 8, 10):  # PUBLISH at QoS 1, SUBSCRIBE, UNSUBSCRIBE
-                    at = 2 + struct.unpack_from("!H", body)[0] if kind == 3 else 0
-                    self.ids += struct.unpack_from("!H", body, at)
+        for kind, body in _packets(client):
+            if kind in (3, 8, 10):  # PUBLISH at QoS 1, SUBSCRIBE, UNSUBSCRIBE
+                at = 2 + struct.unpack_from("!H", body)[0] if kind == 3 else 0
+                self.ids += struct.unpack_from("!H", body, at)
 
 
 class LastWords(Server):
@@ -217,23 +200,20 @@ class LastWords(Server):
         number, self._connections = self._connections, self._connections + 1
         if self._tls:
             client = self.keep(self._tls.wrap_socket(client, server_side=True))
-        stream = client.makefile("rb")
-        with client, stream:
-            while True:
-                kind, body = _packet(stream)
-                if kind == 1:  # CONNECT
-                    client.sendall(b"\x20\x03\x00\x00\x00")
-                elif kind == 3:  # PUBLISH, at QoS 1
-                    (topic,) = struct.unpack_from("!H", body)
-                    self.published.append((number, body[5 + topic :]))
-                    mid = body[2 + topic : 4 + topic]
-                    if number:
-                        client.sendall(b"\x40\x02" + mid)
-                        continue
-                    assert self.speak.wait(20)
-                    client.sendall(self._words(mid))
-                    _reset_on_close(client)
-                    break
+        with client, contextlib.closing(_packets(client)) as packets:
+            for kind, body in packets:
+                if kind != 3:  # PUBLISH, at QoS 1
+                    continue
+                (topic,) = struct.unpack_from("!H", body)
+                self.published.append((number, body[5 + topic :]))
+                mid = body[2 + topic : 4 + topic]
+                if number:
+                    client.sendall(b"\x40\x02" + mid)
+                    continue
+                assert self.speak.wait(20)
+                client.sendall(self._words(mid))
+                _reset_on_close(client)
+                break
         self.gone.set()
 
 
@@ -242,6 +222,21 @@ def _reset_on_close(sock: socket.socket) -> None:
     while int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
         time.sleep(0.01)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _packets(client: socket.socket) -> Generator[Tuple[int, bytes], None, None]:
+    """What a client sends, by kind and body, but for its CONNECT, which is accepted.
+
+    Raises:
+        EOFError: it has left.
+    """
+    with client.makefile("rb") as stream:
+        while True:
+            kind, body = _packet(stream)
+            if kind == 1:  # CONNECT
+                client.sendall(b"\x20\x03\x00\x00\x00")
+            else:
+                yield kind, body
 
 
 def _packet(stream: BinaryIO) -> Tuple[int, bytes]:
