@@ -71,12 +71,25 @@ class Mosquitto:
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> Mosquitto:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([self.program, "-c", str(self.config)], stdout=log, stderr=log)
+        """Start it; once more if it ends or hangs instead, as when another has just taken its port."""
+        for _ in range(3):
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [self.program, "-c", str(self.config)], stdout=log, stderr=log
+                )
+            if wait_until(lambda: self._listens() or self._ended(), 10, step=0.02) and not self._ended():
+                return self
+            code = self.process.poll()
+            self.stop(signal.SIGKILL)
+        pytest.fail(f"mosquitto {self.port}: exit code {code}: {self.log.read_text()}")
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def _listens(self) -> bool:
         # They are opened one after the other.
         ports = re.findall(r"(?m)^listener (\d+)", self.config.read_text())
-        wait_for(lambda: all(map(_listens, map(int, ports))), what=f"mosquitto: {self.log.read_text()}")
-        return self
+        return all(map(_listens, map(int, ports)))
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.process is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import re
-import socket
 import ssl
 import threading
 from pathlib import Path
@@ -36,6 +34,8 @@ class GuardedBroker(Mosquitto):
         super().__init__(folder)
         self.fleet = fleet
         self.inner_port = free_port()
+        while self.inner_port == self.port:
+            self.inner_port = free_port()
         text = (fleet / "broker" / "mosquitto.conf").read_text()
         for pattern, here, times in (
             (r"listener 8883$", f"listener {self.port} 127.0.0.1", 1),
@@ -47,17 +47,6 @@ class GuardedBroker(Mosquitto):
             assert count == times, pattern
         # Started by root, Mosquitto would become a user of its own, whom pytest's folders don't let in.
         self.config.write_text(f"{text}user {getpass.getuser()}\nlog_type all\n")
-
-    def start(self) -> GuardedBroker:
-        """Start it, and wait for the inner port, too, which it opens last."""
-        super().start()
-        wait_for(self._has_opened_inner_port, what=f"the inner port: {self.log.read_text()}")
-        return self
-
-    def _has_opened_inner_port(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.inner_port), 0.2):
-            return True
-        return False
 
     def home(self, name: str) -> Path:
         """A member's folder, whose environment names this broker's ports."""
