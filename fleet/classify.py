@@ -46,7 +46,9 @@ def classify(settings: ClassifySettings) -> int:
     }
     trial = tried(settings.choice, trusted=settings.sha256 is not None, seconds=settings.trial_timeout, **how)
     with trial as choice:
-        model, engine = open_model(choice, precision=settings.precision, **how)
+        model, engine = open_model(
+            choice, precision=settings.precision, calibration=settings.calibration, **how
+        )
     engine.warm_up()
     if not settings.json_:
         _print_settings(model, engine)

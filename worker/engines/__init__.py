@@ -5,9 +5,10 @@ fastest/         which of the libraries that are installed is the fastest on a C
 pytorch/         the PyTorch engine
 sessions         ONNX graphs opened by onnx_engine (ONNX Runtime) or openvino_engine (OpenVINO)
 export_engine    the engine for what exports/ makes of a model that PyTorch knows
+int8/            such an export in 8 bits, calibrated on frames
 onnx/            ONNX files of any tool, and the engine that runs those
 trial            tries such a file in a child process first, because it may be by anyone; within limits
-child            a process that exports or tries, as its user has it; child_process is its own end
+child            a process that exports, quantises or tries, as its user has it; child_process is its own end
 """
 
 import os

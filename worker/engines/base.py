@@ -11,8 +11,9 @@ from worker.errors import NotANumber
 
 #: The engines that `open_model` can be asked for; `auto` is the fastest that is installed for the device.
 EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
-#: What an engine may compute in: `exact` is float32 alone; `half` 16 bits as well, where the answers agree.
-Precision = Literal["exact", "half"]
+#: What an engine may compute in, where the answers agree: `exact` is float32 alone, `half` 16 bits as well,
+#: and `int8` 8 bits, too.
+Precision = Literal["exact", "half", "int8"]
 
 #: Reduced precision and quantisation may leave a probability so much below 0 or above 1.
 ROUNDED = 0.02
@@ -62,7 +63,7 @@ class Pick(NamedTuple):
     engine: Literal["torch", "onnxruntime", "openvino"]
     device: str
     why: str
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
 
 
 def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]:

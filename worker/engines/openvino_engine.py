@@ -15,10 +15,10 @@ from wire.errors import NanofleetError
 from wire.printable import plain
 from worker.engines.sessions import CPU_BATCHES, Damaged, out_of_memory, threads_of_a_batch
 
-#: Its own names of precisions.
-PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+#: Its own names of precisions. A graph in int8 says itself what is in int8; the rest of it is in float32.
+PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
 #: In the list of what a processor can do.
-_CAPABILITIES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
+_CAPABILITIES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
 #: ONNX Runtime's names of types, by OpenVINO's.
 _TYPES = {
     **{"f16": "tensor(float16)", "f32": "tensor(float)", "f64": "tensor(double)"},

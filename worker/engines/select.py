@@ -17,6 +17,8 @@ from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, Pick, Precision, TwoClasses
 from worker.engines.fastest.choosing import Wish, open_fastest
 from worker.engines.fastest.subject import Subject
+from worker.engines.int8.calibration import calibration_of
+from worker.engines.int8.graph import Int8, int8_of
 from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
 from worker.engines.sessions import DeviceUnusable
@@ -59,6 +61,7 @@ def open_model(
     max_batch: int,
     weights_dir: Path,
     precision: Precision = "half",
+    calibration: Optional[Path] = None,
     race: bool = False,
     stop: Optional[threading.Event] = None,
 ) -> Tuple[Model, Engine]:
@@ -71,6 +74,7 @@ def open_model(
         max_batch: frames in a batch, at most.
         weights_dir: where weights and exports are kept.
         precision: what the engine may compute in.
+        calibration: a folder of frames, for `int8`.
         race: whether there is time to try which engine is the fastest, where that is not known yet.
         stop: set to give up waiting for an export, or a race.
 
@@ -82,10 +86,13 @@ def open_model(
     foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
+    frames = calibration_of(calibration) if precision == "int8" and calibration else None
     pick = pick_engine(engine, device, own_onnx)
-    if precision == "half" and pick.device != "cpu":
+    if precision != "exact" and pick.device != "cpu":
         pick = pick._replace(precision="float16")
-    wish = Wish(engine, precision, max_batch, weights_dir, race, stop)
+    if precision == "int8" and (pick.device != "cpu" or pick.engine == "torch"):
+        pick = pick._replace(why=f"{pick.why}; int8 is for onnxruntime and openvino on a CPU")
+    wish = Wish(engine, precision, max_batch, weights_dir, race, stop, frames)
     open_file = partial(_open_file, choice, wish=wish)
     open_torch = partial(_open_torch, choice, wish=wish)
     open_export = partial(_open_export, choice, wish=wish)
@@ -133,13 +140,17 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
 
     def open_it(model: Model, path: Path) -> Tuple[Model, Engine]:
         shape = model.preprocessing.shape
+        int8: Optional[Int8] = None
 
         def open_with(pick: Pick) -> Tuple[Model, Engine]:
-            return model, ExportEngine(path, shape, pick, wish.max_batch, wish.weights_dir)
+            graph = int8.made(wish.stop) if int8 and pick.precision == "int8" else path
+            return model, ExportEngine(graph, shape, pick, wish.max_batch, wish.weights_dir)
 
         if pick.device != "cpu":
             return open_with(pick)
-        subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=shape)
+        if wish.calibration:
+            int8 = int8_of(choice, model, path, wish.calibration)
+        subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=shape, int8=int8)
         return open_fastest(subject, pick, wish, open_with)
 
     return opened(choice, wish.weights_dir, open_it, wish.stop)

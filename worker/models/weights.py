@@ -166,6 +166,15 @@ def is_long_unused(file: Path) -> bool:
     return used > SET_AFTER.timestamp() and time.time() - used > KEPT
 
 
+def remove_long_unused(folder: Path, pattern: str) -> None:
+    """Remove the files of a folder that nobody has used for long."""
+    for old in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
+            if is_long_unused(old):
+                log.info("removing %s, which nobody used for %d days", old.name, KEPT // 86_400)
+                old.unlink()
+
+
 def _download(url: str, path: Path, stalled: float) -> None:
     # Under the lock no other worker writes it: what is there was left by one that was killed, or planted by
     # somebody who may write here, and is neither written through nor followed.

@@ -47,7 +47,9 @@ def open_engine(choice: ModelChoice, settings: WorkerSettings, stop: threading.E
     trusted = choice.sha256 is not None and choice == settings.choice
     with tried(choice, trusted=trusted, seconds=settings.trial_timeout, **how) as pinned:
         files = files_of(choice)
-        model, engine = open_model(pinned, precision=settings.precision, race=True, **how)
+        model, engine = open_model(
+            pinned, precision=settings.precision, calibration=settings.calibration, race=True, **how
+        )
     engine.warm_up()
     return Opened(files, model, engine)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Optional
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import Literal
 
 from wire.model_choice import ModelChoice
@@ -31,10 +32,15 @@ class EngineSettings(ModelChoice):
         description="What runs the model; auto takes the fastest that is installed for the device, on a CPU "
         "by trial",
     )
-    precision: Literal["exact", "half"] = Field(
+    precision: Literal["exact", "half", "int8"] = Field(
         "half",
-        description="exact computes in float32 alone; half also in 16 bits, on a CPU only where that is "
-        "faster and its answers agree",
+        description="exact computes in float32 alone; half also in 16 bits, and int8 in these and, on a CPU, "
+        "in 8 bits (with --calibration), on a CPU only where that is faster and its answers agree",
+    )
+    calibration: Optional[Path] = Field(
+        None,
+        description="Folder with frames of your cameras, 32 at least, of which --precision int8 takes up to "
+        "256 to calibrate with",
     )
     trial_timeout: float = Field(
         120.0, gt=0, le=86_400, description="Seconds of CPU time in which an ONNX file must pass its trial"
@@ -42,3 +48,12 @@ class EngineSettings(ModelChoice):
     decode: Literal["fast", "exact"] = Field(
         "fast", description="fast lets libjpeg shrink large JPEGs while decoding; exact never does"
     )
+
+    @model_validator(mode="after")
+    def _int8_is_calibrated(self) -> EngineSettings:
+        if self.precision == "int8" and self.calibration is None:
+            raise ValueError(
+                "--precision int8 is calibrated with frames of your cameras: --calibration FOLDER names a "
+                "folder with 32 of them or more"
+            )
+        return self

@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
     """A library, and what it computes in."""
 
     engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision}"
@@ -34,15 +34,17 @@ def candidates(engine: EngineName, precision: Precision) -> List[Candidate]:
 
     Args:
         engine: `auto`, or the only one that may serve.
-        precision: `exact` for float32 alone.
+        precision: `exact` for float32 alone, `half` for 16 bits as well, `int8` for these and int8.
     """
     found: List[Candidate] = []
     if engine in ("auto", "onnxruntime"):
         found.append(Candidate("onnxruntime"))
     if engine in ("auto", "openvino") and has_openvino():
         found.append(Candidate("openvino"))
-        if precision == "half":
+        if precision != "exact":
             found += [Candidate("openvino", "float16"), Candidate("openvino", "bfloat16")]
+    if precision == "int8":
+        found += [Candidate(each.engine, "int8") for each in found if each.precision == "float32"]
     return found
 
 

@@ -19,6 +19,7 @@ from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.race import Unfair, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
+from worker.engines.int8.calibration import Calibration
 from worker.models.weights import lock, remove_stale_parts
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Wish(NamedTuple):
     race: bool
     #: Set to give that up.
     stop: Optional[threading.Event]
+    #: Frames, for `int8`.
+    calibration: Optional[Calibration] = None
 
 
 def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Callable[[Pick], T]) -> T:
@@ -54,7 +57,7 @@ def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Callable[
     try:
         return open_it(pick)
     except NanofleetError as error:
-        if pick.engine == default.engine:
+        if (pick.engine, pick.precision) == (default.engine, default.precision):
             raise
         log.warning("%s; running it with %s", error, default.engine)
     return open_it(default._replace(why=f"{pick.engine} was faster, and cannot be opened; {default.why}"))
@@ -83,6 +86,8 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
         verdict = read(file)  # another worker may just have found it
         if verdict is not None:
             return verdict
+        if subject.int8:
+            subject = subject.model_copy(update={"int8": subject.int8.prepared(wish.stop)})
         try:
             verdict = race(subject, entrants, wish.max_batch, wish.weights_dir, part_of(file), wish.stop)
         except (Unfair, OSError) as error:

@@ -24,7 +24,7 @@ from worker.engines.base import EngineName, Precision
 from worker.engines.fastest.candidates import releases
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
-from worker.models.weights import is_long_unused
+from worker.models.weights import remove_long_unused
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
         "sha256": subject.sha256,
         "export": _graph_of(subject.export) if subject.export else [],
         "choice": fields,
-        "asked": [engine, precision],
+        "asked": [engine, precision, *([subject.int8.path.name] if subject.int8 else [])],
         "machine": machine(),
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
@@ -96,7 +96,4 @@ def write(file: Path, verdict: Verdict) -> None:
     except OSError as error:
         log.warning("%s: %s: the engines are tried again at each start", file.parent, error.strerror)
         return
-    for old in file.parent.glob("*.engine"):
-        with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            if is_long_unused(old):
-                old.unlink()
+    remove_long_unused(file.parent, "*.engine")

@@ -22,6 +22,7 @@ from worker.engines.fastest.pictures import drawn
 from worker.engines.fastest.race import FIRST, SECONDS
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import tells_apart
+from worker.engines.int8.graph import Int8
 from worker.engines.limits import causes, limit_memory, limit_time, refused_memory
 from worker.engines.openvino_engine import NoInstructions
 
@@ -29,6 +30,8 @@ from worker.engines.openvino_engine import NoInstructions
 TOO_LARGE = "wants too much memory"
 #: What is said of 16 bits where nothing would show that they answer otherwise.
 ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
+#: Frames to show beside what is drawn, at most.
+FRAMES = 100
 #: Seconds of it after which its speed is known.
 ENOUGH = 0.6
 #: Pictures after which a candidate ends that is so much slower than the best so far.
@@ -57,7 +60,7 @@ def _try(
         if pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
             return {"error": ONE_LABEL}
         engine.warm_up()
-        ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape), best, max_batch)
+        ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape, subject.int8), best, max_batch)
     except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer
         if isinstance(error, NoInstructions):
             return {"absent": True}
@@ -81,10 +84,11 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, NanofleetError) and not isinstance(error, SettingsError)
 
 
-def _pictures(file: Path, shape: Tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The pictures, which the first candidate draws for all."""
+def _pictures(file: Path, shape: Tuple[int, int, int], int8: Optional[Int8]) -> NDArray[np.uint8]:
+    """The pictures, which the first candidate draws for all; and frames, where there are any."""
     if not file.exists():
-        np.save(file, drawn(shape))
+        frames = [int8.pictures(FRAMES)] if int8 else []
+        np.save(file, np.concatenate([drawn(shape), *frames]))
     pictures: NDArray[np.uint8] = np.load(file)
     return pictures
 

@@ -7,9 +7,11 @@ from typing import List, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict
 
+from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick
 from worker.engines.export_engine import ExportEngine
+from worker.engines.int8.graph import Int8
 from worker.engines.onnx.files import files_of_onnx
 
 
@@ -24,6 +26,8 @@ class Subject(BaseModel):
     #: The export, and its images' height, width and channels; None for an ONNX file.
     export: Optional[Path] = None
     shape: Tuple[int, int, int] = (0, 0, 0)
+    #: The export in int8, where that may be tried.
+    int8: Optional[Int8] = None
 
     @property
     def name(self) -> str:
@@ -41,8 +45,11 @@ class Subject(BaseModel):
         Raises:
             NanofleetError: the library cannot run it.
         """
+        if pick.precision == "int8" and self.int8 is None:
+            raise SettingsError("is not tried, because an ONNX file is quantised by who has made it")
         if self.export:
-            return ExportEngine(self.export, self.shape, pick, max_batch, weights_dir), self.shape
+            graph = self.int8.opened() if self.int8 and pick.precision == "int8" else self.export
+            return ExportEngine(graph, self.shape, pick, max_batch, weights_dir), self.shape
         from worker.engines.onnx.file import open_onnx
 
         model, engine = open_onnx(self.choice, pick, max_batch, weights_dir)

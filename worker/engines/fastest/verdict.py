@@ -31,7 +31,7 @@ class Trial(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["float32", "float16", "bfloat16"]
+    precision: Literal["float32", "float16", "bfloat16", "int8"]
     #: Milliseconds of CPU a picture.
     ms: float = Field(0, ge=0, allow_inf_nan=False)
     #: Pictures that have a label, and those of them to which it gave that; none, if it was too slow anyway.
