@@ -34,8 +34,9 @@ class EngineSettings(ModelChoice):
     )
     precision: Literal["exact", "half", "int8"] = Field(
         "half",
-        description="exact computes in float32 alone; half also in 16 bits, and int8 in these and, on a CPU, "
-        "in 8 bits (with --calibration), on a CPU only where that is faster and its answers agree",
+        description="exact computes in float32 alone; half also in 16 bits, and int8 in these and, with "
+        "--calibration, in 8; on a CPU only where that is faster and its answers agree, if need be with "
+        "close calls answered again in float32",
     )
     calibration: Optional[Path] = Field(
         None,
