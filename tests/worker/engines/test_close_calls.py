@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
@@ -10,7 +11,11 @@ from typing import Any, List, Optional, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from tests.fleets import Fleet
+from tests.harness import nanofleet, statuses, wait_for
+from tests.metrics import metric
 from tests.worker.engines.graphs import SIDE, Net
 from tests.worker.engines.libraries import library, needs_openvino
 from wire.model_choice import ModelChoice
@@ -162,6 +167,12 @@ def answers(engine: Engine, pictures: NDArray[np.uint8]) -> Rows:
     return np.concatenate([engine.infer(pictures[start : start + 4]) for start in range(0, len(pictures), 4)])
 
 
+def picture(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 PICTURES = drawn((SIDE, SIDE, 3), 400)[200:]  # no race has seen those
 
 
@@ -251,3 +262,28 @@ def test_a_verdict_of_before_there_were_close_calls_is_none(
         kept_for(choice, "auto", DEFAULT)
         assert opened(choice, race=False).why.startswith("onnxruntime float32: 9 ms")
     assert opened(choice, race=False).why.startswith("not compared yet with openvino float32")
+
+
+# --- served -------------------------------------------------------------------------------------------
+
+
+def test_a_worker_counts_them(
+    tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "is right", monkeypatch)
+    choice = mixed(tmp_path / "net.onnx")
+    half = Trial(engine="openvino", precision="float16", ms=1, agrees=True, again="onnxruntime", margin=0.1)
+    kept_for(choice, "auto", DEFAULT, half)
+    model = ["--model", choice.model, "--labels", str(choice.labels), "--fit", "squeeze", "--scaling", "unit"]
+    listener = fleet.listen("#")
+    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), "--engine", "auto", "--device", "cpu")
+    (status, *_) = statuses(listener.messages)
+    assert status.engine_why.startswith(
+        "openvino float16 (0% close calls again by onnxruntime float32): 1 ms"
+    )
+    for colour in ("red", "gray", "blue"):  # one of which has three classes that are as good
+        fleet.send("door", picture(colour))
+    wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == 3, what="the answers")
+    assert metric(worker, "nanofleet_close_calls_total") == 1
+    done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(tmp_path))
+    assert "close calls again by onnxruntime float32" in done.stdout, done.stdout + done.stderr
