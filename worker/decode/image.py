@@ -14,6 +14,7 @@ from typing import NamedTuple, Tuple
 
 from PIL import Image
 
+from wire.picture import jpeg_loading
 from wire.picture.decoding import Picture, decode_picture
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.picture.region import WHOLE, Region
@@ -77,6 +78,7 @@ def decode(
         memory=memory,
     )
     image = _fit(_wanted_of(picture, region), preprocessing, resize)
+    jpeg_loading.recycle(picture.image)
     pixels = image.tobytes("raw", "BGR") if preprocessing.channels == "bgr" else image.tobytes()
     return Decoded(pixels, picture.width, picture.height, picture.complete)
 
