@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Callable, List, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from wire.errors import ConnectionRefused
-from wire.messages import Rejection, Result
+from wire.messages import Reason
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
@@ -24,7 +24,13 @@ FINAL = {
     PACKET_TOO_LARGE: "the answer is larger than the packets it takes; lower --top-k",
 }
 
-Answer = Union[Result, Rejection]
+
+class Answer(NamedTuple):
+    """An answer as it is published."""
+
+    payload: bytes
+    #: Why the frame was rejected; None for a Result.
+    reason: Optional[Reason] = None
 
 
 class Outbox:
@@ -83,7 +89,7 @@ class Outbox:
     def put(self, frame: Frame, answer: Answer) -> None:
         """Publish an answer."""
         began = time.perf_counter()
-        of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
+        of = self._topics.results if answer.reason is None else self._topics.rejects
         topic = of(frame.camera)
 
         def handle_puback(reason_code: int) -> None:
@@ -102,13 +108,12 @@ class Outbox:
             self._connection.call(lambda: handle_puback(reason_code))
 
         on_puback = handle_puback if self._publishing is self._connection else post_puback
-        payload = answer.encode()
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
             # Before the other: when that one's PUBACK settles the frame, this one is out as well.
             correlation = frame.delivery.correlation_data
-            self._publishing.publish(Publication(reply_to, payload, correlation_data=correlation))
-        self._publishing.publish(Publication(topic, payload, on_puback=on_puback))
+            self._publishing.publish(Publication(reply_to, answer.payload, correlation_data=correlation))
+        self._publishing.publish(Publication(topic, answer.payload, on_puback=on_puback))
 
     def retry(self) -> None:
         """Publish again what was refused, by a broker whose quota was used up, say."""
