@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
@@ -146,7 +145,7 @@ def unacked() -> Callable[[int], object]:
 def unwrap() -> Callable[[int], object]:
     """Find the picture in a plain JPEG's message, its id and its time."""
     jpeg = b"\xff\xd8\xff\xe0" + IMAGE
-    frame = Frame.receive(replace(delivery(1), payload=jpeg), "door")
+    frame = Frame.receive(delivery(1)._replace(payload=jpeg), "door")
     return lambda number: frame.unwrap(16_000_000)
 
 
