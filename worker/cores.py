@@ -9,11 +9,23 @@ from typing import Iterator
 
 from worker import control_groups
 
+#: At most. Not measured on more than two processors.
+_THREADS_OF_A_BATCH = 4
+
 
 def available() -> int:
     """Processors; of a part of one, as `docker run --cpus 1.5` gives, the whole."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(limit) for limit in _limits())]))
+
+
+def batches() -> int:
+    """Batches for an engine to compute at the same time on these processors, each with its share of them.
+
+    Two, so that while one waits for its slowest thread, or for Python, the other goes on; more on more
+    processors, because the few pictures of a batch do not keep many threads busy.
+    """
+    return max(2, math.ceil(available() / _THREADS_OF_A_BATCH))
 
 
 def _limits() -> Iterator[float]:

@@ -71,6 +71,11 @@ class FrameMetrics:
             "Frames answered as their camera's last classified one, from which they hardly differ",
             registry=registry,
         )
+        self.close_calls = Counter(
+            "nanofleet_close_calls",
+            "Frames that half precision could not tell, answered again in float32",
+            registry=registry,
+        )
         self.ignored = _counter(
             "nanofleet_ignored_messages",
             "Messages on a frames topic without an answer: retained ones, those of no valid camera, "

@@ -80,29 +80,31 @@ def test_this_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "gibibytes", "decoders", "window"),
+    ("machine", "gibibytes", "decoders", "window", "batches"),
     [
-        (1, 1, 2, 32),
-        (2, 8, 3, 32),
-        (3, 8, 4, 32),
-        (4, 4, 4, 32),
-        (7, 64, 4, 32),
-        (8, 64, 5, 40),
-        (16, 64, 13, 96),
-        (64, 256, 61, 96),
-        (128, 256, 64, 96),
-        (64, 4, 10, 33),
-        (64, 1, 4, 32),
+        (1, 1, 2, 32, 2),
+        (2, 8, 3, 32, 2),
+        (3, 8, 4, 32, 2),
+        (4, 4, 4, 32, 2),
+        (7, 64, 4, 32, 2),
+        (8, 64, 5, 40, 2),
+        (9, 64, 6, 48, 3),
+        (16, 64, 13, 96, 4),
+        (64, 256, 61, 96, 16),
+        (128, 256, 64, 96, 32),
+        (64, 4, 10, 33, 16),
+        (64, 1, 4, 32, 16),
     ],
 )
-def test_decoders_and_window_follow_the_machine(
-    monkeypatch: pytest.MonkeyPatch, machine: int, gibibytes: int, decoders: int, window: int
+def test_decoders_window_and_batches_follow_the_machine(
+    monkeypatch: pytest.MonkeyPatch, machine: int, gibibytes: int, decoders: int, window: int, batches: int
 ) -> None:
     monkeypatch.setattr(cores, "available", lambda: machine)
     monkeypatch.setattr(memory, "total", lambda: gibibytes << 30)
     settings = WorkerSettings.from_command_line("nanofleet worker", ["--max-batch", "4"])
     assert (settings.decoder_count, settings.receive_maximum) == (decoders, window)
-    assert settings.at_work == min(window, 12 + decoders)
+    assert cores.batches() == batches
+    assert settings.at_work == min(window, 4 * (batches + 1) + decoders)
     assert decoders * settings.decoder_bytes <= max(gibibytes << 29, 4 * (192 << 20))
 
 

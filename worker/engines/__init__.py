@@ -2,6 +2,7 @@
 
 select           opens a model with the engine that picking picks, or the next best; base says what one is
 fastest/         which of the libraries that are installed is the fastest on a CPU, by trial
+close_calls      half precision of which float32 answers again what is close
 pytorch/         the PyTorch engine
 sessions         ONNX graphs opened by onnx_engine (ONNX Runtime) or openvino_engine (OpenVINO)
 export_engine    the engine for what exports/ makes of a model that PyTorch knows

@@ -19,9 +19,8 @@ from wire.errors import SettingsError
 from worker import cores
 from worker.engines.base import Engine, Pick
 
-#: Batches that a session runs at the same time on a CPU, each with its share of the cores: while one waits
-#: for its slowest thread, or for Python, the other goes on. Costs a single frame some of its speed.
-CPU_BATCHES = 2
+#: Batches that a session runs at the same time on a CPU. Costs a single frame some of its speed.
+CPU_BATCHES = cores.batches()
 #: Images that OpenVINO runs together, at most: it compiles for each number, and keeps memory for it.
 #: More than these gave less than 3% more frames.
 OPENVINO_TOGETHER = 8

@@ -62,6 +62,10 @@ class Inference:
             work.complete(repeat)
         self._batcher.look_again()
 
+    def count_close_calls(self, number: int) -> None:
+        """Count pictures that were answered again; see `worker.engines.close_calls`."""
+        self._metrics.frames.close_calls.inc(number)
+
     def stalled_for(self) -> float:
         """Seconds for which the engine has been at one batch."""
         began = list(self._busy_since.values())

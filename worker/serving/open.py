@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict
 from wire.model_choice import ModelChoice
 from worker.decode.decoder import Limits
 from worker.decode.pool import DecoderPool
+from worker.engines.close_calls import CloseCalls
 from worker.engines.opened import Opened, files_of
 from worker.engines.select import open_model
 from worker.engines.trial import tried
@@ -64,7 +65,7 @@ def open_serving(
     Args:
         choice: which model.
         settings: how it is to be served.
-        inference: gets what comes out of the decoders.
+        inference: gets what comes out of the decoders, and the number of close calls.
         life: the worker's; when it is to leave, no trial and no export is waited for.
         open_it: opens it, in this process or in another.
 
@@ -81,6 +82,8 @@ def open_serving(
         engine.device,
         engine.why,
     )
+    if isinstance(engine, CloseCalls):
+        engine.count_by(inference.count_close_calls)
     decoders = _decoders(model, settings, inference, life)
     return LoadedModel(choice, files, model, engine, decoders)
 

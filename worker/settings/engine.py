@@ -34,7 +34,7 @@ class EngineSettings(ModelChoice):
     precision: Literal["exact", "half"] = Field(
         "half",
         description="exact computes in float32 alone; half also in 16 bits, on a CPU only where that is "
-        "faster and its answers agree",
+        "faster and its answers agree, if need be with close calls answered again in float32",
     )
     trial_timeout: float = Field(
         120.0, gt=0, le=86_400, description="Seconds of CPU time in which an ONNX file must pass its trial"

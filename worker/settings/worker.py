@@ -8,7 +8,7 @@ from pydantic import Field
 
 from wire.observer_settings import ObserverSettings
 from wire.settings import LogLevel, default_state_dir
-from worker import memory
+from worker import cores, memory
 from worker.settings.decoding import DecodingSettings
 from worker.settings.engine import EngineSettings
 from worker.settings.frames import FrameSettings
@@ -90,8 +90,8 @@ class WorkerSettings(DecodingSettings, FrameSettings, InputSettings, ObserverSet
 
     @property
     def at_work(self) -> int:
-        """Frames to have at work: two batches in the engine, the next one, and those being decoded."""
-        return min(self.receive_maximum, 3 * self.max_batch + self.decoder_count)
+        """Frames to have at work: the batches in the engine, the next one, and those being decoded."""
+        return min(self.receive_maximum, (cores.batches() + 1) * self.max_batch + self.decoder_count)
 
     @property
     def memory_share(self) -> int:

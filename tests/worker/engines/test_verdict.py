@@ -89,6 +89,22 @@ def test_of_nearly_equal_ones_the_more_exact_has_won(half: float, wins: str) -> 
     assert found.winner.engine == wins
 
 
+@pytest.mark.parametrize(
+    ("float16", "bfloat16", "wins"), [(5.6, 4.9, "float32"), (5.6, 4.8, "bfloat16"), (4.5, 4.2, "float16")]
+)
+def test_two_engines_have_to_gain_more_than_one(float16: float, bfloat16: float, wins: str) -> None:
+    found = verdict(("onnxruntime", "float32", 5.6, 100), ("openvino", "float16", float16, 100))
+    repeats = {"again": "onnxruntime", "margin": 0.3, "close": 0.224, "pictures": 100, "same": 100}
+    pair = Trial(engine="openvino", precision="bfloat16", ms=bfloat16, agrees=True, **repeats)
+    found = found.model_copy(update={"trials": (*found.trials, pair)})
+    assert found.winner.precision == wins
+    says = "openvino bfloat16 (22% close calls again by onnxruntime float32)"
+    assert (
+        f"{says}: {bfloat16} ms of CPU a picture" if wins == "bfloat16" else f"{says} {bfloat16}"
+    ) in found.why
+    assert Verdict.model_validate_json(found.model_dump_json()) == found
+
+
 def test_what_is_too_slow_anyway_is_not_compared() -> None:
     found = verdict(("onnxruntime", "float32", 5.6, 100))
     slow = Trial(engine="openvino", precision="float16", ms=9.7)

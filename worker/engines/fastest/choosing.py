@@ -1,6 +1,8 @@
 """Choosing: the candidate that a verdict speaks for, kept from before or found now; and opening it.
 
 verdict kept ──> its winner        none, and time for a race ──> race ──> kept        neither ──> the default
+
+Of a winner that agrees with float32 but for close calls, a second engine is opened, to answer those again.
 """
 
 from __future__ import annotations
@@ -9,20 +11,23 @@ import contextlib
 import logging
 import threading
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Optional, Sequence, TypeVar
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from wire.errors import NanofleetError
 from wire.files import part_of
-from worker.engines.base import EngineName, Pick, Precision
+from worker.engines.base import Engine, EngineName, Pick, Precision
+from worker.engines.close_calls import Chosen
 from worker.engines.fastest.candidates import Candidate, candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.race import Unfair, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
+from worker.models.info import Model
 from worker.models.weights import lock, remove_stale_parts
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+#: Opens a model with one engine.
+Open = Callable[[Pick], Tuple[Model, Engine]]
 
 
 class Wish(NamedTuple):
@@ -38,7 +43,7 @@ class Wish(NamedTuple):
     stop: Optional[threading.Event]
 
 
-def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Callable[[Pick], T]) -> T:
+def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Open) -> Tuple[Model, Engine]:
     """Open a model on the CPU with what runs it fastest here.
 
     Args:
@@ -50,26 +55,31 @@ def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Callable[
     Raises:
         NanofleetError: as `open_it` raises it; or `wish.stop` was set.
     """
-    pick = _chosen(subject, default, wish)
+    chosen = _chosen(subject, default, wish)
     try:
-        return open_it(pick)
+        return chosen.opened(open_it)
     except NanofleetError as error:
-        if pick.engine == default.engine:
+        if chosen.again is None and chosen.pick.engine == default.engine:
             raise
         log.warning("%s; running it with %s", error, default.engine)
-    return open_it(default._replace(why=f"{pick.engine} was faster, and cannot be opened; {default.why}"))
+    return open_it(
+        default._replace(why=f"{chosen.pick.engine} was faster, and cannot be opened; {default.why}")
+    )
 
 
-def _chosen(subject: Subject, default: Pick, wish: Wish) -> Pick:
+def _chosen(subject: Subject, default: Pick, wish: Wish) -> Chosen:
     entrants = candidates(wish.engine, wish.precision)
     if len(entrants) < 2:
-        return default
+        return Chosen(default)
     verdict = _verdict(subject, entrants, wish)
     where = f"cpu: {default.why.partition('cpu: ')[2]}"
     if verdict is None:
-        return default._replace(why=f"not compared yet with {entrants[1]}; {where}")
+        return Chosen(default._replace(why=f"not compared yet with {entrants[1]}; {where}"))
     winner = verdict.winner
-    return Pick(winner.engine, "cpu", f"{verdict.why}; {where}", winner.precision)
+    pick = Pick(winner.engine, "cpu", f"{verdict.why}; {where}", winner.precision)
+    if winner.again is None:
+        return Chosen(pick)
+    return Chosen(pick, pick._replace(engine=winner.again, precision="float32"), winner.margin)
 
 
 def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Optional[Verdict]:

@@ -29,7 +29,7 @@ from worker.models.weights import is_long_unused
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 2
+FORMAT = 3
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
 _TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU [a-z]+)\s*:")

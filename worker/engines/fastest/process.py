@@ -1,6 +1,7 @@
 """The main of the process that tries one candidate; see `worker.engines.fastest.race`, its user.
 
-python -m worker.engines.fastest.process SUBJECT ENGINE PRECISION BEST MAX_BATCH WEIGHTS_DIR PLACE FOLDER
+python -m worker.engines.fastest.process
+    SUBJECT ENGINE PRECISION AGAIN MARGIN BEST MAX_BATCH WEIGHTS_DIR PLACE FOLDER
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from wire.errors import NanofleetError, SettingsError
 from wire.printable import first_line
 from worker.engines.base import Engine, Pick
 from worker.engines.child_process import answer
+from worker.engines.close_calls import Chosen
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.race import FIRST, SECONDS
+from worker.engines.fastest.race import FIRST, LAST, SECONDS
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import tells_apart
 from worker.engines.limits import causes, limit_memory, limit_time, refused_memory
@@ -37,24 +39,26 @@ FEW, SLOWER = 24, 1.2
 
 def main(arguments: Sequence[str]) -> None:
     """Open the model with one candidate, time it, and keep what it answers."""
-    subject, engine, precision, best, max_batch, weights_dir, place, folder = arguments
+    subject, engine, precision, again, margin, best, max_batch, weights_dir, place, folder = arguments
     pick = Pick(engine, "cpu", "tried", precision)  # type: ignore[arg-type]
+    exact = Pick(again, "cpu", "tried") if again else None  # type: ignore[arg-type]
+    chosen = Chosen(pick, exact, float(margin))
     model = Subject.model_validate_json(subject)
 
     def work() -> Dict[str, Any]:
         limit_time(SECONDS)
-        return _try(model, pick, float(best), int(max_batch), Path(weights_dir), Path(place))
+        return _try(model, chosen, float(best), int(max_batch), Path(weights_dir), Path(place))
 
     answer(folder, "CRITICAL", work)
 
 
 def _try(
-    subject: Subject, pick: Pick, best: float, max_batch: int, weights_dir: Path, place: Path
+    subject: Subject, chosen: Chosen, best: float, max_batch: int, weights_dir: Path, place: Path
 ) -> Dict[str, Any]:
     try:
         limit_memory(subject.files)
-        engine, shape = subject.open(pick, max_batch, weights_dir)
-        if pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
+        shape, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
+        if chosen.pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
             return {"error": ONE_LABEL}
         engine.warm_up()
         ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape), best, max_batch)
@@ -64,7 +68,7 @@ def _try(
         return {"error": _says(error), "passing": _is_passing(error)}
     if answers is None:
         return {"ms": ms, "slower": True}
-    np.save(place / "answers.npy", answers)
+    np.save(place / LAST, answers)
     return {"ms": ms}
 
 

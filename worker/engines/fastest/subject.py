@@ -35,15 +35,15 @@ class Subject(BaseModel):
         """The files that the graph lies in."""
         return [self.export] if self.export else files_of_onnx(Path(self.choice.model))
 
-    def open(self, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Engine, Tuple[int, int, int]]:
-        """Open it, and return its engine and the shape of its images.
+    def open(self, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Tuple[int, int, int], Engine]:
+        """Open it, and return the shape of its images and its engine.
 
         Raises:
             NanofleetError: the library cannot run it.
         """
         if self.export:
-            return ExportEngine(self.export, self.shape, pick, max_batch, weights_dir), self.shape
+            return self.shape, ExportEngine(self.export, self.shape, pick, max_batch, weights_dir)
         from worker.engines.onnx.file import open_onnx
 
         model, engine = open_onnx(self.choice, pick, max_batch, weights_dir)
-        return engine, model.preprocessing.shape
+        return model.preprocessing.shape, engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ SAME = 0.99
 CLOSE = 0.1
 #: What is slower by no more is as fast: a measurement cannot tell. The more exact one is then taken.
 NEAR = 1.05
+#: Two engines take the memory of both, and more time where more is close than of the drawn pictures.
+TWO_ENGINES = 1.1
 
 
 class Trial(BaseModel):
@@ -32,12 +34,17 @@ class Trial(BaseModel):
 
     engine: Literal["onnxruntime", "openvino"]
     precision: Literal["float32", "float16", "bfloat16"]
-    #: Milliseconds of CPU a picture.
+    #: Milliseconds of CPU a picture, with what its close calls take.
     ms: float = Field(0, ge=0, allow_inf_nan=False)
     #: Pictures that have a label, and those of them to which it gave that; none, if it was too slow anyway.
     pictures: int = 0
     same: int = 0
     agrees: bool = False
+    #: What answers its close calls again, in float32, because it would not agree without; else none.
+    again: Optional[Literal["onnxruntime", "openvino"]] = None
+    #: The least gap that is no close call, and the share of pictures that have less; see `CloseCalls`.
+    margin: float = Field(0, ge=0, allow_inf_nan=False)
+    close: float = Field(0, ge=0, le=1)
     #: Why there are no figures.
     failed: str = ""
     #: Whether that may be otherwise the next time.
@@ -49,16 +56,28 @@ class Trial(BaseModel):
         return Candidate(self.engine, self.precision)
 
     @property
+    def cost(self) -> float:
+        """What it is compared by."""
+        return self.ms * (1 if self.again is None else TWO_ENGINES)
+
+    @property
+    def how(self) -> str:
+        """What serves if it wins."""
+        if self.again is None:
+            return str(self.candidate)
+        return f"{self.candidate} ({self.close:.0%} close calls again by {Candidate(self.again)})"
+
+    @property
     def says(self) -> str:
         """The figures, as part of a sentence."""
         if self.failed:
-            return f"{self.candidate} {self.failed}"
+            return f"{self.how} {self.failed}"
         but = (
             ""
             if self.agrees or not self.pictures
             else f", but agrees with float32 on {self.same} of {self.pictures} only"
         )
-        return f"{self.candidate} {self.ms:.3g}{but}"
+        return f"{self.how} {self.ms:.3g}{but}"
 
 
 class Verdict(BaseModel):
@@ -74,12 +93,8 @@ class Verdict(BaseModel):
 
     @property
     def winner(self) -> Trial:
-        """The fastest that agrees; of those that are as fast, the first."""
-        fit = [trial for trial in self.trials if trial.agrees]
-        if not fit:
-            return self.trials[0]
-        best = min(trial.ms for trial in fit)
-        return next(trial for trial in fit if trial.ms <= best * NEAR)
+        """The fastest that agrees; the first, if none does."""
+        return fastest(self.trials) or self.trials[0]
 
     @property
     def lasts(self) -> bool:
@@ -93,9 +108,16 @@ class Verdict(BaseModel):
         others = [trial.says for trial in self.trials if trial is not winner]
         if winner.failed:
             return "; ".join([winner.says, *others])
-        first = f"{winner.candidate}: {winner.ms:.3g} ms of CPU a picture"
+        first = f"{winner.how}: {winner.ms:.3g} ms of CPU a picture"
         agrees = f"agrees with float32 on {winner.same} of {winner.pictures}"
         return "; ".join([first, *others, *([] if winner is self.trials[0] else [agrees])])
+
+
+def fastest(trials: Sequence[Trial]) -> Optional[Trial]:
+    """The fastest that agrees; of those that are as fast, the first, and rather one engine than two."""
+    fit = sorted((trial for trial in trials if trial.agrees), key=lambda trial: trial.again is not None)
+    best = min((trial.cost for trial in fit), default=0)
+    return next((trial for trial in fit if trial.cost <= best * NEAR), None)
 
 
 class Agreement(NamedTuple):
