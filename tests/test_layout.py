@@ -21,7 +21,7 @@ FLOORS: Tuple[Set[str], ...] = (
         "worker.life",
         "worker.watchdog",
     },
-    {"worker.machine", "worker.histogram"},
+    {"worker.machine"},
     {"worker.settings", "worker.payload", "worker.decode"},
     {"worker.metrics", "worker.models"},
     {"worker.metrics_server", "worker.engines", "worker.delivery"},
