@@ -1,12 +1,9 @@
-"""Loading a JPEG as fast as Pillow can: its rows stay in the processor's cache, its memory is not cleared.
+"""Loading a JPEG as fast as Pillow can: its rows stay in the processor's cache.
 
 libjpeg-turbo's code for AVX2 writes a row that begins at a multiple of 32 bytes past the cache. Pillow has
 each row written to one buffer and copies it from there, and so waits for the memory: for a fifth of the time
 that decoding takes. malloc gives multiples of 16 bytes, so that chance decides, for each process and width.
 Here the buffer begins at no multiple of 32.
-
-Pillow clears the memory of each picture first, although no row is left out where decoding succeeds. So a
-picture that is done with may leave its memory to the next one.
 """
 
 from __future__ import annotations
@@ -20,10 +17,6 @@ from PIL import Image, ImageFile
 _BAD_MULTIPLE = 32
 #: Bad places that are kept from being given again, at most; and those that are looked at for a picture.
 _MOST_KEPT, _MOST_TRIED = 100, 32
-#: Pixels of a picture that leaves its memory to the next one, at most.
-_LARGEST_SPARE = 4_000_000
-#: The memory that waits for a picture, if any.
-_SPARE: List[Any] = []
 #: Bytes of a pixel in the buffer.
 _PIXEL = 4
 #: The name of Pillow's JPEG decoder once the buffer's place is chosen.
@@ -32,28 +25,12 @@ _STEERED = "jpeg, rows in cache"
 
 def load(image: ImageFile.ImageFile) -> None:
     """Load a JPEG, at the scale that it is drafted to."""
-    memory = _take_spare(image)
-    if memory is not None:
-        image.im = memory
     if _PLACES is not None and image.mode == "RGB":
         [(_, extents, offset, args)] = image.tile
         assert isinstance(args, tuple)
         steered = (_STEERED, extents, offset, (image.width * _PIXEL, *args))
         image.tile = [steered]  # type: ignore[list-item]  # so did Pillow 10, which has no name for it
     image.load()
-
-
-def recycle(image: Image.Image) -> None:
-    """Take the memory of a picture, which nobody looks at any more, for the next one of its size."""
-    if image.width * image.height <= _LARGEST_SPARE:
-        _SPARE[:] = [image.im]
-
-
-def _take_spare(image: Image.Image) -> Any:
-    """The memory that waits, if it fits; otherwise it is let go."""
-    spare = _SPARE.pop() if _SPARE else None
-    fits = spare is not None and (spare.mode, spare.size) == (image.mode, image.size)
-    return spare if fits else None
 
 
 class _Places:

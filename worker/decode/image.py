@@ -14,7 +14,6 @@ from typing import NamedTuple, Tuple
 
 from PIL import Image
 
-from wire.picture import jpeg_loading
 from wire.picture.decoding import Picture, decode_picture
 from wire.picture.limits import MAX_PIXELS, MEMORY
 from wire.picture.region import WHOLE, Region
@@ -78,7 +77,6 @@ def decode(
         memory=memory,
     )
     image = _fit(_wanted_of(picture, region), preprocessing, resize)
-    jpeg_loading.recycle(picture.image)
     pixels = image.tobytes("raw", "BGR") if preprocessing.channels == "bgr" else image.tobytes()
     return Decoded(pixels, picture.width, picture.height, picture.complete)
 

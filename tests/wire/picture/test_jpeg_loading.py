@@ -1,11 +1,10 @@
-"""JPEGs are loaded through the processor's cache, into memory that an earlier one has left."""
+"""JPEGs are loaded through the processor's cache."""
 
 from __future__ import annotations
 
 import ctypes
 import io
 import platform
-from typing import Tuple
 
 import pytest
 from PIL import Image
@@ -89,49 +88,3 @@ def test_a_cut_picture_fails_as_it_does_by_itself() -> None:
 
     with pytest.raises(OSError, match="truncated"):
         jpeg_loading.load(image)
-
-
-def coloured(colour: str) -> bytes:
-    encoded = io.BytesIO()
-    Image.new("RGB", (320, 240), colour).save(encoded, "JPEG")
-    return encoded.getvalue()
-
-
-def cut(jpeg: bytes) -> bytes:
-    """Without the last tenth of its pixels, but with an end marker: libjpeg fills them up."""
-    begin = jpeg.rindex(b"\xff\xda")
-    return jpeg[: begin + (len(jpeg) - begin) * 9 // 10] + b"\xff\xd9"
-
-
-def decoded(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content))
-    jpeg_loading.load(image)
-    return image
-
-
-@pytest.mark.parametrize("content", [coloured("blue"), cut(coloured("blue"))], ids=["whole", "cut"])
-def test_nothing_is_seen_of_the_picture_that_left_its_memory(content: bytes) -> None:
-    jpeg_loading.recycle(Image.new("RGB", (1, 1)))
-    alone = decoded(content).tobytes()
-    jpeg_loading.recycle(decoded(coloured("red")))
-    with pytest.raises(OSError, match="truncated"):
-        decoded(coloured("red")[:-200])
-
-    jpeg_loading.recycle(decoded(coloured("red")))
-    assert decoded(content).tobytes() == alone
-
-
-def test_two_pictures_at_a_time_have_memory_of_their_own() -> None:
-    jpeg_loading.recycle(decoded(coloured("red")))
-    first, second = decoded(coloured("blue")), decoded(coloured("white"))
-
-    assert first.getpixel((0, 0)) == (0, 0, 254)
-    assert second.getpixel((0, 0)) == (255, 255, 255)
-
-
-@pytest.mark.parametrize(("size", "spare"), [((320, 240), 1), ((4000, 2000), 0)], ids=["usual", "large"])
-def test_a_large_picture_leaves_no_memory(size: Tuple[int, int], spare: int) -> None:
-    jpeg_loading._SPARE.clear()
-    jpeg_loading.recycle(Image.new("RGB", size))
-
-    assert len(jpeg_loading._SPARE) == spare
