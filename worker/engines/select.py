@@ -21,11 +21,12 @@ from worker.engines.int8.calibration import calibration_of
 from worker.engines.int8.graph import Int8, int8_of
 from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
-from worker.engines.sessions import DeviceUnusable
+from worker.engines.sessions import Damaged, DeviceUnusable
 from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
+from worker.models.weights import remove_part
 
 log = logging.getLogger(__name__)
 #: Opens one model on a device, and with what may be said of why.
@@ -144,7 +145,12 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
 
         def open_with(pick: Pick) -> Tuple[Model, Engine]:
             graph = int8.made(wish.stop) if int8 and pick.precision == "int8" else path
-            return model, ExportEngine(graph, shape, pick, wish.max_batch, wish.weights_dir)
+            try:
+                return model, ExportEngine(graph, shape, pick, wish.max_batch, wish.weights_dir)
+            except Damaged:
+                if graph != path:  # the next start makes it again
+                    remove_part(graph)
+                raise
 
         if pick.device != "cpu":
             return open_with(pick)

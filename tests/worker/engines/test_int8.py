@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import nanofleet
-from tests.worker.engines.exports import choice_in, read_only
+from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
@@ -53,7 +56,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def network(path: Path, spoiled: bool = False) -> Path:
+def network(path: Path, spoiled: bool = False, width: int = 16) -> Path:
     """uint8 [N, SIDE, SIDE, 3] -> the channel of which a picture has most, by two convolutions.
 
     Spoiled, a number a thousand times as large as all others comes between them, which nothing depends on.
@@ -61,8 +64,8 @@ def network(path: Path, spoiled: bool = False) -> Path:
     net = Net(("N", SIDE, SIDE, 3), onnx.TensorProto.UINT8)
     pixels = net.add("Cast", net.add("Transpose", "x", perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
     scaled = net.add("Mul", pixels, net.const(1 / 255))
-    first, second, bias = np.zeros((16, 3, 3, 3)), np.zeros((3, 16, 3, 3)), np.zeros(16)
-    for number in range(1, 16):
+    first, second, bias = np.zeros((width, 3, 3, 3)), np.zeros((3, width, 3, 3)), np.zeros(width)
+    for number in range(1, width):
         first[number, number % 3] = second[number % 3, number] = 1 / 9
     bias[0] = 1e5 if spoiled else 0
     inner = net.add("Relu", net.add("Conv", scaled, net.const(first), net.const(bias), pads=[1] * 4))
@@ -71,7 +74,7 @@ def network(path: Path, spoiled: bool = False) -> Path:
     return net.give(net.add("Softmax", flat, axis=1)).save(path)
 
 
-def int8_in(folder: Path, frames: Path, **how: bool) -> Int8:
+def int8_in(folder: Path, frames: Path, **how: Any) -> Int8:
     export = network(folder / "net.onnx", **how)
     sha256 = hashlib.sha256(export.read_bytes()).hexdigest()
     model = Model(name="net", weights="w", sha256=sha256, classes=("a", "b", "c"), preprocessing=RECIPE)
@@ -159,6 +162,24 @@ def test_a_stop_ends_it_and_leaves_nothing(tmp_path: Path, frames: Path) -> None
     assert graphs(tmp_path) == list(tmp_path.glob(".*.part")) == []
 
 
+def test_where_the_disk_is_full_it_is_made_another_time(small_disk: Path, frames: Path) -> None:
+    int8 = int8_in(small_disk, frames, width=3200).prepared(None)  # 0.7 of its 2 MB
+    assert "cannot be made: it takes 2 MiB of disk in " in int8.failed
+    assert int8.passing
+    assert graphs(small_disk) == list(small_disk.glob(".*.part")) == []
+
+
+def test_where_a_library_is_missing_it_is_made_another_time(
+    tmp_path: Path, frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int8 = int8_in(tmp_path, frames)
+    (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(\"No module named 'onnx'\")")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    failed = int8.prepared(None)
+    assert failed.failed == "cannot be made: ModuleNotFoundError: No module named 'onnx'"
+    assert failed.passing
+
+
 # --- the race -----------------------------------------------------------------------------------------
 
 
@@ -215,14 +236,21 @@ def test_a_verdict_for_it_serves_it_and_is_of_these_frames_alone(
     (expected,) = onnxruntime.InferenceSession(str(graph)).run(None, {"pixels": pixels})
     np.testing.assert_allclose(engine.infer(pixels), expected, atol=1e-6)
     assert caplog.text.count(QUANTISING) == 1
-    # It is made again where it is gone; and where it does not open, float32 serves.
+    # It is made again where it is gone, but not by one that is to leave.
     graph.unlink()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(NanofleetError, match="shut down"):
+        opened(folder, frames, race=False, stop=stop)
     opened(folder, frames, race=False)
-    assert caplog.text.count(QUANTISING) == 2
+    assert (caplog.text.count(QUANTISING), graphs(graph.parent)) == (3, [graph])
+    # Where it does not open, float32 serves, and the next start makes it again.
     graph.write_bytes(b"no graph")
     _, engine = opened(folder, frames, race=False)
     assert "onnxruntime was faster, and cannot be opened" in engine.why
     assert engine.infer(pixels).shape == (4, 3)
+    _, engine = opened(folder, frames, race=False)
+    np.testing.assert_allclose(engine.infer(pixels), expected, atol=1e-6)
     model, export = exported(choice_in(folder), folder)
     calibration = calibration_of(frames)
     ours, others = (
@@ -281,6 +309,42 @@ def test_frames_are_taken_from_all_of_a_folder(frames: Path, tmp_path: Path) -> 
     (tmp_path / f"{MOST + 48:04}.png").write_bytes(b"another")
     (tmp_path / f"{MOST + 49:04}.png").write_bytes(b"another")
     assert calibration_of(tmp_path).sha256 != before
+
+
+def test_frames_are_decoded_by_a_decoder_process_as_hostile_ones_may_be_among_them(frames: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.int8.calibration import calibration_of
+pictures = calibration_of(Path(sys.argv[1])).pictures(Preprocessing(resize=8, crop=8))
+print(len(pictures), "PIL" in sys.modules)
+"""
+    command = [sys.executable, "-c", script, str(frames)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{LEAST} False\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes away the right to read everything")
+@pytest.mark.parametrize("mode", [0o000, 0o644], ids=oct)
+def test_a_folder_that_cannot_be_read_is_named(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "yard").mkdir()
+    (tmp_path / "yard" / "1.jpg").write_bytes(b"")
+
+    def read_as_others() -> None:
+        for capability in (1, 2) if os.geteuid() == 0 else ():  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+    flags = ["--precision", "int8", "--calibration", str(tmp_path)]
+    command = [sys.executable, "-m", "fleet", "classify", "x.jpg", *flags]
+    (tmp_path / "yard").chmod(mode)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=read_as_others
+    )
+    (tmp_path / "yard").chmod(0o755)
+    assert done.returncode == 2, done.stderr
+    assert f"--calibration {tmp_path / 'yard'}" in done.stderr
+    assert "Permission denied" in done.stderr
 
 
 def test_a_folder_that_will_not_do_is_a_setting_that_is_wrong(

@@ -62,7 +62,7 @@ def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Open) -> 
     try:
         return chosen.opened(open_it)
     except NanofleetError as error:
-        if chosen == Chosen(default._replace(why=chosen.pick.why)):
+        if chosen == Chosen(default._replace(why=chosen.pick.why)) or (wish.stop and wish.stop.is_set()):
             raise
         log.warning("%s; running it with %s", error, default.engine)
     return open_it(

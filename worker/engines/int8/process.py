@@ -51,7 +51,8 @@ def _quantise(wanted: Int8, target: Path) -> Dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - onnxruntime's tool raises anything
         if out_of_memory(error):
             return {"kind": "memory", "error": "there is too little memory"}
-        kind = "disk" if isinstance(error, OSError) else "library"
+        # A library that is not there may be installed by the next time.
+        kind = "other" if isinstance(error, (OSError, ImportError)) else "library"
         return {"kind": kind, "error": f"{type(error).__name__}: {first_line(error)}"}
     return {"made": True}
 
