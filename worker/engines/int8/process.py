@@ -9,7 +9,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +73,15 @@ def _write(export: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
         node.name = f"{number}{node.name}"
     onnx.save(model, str(prepared))
 
+    pixels = graph.input[0].name
+    starts = range(0, len(pictures), _TOGETHER)
+    feeds = ({pixels: pictures[start : start + _TOGETHER]} for start in starts)
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Feeds the pictures."""
 
-        feeds = _feeds(graph.input[0].name, pictures)
-
         def get_next(self) -> Optional[Dict[str, NDArray[np.uint8]]]:
-            return next(self.feeds, None)
+            return next(feeds, None)
 
     quantize_static(
         str(prepared),
@@ -102,11 +104,6 @@ def _exact(nodes: Sequence[Any]) -> List[str]:
     """
     first = next((number for number, node in enumerate(nodes) if node.op_type in _WEIGHTED), -1)
     return [node.name for number, node in enumerate(nodes) if number <= first or node.op_type == "Softmax"]
-
-
-def _feeds(name: str, pictures: NDArray[np.uint8]) -> Iterator[Dict[str, NDArray[np.uint8]]]:
-    for start in range(0, len(pictures), _TOGETHER):
-        yield {name: pictures[start : start + _TOGETHER]}
 
 
 if __name__ == "__main__":
