@@ -20,7 +20,7 @@ KEYS = (
     "class_indices",
 )
 #: Half of a character: an escape may name one, as in JSON; UTF-8 has none.
-_HALF = re.compile("[\ud800-\udfff]")
+HALF = re.compile("[\ud800-\udfff]")
 
 
 def names_in(value: Any) -> Tuple[str, ...]:
@@ -140,6 +140,6 @@ def _name(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or not str(value).strip():
         raise ValueError(f"{str(value)[:40]!r} is no name of a class")
     name = str(value).strip()
-    if _HALF.search(name):
+    if HALF.search(name):
         raise ValueError(f"{name[:40]!r} has half of a character, a surrogate, which no answer can hold")
     return name
