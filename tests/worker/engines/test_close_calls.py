@@ -147,8 +147,13 @@ def mixed(path: Path) -> ModelChoice:
         wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
     logits = net.add("Mul", net.add("Add", net.means(), net.means(wide)), net.const([10.0]))
     net.give(net.add("Softmax", logits, axis=1), ("N", 3)).save(path)
-    labels = path.with_name("labels.txt")
-    labels.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    return labelled(path, "red", "green", "blue")
+
+
+def labelled(path: Path, *names: str) -> ModelChoice:
+    """A file, pinned, with class names."""
+    labels = path.with_name(f"{'-'.join(names)}.txt")
+    labels.write_text("\n".join(names), encoding="utf-8")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelChoice(model=str(path), labels=labels, sha256=digest, fit="squeeze", scaling="unit")
 
@@ -250,6 +255,24 @@ def test_where_one_of_the_two_cannot_be_opened_the_default_serves(
     engine = opened(choice, race=False)
     assert (engine.name, isinstance(engine, CloseCalls)) == ("onnxruntime", False)
     assert engine.why.startswith("openvino was faster, and cannot be opened; ")
+
+
+def test_a_verdict_on_one_output_is_none_on_another(tmp_path: Path) -> None:
+    """As many names as another output has numbers have that one served, whose best two may be none."""
+    net = Net()
+    means = net.means()
+    net.give(net.add("Softmax", means, axis=1), ("N", 3))
+    net.give(net.add("Sigmoid", net.add("MatMul", means, net.const([[1.0], [2.0], [-3.0]]))), ("N", 1))
+    path = net.save(tmp_path / "net.onnx")
+    of_three, of_two = (labelled(path, *names) for names in (("a", "b", "c"), ("no", "yes")))
+    half = Trial(engine="openvino", precision="float32", ms=1, agrees=True, again="onnxruntime", margin=0.1)
+    kept_for(of_three, "auto", DEFAULT, half)
+    assert read(file_of(subject_of(of_three), "auto", "half", tmp_path)) is not None
+    renamed = labelled(path, "d", "e", "f")
+    assert file_of(subject_of(renamed), "auto", "half", tmp_path).exists()
+    engine = opened(of_two, race=False)
+    assert engine.infer(PICTURES[:4]).shape == (4, 2)
+    assert not engine.why.startswith("openvino")
 
 
 def test_a_verdict_of_before_there_were_close_calls_is_none(
