@@ -110,11 +110,11 @@ def margin_of(quick: _Rows, exact: _Rows) -> Optional[float]:
     """
     if quick.shape != exact.shape or exact.shape[1] < 2:
         return None
-    sums = exact.sum(1)
-    if (np.abs(sums[np.isfinite(sums)] - 1) > ROUNDED).any():
-        return None
-    two = np.argpartition(quick, -2, axis=1)[:, -2:]
     with np.errstate(all="ignore"):  # of a probability of 0, and of what is none
+        sums = exact.sum(1)
+        if (np.abs(sums[np.isfinite(sums)] - 1) > ROUNDED).any():
+            return None
+        two = np.argpartition(quick, -2, axis=1)[:, -2:]
         ours, theirs = (np.diff(np.log(np.take_along_axis(rows, two, 1)), axis=1) for rows in (quick, exact))
         moved = ours - theirs
     moved = moved[np.isfinite(moved)]

@@ -121,6 +121,8 @@ def test_a_picture_without_a_gap_says_nothing_of_it() -> None:
     quick[1], exact[2], quick[3] = [1, 0], [1, 0], [np.nan, np.nan]
     assert margin_of(quick, exact) == pytest.approx(0.2, rel=1e-3)
     assert margin_of(quick[1:], exact[1:]) is None
+    exact[1] = np.inf, -np.inf
+    assert margin_of(quick, exact) == pytest.approx(0.2, rel=1e-3)
 
 
 def test_classes_that_stand_by_themselves_have_no_gaps() -> None:
