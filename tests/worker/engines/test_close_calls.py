@@ -20,12 +20,12 @@ from tests.worker.engines.graphs import SIDE, Net
 from tests.worker.engines.libraries import library, needs_openvino
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, TwoClasses
-from worker.engines.close_calls import CloseCalls, are_close, margin_of
+from worker.engines.close_calls import ALONE, CloseCalls, are_close, margin_of
 from worker.engines.fastest import kept
 from worker.engines.fastest.candidates import candidates, releases
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.race import race
+from worker.engines.fastest.race import FIRST, LAST, _with_close_calls, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.select import open_model
@@ -94,6 +94,26 @@ def test_what_is_no_number_in_half_precision_may_be_one_in_float32() -> None:
     found = engine.infer(pixels(*range(6)))
     np.testing.assert_array_equal(found, [*exact[:5], [1, 0, 0]])
     assert not are_close(quick[5:], 80).any()  # what has no second class at all is ahead by any margin
+
+
+def test_where_most_is_close_the_exact_one_answers_alone() -> None:
+    """As in the dark, where nothing is known: two engines would take longer than one."""
+    quick, exact = two(0.1, 3), two(-0.1, 2)
+    engine = pair(quick, exact)
+    counted: List[int] = []
+    engine.count_by(counted.append)
+    for _ in range(10 * (ALONE + 1)):
+        np.testing.assert_array_equal(engine.infer(pixels(0, 0, 0, 1))[:3], exact[[0, 0, 0]])
+    assert len(engine._quick.batches) < 40
+    assert engine._exact.batches.count([0, 0, 0, 1]) == 10 * (ALONE + 1) - len(engine._quick.batches)
+    assert sum(counted) == sum(map(len, engine._exact.batches))
+    # Day breaks.
+    for _ in range(20 * (ALONE + 1)):
+        found = engine.infer(pixels(1, 1))
+    np.testing.assert_array_equal(found, quick[[1, 1]])
+    before = len(engine._exact.batches)
+    engine.infer(pixels(1, 0))
+    assert engine._exact.batches[before:] == [[0]]
 
 
 def test_it_is_the_quick_one_to_anybody_and_both_are_warmed_up() -> None:
@@ -221,6 +241,15 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     choice = mixed(tmp_path / "net.onnx")
     verdict = race(subject_of(choice), candidates("openvino", "half"), 4, tmp_path, tmp_path / ".race.part")
     assert verdict.winner.again == "openvino", verdict.why
+
+
+def test_what_is_wrong_and_not_close_is_not_tried_with_a_second_engine(tmp_path: Path) -> None:
+    gaps = np.linspace(-3, 3, 200)
+    moves = np.where(np.arange(200) % 50 == 0, -2 * gaps, 0.1)
+    np.save(tmp_path / FIRST, two(*gaps))
+    np.save(tmp_path / LAST, two(*gaps + moves))
+    half = Trial(engine="openvino", precision="float16", ms=1, pictures=200, same=196)
+    assert _with_close_calls(half, DEFAULT, tmp_path, lambda *how: pytest.fail("it was tried")) == half
 
 
 def kept_for(choice: ModelChoice, engine: EngineName, *trials: Trial) -> None:
