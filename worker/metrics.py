@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Callable, Iterable, Optional
+from typing import Callable, Dict, Iterable, Optional
 
 from prometheus_client import (
     CollectorRegistry,
@@ -56,15 +56,15 @@ class FrameMetrics:
         self._measure(registry)
 
     def _count(self, registry: CollectorRegistry) -> None:
-        self.outcomes = Counter(
+        frames = Counter(
             "nanofleet_frames",
             "Frames by outcome: answered, or rejected for a reason",
             ["outcome", "reason"],
             registry=registry,
         )
-        self.outcomes.labels("answered", "")
-        for reason in Reason:
-            self.outcomes.labels("rejected", reason.value)
+        #: By the reason of a rejection; None for what was answered. Looked up once.
+        self.outcomes: Dict[Optional[Reason], Counter] = {None: frames.labels("answered", "")}
+        self.outcomes.update({reason: frames.labels("rejected", reason.value) for reason in Reason})
         self.repeated = Counter(
             "nanofleet_repeated_frames",
             "Frames answered as their camera's last classified one, from which they hardly differ",

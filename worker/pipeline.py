@@ -15,7 +15,6 @@ import threading
 import time
 from typing import Dict, List, Tuple
 
-from wire.messages import Rejection
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Delivery
 from worker.answers import rejection_of, result_of, timings_of
@@ -36,11 +35,15 @@ from worker.worker import Worker
 log = logging.getLogger(__name__)
 
 
+#: Frames, what came of each, and what is answered.
+Answered = List[Tuple[Frame, Outcome, Answer]]
+
+
 class _Batch(threading.local):
     """A thread's answers since its last `_flush`."""
 
     def __init__(self) -> None:
-        self.answered: List[Tuple[Frame, Answer]] = []
+        self.answered: Answered = []
 
 
 class Pipeline:
@@ -143,21 +146,20 @@ class Pipeline:
 
     def done(self, frame: Frame, outcome: Outcome) -> None:
         """Write the answer of a frame. In a decoder's thread, or the engine's."""
-        answer: Answer
         if isinstance(outcome, FrameError):
             answer = rejection_of(frame, outcome, self._worker_id)
         else:
             timings = timings_of(frame, outcome)
             self._observe(timings, repeats=outcome.repeats is not None)
             answer = result_of(frame, outcome, timings, self._worker_id)
-        self._batch.answered.append((frame, answer))
+        self._batch.answered.append((frame, outcome, answer))
 
-    def finish(self, answered: List[Tuple[Frame, Answer]]) -> None:
+    def finish(self, answered: Answered) -> None:
         """Publish answers, and let the next frames start. In the network thread."""
-        for frame, answer in answered:
+        for frame, outcome, answer in answered:
             self.outbox.put(frame, answer)
             self._scheduler.done(frame)
-            self.snapshots.offer(frame, answer)
+            self.snapshots.offer(frame, outcome)
         self._pacing.answered(len(answered))
 
     def acknowledge(self, frame: Frame, answer: Answer, publishing: float) -> None:
@@ -170,8 +172,7 @@ class Pipeline:
         frame.unacked.settle(frame)
         total = time.perf_counter() - frame.received_ticks
         self._presence.count(total)
-        outcome = ("rejected", answer.reason.value) if isinstance(answer, Rejection) else ("answered", "")
-        self._metrics.outcomes.labels(*outcome).inc()
+        self._metrics.outcomes[answer.reason].inc()
         self._metrics.stages["publish"].observe(publishing)
         self._metrics.stages["total"].observe(total)
         if frame.captured_at is not None:
@@ -185,7 +186,7 @@ class Pipeline:
         return self._scheduler.full
 
     def _reject(self, frame: Frame, error: FrameError) -> None:
-        self.finish([(frame, rejection_of(frame, error, self._worker_id))])
+        self.finish([(frame, error, rejection_of(frame, error, self._worker_id))])
 
     def _flush(self) -> None:
         """Have the network thread finish a batch: as a whole, because `Pacing` averages over batches."""

@@ -24,12 +24,12 @@ from wire.cameras import SnapshotNotice
 from wire.decoder.decoder import Closed
 from wire.decoder.shrinker import Shrinker
 from wire.errors import DecodeError, NanofleetError
+from wire.lengths import MAX_NAME
 from wire.messages import (
     CAPTURED_AT_PROPERTY,
     CONFIDENCE_PROPERTY,
     FRAME_ID_PROPERTY,
     LABEL_PROPERTY,
-    Result,
 )
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
@@ -39,8 +39,8 @@ from wire.picture.kinds import find
 from wire.picture.region import WHOLE, Region
 from wire.printable import printable
 from worker.delivery.frame import Frame
-from worker.delivery.outbox import Answer
 from worker.payload.reader import open_payload
+from worker.serving.job import Classified, Outcome
 from worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -63,10 +63,11 @@ class _Last(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """A frame that is to be a snapshot: the payload that it came in, which is not copied, and its answer."""
+    """A frame that is to be a snapshot, and its answer; the payload that it came in is not copied."""
 
-    payload: bytes
-    answer: Result
+    frame: Frame
+    label: str
+    confidence: float
     #: What of the picture is published.
     region: Region
 
@@ -113,20 +114,20 @@ class Snapshots:
             self._thread.join(timeout=5)
         self._shrinker.close()
 
-    def offer(self, frame: Frame, answer: Answer) -> None:
+    def offer(self, frame: Frame, answer: Outcome) -> None:
         """Take an answered frame for a snapshot, if it is to be one."""
-        if not self._every or not isinstance(answer, Result):
+        if not self._every or not isinstance(answer, Classified):
             return
-        last = self._last.get(frame.camera)
+        last, label = self._last.get(frame.camera), answer.label[:MAX_NAME]
         if last is not None:
             age = frame.received_ticks - last.taken
-            if age < self._every or (answer.label == last.label and age < RENEWED_AFTER):
+            if age < self._every or (label == last.label and age < RENEWED_AFTER):
                 return
-        payload = frame.delivery.payload
-        if answer.complete and len(payload) <= self._room:
-            self._room -= len(payload)
-            self._note(frame.camera, answer.label)
-            self._due.put(_Due(payload, answer, self._cameras.of(frame.camera).region))
+        size = len(frame.delivery.payload)
+        if answer.complete and size <= self._room:
+            self._room -= size
+            self._note(frame.camera, label)
+            self._due.put(_Due(frame, label, answer.best[0][1], self._cameras.of(frame.camera).region))
 
     def heard(self, payload: bytes) -> None:
         """Take note of the snapshot that a worker has published."""
@@ -160,7 +161,7 @@ class Snapshots:
                     log.warning("pictures that must be written anew make no snapshots: %s", error)
                 self._logged_no_process = True
             except Exception:  # a fault of ours costs one snapshot
-                log.exception("%s: no snapshot", due.answer.camera)
+                log.exception("%s: no snapshot", due.frame.camera)
             self._connection.call(functools.partial(self._publish, due, picture))
 
     def _picture_in(self, due: _Due) -> bytes:
@@ -170,7 +171,7 @@ class Snapshots:
             NanofleetError: no process can start.
             Closed: the worker leaves.
         """
-        image = open_payload(due.payload).image
+        image = open_payload(due.frame.delivery.payload).image
         found = find(image)
         if due.region == WHOLE and found and found.kind == "JPEG" and len(image) - found.at <= MOST_BYTES:
             picture = image[found.at :]
@@ -178,35 +179,35 @@ class Snapshots:
                 return picture
         shrunk = self._shrinker.shrink(image, due.region)
         if shrunk.kept:
-            log.info("%s: no snapshot: %s", due.answer.camera, shrunk.kept)
+            log.info("%s: no snapshot: %s", due.frame.camera, shrunk.kept)
         return b"" if shrunk.kept else shrunk.content
 
     # --- in the network thread again ------------------------------------------------------------------
 
     def _publish(self, due: _Due, picture: bytes) -> None:
-        self._room += len(due.payload)
+        self._room += len(due.frame.delivery.payload)
         if picture and self._life.online:
-            taken = functools.partial(self._answered, due.answer)
-            topic, about = self._topics.snapshot(due.answer.camera), _properties(due.answer)
+            taken = functools.partial(self._answered, due)
+            topic, about = self._topics.snapshot(due.frame.camera), _properties(due)
             self._connection.publish(
                 Publication(
                     topic, picture, retain=True, user_properties=about, expiry=EXPIRY, on_puback=taken
                 )
             )
         elif picture:  # the next frame may be one
-            self._last.pop(due.answer.camera, None)
+            self._last.pop(due.frame.camera, None)
 
-    def _answered(self, answer: Result, reason_code: int) -> None:
+    def _answered(self, due: _Due, reason_code: int) -> None:
         """The broker has taken a snapshot, or refused it."""
+        camera = due.frame.camera
         if reason_code < REFUSED:
-            camera, label = answer.camera, answer.label
             notice = SnapshotNotice(
-                worker=self._worker_id, camera=camera, label=label, frame_id=answer.frame_id
+                worker=self._worker_id, camera=camera, label=due.label, frame_id=due.frame.frame_id
             )
             self._connection.publish(Publication(self._topics.snapshot_notice(camera), notice.encode()))
         elif not self._logged_refusal:
             self._logged_refusal = True
-            topic = self._topics.snapshot(answer.camera)
+            topic = self._topics.snapshot(camera)
             log.warning(
                 "%s refuses %s (0x%02x), and perhaps other snapshots: check its ACL for this user, or set "
                 "--snapshot-every 0",
@@ -214,13 +215,13 @@ class Snapshots:
             )
 
 
-def _properties(answer: Result) -> List[Tuple[str, str]]:
+def _properties(due: _Due) -> List[Tuple[str, str]]:
     """The user properties of a snapshot. Brokers drop connections over control characters in one."""
     properties = [
-        (LABEL_PROPERTY, printable(answer.label)),
-        (CONFIDENCE_PROPERTY, f"{answer.confidence:.4f}"),
-        (FRAME_ID_PROPERTY, answer.frame_id),
+        (LABEL_PROPERTY, printable(due.label)),
+        (CONFIDENCE_PROPERTY, f"{due.confidence:.4f}"),
+        (FRAME_ID_PROPERTY, due.frame.frame_id),
     ]
-    if answer.captured_at is not None:
-        properties.append((CAPTURED_AT_PROPERTY, answer.captured_at.isoformat()))
+    if due.frame.captured_at is not None:
+        properties.append((CAPTURED_AT_PROPERTY, due.frame.captured_at.isoformat()))
     return properties

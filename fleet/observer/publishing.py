@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import logging
-from dataclasses import replace
 from typing import Callable, Dict, List
 
 from wire.mqtt.packets import Publication
@@ -79,7 +78,7 @@ class Publishing:
             fills = publication.retain and bool(publication.payload)
             self._in_flight += 1
             self._filling[publication.topic] += fills
-            self._publish(replace(publication, on_puback=self._taken(publication, fills)))
+            self._publish(publication._replace(on_puback=self._taken(publication, fills)))
 
     def _taken(self, publication: Publication, fills: bool) -> Callable[[int], None]:
         topic = publication.topic

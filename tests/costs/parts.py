@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
@@ -26,14 +25,16 @@ from wire.mqtt.deliveries import Deliveries
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.publish_properties import PublishProperties
 from wire.topics import Topics
+from worker.answers import result_of, timings_of
 from worker.delivery.crash_journal import CrashJournal
 from worker.delivery.frame import Frame
-from worker.delivery.outbox import Outbox
+from worker.delivery.outbox import Answer, Outbox
 from worker.delivery.scheduler import Scheduler
 from worker.delivery.unacked import Unacked
 from worker.membership.pacing import Pacing
 from worker.membership.peers import Peers
 from worker.serving.batcher import Batcher
+from worker.serving.job import Classified
 from worker.settings import WorkerSettings
 from worker.snapshots import Snapshots
 
@@ -85,10 +86,18 @@ def reference() -> Callable[[int], object]:
     return lambda number: sorted(values.items(), key=lambda item: -item[1])
 
 
-def encode() -> Callable[[int], object]:
-    """Write a Result."""
-    message = result()
-    return lambda number: message.encode()
+def classified() -> Classified:
+    """What a model says of a picture."""
+    model: Any = SimpleNamespace(name="m", weights="w", classes=[f"label {n}" for n in range(5)])
+    best = [(n, 0.2) for n in range(5)]
+    return Classified(model, best, None, None, 640, 480, True, 0.0, 0.002, 0.003, 8)
+
+
+def answer() -> Callable[[int], object]:
+    """Write the Result of a frame."""
+    frame, outcome = Frame.receive(delivery(1), "door"), classified()
+    timings = timings_of(frame, outcome)
+    return lambda number: result_of(frame, outcome, timings, "nano-1")
 
 
 def decode() -> Callable[[int], object]:
@@ -136,7 +145,7 @@ def unacked() -> Callable[[int], object]:
 def unwrap() -> Callable[[int], object]:
     """Find the picture in a plain JPEG's message, its id and its time."""
     jpeg = b"\xff\xd8\xff\xe0" + IMAGE
-    frame = Frame.receive(replace(delivery(1), payload=jpeg), "door")
+    frame = Frame.receive(delivery(1)._replace(payload=jpeg), "door")
     return lambda number: frame.unwrap(16_000_000)
 
 
@@ -149,7 +158,7 @@ def outbox() -> Callable[[int], object]:
         on_published=lambda frame, answer, seconds: None,
         on_failure=lambda failure: None,
     )
-    frame, message = Frame.receive(delivery(1), "door"), result()
+    frame, message = Frame.receive(delivery(1), "door"), Answer(result().encode())
     return lambda number: box.put(frame, message)
 
 
@@ -159,11 +168,11 @@ def snapshots() -> Callable[[int], object]:
         id="nano-1", settings=WorkerSettings(snapshot_every=1e-9), cameras=None, life=None
     )
     line: Any = Line()
-    offered, message = Snapshots(worker, line), result()
-    notice = SnapshotNotice(worker="nano-2", camera="door", label=message.label, frame_id="f")
+    offered, outcome = Snapshots(worker, line), classified()
+    notice = SnapshotNotice(worker="nano-2", camera="door", label=outcome.label, frame_id="f")
     offered.heard(notice.encode())
     frame = Frame.receive(delivery(1), "door")
-    return lambda number: offered.offer(frame, message)
+    return lambda number: offered.offer(frame, outcome)
 
 
 def scheduler() -> Callable[[int], object]:
@@ -213,7 +222,7 @@ PARTS: Dict[str, Callable[[], Callable[[int], object]]] = {
     part.__name__: part
     for part in (
         reference,
-        encode,
+        answer,
         decode,
         properties,
         received,

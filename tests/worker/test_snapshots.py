@@ -19,7 +19,6 @@ from tests.worker.serving.small import CLASSES, model
 from wire.cameras import CameraSettings, SnapshotNotice
 from wire.mqtt.packets import Delivery, Publication
 from wire.mqtt.pubacks import NOT_AUTHORIZED
-from worker.answers import result_of
 from worker.delivery.frame import Frame
 from worker.errors import CorruptImage
 from worker.serving.job import Classified, Outcome
@@ -286,7 +285,7 @@ def test_what_waits_is_no_larger_than_one_frame_may_be(tmp_path: Path) -> None:
 
     def offer(camera: str) -> None:
         frame = Frame.receive(Delivery("t", picture, 1, False, 1, 1), camera)
-        snapshots.offer(frame, result_of(frame, classified("red"), {}, "w1"))
+        snapshots.offer(frame, classified("red"))
 
     for camera in ("door", "garden", "hall"):
         offer(camera)

@@ -152,8 +152,11 @@ class Child:
         return Decoded(self._memory, *reply[2:])
 
     def usable(self) -> bool:
-        """Whether the process runs, and has sent nothing unasked: that would be taken for its next reply."""
-        return not self._readable.poll(0) and self._process.poll() is None
+        """Whether the process runs, and has sent nothing unasked: that would be taken for its next reply.
+
+        Once it has ended, its pipe has as well, which a poll shows; to ask for its exit code costs more.
+        """
+        return not self._readable.poll(0)
 
     def kill(self) -> None:
         """Have the process end, from any thread."""
@@ -184,7 +187,7 @@ class Child:
                 raise EOFError
             data += chunk
         reply = _read(data)
-        if reply.reason not in {"", *reasons} or reply.size > len(self._memory):
+        if (reply.reason and reply.reason not in reasons) or reply.size > len(self._memory):
             raise Unreadable
         return reply
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from paho.mqtt.properties import Properties
 
@@ -15,10 +15,10 @@ _PUBLISH, _DUP, _RETAIN = 0x32, 0x08, 0x01
 _UINT16 = struct.Struct("!H")
 #: Room for the topic's length, packet id and properties that travel beside topic and payload.
 PACKET_OVERHEAD = 1024
+_NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Publication:
+class Publication(NamedTuple):
     """A message to publish at QoS 1.
 
     Attributes:
@@ -77,8 +77,7 @@ class Publication:
         )
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A received message. `epoch` counts connections: an ack only counts on the one that delivered it."""
 
     topic: str
@@ -87,6 +86,6 @@ class Delivery:
     retain: bool
     mid: int
     epoch: int
-    user_properties: Dict[str, str] = field(default_factory=dict)
+    user_properties: Mapping[str, str] = _NO_PROPERTIES
     response_topic: Optional[str] = None
     correlation_data: Optional[bytes] = None

@@ -19,7 +19,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import (  # type: ignore[attr-defined]
     MalformedPacket,
     Properties,
-    VariableByteIntegers,
 )
 
 from wire.messages import (
@@ -45,6 +44,8 @@ _SUBSCRIPTION_IDENTIFIER = 11
 _NUMBERS = {1: 1, _EXPIRY: 4, 35: 2}
 _LENGTH, _SECONDS, _PAIR = struct.Struct("!H"), struct.Struct("!I"), struct.Struct("!BH")
 _KEPT = {name.encode(): name for name in KEPT}
+#: By how many bits each byte of a variable byte integer is shifted: there are four at most.
+_SHIFTS = (0, 7, 14, 21)
 
 _paho_unpack = Properties.unpack
 _tables = vars(Properties(PacketTypes.PUBLISH))
@@ -107,7 +108,12 @@ def pack(unstamped: bytes, stamps: Optional[Callable[[], Sequence[Tuple[str, str
 
 def variable_byte_integer(value: int) -> bytes:
     """Seven bits a byte, the lowest first [MQTT 5, 1.5.5]."""
-    return bytes([value]) if value < 0x80 else bytes(VariableByteIntegers.encode(value))
+    packed = bytearray()
+    while value > 0x7F:
+        packed.append(value & 0x7F | 0x80)
+        value >>= 7
+    packed.append(value)
+    return bytes(packed)
 
 
 def _pairs(user_properties: Sequence[Tuple[str, str]]) -> bytes:
@@ -150,10 +156,8 @@ def read_properties(packet: Union[bytes, bytearray, memoryview], at: int) -> Tup
         MalformedPacket: they end in the middle of one, or there is one that no PUBLISH has.
     """
     try:
-        length, size = packet[at], 1
-        if length > 0x7F:
-            length, size = VariableByteIntegers.decode(bytes(packet[at : at + 5]))
-        start, end = at + size, at + size + length
+        length, start = _number(packet, at)
+        end = start + length
         if end > len(packet):
             raise MalformedPacket("PUBLISH that ends within its properties")
         if length > MOST:
@@ -185,7 +189,7 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         elif identifier == _CONTENT_TYPE:
             _, at = _data(region, at)
         elif identifier == _SUBSCRIPTION_IDENTIFIER:
-            at += VariableByteIntegers.decode(region[at : at + 4])[1]
+            _, at = _number(region, at)
         elif identifier in _NUMBERS:
             at += _NUMBERS[identifier]
         else:
@@ -199,6 +203,18 @@ def _read(region: bytes, length: int) -> Dict[str, Any]:
         found.pop("ResponseTopic", None)
         found.pop("CorrelationData", None)
     return found
+
+
+def _number(packet: Union[bytes, bytearray, memoryview], at: int) -> Tuple[int, int]:
+    """A variable byte integer, and where it ends."""
+    value = 0
+    for shift in _SHIFTS:
+        byte = packet[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise MalformedPacket("PUBLISH with a number of more than four bytes")
 
 
 def _data(region: bytes, at: int) -> Tuple[bytes, int]:

@@ -7,7 +7,7 @@ from typing import Callable, Dict, NamedTuple, Tuple
 
 from PIL import Image, UnidentifiedImageError
 
-from wire.picture import jpeg, jpeg_end, png, webp
+from wire.picture import jpeg, jpeg_end, jpeg_loading, png, webp
 from wire.picture.budget import Budget
 from wire.picture.errors import Undecodable
 
@@ -57,7 +57,7 @@ def _decode_ended(ended: jpeg_end.Ended, header: jpeg.Header, budget: Budget) ->
         covered = jpeg_end.shrink(image, scale)
         # In one piece: where one ends, libjpeg does its row again.
         image.decodermaxblock = max(image.decodermaxblock, len(ended.data))
-        image.load()
+        jpeg_loading.load(image)
         complete = jpeg_end.is_complete(ended, header, image, scale)
         return Decoded(image, *size, covered, complete)
 

@@ -16,6 +16,7 @@ from typing import List, NamedTuple, Tuple, Union
 
 from PIL import Image, ImageChops
 
+from wire.picture import jpeg_loading
 from wire.picture.errors import Undecodable
 from wire.picture.jpeg import END, EOI, Header, Scan, only_needed, read_scans
 
@@ -101,7 +102,7 @@ def load(data: bytes, scale: int) -> Image.Image:
     """Decode a JPEG at 1/scale of its size, 1, 2, 4 or 8."""
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     shrink(image, scale)
-    image.load()
+    jpeg_loading.load(image)
     return image
 
 

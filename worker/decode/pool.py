@@ -186,9 +186,11 @@ class DecoderPool(Generic[T]):
             outcome = self._decode(decoder, slot, *job[1:])
             if self._closing:
                 return
+            failed = isinstance(outcome, FrameError)
             self._on_done(job[0], outcome)
             del job, outcome  # with them goes a model that has been changed meanwhile
-            decoder.revive()  # at once, so that the next frame need not wait for it
+            if failed:
+                decoder.revive()  # at once, so that the next frame need not wait for it
 
     def _decode(
         self, decoder: Decoder, slot: int, payload: bytes, region: Region

@@ -10,6 +10,7 @@ might crash. So it is tried once, by `python -m worker.decode.resizing`, before 
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from typing import Callable, Iterator, Tuple
@@ -47,17 +48,17 @@ def open_simd() -> Resize:
     from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 
     resizer = Resizer()
+    # A camera's pictures have one size: what is written over anyway is not cleared for each of them.
+    scratch = functools.lru_cache(maxsize=1)(Image.new)
     algorithms = {
         "bilinear": ResizeAlg.convolution(FilterType.bilinear),
         "bicubic": ResizeAlg.convolution(FilterType.catmull_rom),
     }
 
-    def pass_over(image: Image.Image, size: Size, interpolation: str, box: Box) -> Image.Image:
+    def pass_over(image: Image.Image, into: Image.Image, interpolation: str, box: Box) -> None:
         left, top, right, bottom = box
         part = CropBox(left, top, right - left, bottom - top)
-        resized = Image.new(image.mode, size)
-        resizer.resize_pil(image, resized, ResizeOptions(algorithms[interpolation], crop_box=part))
-        return resized
+        resizer.resize_pil(image, into, ResizeOptions(algorithms[interpolation], crop_box=part))
 
     def resize(image: Image.Image, size: Size, interpolation: str, box: Box) -> Image.Image:
         if not _is_usual(image, size, interpolation, box):
@@ -65,9 +66,11 @@ def open_simd() -> Resize:
         # By itself it begins with the vertical pass, and so rounds other numbers than Pillow.
         first, last = _rows(image, size, interpolation, box)
         left, top, right, bottom = box
+        narrow, resized = scratch(image.mode, (size[0], last - first)), Image.new(image.mode, size)
         try:
-            narrow = pass_over(image, (size[0], last - first), interpolation, (left, first, right, last))
-            return pass_over(narrow, size, interpolation, (0, top - first, size[0], bottom - first))
+            pass_over(image, narrow, interpolation, (left, first, right, last))
+            pass_over(narrow, resized, interpolation, (0, top - first, size[0], bottom - first))
+            return resized
         except ValueError:  # of a part that ends beyond the picture, by rounding
             return by_pillow(image, size, interpolation, box)
 

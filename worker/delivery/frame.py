@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Tuple
@@ -31,6 +31,7 @@ from worker.payload.reader import open_payload
 if TYPE_CHECKING:
     from worker.delivery.unacked import Unacked
 
+_is_frame_id = re.compile(FRAME_ID).fullmatch
 _read_time = TypeAdapter(UtcTime).validator.validate_strings
 
 
@@ -73,12 +74,12 @@ class Frame:
     def receive(cls, delivery: Delivery, camera: str) -> Frame:
         """A frame that has an id, and nothing else looked at yet."""
         given = delivery.user_properties.get(FRAME_ID_PROPERTY, "")
-        frame_id = given if re.fullmatch(FRAME_ID, given) else _hash(camera, delivery.payload)
+        frame_id = given if _is_frame_id(given) else _hash(camera, delivery.payload)
         return cls(delivery, camera, frame_id, delivered_id=frame_id)
 
     def redelivered(self, delivery: Delivery) -> None:
         """Note that the broker has delivered it again: that will be acked. The payload is the same."""
-        self.delivery = replace(delivery, payload=self.delivery.payload)
+        self.delivery = delivery._replace(payload=self.delivery.payload)
 
     def spill(self, file: Path) -> None:
         """Spill the payload to a file while the frame waits.
@@ -90,7 +91,7 @@ class Frame:
         with private.open_file(file, "wb") as opened:
             opened.write(self.delivery.payload)
         self._digest, self._spilled_to = digest, file
-        self.delivery = replace(self.delivery, payload=b"")
+        self.delivery = self.delivery._replace(payload=b"")
 
     def unspill(self) -> None:
         """Have the payload in memory again, if it was spilled.
@@ -100,7 +101,7 @@ class Frame:
         """
         if self._spilled_to is not None:
             try:
-                self.delivery = replace(self.delivery, payload=self._spilled_to.read_bytes())
+                self.delivery = self.delivery._replace(payload=self._spilled_to.read_bytes())
                 self._spilled_to.unlink()
             except OSError as error:
                 raise NanofleetError(

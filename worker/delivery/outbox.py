@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from typing import Callable, List, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from wire.errors import ConnectionRefused
-from wire.messages import Rejection, Result
+from wire.messages import Reason
 from wire.mqtt.connection import Connection
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
@@ -24,7 +25,13 @@ FINAL = {
     PACKET_TOO_LARGE: "the answer is larger than the packets it takes; lower --top-k",
 }
 
-Answer = Union[Result, Rejection]
+
+class Answer(NamedTuple):
+    """An answer as it is published."""
+
+    payload: bytes
+    #: Why the frame was rejected; None for a Result.
+    reason: Optional[Reason] = None
 
 
 class Outbox:
@@ -82,33 +89,34 @@ class Outbox:
 
     def put(self, frame: Frame, answer: Answer) -> None:
         """Publish an answer."""
-        began = time.perf_counter()
-        of = self._topics.results if isinstance(answer, Result) else self._topics.rejects
+        of = self._topics.results if answer.reason is None else self._topics.rejects
         topic = of(frame.camera)
-
-        def handle_puback(reason_code: int) -> None:
-            if reason_code in FINAL:
-                raise ConnectionRefused(
-                    f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
-                    "without its answer the frame cannot be acked, and stays with the broker"
-                )
-            if reason_code in PUBLISHED:
-                self._on_published(frame, answer, time.perf_counter() - began)
-            else:
-                log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
-                self._refused.append((frame, answer))
-
-        def post_puback(reason_code: int) -> None:
-            self._connection.call(lambda: handle_puback(reason_code))
-
-        on_puback = handle_puback if self._publishing is self._connection else post_puback
-        payload = answer.encode()
+        handle = self._handle_puback if self._publishing is self._connection else self._post_puback
+        on_puback = functools.partial(handle, frame, answer, topic, time.perf_counter())
         reply_to = frame.delivery.response_topic
         if reply_to is not None and self._topics.is_reply(reply_to, frame.camera):
             # Before the other: when that one's PUBACK settles the frame, this one is out as well.
             correlation = frame.delivery.correlation_data
-            self._publishing.publish(Publication(reply_to, payload, correlation_data=correlation))
-        self._publishing.publish(Publication(topic, payload, on_puback=on_puback))
+            self._publishing.publish(Publication(reply_to, answer.payload, correlation_data=correlation))
+        self._publishing.publish(Publication(topic, answer.payload, on_puback=on_puback))
+
+    def _handle_puback(
+        self, frame: Frame, answer: Answer, topic: str, began: float, reason_code: int
+    ) -> None:
+        if reason_code in FINAL:
+            raise ConnectionRefused(
+                f"{self._connection.broker} refuses {topic}: {FINAL[reason_code]}; "
+                "without its answer the frame cannot be acked, and stays with the broker"
+            )
+        if reason_code in PUBLISHED:
+            self._on_published(frame, answer, time.perf_counter() - began)
+        else:
+            log.error("%s: the broker refused an answer (0x%02x), trying again", topic, reason_code)
+            self._refused.append((frame, answer))
+
+    def _post_puback(self, *published: Any) -> None:
+        """Handle a PUBACK that came in the other connection's thread."""
+        self._connection.call(functools.partial(self._handle_puback, *published))
 
     def retry(self) -> None:
         """Publish again what was refused, by a broker whose quota was used up, say."""

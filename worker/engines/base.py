@@ -73,20 +73,20 @@ def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]
     Raises:
         NotANumber: the model has answered with NaN or infinity, or with what is no probability.
     """
-    low, high = float(probabilities.min()), float(probabilities.max())
-    # False for NaN as well, which is the smallest and the largest of all.
-    if not (low >= -ROUNDED and high <= 1 + ROUNDED):
+    low = float(probabilities.min())  # NaN, if one of them is
+    # Sorting a thousand classes for the sake of five would take longer than all the rest.
+    least = np.partition(probabilities, -k)[-k] if k < len(probabilities) else low
+    candidates = (probabilities >= least).nonzero()[0]
+    # In lists, because numpy takes longer over a few numbers than Python does.
+    best = sorted(zip((-probabilities[candidates]).tolist(), candidates.tolist()))[:k]
+    if not (low >= -ROUNDED and -best[0][0] <= 1 + ROUNDED):
         if not np.isfinite(probabilities).all():
             raise NotANumber("the model answers this image with NaN or infinity, not with probabilities")
         raise NotANumber(
-            f"the model answers this image with numbers from {low:g} to {high:g}, which are no "
+            f"the model answers this image with numbers from {low:g} to {-best[0][0]:g}, which are no "
             "probabilities: --activation says what makes probabilities of them"
         )
-    # Sorting a thousand classes for the sake of five would take longer than all the rest.
-    least = np.partition(probabilities, -k)[-k] if k < len(probabilities) else low
-    candidates = np.flatnonzero(probabilities >= least)
-    best = candidates[np.argsort(-probabilities[candidates], kind="stable")[:k]]
-    return [(int(index), min(max(float(probabilities[index]), 0.0), 1.0)) for index in best]
+    return [(index, 1.0 if negated < -1 else -negated if negated < 0 else 0.0) for negated, index in best]
 
 
 class TwoClasses:

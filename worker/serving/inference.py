@@ -12,6 +12,7 @@ import time
 from typing import Callable, Dict, Iterator, List, Tuple, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.decode.pool import Pixels
 from worker.engines.base import top_k
@@ -117,15 +118,28 @@ class Inference:
         return True
 
     def _infer_by(self, loaded: LoadedModel, batch: List[Tuple[Job, Pixels]]) -> None:
-        with loaded.turn, self._busy():
-            began = time.perf_counter()
-            images = np.stack([pixels.array for _, pixels in batch])
-            for _, pixels in batch:
-                pixels.release()
-            probabilities = loaded.engine.infer(images)
-            loaded.progressed()
-        seconds = time.perf_counter() - began
+        thread = threading.get_ident()
+        with loaded.turn:
+            began, self._busy_since[thread] = time.perf_counter(), time.monotonic()
+            try:
+                images = np.array([pixels.array for _, pixels in batch])  # `stack` takes twice as long
+                for _, pixels in batch:
+                    pixels.release()
+                probabilities = loaded.engine.infer(images)
+                loaded.progressed()
+            finally:
+                del self._busy_since[thread]
         self._metrics.frames.batch.observe(len(batch))
+        self._complete(loaded, batch, probabilities, began)
+
+    def _complete(
+        self,
+        loaded: LoadedModel,
+        batch: List[Tuple[Job, Pixels]],
+        probabilities: NDArray[np.float32],
+        began: float,
+    ) -> None:
+        seconds = time.perf_counter() - began
         for (job, pixels), row in zip(batch, probabilities):
             try:
                 best = top_k(row, self._settings.top_k)
@@ -152,12 +166,3 @@ class Inference:
             flush()
         for job, _ in batch:
             job.sent()
-
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
-        thread = threading.get_ident()
-        self._busy_since[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._busy_since[thread]

@@ -60,9 +60,11 @@ class InputSettings(BrokerSettings):
 
     def camera_of(self, topic: str) -> Optional[str]:
         """The camera whose frames come on a topic; None if that is no frames topic, or of no valid camera."""
-        matches = (template.match(topic) for template in self.templates)
-        cameras = [match["camera"] for match in matches if match]
-        return cameras[0] if cameras and is_id(cameras[0]) else None
+        for template in self.templates:
+            match = template.match(topic)
+            if match:
+                return match["camera"] if is_id(match["camera"]) else None
+        return None
 
     @property
     def inputs(self) -> Tuple[str, ...]:
