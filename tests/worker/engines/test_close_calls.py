@@ -243,12 +243,18 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     assert verdict.winner.again == "openvino", verdict.why
 
 
-def test_what_is_wrong_and_not_close_is_not_tried_with_a_second_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])
+def test_where_close_calls_cannot_help_no_second_engine_is_tried(
+    wrong: int, ms: float, tmp_path: Path
+) -> None:
+    """What is wrong is not close; or half precision takes as long as float32."""
     gaps = np.linspace(-3, 3, 200)
-    moves = np.where(np.arange(200) % 50 == 0, -2 * gaps, 0.1)
+    moves = np.tile([0.1, -0.1], 100)
+    some = slice(66, 66 + wrong)  # ahead by 1, and then behind by as much
+    moves[some] = -2 * gaps[some]
     np.save(tmp_path / FIRST, two(*gaps))
     np.save(tmp_path / LAST, two(*gaps + moves))
-    half = Trial(engine="openvino", precision="float16", ms=1, pictures=200, same=196)
+    half = Trial(engine="openvino", precision="float16", ms=ms, pictures=200, same=196)
     assert _with_close_calls(half, DEFAULT, tmp_path, lambda *how: pytest.fail("it was tried")) == half
 
 
