@@ -19,6 +19,8 @@ KEYS = (
     "class_to_idx",
     "class_indices",
 )
+#: Half of a character: an escape may name one, as in JSON; UTF-8 has none.
+HALF = re.compile("[\ud800-\udfff]")
 
 
 def names_in(value: Any) -> Tuple[str, ...]:
@@ -137,4 +139,7 @@ def _of_entries(entries: Any) -> Tuple[str, ...]:
 def _name(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or not str(value).strip():
         raise ValueError(f"{str(value)[:40]!r} is no name of a class")
-    return str(value).strip()
+    name = str(value).strip()
+    if HALF.search(name):
+        raise ValueError(f"{name[:40]!r} has half of a character, a surrogate, which no answer can hold")
+    return name

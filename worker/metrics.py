@@ -72,7 +72,7 @@ class FrameMetrics:
         )
         self.close_calls = Counter(
             "nanofleet_close_calls",
-            "Frames that half precision could not tell, answered again in float32",
+            "Frames that float32 answered because half precision could not tell them, or not most before",
             registry=registry,
         )
         self.ignored = _counter(

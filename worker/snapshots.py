@@ -163,6 +163,7 @@ class Snapshots:
             except Exception:  # a fault of ours costs one snapshot
                 log.exception("%s: no snapshot", due.frame.camera)
             self._connection.call(functools.partial(self._publish, due, picture))
+            del due, picture  # which may wait long for the next ones
 
     def _picture_in(self, due: _Due) -> bytes:
         """The picture in a payload, by itself and small; nothing, if it cannot be made small.
@@ -187,7 +188,14 @@ class Snapshots:
     def _publish(self, due: _Due, picture: bytes) -> None:
         self._room += len(due.frame.delivery.payload)
         if picture and self._life.online:
-            taken = functools.partial(self._answered, due)
+            # Without the frame: its payload would stay in memory until the broker has taken the snapshot.
+            notice = SnapshotNotice(
+                worker=self._worker_id,
+                camera=due.frame.camera,
+                label=due.label,
+                frame_id=due.frame.frame_id,
+            )
+            taken = functools.partial(self._answered, notice)
             topic, about = self._topics.snapshot(due.frame.camera), _properties(due)
             self._connection.publish(
                 Publication(
@@ -197,17 +205,14 @@ class Snapshots:
         elif picture:  # the next frame may be one
             self._last.pop(due.frame.camera, None)
 
-    def _answered(self, due: _Due, reason_code: int) -> None:
+    def _answered(self, notice: SnapshotNotice, reason_code: int) -> None:
         """The broker has taken a snapshot, or refused it."""
-        camera = due.frame.camera
         if reason_code < REFUSED:
-            notice = SnapshotNotice(
-                worker=self._worker_id, camera=camera, label=due.label, frame_id=due.frame.frame_id
-            )
-            self._connection.publish(Publication(self._topics.snapshot_notice(camera), notice.encode()))
+            topic = self._topics.snapshot_notice(notice.camera)
+            self._connection.publish(Publication(topic, notice.encode()))
         elif not self._logged_refusal:
             self._logged_refusal = True
-            topic = self._topics.snapshot(camera)
+            topic = self._topics.snapshot(notice.camera)
             log.warning(
                 "%s refuses %s (0x%02x), and perhaps other snapshots: check its ACL for this user, or set "
                 "--snapshot-every 0",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import logging
 import os
+import weakref
 from pathlib import Path
 from typing import Any, List
 
@@ -239,6 +241,19 @@ def test_the_others_are_told_once_the_broker_has_one(tmp_path: Path) -> None:
     said = SnapshotNotice.decode(notice.payload)
     assert (said.worker, said.camera, said.label, said.frame_id) == ("w1", "door", "green", "frame-1")
     assert not notice.retain
+
+
+def test_one_that_the_broker_has_not_taken_yet_keeps_no_frame_in_memory(tmp_path: Path) -> None:
+    """Its payload may be many times as large as the snapshot, and a broker may be slow."""
+    path = Seen(tmp_path)
+    with path.pipeline:
+        path.answer(classified("red"), large_jpeg())
+        wait_for(path.snapshots, what="a snapshot")
+        frame = weakref.ref(path.unacked._order[0])
+        path.puback(0)  # the answer's
+        assert path.acked == [1]
+        del path.broker.published[0], path.models.jobs[:]
+        wait_for(lambda: gc.collect() >= 0 and frame() is None, what="the frame is gone")
 
 
 def test_a_broker_that_refuses_them_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -63,7 +63,7 @@ class Inference:
         self._batcher.look_again()
 
     def count_close_calls(self, number: int) -> None:
-        """Count pictures that were answered again; see `worker.engines.close_calls`."""
+        """Count pictures that float32 answered; see `worker.engines.close_calls`."""
         self._metrics.frames.close_calls.inc(number)
 
     def stalled_for(self) -> float:

@@ -20,12 +20,12 @@ from tests.worker.engines.graphs import SIDE, Net
 from tests.worker.engines.libraries import library, needs_openvino
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, TwoClasses
-from worker.engines.close_calls import CloseCalls, are_close, margin_of
+from worker.engines.close_calls import ALONE, CloseCalls, are_close, margin_of
 from worker.engines.fastest import kept
 from worker.engines.fastest.candidates import candidates, releases
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.race import race
+from worker.engines.fastest.race import FIRST, LAST, _with_close_calls, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.select import open_model
@@ -96,6 +96,26 @@ def test_what_is_no_number_in_half_precision_may_be_one_in_float32() -> None:
     assert not are_close(quick[5:], 80).any()  # what has no second class at all is ahead by any margin
 
 
+def test_where_most_is_close_the_exact_one_answers_alone() -> None:
+    """As in the dark, where nothing is known: two engines would take longer than one."""
+    quick, exact = two(0.1, 3), two(-0.1, 2)
+    engine = pair(quick, exact)
+    counted: List[int] = []
+    engine.count_by(counted.append)
+    for _ in range(10 * (ALONE + 1)):
+        np.testing.assert_array_equal(engine.infer(pixels(0, 0, 0, 1))[:3], exact[[0, 0, 0]])
+    assert len(engine._quick.batches) < 40
+    assert engine._exact.batches.count([0, 0, 0, 1]) == 10 * (ALONE + 1) - len(engine._quick.batches)
+    assert sum(counted) == sum(map(len, engine._exact.batches))
+    # Day breaks.
+    for _ in range(20 * (ALONE + 1)):
+        found = engine.infer(pixels(1, 1))
+    np.testing.assert_array_equal(found, quick[[1, 1]])
+    before = len(engine._exact.batches)
+    engine.infer(pixels(1, 0))
+    assert engine._exact.batches[before:] == [[0]]
+
+
 def test_it_is_the_quick_one_to_anybody_and_both_are_warmed_up() -> None:
     engine = pair(two(1), two(1))
     engine.warm_up()
@@ -121,6 +141,8 @@ def test_a_picture_without_a_gap_says_nothing_of_it() -> None:
     quick[1], exact[2], quick[3] = [1, 0], [1, 0], [np.nan, np.nan]
     assert margin_of(quick, exact) == pytest.approx(0.2, rel=1e-3)
     assert margin_of(quick[1:], exact[1:]) is None
+    exact[1] = np.inf, -np.inf
+    assert margin_of(quick, exact) == pytest.approx(0.2, rel=1e-3)
 
 
 def test_classes_that_stand_by_themselves_have_no_gaps() -> None:
@@ -147,8 +169,13 @@ def mixed(path: Path) -> ModelChoice:
         wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
     logits = net.add("Mul", net.add("Add", net.means(), net.means(wide)), net.const([10.0]))
     net.give(net.add("Softmax", logits, axis=1), ("N", 3)).save(path)
-    labels = path.with_name("labels.txt")
-    labels.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    return labelled(path, "red", "green", "blue")
+
+
+def labelled(path: Path, *names: str) -> ModelChoice:
+    """A file, pinned, with class names."""
+    labels = path.with_name(f"{'-'.join(names)}.txt")
+    labels.write_text("\n".join(names), encoding="utf-8")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelChoice(model=str(path), labels=labels, sha256=digest, fit="squeeze", scaling="unit")
 
@@ -216,6 +243,21 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     assert verdict.winner.again == "openvino", verdict.why
 
 
+@pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])
+def test_where_close_calls_cannot_help_no_second_engine_is_tried(
+    wrong: int, ms: float, tmp_path: Path
+) -> None:
+    """What is wrong is not close; or half precision takes as long as float32."""
+    gaps = np.linspace(-3, 3, 200)
+    moves = np.tile([0.1, -0.1], 100)
+    some = slice(66, 66 + wrong)  # ahead by 1, and then behind by as much
+    moves[some] = -2 * gaps[some]
+    np.save(tmp_path / FIRST, two(*gaps))
+    np.save(tmp_path / LAST, two(*gaps + moves))
+    half = Trial(engine="openvino", precision="float16", ms=ms, pictures=200, same=196)
+    assert _with_close_calls(half, DEFAULT, tmp_path, lambda *how: pytest.fail("it was tried")) == half
+
+
 def kept_for(choice: ModelChoice, engine: EngineName, *trials: Trial) -> None:
     """Keep a verdict as a race would."""
     write(
@@ -250,6 +292,24 @@ def test_where_one_of_the_two_cannot_be_opened_the_default_serves(
     engine = opened(choice, race=False)
     assert (engine.name, isinstance(engine, CloseCalls)) == ("onnxruntime", False)
     assert engine.why.startswith("openvino was faster, and cannot be opened; ")
+
+
+def test_a_verdict_on_one_output_is_none_on_another(tmp_path: Path) -> None:
+    """As many names as another output has numbers have that one served, whose best two may be none."""
+    net = Net()
+    means = net.means()
+    net.give(net.add("Softmax", means, axis=1), ("N", 3))
+    net.give(net.add("Sigmoid", net.add("MatMul", means, net.const([[1.0], [2.0], [-3.0]]))), ("N", 1))
+    path = net.save(tmp_path / "net.onnx")
+    of_three, of_two = (labelled(path, *names) for names in (("a", "b", "c"), ("no", "yes")))
+    half = Trial(engine="openvino", precision="float32", ms=1, agrees=True, again="onnxruntime", margin=0.1)
+    kept_for(of_three, "auto", DEFAULT, half)
+    assert read(file_of(subject_of(of_three), "auto", "half", tmp_path)) is not None
+    renamed = labelled(path, "d", "e", "f")
+    assert file_of(subject_of(renamed), "auto", "half", tmp_path).exists()
+    engine = opened(of_two, race=False)
+    assert engine.infer(PICTURES[:4]).shape == (4, 2)
+    assert not engine.why.startswith("openvino")
 
 
 def test_a_verdict_of_before_there_were_close_calls_is_none(

@@ -128,7 +128,11 @@ def test_names_in_the_metadata_are_the_classes(key: str, value: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "value", ["{0: 'a', 2: 'c', 3: 'd'}", "[1, 2, 3]", "{", "a", "__import__('os')", "['a', 'b']"]
+    "value",
+    [
+        *("{0: 'a', 2: 'c', 3: 'd'}", "[1, 2, 3]", "{", "a", "__import__('os')", "['a', 'b']"),
+        *(r'["a", "b", "\ud83d"]', r"{0: 'a', 1: 'b', 2: '\ude00'}"),  # half of a character is none
+    ],
 )
 def test_what_are_no_names_is_left_aside(value: str, tmp_path: Path) -> None:
     net = Net()

@@ -57,6 +57,23 @@ def test_one_label_for_all_tells_nothing() -> None:
     assert not tells_apart(answers(0.1, 0.4)[:, :1])
 
 
+def test_pictures_without_a_label_tell_nothing() -> None:
+    """Of classes that are all as good, an engine that answers anything agrees."""
+    flat, other = (np.random.default_rng(seed).uniform(0.333, 0.335, (100, 3)) for seed in (7, 8))
+    assert agreement(other, flat) == (0, 0, True)
+    assert not tells_apart(flat)
+    some = answers(*[0.9, 0.1] * 24, *[0.501, 0.499] * 26)
+    assert not tells_apart(some)
+    assert tells_apart(some[:96])
+    assert not tells_apart(some[:, :1])
+
+
+def test_infinity_is_no_number_and_no_fault() -> None:
+    expected = answers(*[0.9] * 99, np.inf)
+    assert agreement(expected, expected) == (100, 100, True)
+    assert agreement(answers(*[0.9] * 100), expected) == (100, 0, False)
+
+
 def verdict(*trials: Any) -> Verdict:
     listed: List[Trial] = []
     for engine, precision, ms, same in trials:

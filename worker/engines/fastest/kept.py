@@ -18,6 +18,7 @@ from typing import List, Optional
 
 from pydantic import ValidationError
 
+from labels import read_labels
 from wire.files import PUBLIC, write_whole
 from worker import cores
 from worker.engines.base import EngineName, Precision
@@ -36,19 +37,30 @@ _TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Fe
 
 
 def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_dir: Path) -> Path:
-    """Where the verdict on a model is kept, if there is one."""
+    """Where the verdict on a model is kept, if there is one.
+
+    Raises:
+        SettingsError: the label file of an ONNX file cannot be used.
+    """
     fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "threshold", "sha256"})
     ingredients = {
         "format": FORMAT,
         "sha256": subject.sha256,
         "export": _graph_of(subject.export) if subject.export else [],
         "choice": fields,
+        "labels": _number_of_labels(subject),
         "asked": [engine, precision, *([subject.int8.path.name] if subject.int8 else [])],
         "machine": machine(),
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_]", "", subject.name.partition("-")[0])[:64] or "model"
     return weights_dir / "nanofleet" / f"{readable}-{digest[:16]}.engine"
+
+
+def _number_of_labels(subject: Subject) -> Optional[int]:
+    """The number of names, by which an ONNX file of several outputs is served with another one of them."""
+    labels = None if subject.export else subject.choice.labels
+    return len(read_labels(labels)) if labels else None
 
 
 def _graph_of(export: Path) -> List[object]:

@@ -31,7 +31,7 @@ from worker.engines.openvino_engine import NoInstructions
 #: What is said of a candidate that is refused memory.
 TOO_LARGE = "wants too much memory"
 #: What is said of 16 bits where nothing would show that they answer otherwise.
-ONE_LABEL = "is not tried, because float32 gives all drawn pictures the same label"
+UNTOLD = "is not tried, because float32 gives all drawn pictures the same label, or most of them none"
 #: Frames to show beside what is drawn, at most.
 FRAMES = 100
 #: Seconds of it after which its speed is known.
@@ -62,7 +62,7 @@ def _try(
         limit_memory(subject.files)
         shape, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
         if chosen.pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
-            return {"error": ONE_LABEL}
+            return {"error": UNTOLD}
         engine.warm_up()
         ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape, subject.int8), best, max_batch)
     except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer

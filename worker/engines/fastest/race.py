@@ -20,7 +20,7 @@ import numpy as np
 from wire.errors import NanofleetError
 from wire.printable import cut, first_line
 from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
-from worker.engines.close_calls import are_close, margin_of
+from worker.engines.close_calls import MOST_CLOSE, are_close, margin_of
 from worker.engines.fastest.candidates import Candidate, releases
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict, agreement, fastest
@@ -36,8 +36,6 @@ SECONDS = 60
 PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
 #: The files of the first one's answers, and of the last one's, in the folder of a race.
 FIRST, LAST = "first.npy", "answers.npy"
-#: The share of pictures that may be close calls. Where most are, gaps say nothing of labels.
-MOST_CLOSE = 0.5
 #: What is said of a candidate that runs for ever, or nearly so.
 TOO_LONG = "takes too long"
 
@@ -164,10 +162,12 @@ def _with_close_calls(
     """
     found, expected = np.load(folder / LAST), np.load(folder / FIRST)
     margin = margin_of(found, expected)
-    share = 1.0 if margin is None else float(are_close(found, margin).mean())
-    if margin is None or share > MOST_CLOSE:
+    if margin is None or trial.ms >= exact.ms:
+        return trial
+    close = are_close(found, margin)
+    if close.mean() > MOST_CLOSE or not agreement(np.where(close[:, None], expected, found), expected).enough:
         return trial
     both = _trial(trial.candidate, run(trial.candidate, exact.engine, margin), folder)
     if both.agrees:
-        return both.model_copy(update={"again": exact.engine, "margin": margin, "close": share})
+        return both.model_copy(update={"again": exact.engine, "margin": margin, "close": float(close.mean())})
     return trial.model_copy(update={"passing": both.passing})

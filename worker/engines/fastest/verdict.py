@@ -17,6 +17,8 @@ CLEAR = 0.05
 #: has no label that could be the same. Found with two models on 200 drawn pictures, of which one had a best
 #: probability of 0.0036: no more than a rule of thumb for others.
 TIE = 0.98
+#: The share of pictures that must have a label: of fewer, labels show nothing.
+LABELLED = 0.5
 #: The share of the others that must get the same label. Those with a clear one must all get it.
 SAME = 0.99
 #: Probabilities differ by less, where the answers are the same to anybody.
@@ -130,9 +132,10 @@ class Agreement(NamedTuple):
 
 
 def tells_apart(expected: NDArray[np.float32]) -> bool:
-    """Whether pictures get more than one label: else labels show nothing, whatever they are compared with."""
-    labels = expected.argmax(1) if expected.shape[1] > 1 else expected[:, 0] > 0.5
-    return len(np.unique(labels)) > 1
+    """Whether most pictures have a label, and not all the same: else labels show nothing of a candidate."""
+    expected = _of_classes(expected)
+    labels = expected.argmax(1)[_labelled(expected)]
+    return len(labels) >= LABELLED * len(expected) and len(np.unique(labels)) > 1
 
 
 def agreement(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Agreement:
@@ -142,15 +145,34 @@ def agreement(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Agre
         found: [pictures, classes], probabilities of a candidate.
         expected: the same of float32.
     """
-    if found.shape != expected.shape or not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+    finite = np.isfinite(expected)
+    if found.shape != expected.shape or not np.array_equal(np.isfinite(found), finite):
         return Agreement(len(expected), 0, False)
-    far = np.abs(found - expected)[np.isfinite(expected)] > CLOSE
-    if expected.shape[1] == 1:  # the second of two classes
-        found, expected = (np.concatenate([1 - each, each], axis=1) for each in (found, expected))
+    far = np.abs(found[finite] - expected[finite]) > CLOSE
+    found, expected = _of_classes(found), _of_classes(expected)
     same = found.argmax(1) == expected.argmax(1)
-    second, best = np.sort(expected, axis=1)[:, -2:].T
-    labelled = ~(second > TIE * best)
-    clear = best - second > CLEAR
+    labelled = _labelled(expected)
+    second, best = _two_best(expected)
+    with np.errstate(invalid="ignore"):
+        clear = best - second > CLEAR
     pictures, alike = int(labelled.sum()), int(same[labelled].sum())
     enough = alike >= SAME * pictures and same[clear].all() and not far.any()
     return Agreement(pictures, alike, bool(enough))
+
+
+def _of_classes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of two classes, where there is the probability of the second alone."""
+    return rows if rows.shape[1] > 1 else np.concatenate([1 - rows, rows], axis=1)
+
+
+def _labelled(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pictures have a label."""
+    second, best = _two_best(rows)
+    none: NDArray[np.bool_] = second > TIE * best
+    return ~none
+
+
+def _two_best(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[2, pictures]: the probabilities of the second and of the best class."""
+    best: NDArray[np.float32] = np.sort(rows, axis=1)[:, -2:].T
+    return best

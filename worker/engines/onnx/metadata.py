@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple
 
+from labels.values import HALF
 from wire.errors import SettingsError
 from worker.decode.preprocessing import SCALINGS, Triple
 
@@ -93,6 +94,8 @@ def _names(metadata: Dict[str, str]) -> Tuple[str, ...]:
         if key == "model_info labels":  # spaces between labels, underscores within
             return tuple(text.split())
         names = names_in(_literal(text))
+        if any(map(HALF.search, names)):  # no answer can hold it
+            continue
         if not names and re.search(r"[,;\n]", text) and not text.startswith(("[", "{")):
             names = tuple(part.strip() for part in re.split(r"[,;\n]+", text) if part.strip())
         if names:
