@@ -44,8 +44,8 @@ def test_a_front_end_that_still_ends_does_not_hold_the_name(tmp_path: Path) -> N
     code = (
         "import os, pathlib, sys, time; from worker.membership.identity import claim_shared_id\n"
         "with claim_shared_id(pathlib.Path(sys.argv[1])) as found:\n"
-        "    if os.fork(): print(found, flush=True); os._exit(0)\n"
-        "    sys.stdin.read()"
+        "    if os.fork(): os._exit(0)\n"
+        "    print(found, flush=True); sys.stdin.read()"  # the one that is left, once it runs
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
