@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import io
 import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,15 +16,8 @@ from wire.picture import jpeg_loading
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="of libjpeg-turbo's code for AVX2")
 
+ROOT = Path(__file__).resolve().parents[3]
 WIDTHS = [300, 302, 303, 320, 640, 648, 800, 960, 1280, 1920]
-
-
-@pytest.fixture
-def library() -> ctypes.PyDLL:
-    library = ctypes.PyDLL(None)
-    library.calloc.restype = library.free.restype = ctypes.c_size_t
-    library.calloc.argtypes, library.free.argtypes = [ctypes.c_size_t] * 2, [ctypes.c_size_t]
-    return library
 
 
 def jpeg(width: int, mode: str = "RGB") -> bytes:
@@ -30,8 +26,11 @@ def jpeg(width: int, mode: str = "RGB") -> bytes:
     return encoded.getvalue()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_pillow_takes_the_place_that_was_chosen_for_its_rows(library: ctypes.PyDLL, width: int) -> None:
+def takes_the_chosen_place(width: int) -> None:
+    """Try it for a width of pictures: in a process of one thread, as decoders are; others take memory too."""
+    library = ctypes.PyDLL(None)
+    library.calloc.restype = library.free.restype = ctypes.c_size_t
+    library.calloc.argtypes, library.free.argtypes = [ctypes.c_size_t] * 2, [ctypes.c_size_t]
     row = 4 * width
     # Holes of the size, every other of which would be written past the cache.
     holes = [library.calloc(1, row) for _ in range(20)]
@@ -50,11 +49,15 @@ def test_pillow_takes_the_place_that_was_chosen_for_its_rows(library: ctypes.PyD
         assert following != chosen  # Pillow has it
         del decoder  # and with it the buffer
 
-    for hole in holes[1::2]:
-        library.free(hole)
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pillow_takes_the_place_that_was_chosen_for_its_rows(width: int) -> None:
+    call = f"from {__name__} import takes_the_chosen_place; takes_the_chosen_place({width})"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def test_bad_places_are_given_back_before_they_are_many(library: ctypes.PyDLL) -> None:
+def test_bad_places_are_given_back_before_they_are_many() -> None:
     kept = set()
 
     def calloc(count: int, size: int) -> int:

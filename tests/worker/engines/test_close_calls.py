@@ -337,7 +337,7 @@ def test_a_worker_counts_them(
     model = ["--model", choice.model, "--labels", str(choice.labels), "--fit", "squeeze", "--scaling", "unit"]
     listener = fleet.listen("#")
     worker = fleet.worker(*model, "--weights-dir", str(tmp_path), "--engine", "auto", "--device", "cpu")
-    (status, *_) = statuses(listener.messages)
+    status = wait_for(lambda: statuses(listener.messages), what="a status")[0]
     assert status.engine_why.startswith(
         "openvino float16 (0% close calls again by onnxruntime float32): 1 ms"
     )

@@ -303,7 +303,7 @@ def test_a_worker_says_what_it_serves_with_and_why(
     model = ["--model", f"squeezenet1_1@{folder / 'mine.pth'}", "--crop", "64", "--resize", "72"]
     model += ["--labels", str(labels_in(folder))]
     fleet.worker(*model, "--weights-dir", str(folder), "--engine", "auto", "--device", "cpu")
-    (status, *_) = statuses(listener.messages)
+    status = wait_for(lambda: statuses(listener.messages), what="a status")[0]
     assert status.engine == "openvino"
     assert re.match(
         r"openvino float\d\d: [\d.]+ ms of CPU a picture; onnxruntime float32 ", status.engine_why
