@@ -166,13 +166,14 @@ def is_long_unused(file: Path) -> bool:
     return used > SET_AFTER.timestamp() and time.time() - used > KEPT
 
 
-def remove_long_unused(folder: Path, pattern: str) -> None:
-    """Remove the files of a folder that nobody has used for long."""
+def remove_long_unused(folder: Path, pattern: str, *, beside: str = "") -> None:
+    """Remove the files of a folder that nobody has used for long, and what lies beside them."""
     for old in folder.glob(pattern):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
             if is_long_unused(old):
-                log.info("removing %s, which nobody used for %d days", old.name, KEPT // 86_400)
-                old.unlink()
+                log.info("removing %s, which nobody used for %d days", old.stem, KEPT // 86_400)
+                for path in (old, *([old.with_suffix(beside)] if beside else [])):
+                    path.unlink()
 
 
 def _download(url: str, path: Path, stalled: float) -> None:

@@ -27,14 +27,14 @@ from wire.model_choice import ModelChoice, is_checkpoint
 from worker.engines.child import cleaning_up_first, how_it_ended, run_child
 from worker.engines.exports import failures
 from worker.engines.exports.entry import Entry, find, put
-from worker.engines.exports.folder import out_of_reach, temporary_folder, writable
+from worker.engines.exports.folder import made_at, out_of_reach
 from worker.engines.picking import has_torch
 from worker.engines.sessions import Damaged
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import KEPT, is_long_unused, lock, remove_part, remove_stale_parts
+from worker.models.weights import lock, remove_long_unused, remove_part, remove_stale_parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,13 +74,9 @@ def exported(
         _check_that_it_can_be_made(choice, path.parent, why_not)
         if path.exists() and not again:
             log.info("%s: %s", choice.model, why_not)
-        path = writable(path, pinned=choice.sha256 is not None)
         make = partial(_export_once, choice, bare, weights_dir, stop=stop, again=again)
-        try:
-            model = make(path)
-        except PermissionError as error:  # another user's lock, or half of an export
-            path = temporary_folder(error) / path.name
-            model = make(path)
+        path, new = made_at(path, choice.sha256 is not None, make)
+        model = new
     with contextlib.suppress(OSError):  # another user's export: that one sees to it
         os.utime(path.with_suffix(".json"))
     return model, path
@@ -167,7 +163,7 @@ def _export_once(
         model = None if again else find(path, weights_dir, choice.sha256)[0]
         if model is None:
             model = _export(choice, bare, weights_dir, path, stop)
-            _clean(path.parent)
+            remove_long_unused(path.parent, "*.json", beside=".onnx")
     return model
 
 
@@ -211,12 +207,3 @@ def _error_of(choice: ModelChoice, reply: Dict[str, Any], free: Optional[int]) -
         )
     errors = {"export": ExportError, "settings": SettingsError, "other": NanofleetError}
     return errors[kind](says)
-
-
-def _clean(folder: Path) -> None:
-    for entry in folder.glob("*.json"):
-        with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
-            if is_long_unused(entry):
-                log.info("removing %s, which nobody used for %d days", entry.stem, KEPT // 86_400)
-                for path in (entry, entry.with_suffix(".onnx")):
-                    path.unlink()

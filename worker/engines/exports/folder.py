@@ -9,10 +9,12 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Callable, Tuple, TypeVar
 
 from wire.private import writers
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def out_of_reach(path: Path) -> Path:
@@ -28,18 +30,31 @@ def out_of_reach(path: Path) -> Path:
     return _made_temporary_folder() / path.name
 
 
-def writable(path: Path, pinned: bool) -> Path:
-    """The path at which an export can be made: that one, or one in a temporary folder."""
+def made_at(path: Path, pinned: bool, make: Callable[[Path], T]) -> Tuple[Path, T]:
+    """Make something at a path, or in a temporary folder where that cannot be.
+
+    Returns:
+        Where it was made, and what `make` returned.
+    """
+    path = _writable(path, pinned)
+    try:
+        return path, make(path)
+    except PermissionError as error:  # another user's lock, or half of what was to be made
+        path = _temporary_folder(error) / path.name
+        return path, make(path)
+
+
+def _writable(path: Path, pinned: bool) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        return temporary_folder(error) / path.name
+        return _temporary_folder(error) / path.name
     return out_of_reach(path) if pinned else path  # it may just have been made
 
 
-def temporary_folder(reason: OSError) -> Path:
+def _temporary_folder(reason: OSError) -> Path:
     """A folder of this process's own, because another cannot be written to."""
     log.warning("%s: %s: the export is made again at each start", reason.filename, reason.strerror)
     return _made_temporary_folder()

@@ -27,7 +27,7 @@ from wire.files import part_of, sync
 from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
-from worker.engines.exports.folder import out_of_reach, temporary_folder, writable
+from worker.engines.exports.folder import made_at, out_of_reach
 from worker.engines.fastest.candidates import releases
 from worker.engines.int8.calibration import MOST, Calibration
 from worker.models.info import Model
@@ -92,12 +92,7 @@ class Int8(BaseModel):
         try:
             remove_stale_parts(path.parent)
             if not path.exists():
-                path = writable(path, self.pinned)
-                try:
-                    self._make_once(path, stop)
-                except PermissionError as error:  # another user's lock, or half of a graph
-                    path = temporary_folder(error) / path.name
-                    self._make_once(path, stop)
+                path, _ = made_at(path, self.pinned, lambda path: self._make_once(path, stop))
         except OSError as error:
             raise CannotQuantise(f"{path}: {error.strerror or error}", passing=True) from error
         with contextlib.suppress(OSError):  # another user's: that one sees to it
