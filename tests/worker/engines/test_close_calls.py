@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.end_to_end.front_ends import ready
 from tests.fleets import Fleet
 from tests.harness import nanofleet, statuses, wait_for
 from tests.metrics import metric
@@ -327,8 +328,9 @@ def test_a_verdict_of_before_there_were_close_calls_is_none(
 # --- served -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_worker_counts_them(
-    tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    processes: int, tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library(tmp_path, "is right", monkeypatch)
     choice = mixed(tmp_path / "net.onnx")
@@ -336,7 +338,9 @@ def test_a_worker_counts_them(
     kept_for(choice, "auto", DEFAULT, half)
     model = ["--model", choice.model, "--labels", str(choice.labels), "--fit", "squeeze", "--scaling", "unit"]
     listener = fleet.listen("#")
-    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), "--engine", "auto", "--device", "cpu")
+    how = ("--engine", "auto", "--device", "cpu", "--processes", str(processes))
+    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), *how, wait=False)
+    ready(worker, times=processes)
     status = wait_for(lambda: statuses(listener.messages), what="a status")[0]
     assert status.engine_why.startswith(
         "openvino float16 (0% close calls again by onnxruntime float32): 1 ms"
@@ -344,6 +348,7 @@ def test_a_worker_counts_them(
     for colour in ("red", "gray", "blue"):  # one of which has three classes that are as good
         fleet.send("door", picture(colour))
     wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == 3, what="the answers")
-    assert metric(worker, "nanofleet_close_calls_total") == 1
+    ports = range(worker.metrics_port, worker.metrics_port + processes)
+    assert sum(metric(worker, "nanofleet_close_calls_total", port=port) for port in ports) == 1
     done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(tmp_path))
     assert "close calls again by onnxruntime float32" in done.stdout, done.stdout + done.stderr

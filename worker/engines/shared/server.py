@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import socket
 import threading
@@ -91,9 +90,9 @@ def _run_batches(channel: socket.socket, runner: Runner, area: Area) -> None:
     """
     in_use = threading.Semaphore()  # by a batch that is not answered
 
-    def hand_over(count: int) -> None:
+    def hand_over(close_calls: int) -> None:
         with contextlib.suppress(Lost):
-            send_count(channel, count)
+            send_count(channel, close_calls)
         in_use.release()
 
     try:
@@ -102,8 +101,7 @@ def _run_batches(channel: socket.socket, runner: Runner, area: Area) -> None:
             if not 1 <= count <= runner.max_batch:
                 raise Lost(f"{count} images")
             in_use.acquire()
-            done = functools.partial(hand_over, count)
-            runner.submit(Request(area.pixels[:count], area.rows[:count], area.begun, done))
+            runner.submit(Request(area.pixels[:count], area.rows[:count], area.begun, hand_over))
     finally:
         in_use.acquire()  # another channel may get the number of this one's descriptor
 
