@@ -87,6 +87,8 @@ def open_model(
     foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
+    if calibration and precision != "int8":
+        log.warning("--calibration %s: left aside, because of --precision %s", calibration, precision)
     frames = calibration_of(calibration) if precision == "int8" and calibration else None
     pick = pick_engine(engine, device, own_onnx)
     if precision != "exact" and pick.device != "cpu":
