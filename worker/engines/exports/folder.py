@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
-import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Tuple, TypeVar
 
 from wire.private import writers
+from worker.engines.leftovers import temporary_folder
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,6 +63,7 @@ def _temporary_folder(reason: OSError) -> Path:
 
 @lru_cache(maxsize=None)
 def _made_temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="nanofleet-exports-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kept = contextlib.ExitStack()
+    folder = kept.enter_context(temporary_folder())
+    atexit.register(kept.close)
     return folder

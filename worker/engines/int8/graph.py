@@ -31,7 +31,7 @@ from worker.engines.exports.folder import made_at, out_of_reach
 from worker.engines.fastest.candidates import releases
 from worker.engines.int8.calibration import MOST, Calibration
 from worker.models.info import Model
-from worker.models.weights import lock, remove_long_unused, remove_part, remove_stale_parts
+from worker.models.weights import lock, remove_long_unused, remove_part
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,6 @@ class Int8(BaseModel):
         """
         path = out_of_reach(self.path) if self.pinned else self.path
         try:
-            remove_stale_parts(path.parent)
             if not path.exists():
                 path, _ = made_at(path, self.pinned, lambda path: self._make_once(path, stop))
         except OSError as error:
