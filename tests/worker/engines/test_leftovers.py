@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from pathlib import Path
 from typing import Sequence
 
-import numpy as np
 import pytest
 
 from tests.end_to_end.front_ends import TWO, engine_process, ready
 from tests.fleets import Fleet
 from tests.harness import processes_of, wait_for
-from tests.worker.engines.graphs import Net
+from tests.worker.engines.graphs import slow_model
 from tests.worker.engines.libraries import library
 from worker.engines.leftovers import remove_leftovers, temporary_folder
 
@@ -30,18 +28,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
-
-
-def slow_model(folder: Path) -> Sequence[str]:
-    """The flags for a model that takes long enough for a race."""
-    net = Net()
-    wide = net.add("Resize", "x", "", net.const([1.0, 1.0, 4.0, 4.0]), mode="nearest")
-    for weights in ((64, 3), (64, 64), (3, 64)):
-        wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
-    path = net.give(net.add("Softmax", net.means(wide), axis=1)).save(folder / "slow.onnx")
-    (folder / "labels.txt").write_text("\n".join("abc"), encoding="utf-8")
-    pin = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ("--model", str(path), "--labels", str(folder / "labels.txt"), "--sha256", pin)
 
 
 @pytest.mark.parametrize(

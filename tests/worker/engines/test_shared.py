@@ -27,6 +27,7 @@ from worker.engines.shared.alarm import Alarm
 from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
 from worker.engines.shared.engine import SharedEngine, open_shared
 from worker.engines.shared.models import Models
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
 
 
@@ -45,7 +46,7 @@ class Server:
         self.opened: List[ModelChoice] = []
         self.engines: weakref.WeakSet[Any] = weakref.WeakSet()
         self.errors: Dict[str, BaseException] = {}
-        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT)
+        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT, Pulse())
         threading.Thread(target=serve, args=arguments, daemon=True).start()
 
     def _open(self, choice: ModelChoice) -> Opened:
@@ -205,7 +206,9 @@ def refusal(server: Server) -> RuntimeError:
 def test_a_channel_is_open_until_its_last_batch_is_done() -> None:
     """Or another one may get the number of its descriptor, and this one's answer."""
     engine = ChannelEngine()
-    models = Models(lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT))
+    models = Models(
+        lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT, Pulse())
+    )
     ours, theirs = socket.socketpair()
     serving = threading.Thread(target=server_side._serve, args=(theirs, models), daemon=True)
     serving.start()

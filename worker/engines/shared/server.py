@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from typing import Any, Callable, Dict, NoReturn
 
 from wire.decoder.memory import shared_memory
@@ -25,9 +26,12 @@ from worker.engines.shared.channel import (
     size_of_area,
 )
 from worker.engines.shared.models import Models
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.runner import Request, Runner
 
 log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
 
 
 def serve(
@@ -35,6 +39,7 @@ def serve(
     open_it: Callable[[ModelChoice], Opened],
     max_batch: int,
     stall_timeout: float,
+    pulse: Pulse,
 ) -> NoReturn:
     """Run what front ends send, until the process ends.
 
@@ -43,11 +48,20 @@ def serve(
         open_it: opens a model, warm.
         max_batch: images in a batch, at most.
         stall_timeout: seconds that a batch may take; the process ends when one takes longer.
+        pulse: the process's.
     """
-    models = Models(open_it, max_batch, Alarm(stall_timeout))
+    alarm = Alarm(stall_timeout, pulse)
+    models = Models(open_it, max_batch, alarm)
+    threading.Thread(target=_beat, args=(alarm,), name="pulse", daemon=True).start()
     while True:
         channel = rendezvous.accept()
         threading.Thread(target=_serve, args=(channel, models), name="channel", daemon=True).start()
+
+
+def _beat(alarm: Alarm) -> NoReturn:
+    while True:
+        alarm.beat()
+        time.sleep(_BEAT_SECONDS)
 
 
 def _serve(channel: socket.socket, models: Models) -> None:
