@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
+import time
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
@@ -242,6 +244,26 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     choice = mixed(tmp_path / "net.onnx")
     verdict = race(subject_of(choice), candidates("openvino", "half"), 4, tmp_path, tmp_path / ".race.part")
     assert verdict.winner.again == "openvino", verdict.why
+
+
+def test_a_pair_that_was_killed_is_tried_again_another_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    library(tmp_path, "rounds, and is killed beside another", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    choice = mixed(tmp_path / "net.onnx")
+    for _ in range(2):
+        engine = opened(choice)
+        assert not isinstance(engine, CloseCalls)
+        assert "only, and together with another engine was killed (SIGKILL)" in engine.why
+    assert caplog.text.count("finding out what runs it fastest") == 1
+    file = file_of(subject_of(choice), "auto", "half", tmp_path)
+    yesterday = time.time() - 86_400
+    os.utime(file, (yesterday, yesterday))
+    opened(choice)
+    assert caplog.text.count("finding out what runs it fastest") == 2
+    assert file.stat().st_mtime > yesterday + 1
 
 
 @pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])

@@ -170,4 +170,4 @@ def _with_close_calls(
     both = _trial(trial.candidate, run(trial.candidate, exact.engine, margin), folder)
     if both.agrees:
         return both.model_copy(update={"again": exact.engine, "margin": margin, "close": float(close.mean())})
-    return trial.model_copy(update={"passing": both.passing})
+    return trial.model_copy(update={"alone": both.failed if both.passing else ""})
