@@ -160,7 +160,8 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
             return open_with(pick)
         if wish.calibration:
             int8 = int8_of(choice, model, path, wish.calibration)
-        subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=shape, int8=int8)
+        about = {"shape": shape, "seen_from": model.seen_from, "int8": int8}
+        subject = Subject(choice=choice, sha256=model.sha256, export=path, **about)
         return open_fastest(subject, pick, wish, open_with)
 
     return opened(choice, wish.weights_dir, open_it, wish.stop)

@@ -164,14 +164,16 @@ def test_classes_that_stand_by_themselves_have_no_gaps() -> None:
 # --- the race, and what is kept of it -----------------------------------------------------------------
 
 
-def mixed(path: Path) -> ModelChoice:
-    """A model of three classes that are often close; each picture takes a moment."""
+def mixed(path: Path, *, several: bool = False) -> ModelChoice:
+    """A model of three classes that are often close, or of which several may be seen; it takes a moment."""
     net = Net()
     wide = net.add("Resize", "x", "", net.const([1.0, 1.0, 2.0, 2.0]), mode="nearest")
     for weights in ((32, 3), (64, 32), (3, 64)):
         wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
-    logits = net.add("Mul", net.add("Add", net.means(), net.means(wide)), net.const([10.0]))
-    net.give(net.add("Softmax", logits, axis=1), ("N", 3)).save(path)
+    means = net.add("Sub", net.add("Add", net.means(), net.means(wide)), net.const([0.4]))
+    logits = net.add("Mul", means, net.const([10.0]))
+    last = net.add("Sigmoid", logits) if several else net.add("Softmax", logits, axis=1)
+    net.give(last, ("N", 3)).save(path)
     return labelled(path, "red", "green", "blue")
 
 
@@ -264,6 +266,23 @@ def test_a_pair_that_was_killed_is_tried_again_another_day(
     opened(choice)
     assert caplog.text.count("finding out what runs it fastest") == 2
     assert file.stat().st_mtime > yesterday + 1
+
+
+@pytest.mark.parametrize(
+    ("threshold", "says"),
+    [(None, "but agrees with float32 on"), (0.9999, "gives all drawn pictures the same")],
+)
+def test_of_several_labels_those_that_are_seen_have_to_be_the_same(
+    threshold: Optional[float], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best one is, in all pictures; it is the threshold that half precision crosses."""
+    library(tmp_path, "rounds upwards", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    choice = mixed(tmp_path / "net.onnx", several=True).model_copy(update={"threshold": threshold})
+    verdict = race(subject_of(choice), candidates("auto", "half"), 4, tmp_path, tmp_path / ".race.part")
+    (half,) = [trial for trial in verdict.trials if trial.precision == "float16"]
+    assert not half.agrees
+    assert says in half.says
 
 
 @pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])

@@ -31,7 +31,7 @@ from worker.models.weights import remove_long_unused
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 3
+FORMAT = 4
 _DAY = 86_400
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
@@ -44,7 +44,7 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
     Raises:
         SettingsError: the label file of an ONNX file cannot be used.
     """
-    fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "threshold", "sha256"})
+    fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "sha256"})
     ingredients = {
         "format": FORMAT,
         "sha256": subject.sha256,

@@ -60,11 +60,13 @@ def _try(
 ) -> Dict[str, Any]:
     try:
         limit_memory(subject.files)
-        shape, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
-        if chosen.pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
+        kind, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
+        exact = chosen.pick.precision == "float32"
+        if not exact and not tells_apart(np.load(place / FIRST), kind.seen_from):
             return {"error": UNTOLD}
         engine.warm_up()
-        ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape, subject.int8), best, max_batch)
+        pictures = _pictures(place / "pictures.npy", kind.shape, subject.int8)
+        ms, answers = _timed(engine, pictures, best, max_batch)
     except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer
         if isinstance(error, NoInstructions):
             return {"absent": True}
@@ -72,7 +74,7 @@ def _try(
     if answers is None:
         return {"ms": ms, "slower": True}
     np.save(place / LAST, answers)
-    return {"ms": ms}
+    return {"ms": ms, "seen_from": kind.seen_from}
 
 
 def _says(error: Exception) -> str:

@@ -144,7 +144,7 @@ def _trial(candidate: Candidate, reply: Dict[str, Any], folder: Path) -> Trial:
     first, answers = folder / FIRST, folder / LAST
     if not first.exists():
         first.write_bytes(answers.read_bytes())
-    compared = agreement(np.load(answers), np.load(first))
+    compared = agreement(np.load(answers), np.load(first), reply["seen_from"])
     figures = {"ms": reply["ms"], "pictures": compared.pictures, "same": compared.same}
     return Trial(**candidate._asdict(), **figures, agrees=compared.enough)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,15 @@ from worker.engines.int8.graph import Int8
 from worker.engines.onnx.files import files_of_onnx
 
 
+class Kind(NamedTuple):
+    """What a model is fed with, and how its answers are read."""
+
+    #: Height, width and channels of an image.
+    shape: Tuple[int, int, int]
+    #: The probability from which on a label is seen; None if only one can be.
+    seen_from: Optional[float]
+
+
 class Subject(BaseModel):
     """What a process needs to open a model with any candidate."""
 
@@ -23,9 +32,10 @@ class Subject(BaseModel):
     choice: ModelChoice
     #: Of the file, or of the weights that the export was made from.
     sha256: str
-    #: The export, and its images' height, width and channels; None for an ONNX file.
+    #: The export, and of which kind it is; None for an ONNX file, which shows that itself.
     export: Optional[Path] = None
     shape: Tuple[int, int, int] = (0, 0, 0)
+    seen_from: Optional[float] = None
     #: The export in int8, where that may be tried.
     int8: Optional[Int8] = None
 
@@ -39,8 +49,8 @@ class Subject(BaseModel):
         """The files that the graph lies in."""
         return [self.export] if self.export else files_of_onnx(Path(self.choice.model))
 
-    def open(self, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Tuple[int, int, int], Engine]:
-        """Open it, and return the shape of its images and its engine.
+    def open(self, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Kind, Engine]:
+        """Open it, and return of which kind it is, and its engine.
 
         Raises:
             NanofleetError: the library cannot run it.
@@ -49,8 +59,14 @@ class Subject(BaseModel):
             raise SettingsError("is not tried, because an ONNX file is quantised by who has made it")
         if self.export:
             graph = self.int8.opened() if self.int8 and pick.precision == "int8" else self.export
-            return self.shape, ExportEngine(graph, self.shape, pick, max_batch, weights_dir)
+            kind = self._kind(self.shape, self.seen_from)
+            return kind, ExportEngine(graph, self.shape, pick, max_batch, weights_dir)
         from worker.engines.onnx.file import open_onnx
 
         model, engine = open_onnx(self.choice, pick, max_batch, weights_dir)
-        return model.preprocessing.shape, engine
+        return self._kind(model.preprocessing.shape, model.seen_from), engine
+
+    def _kind(self, shape: Tuple[int, int, int], seen_from: Optional[float]) -> Kind:
+        if seen_from is None or self.choice.threshold is None:
+            return Kind(shape, seen_from)
+        return Kind(shape, self.choice.threshold)

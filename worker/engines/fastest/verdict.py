@@ -139,32 +139,46 @@ class Agreement(NamedTuple):
     enough: bool
 
 
-def tells_apart(expected: NDArray[np.float32]) -> bool:
-    """Whether most pictures have a label, and not all the same: else labels show nothing of a candidate."""
+def tells_apart(expected: NDArray[np.float32], seen_from: Optional[float] = None) -> bool:
+    """Whether most pictures have a label, and not all the same: else labels show nothing of a candidate.
+
+    Args:
+        expected: as in `agreement`.
+        seen_from: as in `agreement`.
+    """
     expected = _of_classes(expected)
-    labels = expected.argmax(1)[_labelled(expected)]
-    return len(labels) >= LABELLED * len(expected) and len(np.unique(labels)) > 1
+    labels = expected.argmax(1) if seen_from is None else expected >= seen_from
+    labels = labels[_labelled(expected, seen_from)]
+    return len(labels) >= LABELLED * len(expected) and len(np.unique(labels, axis=0)) > 1
 
 
-def agreement(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Agreement:
+def agreement(
+    found: NDArray[np.float32], expected: NDArray[np.float32], seen_from: Optional[float] = None
+) -> Agreement:
     """Compare answers, by labels and by probabilities.
 
     Args:
         found: [pictures, classes], probabilities of a candidate.
         expected: the same of float32.
+        seen_from: the probability from which on a label is seen, where several may be; a picture's label is
+            then the set of them.
     """
     finite = np.isfinite(expected)
     if found.shape != expected.shape or not np.array_equal(np.isfinite(found), finite):
         return Agreement(len(expected), 0, False)
     far = np.abs(found[finite] - expected[finite]) > CLOSE
     found, expected = _of_classes(found), _of_classes(expected)
-    same = found.argmax(1) == expected.argmax(1)
-    labelled = _labelled(expected)
+    other = found.argmax(1) != expected.argmax(1)
     second, best = _two_best(expected)
     with np.errstate(invalid="ignore"):
-        clear = best - second > CLEAR
-    pictures, alike = int(labelled.sum()), int(same[labelled].sum())
-    enough = alike >= SAME * pictures and same[clear].all() and not far.any()
+        wrong = other & (best - second > CLEAR)
+        if seen_from is not None:
+            changed = (found >= seen_from) != (expected >= seen_from)
+            other = changed.any(1)
+            wrong |= (changed & (np.abs(expected - seen_from) > CLEAR)).any(1)
+    labelled = _labelled(expected, seen_from)
+    pictures, alike = int(labelled.sum()), int((~other)[labelled].sum())
+    enough = alike >= SAME * pictures and not wrong.any() and not far.any()
     return Agreement(pictures, alike, bool(enough))
 
 
@@ -173,11 +187,14 @@ def _of_classes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows if rows.shape[1] > 1 else np.concatenate([1 - rows, rows], axis=1)
 
 
-def _labelled(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pictures have a label."""
-    second, best = _two_best(rows)
-    none: NDArray[np.bool_] = second > TIE * best
-    return ~none
+def _labelled(rows: NDArray[np.float32], seen_from: Optional[float]) -> NDArray[np.bool_]:
+    """Which pictures have a label; or a set of them, where none is as good as seen and as not seen."""
+    if seen_from is None:
+        second, best = _two_best(rows)
+        labelled: NDArray[np.bool_] = ~(second > TIE * best)
+        return labelled
+    either = (rows > TIE * seen_from) & (rows * TIE < seen_from)
+    return np.logical_not(either.any(1))
 
 
 def _two_best(rows: NDArray[np.float32]) -> NDArray[np.float32]:
