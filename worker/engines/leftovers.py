@@ -27,12 +27,13 @@ _LOCK = ".lock"
 
 def remove_leftovers(weights_dir: Path) -> None:
     """Remove what killed processes have left, whatever they were making."""
-    for folder in (weights_dir, weights_dir / "nanofleet"):
-        remove_stale_parts(folder)
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another process was faster
-            if _is_mine(folder):
-                _remove_if_stale(folder)
+    with contextlib.suppress(OSError):  # a folder that cannot be read, or no temporary one at all
+        for folder in (weights_dir, weights_dir / "nanofleet"):
+            remove_stale_parts(folder)
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # another process was faster
+                if _is_mine(folder):
+                    _remove_if_stale(folder)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Sequence
 
@@ -12,6 +15,7 @@ import pytest
 from tests.end_to_end.front_ends import TWO, engine_process, ready
 from tests.fleets import Fleet
 from tests.harness import processes_of, wait_for
+from tests.worker.engines.exports import ROOT
 from tests.worker.engines.graphs import slow_model
 from tests.worker.engines.libraries import library
 from worker.engines.leftovers import remove_leftovers, temporary_folder
@@ -83,3 +87,22 @@ def test_what_others_have_planted_is_neither_followed_nor_removed(temporary: Pat
     left = {path.name[-1] for path in temporary.iterdir()}
     assert left == ({"a", "b", "c"} if os.geteuid() == 0 else {"a", "c"})
     assert not list(precious.iterdir())
+
+
+def test_a_machine_on_which_nothing_can_be_written_has_nothing_left(tmp_path: Path) -> None:
+    """A container whose files are read-only has no temporary folder."""
+    script = """
+        import resource, sys, tempfile
+        from pathlib import Path
+        from worker.engines.leftovers import remove_leftovers
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        remove_leftovers(Path(sys.argv[1]))
+        try:
+            tempfile.gettempdir()
+        except FileNotFoundError:
+            print("there is none")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "there is none\n"), done.stderr
