@@ -28,7 +28,7 @@ from worker.engines.child import cleaning_up_first, how_it_ended, run_child
 from worker.engines.exports import failures
 from worker.engines.exports.entry import Entry, find, put
 from worker.engines.exports.folder import made_at, out_of_reach
-from worker.engines.picking import has_torch
+from worker.engines.installed import has_torch
 from worker.engines.sessions import Damaged
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
