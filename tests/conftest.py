@@ -23,7 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # processors: ten times the CPU was measured. It is read when PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Examples are never too late on a busy machine, and in CI the same each time; as newer releases have it in CI.
+# No example is too late on a busy machine, and in CI they are the same each time, as newer releases have it.
 settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
