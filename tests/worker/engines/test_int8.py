@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import nanofleet
+from tests.tiny import tiny_model
 from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from wire.errors import NanofleetError, SettingsError
@@ -372,3 +373,15 @@ def test_without_frames_it_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"--calibration {tmp_path}: 0 pictures" in done.stderr
     assert "--calibration" in nanofleet("worker", "--help").stdout
+
+
+def test_frames_that_another_precision_has_no_use_for_are_left_aside_which_is_said(
+    tmp_path: Path, photos: Path
+) -> None:
+    how = [*tiny_model(), "--engine", "onnxruntime", "--calibration", str(tmp_path)]
+    done = nanofleet("classify", str(photos / "coffee.png"), *how, "--precision", "exact")
+    assert done.returncode == 0, done.stderr
+    assert f"--calibration {tmp_path}: left aside, because of --precision exact" in done.stderr
+    done = nanofleet("classify", str(photos / "coffee.png"), *how)
+    assert done.returncode == 2
+    assert "--calibration: its frames are for --precision int8 alone" in done.stderr
