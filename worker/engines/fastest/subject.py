@@ -1,4 +1,4 @@
-"""The model that candidates are tried with: an ONNX file that is pinned to its bytes, or an export."""
+"""The model that candidates are tried with, and where: an ONNX file pinned to its bytes, or an export."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict
 
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick
 from worker.engines.export_engine import ExportEngine
 from worker.engines.int8.graph import Int8
 from worker.engines.onnx.files import files_of_onnx
+from worker.engines.without_torch import NeedsTorch
+from worker.models.info import Model
 
 
 class Kind(NamedTuple):
@@ -30,6 +32,8 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     choice: ModelChoice
+    #: Where it is to run: `cpu`, `cuda` or `cuda:N`.
+    device: str = "cpu"
     #: Of the file, or of the weights that the export was made from.
     sha256: str
     #: The export, and of which kind it is; None for an ONNX file, which shows that itself.
@@ -57,6 +61,8 @@ class Subject(BaseModel):
         """
         if pick.precision == "int8" and self.int8 is None:
             raise SettingsError("is not tried, because an ONNX file is quantised by who has made it")
+        if pick.engine == "torch":
+            return self._open_torch(pick, max_batch, weights_dir)
         if self.export:
             graph = self.int8.opened() if self.int8 and pick.precision == "int8" else self.export
             kind = self._kind(self.shape, self.seen_from)
@@ -64,7 +70,19 @@ class Subject(BaseModel):
         from worker.engines.onnx.file import open_onnx
 
         model, engine = open_onnx(self.choice, pick, max_batch, weights_dir)
-        return self._kind(model.preprocessing.shape, model.seen_from), engine
+        return self._kind_of(model), engine
+
+    def _open_torch(self, pick: Pick, max_batch: int, weights_dir: Path) -> Tuple[Kind, Engine]:
+        from worker.engines.pytorch.opening import open_torch
+
+        try:
+            model, engine = open_torch(self.choice, pick, max_batch, weights_dir)
+        except NeedsTorch as error:  # half upgraded, it may be whole the next time
+            raise NanofleetError(error.fact) from error
+        return self._kind_of(model), engine
+
+    def _kind_of(self, model: Model) -> Kind:
+        return self._kind(model.preprocessing.shape, model.seen_from)
 
     def _kind(self, shape: Tuple[int, int, int], seen_from: Optional[float]) -> Kind:
         if seen_from is None or self.choice.threshold is None:
