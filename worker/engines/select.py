@@ -21,6 +21,7 @@ from worker.engines.fastest.choosing import Wish, open_fastest
 from worker.engines.fastest.subject import Subject
 from worker.engines.int8.calibration import calibration_of
 from worker.engines.int8.graph import Int8, int8_of
+from worker.engines.leftovers import remove_leftovers
 from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
 from worker.engines.pytorch.opening import open_torch
@@ -89,6 +90,9 @@ def open_model(
     foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
+    remove_leftovers(weights_dir)
+    if calibration and precision != "int8":
+        log.warning("--calibration %s: left aside, because of --precision %s", calibration, precision)
     frames = calibration_of(calibration) if precision == "int8" and calibration else None
     pick = pick_engine(engine, device, own_onnx)
     if precision != "exact" and pick.device != "cpu":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
+import time
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
@@ -13,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.end_to_end.front_ends import ready
 from tests.fleets import Fleet
 from tests.harness import nanofleet, statuses, wait_for
 from tests.metrics import metric
@@ -244,6 +247,26 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     assert verdict.winner.again == "openvino", verdict.why
 
 
+def test_a_pair_that_was_killed_is_tried_again_another_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    library(tmp_path, "rounds, and is killed beside another", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    choice = mixed(tmp_path / "net.onnx")
+    for _ in range(2):
+        engine = opened(choice)
+        assert not isinstance(engine, CloseCalls)
+        assert "only, and together with another engine was killed (SIGKILL)" in engine.why
+    assert caplog.text.count("finding out what runs it fastest") == 1
+    file = file_of(subject_of(choice), "auto", "half", tmp_path)
+    yesterday = time.time() - 86_400
+    os.utime(file, (yesterday, yesterday))
+    opened(choice)
+    assert caplog.text.count("finding out what runs it fastest") == 2
+    assert file.stat().st_mtime > yesterday + 1
+
+
 @pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])
 def test_where_close_calls_cannot_help_no_second_engine_is_tried(
     wrong: int, ms: float, tmp_path: Path
@@ -328,8 +351,9 @@ def test_a_verdict_of_before_there_were_close_calls_is_none(
 # --- served -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_worker_counts_them(
-    tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    processes: int, tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library(tmp_path, "is right", monkeypatch)
     choice = mixed(tmp_path / "net.onnx")
@@ -337,7 +361,9 @@ def test_a_worker_counts_them(
     kept_for(choice, "auto", DEFAULT, half)
     model = ["--model", choice.model, "--labels", str(choice.labels), "--fit", "squeeze", "--scaling", "unit"]
     listener = fleet.listen("#")
-    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), "--engine", "auto", "--device", "cpu")
+    how = ("--engine", "auto", "--device", "cpu", "--processes", str(processes))
+    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), *how, wait=False)
+    ready(worker, times=processes)
     status = wait_for(lambda: statuses(listener.messages), what="a status")[0]
     assert status.engine_why.startswith(
         "openvino float16 (0% close calls again by onnxruntime float32): 1 ms"
@@ -345,6 +371,7 @@ def test_a_worker_counts_them(
     for colour in ("red", "gray", "blue"):  # one of which has three classes that are as good
         fleet.send("door", picture(colour))
     wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == 3, what="the answers")
-    assert metric(worker, "nanofleet_close_calls_total") == 1
+    ports = range(worker.metrics_port, worker.metrics_port + processes)
+    assert sum(metric(worker, "nanofleet_close_calls_total", port=port) for port in ports) == 1
     done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(tmp_path))
     assert "close calls again by onnxruntime float32" in done.stdout, done.stdout + done.stderr

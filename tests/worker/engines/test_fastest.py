@@ -199,7 +199,7 @@ def test_what_a_killed_process_leaves_of_a_race_the_next_start_removes(
     finally:
         starting.kill()
         starting.wait()
-    assert list(temporary.glob("nanofleet-race-*")) == []
+    assert list(temporary.glob("nanofleet-engines-*")) == []
     wait_for(lambda: not processes_of("worker.engines.fastest.process", folder), what="the child's end")
     opened(folder, race=False)
     assert list(folder.glob("nanofleet/.*.part")) == []

@@ -24,7 +24,7 @@ from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
 from worker.engines.int8.calibration import Calibration
 from worker.models.info import Model
-from worker.models.weights import lock, remove_stale_parts
+from worker.models.weights import lock
 
 log = logging.getLogger(__name__)
 #: Opens a model with one engine.
@@ -97,7 +97,6 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
     verdict = read(file, subject.device)
     if verdict is not None or not wish.race:
         return verdict
-    remove_stale_parts(file.parent)
     with _alone(file):
         verdict = read(file, subject.device)  # another worker may just have found it
         if verdict is not None:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import signal
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
@@ -26,6 +25,7 @@ from worker.engines.fastest.places import place_of
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict, agreement, fastest
 from worker.engines.installed import releases
+from worker.engines.leftovers import temporary_folder
 from worker.models.weights import remove_part
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ def _made(part: Path) -> Iterator[Path]:
         remove_part(part)
         part.mkdir(mode=0o700)
     except OSError:
-        with tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
-            yield Path(folder)
+        with temporary_folder() as folder:
+            yield folder
         return
     try:
         yield part
@@ -172,4 +172,4 @@ def _with_close_calls(
     both = _trial(trial.candidate, run(trial.candidate, exact.engine, margin), folder)
     if both.agrees:
         return both.model_copy(update={"again": exact.engine, "margin": margin, "close": float(close.mean())})
-    return trial.model_copy(update={"passing": both.passing})
+    return trial.model_copy(update={"alone": both.failed if both.passing else ""})

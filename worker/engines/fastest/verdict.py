@@ -50,6 +50,8 @@ class Trial(BaseModel):
     #: The least gap that is no close call, and the share of pictures that have less; see `CloseCalls`.
     margin: float = Field(0, ge=0, allow_inf_nan=False)
     close: float = Field(0, ge=0, le=1)
+    #: Why no other answers its close calls again, where that may be otherwise another day.
+    alone: str = ""
     #: Why there are no figures.
     failed: str = ""
     #: Whether that may be otherwise the next time.
@@ -82,8 +84,9 @@ class Trial(BaseModel):
             if self.agrees or not self.pictures
             else f", but agrees with float32 on {self.same} of {self.pictures} only"
         )
+        alone = f", and together with another engine {self.alone}" if self.alone else ""
         note = self.note and f" ({self.note})"
-        return f"{self.how}{note} {self.ms:.3g}{but}"
+        return f"{self.how}{note} {self.ms:.3g}{but}{alone}"
 
 
 class Verdict(BaseModel):
@@ -108,6 +111,11 @@ class Verdict(BaseModel):
     def lasts(self) -> bool:
         """Whether another race would end like this one."""
         return not any(trial.passing for trial in self.trials)
+
+    @property
+    def lasts_for_a_day(self) -> bool:
+        """Whether one of another day may end otherwise, when there is the memory for two engines."""
+        return any(trial.alone for trial in self.trials)
 
     @property
     def why(self) -> str:
