@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.engines.base import Pick
-from worker.engines.sessions import batches_at_once, open_session, together, warm
+from worker.engines.sessions import batches_at_once, open_session, together, warm, why
 
 
 class ExportEngine:
@@ -35,9 +35,9 @@ class ExportEngine:
         """
         self.name = pick.engine
         self.device = pick.device
-        self.why = pick.why
         self.at_once = batches_at_once(pick.device)
         self._session = open_session(path, pick, weights_dir)
+        self.why = why(pick, self._session)
         self._input = self._session.get_inputs()[0].name
         self._shape = shape
         self._most = together(pick.engine, max_batch)

@@ -25,12 +25,13 @@ from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, TwoClasses
 from worker.engines.close_calls import ALONE, CloseCalls, are_close, margin_of
 from worker.engines.fastest import kept
-from worker.engines.fastest.candidates import candidates, releases
+from worker.engines.fastest.candidates import candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
 from worker.engines.fastest.race import FIRST, LAST, _with_close_calls, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
+from worker.engines.installed import releases
 from worker.engines.select import open_model
 
 Rows = NDArray[np.float32]

@@ -31,6 +31,7 @@ from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
+from worker.engines.fastest.places import place_of
 from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
@@ -195,7 +196,8 @@ def test_what_agrees_may_win(tmp_path: Path, frames: Path, monkeypatch: pytest.M
 def test_a_graph_that_int8_spoils_is_refused(
     tmp_path: Path, frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.engines.fastest.process.SLOWER", 100)
+    patient = place_of("cpu")._replace(slower=100)
+    monkeypatch.setattr("worker.engines.fastest.process.place_of", lambda device: patient)
     int8 = int8_in(tmp_path, frames, spoiled=True).prepared(None)
     verdict = raced(int8, monkeypatch)
     assert verdict.winner.precision == "float32"

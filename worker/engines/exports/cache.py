@@ -27,7 +27,7 @@ from worker.engines.child import how_it_ended
 from worker.engines.exports import failures
 from worker.engines.exports.entry import Entry, find, put
 from worker.engines.exports.folder import made_at, made_by_child, out_of_reach
-from worker.engines.picking import has_torch
+from worker.engines.installed import has_torch
 from worker.engines.sessions import Damaged
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name

@@ -1,4 +1,4 @@
-"""The model that candidates are tried with: an ONNX file that is pinned to its bytes, or an export."""
+"""The model that candidates are tried with, and where: an ONNX file pinned to its bytes, or an export."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import List, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict
 
-from wire.errors import SettingsError
+from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick
 from worker.engines.export_engine import ExportEngine
 from worker.engines.int8.graph import Int8
 from worker.engines.onnx.files import files_of_onnx
+from worker.engines.without_torch import NeedsTorch
 
 
 class Subject(BaseModel):
@@ -21,6 +22,8 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     choice: ModelChoice
+    #: Where it is to run: `cpu`, `cuda` or `cuda:N`.
+    device: str = "cpu"
     #: Of the file, or of the weights that the export was made from.
     sha256: str
     #: The export, and its images' height, width and channels; None for an ONNX file.
@@ -47,10 +50,23 @@ class Subject(BaseModel):
         """
         if pick.precision == "int8" and self.int8 is None:
             raise SettingsError("is not tried, because an ONNX file is quantised by who has made it")
+        if pick.engine == "torch":
+            return self._open_torch(pick, max_batch, weights_dir)
         if self.export:
             graph = self.int8.opened() if self.int8 and pick.precision == "int8" else self.export
             return self.shape, ExportEngine(graph, self.shape, pick, max_batch, weights_dir)
         from worker.engines.onnx.file import open_onnx
 
         model, engine = open_onnx(self.choice, pick, max_batch, weights_dir)
+        return model.preprocessing.shape, engine
+
+    def _open_torch(
+        self, pick: Pick, max_batch: int, weights_dir: Path
+    ) -> Tuple[Tuple[int, int, int], Engine]:
+        from worker.engines.pytorch.opening import open_torch
+
+        try:
+            model, engine = open_torch(self.choice, pick, max_batch, weights_dir)
+        except NeedsTorch as error:  # half upgraded, it may be whole the next time
+            raise NanofleetError(error.fact) from error
         return model.preprocessing.shape, engine

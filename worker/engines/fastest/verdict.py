@@ -7,9 +7,10 @@ from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import Literal
 
+from worker.engines.base import Library, Numbers
 from worker.engines.fastest.candidates import Candidate
+from worker.engines.fastest.places import Unit
 
 #: Of a picture's two best classes: one that is ahead by more than this is clearly the label.
 CLEAR = 0.05
@@ -34,16 +35,18 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["float32", "float16", "bfloat16", "int8"]
-    #: Milliseconds of CPU a picture, with what its close calls take.
+    engine: Library
+    precision: Numbers
+    #: What its engine says of how it runs on CUDA; empty on a CPU.
+    note: str = ""
+    #: Milliseconds a picture, of CPU or on CUDA, with what its close calls take.
     ms: float = Field(0, ge=0, allow_inf_nan=False)
     #: Pictures that have a label, and those of them to which it gave that; none, if it was too slow anyway.
     pictures: int = 0
     same: int = 0
     agrees: bool = False
     #: What answers its close calls again, in float32, because it would not agree without; else none.
-    again: Optional[Literal["onnxruntime", "openvino"]] = None
+    again: Optional[Library] = None
     #: The least gap that is no close call, and the share of pictures that have less; see `CloseCalls`.
     margin: float = Field(0, ge=0, allow_inf_nan=False)
     close: float = Field(0, ge=0, le=1)
@@ -82,11 +85,12 @@ class Trial(BaseModel):
             else f", but agrees with float32 on {self.same} of {self.pictures} only"
         )
         alone = f", and together with another engine {self.alone}" if self.alone else ""
-        return f"{self.how} {self.ms:.3g}{but}{alone}"
+        note = self.note and f" ({self.note})"
+        return f"{self.how}{note} {self.ms:.3g}{but}{alone}"
 
 
 class Verdict(BaseModel):
-    """All trials of a race, the default's first, and each more exact one before those less exact."""
+    """All trials of a race, each library's more exact ones before those less exact."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,6 +98,8 @@ class Verdict(BaseModel):
     file: str = ""
     #: Of the libraries that took part.
     releases: Dict[str, str]
+    #: What the milliseconds are of.
+    unit: Unit = "ms of CPU a picture"
     trials: Tuple[Trial, ...] = Field(min_length=1)
 
     @property
@@ -118,7 +124,7 @@ class Verdict(BaseModel):
         others = [trial.says for trial in self.trials if trial is not winner]
         if winner.failed:
             return "; ".join([winner.says, *others])
-        first = f"{winner.how}: {winner.ms:.3g} ms of CPU a picture"
+        first = f"{winner.how}: {winner.ms:.3g} {self.unit}"  # its engine says the note
         agrees = f"agrees with float32 on {winner.same} of {winner.pictures}"
         return "; ".join([first, *others, *([] if winner is self.trials[0] else [agrees])])
 

@@ -28,7 +28,7 @@ from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
 from worker.engines.child import CRASHES, how_it_ended
 from worker.engines.exports.folder import made_at, made_by_child, out_of_reach
-from worker.engines.fastest.candidates import releases
+from worker.engines.installed import releases
 from worker.engines.int8.calibration import MOST, Calibration
 from worker.models.info import Model
 from worker.models.weights import lock, remove_long_unused
