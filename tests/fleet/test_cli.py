@@ -34,7 +34,7 @@ def test_each_command_runs_what_takes_its_settings(name: str) -> None:
 def test_help_is_the_same_by_both_ways(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = []
     for arguments in (["help", *name.split()], [*name.split(), "--help"]):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main(arguments)
         said.append(capsys.readouterr())
     asked, flagged = said
