@@ -98,7 +98,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def sizes(max_batch: int) -> List[int]:
-    """Batch sizes with CUDA graphs: powers of two, and the largest. Others run as the next larger one."""
+    """Batch sizes that run on CUDA: powers of two, and the largest. Others run as the next larger one."""
     return [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch] + [max_batch]
 
 
@@ -110,18 +110,19 @@ def together(library: str, max_batch: int) -> int:
 def warm(engine: Engine, shape: Tuple[int, int, int], most: int) -> None:
     """Run the batches that an engine has to have seen before it serves.
 
-    OpenVINO compiles for each size of batch, and for each of the batches that run at once: 20 to 30 ms. On
-    CUDA, ONNX Runtime looks for each size's fastest convolutions; TensorRT builds for those between the least
-    and the largest seen, so that these come first.
+    OpenVINO compiles for each size of batch, and for each of the batches that run at once: 20 to 30 ms.
+    On CUDA, ONNX Runtime looks for the fastest convolutions of each, which takes seconds; TensorRT builds for
+    all between the least and the largest that it has seen, so that these come first.
 
     Args:
         engine: which.
         shape: of an image.
         most: images that its session runs together.
     """
-    every = engine.name == "openvino" or engine.device != "cpu"
+    openvino = engine.name == "openvino"
+    some = sizes(most) if engine.device != "cpu" else sorted({1, most})
     engine.infer(np.zeros((1, *shape), np.uint8))  # alone: a library may set itself up
     with ThreadPoolExecutor(engine.at_once) as threads:
-        for size in range(most, 0, -1) if every else sorted({1, most}):
+        for size in range(1, most + 1) if openvino else reversed(some):
             batch = np.zeros((size, *shape), np.uint8)
-            list(threads.map(engine.infer, [batch] * (engine.at_once if every else 1)))
+            list(threads.map(engine.infer, [batch] * (engine.at_once if openvino else 1)))

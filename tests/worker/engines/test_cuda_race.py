@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List, Tuple, cast
+from types import SimpleNamespace
+from typing import Any, Dict, List, Tuple, cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from worker.engines.fastest.candidates import Candidate, candidates
 from worker.engines.fastest.choosing import Wish, open_fastest
 from worker.engines.fastest.gpu import gpu
 from worker.engines.fastest.kept import file_of, read, write
+from worker.engines.fastest.pictures import drawn
 from worker.engines.fastest.process import _batches, _is_passing
 from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
@@ -27,7 +29,7 @@ from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, releases
 from worker.engines.picking import pick_engine
 from worker.engines.select import open_model
-from worker.engines.sessions import DeviceUnusable
+from worker.engines.sessions import DeviceUnusable, open_session
 from worker.models.info import Model
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
@@ -112,6 +114,31 @@ def test_pictures_run_in_each_size_of_batch() -> None:
     assert [len(batch) for batch in _batches(pictures, [1, 2, 4])] == [1, 2, 4, 1, 2, 2]
     assert [len(batch) for batch in _batches(pictures, [4])] == [4, 4, 4]
     np.testing.assert_array_equal(np.concatenate(_batches(pictures, [5])), pictures)
+
+
+def test_on_cuda_an_export_runs_in_the_sizes_that_are_warm(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch of another size would take seconds. Here a CPU's session runs them."""
+    subject = subject_in(folder, "cuda")
+    session = open_session(subject.files[0], Pick("onnxruntime", "cpu", ""), folder)
+    ran: List[int] = []
+
+    def run(names: None, feed: Dict[str, Any]) -> List[Any]:
+        ran.append(len(feed["pixels"]))
+        return session.run(names, feed)
+
+    seen = SimpleNamespace(run=run, get_inputs=session.get_inputs, get_providers=lambda: [CUDA])
+    monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_: seen)
+    shape, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
+    assert engine.why == "tried; CUDA without TensorRT, in float32 or TF32"
+    engine.warm_up()
+    assert ran == [1, 6, 4, 2, 1]
+    pictures = drawn(shape, 8)
+    expected = session.run(None, {"pixels": pictures})[0]
+    for count in (3, 5, 6, 8):
+        np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
+    assert ran[5:] == [4, 6, 6, 6, 2]
 
 
 # --- the verdict --------------------------------------------------------------------------------------

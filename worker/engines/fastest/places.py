@@ -41,7 +41,7 @@ _CPU = Place(
     slower=1.2,
 )
 #: A GPU is given small batches and large ones, by how much there is to do. TensorRT builds for minutes.
-_CUDA = Place("ms a picture", time.perf_counter, sizes, seconds=3600, patience=3600, slower=math.inf)
+_CUDA = Place("ms a picture", time.perf_counter, sizes, seconds=3600, patience=1800, slower=math.inf)
 
 
 def place_of(device: str) -> Place:

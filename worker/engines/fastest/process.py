@@ -106,13 +106,9 @@ def _pictures(file: Path, shape: Tuple[int, int, int], int8: Optional[Int8]) -> 
 
 
 def _batches(pictures: NDArray[np.uint8], sizes: Sequence[int]) -> List[NDArray[np.uint8]]:
-    """The pictures in batches of these sizes, one after the other and again."""
-    starts = [0]
-    for size in itertools.cycle(sizes):
-        if starts[-1] + size >= len(pictures):
-            break
-        starts.append(starts[-1] + size)
-    return np.split(pictures, starts[1:])
+    """The pictures in batches of these sizes, one after the other and again; the last may be smaller."""
+    ends = itertools.accumulate(itertools.islice(itertools.cycle(sizes), len(pictures)))
+    return np.split(pictures, [end for end in ends if end < len(pictures)])
 
 
 def _timed(
