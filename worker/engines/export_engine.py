@@ -37,10 +37,10 @@ class ExportEngine:
         self.device = pick.device
         self.why = pick.why
         self.at_once = batches_at_once(pick.device)
-        self._session = open_session(path, pick, weights_dir)
+        self._most = together(pick.engine, max_batch)
+        self._session = open_session(path, pick, weights_dir, most=self._most)
         self._input = self._session.get_inputs()[0].name
         self._shape = shape
-        self._most = together(pick.engine, max_batch)
 
     def warm_up(self) -> None:
         """See Engine."""

@@ -30,7 +30,7 @@ from worker.models.weights import remove_long_unused
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 3
+FORMAT = 4
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
 _TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU [a-z]+)\s*:")
