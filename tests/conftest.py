@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fleets import EMBEDDED, Fleet
 from tests.harness import Mosquitto
@@ -21,6 +22,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # PyTorch's threads spin while they wait for one another, and keep others from running where tests share the
 # processors: ten times the CPU was measured. It is read when PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# No example is too late on a busy machine, and in CI they are the same each time, as newer releases have it.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("busy")
 
 # What members keep across restarts must neither come from earlier tests nor go to the user's own fleet.
 _STATE = tempfile.TemporaryDirectory(prefix="nanofleet-state-")

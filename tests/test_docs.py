@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import string
@@ -109,8 +110,9 @@ _WORD = re.compile(r"\S*[^\W\d]{2}\S*")
 _MOST_WORDS_OF_A_VALUE = 3
 
 
-def fragments() -> Set[str]:
-    """The literal text of every message in the source, between what is filled in."""
+@functools.lru_cache(maxsize=None)
+def fragments() -> List[str]:
+    """The literal text of every message in the source, between what is filled in; the longest first."""
     found: Set[str] = set(OTHERS)
     for package in ("wire", "worker", "publisher", "fleet"):
         for path in (REPOSITORY / package).rglob("*.py"):
@@ -120,7 +122,8 @@ def fragments() -> Set[str]:
                 said = isinstance(node, ast.Constant) and isinstance(node.value, str)
                 if said and id(node) not in docstrings:
                     found.update(re.split(r"%[\d.]*[sdrgfx]|%%|\n", node.value))
-    return {text.strip(string.whitespace + ":;,'") for text in found if len(text.split()) > 1}
+    texts = {text.strip(string.whitespace + ":;,'") for text in found if len(text.split()) > 1}
+    return sorted(texts, key=len, reverse=True)
 
 
 def quotes(page: Path) -> Iterator[str]:
@@ -144,12 +147,11 @@ def quotes(page: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_messages_are_quoted_as_the_code_has_them(page: Path) -> None:
-    known = sorted(fragments(), key=len, reverse=True)
     messages = list(quotes(page))
     assert len(messages) >= {"troubleshooting.md": 60, "upgrading.md": 1}.get(page.name, 0)
     unknown = []
     for left in messages:
-        for fragment in known:
+        for fragment in fragments():
             left = left.replace(fragment, "\0")
         unknown += [
             part for part in re.split("\0|…", left) if len(_WORD.findall(part)) > _MOST_WORDS_OF_A_VALUE

@@ -32,8 +32,8 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
     answer takes. The bytes are those that a Result of the same fields encodes to.
     """
     model = classified.model
-    timings_ms = {stage: round(seconds * 1000, 3) for stage, seconds in timings.items()}
-    timings_ms["total"] = round((time.perf_counter() - frame.received_ticks) * 1000, 3)
+    timings_ms = {stage: _milliseconds(seconds) for stage, seconds in timings.items()}
+    timings_ms["total"] = _milliseconds(time.perf_counter() - frame.received_ticks)
     top = [
         {"label": model.classes[index][:MAX_NAME], "index": index, "confidence": confidence}
         for index, confidence in classified.best
@@ -63,6 +63,11 @@ def result_of(frame: Frame, classified: Classified, timings: Dict[str, float], w
     if classified.repeats is not None:
         result["repeats"] = classified.repeats
     return Answer(to_json(result))
+
+
+def _milliseconds(seconds: float) -> float:
+    """With three decimals; `round(…, 3)` takes more than twice as long."""
+    return round(seconds * 1e6) / 1000
 
 
 def rejection_of(frame: Frame, error: FrameError, worker_id: str) -> Answer:

@@ -79,9 +79,10 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
 def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     flags = ("--ways", "limit B,nanofleet (spool)", "--models", "squeezenet1_1")
+    small = ("--sizes", "480p", "--seconds", "0.2")
     # Variables that set the bench are none of its workers'.
-    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "2"}
-    done = bench("throughput", "latency", "--quick", *flags, "--out", str(out), env=env)
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NANOFLEET_ROUNDS": "1"}
+    done = bench("throughput", "latency", *small, *flags, "--out", str(out), env=env)
     assert done.returncode == 0, done.stderr + done.stdout
     results: Dict[str, Any] = json.loads(out.read_text())
     rows = {(row["experiment"], row["way"]): row for row in results["rows"]}
@@ -96,15 +97,20 @@ def test_a_small_run_measures_what_it_says(mosquitto: str, tmp_path: Path) -> No
     assert "| nanofleet (spool)" in done.stdout
 
 
-def measured(start: str, frames: int) -> Dict[str, Any]:
+#: Of what brings its model, or runs none.
+NO_WEIGHTS = "Weights('tiny', Path(), '')"
+
+
+def measured(start: str, frames: int, weights: str = NO_WEIGHTS) -> Dict[str, Any]:
     """What a driver says of some thumbnails; in a process of its own, which ends all that it has started."""
     program = f"""
 import dataclasses, json
+from pathlib import Path
 from bench import sharing, transport, ways
 from bench.drive import Order
 from bench.site import started
-from bench.weights import find_weights
-with started({start}, find_weights("squeezenet1_1")) as driver:
+from bench.weights import Weights, find_weights
+with started({start}, {weights}) as driver:
     driver.run(Order(8, "thumbnail"))
     print(json.dumps(dataclasses.asdict(driver.run(Order({frames}, "thumbnail")))))
 """
@@ -126,7 +132,7 @@ def test_each_reader_of_the_transport_gets_every_frame(mosquitto: str, name: str
 
 def test_the_tutorials_loops_share_an_order() -> None:
     start = "next(way for way in ways.WAYS if way.name == 'tutorial loops').starts(2)['']"
-    outcome = measured(start, 11)
+    outcome = measured(start, 11, "find_weights('squeezenet1_1')")
     assert outcome["answered"] == len(outcome["latencies_ms"]) == 11
 
 

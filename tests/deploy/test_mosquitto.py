@@ -133,7 +133,7 @@ def test_large_frames_pass(broker: Callable[[str], Broker], config: Path) -> Non
         assert camera.connack[1].ReceiveMaximum == int(options(config)["max_inflight_messages"])
         listener.subscribe("nanofleet/frames/+")
         camera.client.publish("nanofleet/frames/door", frame, 1).wait_for_publish(10)
-        wait_for(lambda: listener.payloads, 10, "the frame")
+        wait_for(lambda: listener.payloads, what="the frame")
         assert listener.payloads == [frame]
 
 
@@ -149,11 +149,11 @@ def test_waiting_frames_survive(broker: Callable[[str], Broker], signum: signal.
         published.wait_for_publish(10)
     if signum is signal.SIGKILL:
         size, database = sum(map(len, frames)), server.database
-        wait_for(lambda: database.exists() and database.stat().st_size > size, 10, "the autosave")
+        wait_for(lambda: database.exists() and database.stat().st_size > size, what="the autosave")
     server.stop(signum)
     server.start()
     with Client(server, "worker", expiry=3600) as worker:
-        wait_for(lambda: len(worker.payloads) == len(frames), 10, "the frames")
+        wait_for(lambda: len(worker.payloads) == len(frames), what="the frames")
         assert worker.payloads == frames
 
 

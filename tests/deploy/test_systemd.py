@@ -14,7 +14,8 @@ import pytest
 
 from tests.deploy.files import DEPLOY, FILES, ROOT, run
 from tests.fleet.provisioned import GuardedBroker, provision
-from tests.harness import MODEL, need, wait_for
+from tests.harness import need, wait_for
+from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize("more", ["", "password.conf", "member.conf"])
@@ -43,7 +44,8 @@ def test_a_service_finds_its_members_files_and_a_new_password(tmp_path: Path) ->
         line.split("=", 1) for line in (member / "member.env").read_text().splitlines() if "=" in line
     )
     told.update(NANOFLEET_STATE_DIR=str(tmp_path / "state"), NANOFLEET_METRICS_PORT="0")
-    told.update(NANOFLEET_MODEL=MODEL)
+    flags = iter(tiny_model())
+    told.update({f"NANOFLEET_{flag[2:].upper()}": value for flag, value in zip(flags, flags)})
     units = [path for path in FILES if path.suffix in (".service", ".conf")]
     assert not any(re.search("(?m)^LoadCredential", path.read_text()) for path in units)
     drop_in = (DEPLOY / "systemd" / "nanofleet-worker.service.d" / "member.conf").read_text()

@@ -46,7 +46,7 @@ def test_leaving_early_time_and_again_makes_no_frame_poison(
             # It says so to the user before it says so to the others.
             wait_for(lambda life=life: changes().count("draining") == life, what="its status")  # type: ignore[misc]
             worker.process.send_signal(signal.SIGINT)
-        assert worker.process.wait(3) != 0
+        assert worker.process.wait(30) != 0
         assert not listener.messages
         assert worker.log.read_text().count("1 frames in hand go back to the broker") == life
         worker.start()

@@ -17,8 +17,10 @@ import pytest
 from tests.end_to_end.commanding import OTHER, USE_OTHER, answers, models, photo, start
 from tests.end_to_end.front_ends import TWO, answered, engine_process, family, front_ends, ready
 from tests.fleets import Fleet
-from tests.harness import Listener, WorkerProcess, wait_for
+from tests.harness import Listener, WorkerProcess, processes_of, wait_for
 from tests.tiny import COFFEE
+from tests.worker.engines.graphs import slow_model
+from tests.worker.engines.libraries import library
 from tests.worker.test_watchdog import jpeg, model_that_hangs_on_white, needs_onnx
 from wire.files import lock
 from wire.messages import Rejection
@@ -71,20 +73,51 @@ def test_a_frame_that_hangs_the_engine_is_rejected_and_no_other(fleet: Fleet, tm
     assert rejected(listener) == {"frame-3 poison"}
 
 
-def test_front_ends_wait_longer_than_a_stall_for_the_next_engine_process(fleet: Fleet, photos: Path) -> None:
-    worker = ready(fleet.worker(*TWO, "--stall-timeout", "1", wait=False))
+def end_race(folder: Path) -> None:
+    """Wait until a race hangs in its second candidate, and end that one's process."""
+    wait_for(lambda: list(folder.glob("nanofleet/.*.part/first.npy")), what="the first one's answers")
+    (hanging,) = wait_for(
+        lambda: processes_of("worker.engines.fastest.process", folder), what="the second one"
+    )
+    os.kill(hanging, signal.SIGKILL)
+
+
+@needs_onnx
+def test_front_ends_wait_longer_than_a_stall_for_the_next_engine_process(
+    fleet: Fleet, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "hangs", monkeypatch)
+    how = (*slow_model(tmp_path), "--engine", "auto", "--weights-dir", str(tmp_path))
+    worker = fleet.worker(*how, *TWO, "--stall-timeout", "1", wait=False)
+    end_race(tmp_path)
+    ready(worker)
     listener, before = fleet.listen("results/+"), front_ends(worker)
-    former = engine_process(worker)
-    os.kill(former, signal.SIGKILL)
-    slow = successor(worker, former)
-    os.kill(slow, signal.SIGSTOP)
+    os.kill(engine_process(worker), signal.SIGKILL)
     frames = {f"frame-{number}" for number in range(20)}
     for frame_id in frames:
         fleet.send("door", photo(photos), frame_id)
     worker.wait_said("wait for the next one")
-    time.sleep(2.5)  # what would be a stall by now
-    os.kill(slow, signal.SIGCONT)
+    time.sleep(3.5)  # what would be a stall by now
+    end_race(tmp_path)
     wait_for(lambda: answered(listener) == frames, what="all answers")
+    assert front_ends(worker) == before
+    assert not worker.said("no sign of life")
+    assert worker.stop() == 0
+
+
+def test_an_engine_process_that_is_stopped_is_replaced_and_what_waited_is_answered(
+    fleet: Fleet, photos: Path
+) -> None:
+    worker = ready(fleet.worker(*TWO, "--stall-timeout", "1", wait=False))
+    listener, before = fleet.listen("results/+"), front_ends(worker)
+    stopped = engine_process(worker)
+    os.kill(stopped, signal.SIGSTOP)
+    frames = {f"frame-{number}" for number in range(20)}
+    for frame_id in frames:
+        fleet.send("door", photo(photos), frame_id)
+    wait_for(lambda: answered(listener) == frames, what="all answers")
+    assert worker.said("engine process: no sign of life for 1 s (--stall-timeout); ending it")
+    assert engine_process(worker) != stopped
     assert front_ends(worker) == before
     assert worker.stop() == 0
 

@@ -260,6 +260,38 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     return found
 
 
+class Boaster(Server):
+    """A broker behind it, whose CONNACKs name a Maximum Packet Size that no packet could have."""
+
+    def __init__(self, broker: str, size: int) -> None:
+        super().__init__()
+        host, _, port = broker[len("mqtt://") :].partition(":")
+        self._broker = (host, int(port))
+        self._size = size
+
+    def serve(self, client: socket.socket) -> None:
+        with socket.create_connection(self._broker) as broker, broker.makefile("rb", 0) as stream:
+            self.keep(broker)
+            client.settimeout(20)
+            broker.sendall(client.recv(65536))
+            _, body = _packet(stream)  # CONNACK: flags, reason, the length of its properties, and these
+            properties = body[3:] + struct.pack("!BI", 39, self._size)
+            client.sendall(bytes([0x20, 3 + len(properties), *body[:2], len(properties)]) + properties)
+            self.start(lambda: _pass_on(client, broker))
+            _pass_on(broker, client)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            content = source.recv(65536)
+            target.sendall(content)
+            if not content:
+                break
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+
+
 class WebSocketProxy(Server):
     """WebSocket (RFC 6455) in front, plain MQTT behind."""
 

@@ -21,6 +21,7 @@ from worker import memory
 from worker.engines.shared.channel import Rendezvous
 from worker.membership.identity import claim_worker_id
 from worker.processes import member, roles, shares
+from worker.processes.engine_process import EngineProcess
 from worker.processes.forked import Report, Work
 from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
@@ -215,3 +216,38 @@ def test_a_process_that_dies_again_and_again_is_started_later_each_time(
     dying._began = now[0]
     now[0] += member.SOON + 1
     assert dying.start_later() == member.FIRST_DELAY
+
+
+def test_an_engine_process_without_a_pulse_is_killed_but_not_for_what_its_supervisor_slept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Sleeping(EngineProcess):
+        def __init__(self) -> None:
+            super().__init__(settings("--stall-timeout", "9"), rendezvous)
+            self.work = sleep
+
+    def sleep(report: Report) -> int:
+        signal.pause()
+        return 0
+
+    def look(later: float) -> None:
+        now[0] += later
+        process.end_if_stuck()
+
+    now, rendezvous = [time.monotonic()], Rendezvous()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    process = Sleeping()
+    process.start()
+    look(member.OPEN_TIMEOUT)  # as if the machine's user had stopped both
+    for _ in range(10):
+        look(1)
+    monkeypatch.undo()
+    assert process.ended() is None
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    look(2)
+    monkeypatch.undo()
+    end: List[Optional[End]] = []
+    wait_for(lambda: end.append(process.ended()) or end[-1])
+    assert end[-1]
+    assert end[-1].code == -signal.SIGKILL
+    rendezvous.close()

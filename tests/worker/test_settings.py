@@ -38,6 +38,20 @@ def test_ages_that_are_none(argv: List[str]) -> None:
         settings("--max-age", *argv)
 
 
+def test_frames_to_calibrate_with_are_for_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = "its frames are for --precision int8 alone: say that as well, or leave them out"
+    with pytest.raises(SettingsError, match=f"^--calibration: {asks}$"):
+        settings("--calibration", str(tmp_path))
+    file = tmp_path / "fleet.toml"
+    file.write_text('[worker]\ncalibration = "frames"\n')
+    with pytest.raises(SettingsError, match=f"^calibration in .worker. of {file}: {asks}$"):
+        settings("--config", str(file))
+    monkeypatch.setenv("NANOFLEET_PRECISION", "int8")
+    assert settings("--config", str(file)).precision == "int8"
+    # To see what int8 gains, say.
+    assert settings("--config", str(file), "--precision", "half").calibration == Path("frames")
+
+
 def test_work_is_what_keeps_the_engine_busy_and_never_more_than_the_window() -> None:
     assert settings("--max-batch", "8", "--decoders", "2").at_work == 26
     assert settings("--max-batch", "64", "--window", "32").at_work == 32

@@ -190,7 +190,7 @@ def test_systemd_hears_of_a_worker_that_waits_for_its_broker(
         worker.process.terminate()
         while systemd.recv(100) != b"STOPPING=1":
             pass
-        assert worker.process.wait(5) == 0
+        assert worker.process.wait(60) == 0
 
 
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,18 @@ from typing import Callable
 import paho.mqtt.client as mqtt
 
 
-def skip_used_ids(client: mqtt.Client, *uses: Callable[[int], bool]) -> None:
+def skip_used_ids(client: mqtt.Client, is_used: Callable[[int], bool]) -> None:
     """Have a client give out only ids that are free; paho counts on, and begins again after 65,535.
 
     Args:
         client: paho's.
-        uses: each says whether an id is in use; never all of them are.
+        is_used: whether an id is in use; never all of them are.
     """
     generate = client._mid_generate
 
     def generate_free() -> int:
         mid = generate()
-        while any(is_used(mid) for is_used in uses):
+        while is_used(mid):
             mid = generate()
         return mid
 

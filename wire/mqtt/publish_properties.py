@@ -8,6 +8,9 @@ to one worker after the other.
 
 Only properties that nanofleet uses are kept, and properties of more than MOST bytes are not read at all: a
 packet has room for three million user properties, and each would take 25 times its bytes in memory.
+
+And paho refuses a CONNACK that names a larger Maximum Packet Size than a packet can have, as one of a broker
+without a limit may.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from wire.messages import (
     SENT_AT_PROPERTY,
 )
 
+#: Bytes that a packet may have behind its first five [MQTT 5, 2.1.4]: more than these are no limit.
+LARGEST_PACKET = 268_435_455
 #: The user properties that are kept: no other is used.
 KEPT = (FRAME_ID_PROPERTY, CAPTURED_AT_PROPERTY, SENT_AT_PROPERTY, LABEL_PROPERTY, CONFIDENCE_PROPERTY)
 #: Bytes of all properties of a message, at most: of more, none is read.
@@ -47,7 +52,7 @@ _KEPT = {name.encode(): name for name in KEPT}
 #: By how many bits each byte of a variable byte integer is shifted: there are four at most.
 _SHIFTS = (0, 7, 14, 21)
 
-_paho_unpack = Properties.unpack
+_paho_unpack, _paho_set = Properties.unpack, Properties.__setattr__
 _tables = vars(Properties(PacketTypes.PUBLISH))
 
 
@@ -131,6 +136,13 @@ def _with_length(data: bytes) -> bytes:
 def _init(self: Properties, packetType: int) -> None:
     """Share the tables, which are never written to."""
     vars(self).update(_tables, packetType=packetType)
+
+
+def _set(self: Properties, name: str, value: Any) -> None:
+    """Leave out what a CONNACK need not have said."""
+    if name == "Maximum Packet Size" and value > LARGEST_PACKET:  # with blanks only where it is read
+        return
+    _paho_set(self, name, value)  # type: ignore[no-untyped-call]
 
 
 def _unpack(self: Properties, buffer: bytes) -> Tuple[Properties, int]:
@@ -225,3 +237,4 @@ def _data(region: bytes, at: int) -> Tuple[bytes, int]:
 
 # For every client in this process: paho has no other place for it.
 Properties.__init__, Properties.unpack = _init, _unpack  # type: ignore[method-assign]
+Properties.__setattr__ = _set  # type: ignore[method-assign]

@@ -19,14 +19,14 @@ from paho.mqtt.reasoncodes import ReasonCode
 from wire.mqtt.handlers import in_handler
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import PACKET_TOO_LARGE
+from wire.mqtt.publish_properties import LARGEST_PACKET
 from wire.mqtt.traits import Traits
 from wire.mqtt.writer import enqueue
 
 log = logging.getLogger(__name__)
 
-#: MQTT's default where a CONNACK names no Receive Maximum or Maximum Packet Size [MQTT 5, 3.2.2.3].
+#: MQTT's default where a CONNACK names no Receive Maximum [MQTT 5, 3.2.2.3.3].
 DEFAULT_RECEIVE_MAXIMUM = 65535
-DEFAULT_MAXIMUM_PACKET_SIZE = 268_435_455
 #: Publications in flight, at most: a few of the 65,535 packet ids are left to subscribe by.
 MOST_IN_FLIGHT = 65_000
 
@@ -52,7 +52,7 @@ class PublishQueue:
             by_paho: whether paho makes the packets, holds what is in flight and sends it again. Otherwise all
                 this is done here, and paho is given the packets.
         """
-        self.maximum_packet_size = DEFAULT_MAXIMUM_PACKET_SIZE
+        self.maximum_packet_size = LARGEST_PACKET
         self.traits = Traits()
         self._client = client
         self._by_paho = by_paho
@@ -83,7 +83,7 @@ class PublishQueue:
         self.traits = Traits.of(properties)
         receive_maximum = getattr(properties, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
         self._window = min(receive_maximum, MOST_IN_FLIGHT)
-        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", DEFAULT_MAXIMUM_PACKET_SIZE)
+        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", LARGEST_PACKET)
 
     def pump(self) -> None:
         """Publish what is queued, as far as the window goes; called while connected."""

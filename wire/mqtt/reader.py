@@ -58,7 +58,7 @@ def make_io(
     own = fits(client)
     deliveries, queue = Deliveries(client, on_delivery), PublishQueue(client, by_paho=not own)
     if own:
-        skip_used_ids(client, queue.uses, subscriptions.uses)
+        skip_used_ids(client, lambda mid: queue.uses(mid) or subscriptions.uses(mid))
     return deliveries, queue, Reader(client, deliveries, queue) if own else PahoIO(client)
 
 

@@ -10,6 +10,7 @@ export_engine    the engine for what exports/ makes of a model that PyTorch know
 int8/            such an export in 8 bits, calibrated on frames
 onnx/            ONNX files of any tool, and the engine that runs those
 trial            tries such a file in a child process first, because it may be by anyone; within limits
+leftovers        what killed processes leave of all these; the next start removes it
 child            a process that exports, quantises or tries, as its user has it; child_process is its own end
 """
 

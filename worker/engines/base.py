@@ -11,6 +11,9 @@ from worker.errors import NotANumber
 
 #: The engines that `open_model` can be asked for; `auto` is the fastest that is installed for the device.
 EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
+#: The libraries that run models, and the numbers that one may compute in.
+Library = Literal["torch", "onnxruntime", "openvino"]
+Numbers = Literal["float32", "float16", "bfloat16", "int8"]
 #: What an engine may compute in, where the answers agree: `exact` is float32 alone, `half` 16 bits as well,
 #: and `int8` 8 bits, too.
 Precision = Literal["exact", "half", "int8"]
@@ -60,10 +63,10 @@ class Engine(Protocol):
 class Pick(NamedTuple):
     """An engine, its device, why these, and what it computes in."""
 
-    engine: Literal["torch", "onnxruntime", "openvino"]
+    engine: Library
     device: str
     why: str
-    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+    precision: Numbers = "float32"
 
 
 def top_k(probabilities: NDArray[np.float32], k: int) -> List[Tuple[int, float]]:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, TextIO
+from typing import Any, Callable, Dict, NoReturn, TextIO
 
 from wire.errors import NanofleetError, SettingsError
 from wire.printable import plain
@@ -24,8 +24,8 @@ from wire.printable import plain
 LEAVE_TIMEOUT = 1.0
 
 
-def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
-    """Do the work, and send the parent its result.
+def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> NoReturn:
+    """Do the work, send the parent its result, and exit.
 
     Args:
         folder: the working directory of its user, from which messages name files.
@@ -49,6 +49,8 @@ def answer(folder: str, level: str, work: Callable[[], Dict[str, Any]]) -> None:
             kind = "settings" if isinstance(error, SettingsError) else "other"
             reply = {"kind": kind, "error": str(error)}
         _write(pipe, reply)
+    # At once: an interpreter with PyTorch in it takes seconds to end in good order, and gains nothing by it.
+    os._exit(0)
 
 
 def _let_the_kernel_take_this_first() -> None:

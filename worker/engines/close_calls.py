@@ -81,23 +81,27 @@ class CloseCalls:
 
     def infer(self, batch: NDArray[np.uint8]) -> _Rows:
         """See Engine. Rows are float32's, or half precision's, as a whole."""
+        rows, again = self.answer(batch)
+        if again.any():
+            self._count(int(again.sum()))
+        return rows
+
+    def answer(self, batch: NDArray[np.uint8]) -> Tuple[_Rows, NDArray[np.bool_]]:
+        """See `infer`: the rows, and which of them are the exact engine's, bool [N]; it counts nothing."""
         if self._alone > 0:
             self._alone -= 1
-            self._count(len(batch))
-            return self._exact.infer(batch)
+            return self._exact.infer(batch), np.ones(len(batch), np.bool_)
         rows = self._quick.infer(batch)
         close = are_close(rows, self._margin)
         self._share += (float(close.mean()) - self._share) / RECENT
         if self._share > MOST_CLOSE:
             self._alone = ALONE
-        if not close.any():
-            return rows
-        self._count(int(close.sum()))
         if close.all():
-            return self._exact.infer(batch)
-        rows = rows.copy()
-        rows[close] = self._exact.infer(batch[close])
-        return rows
+            return self._exact.infer(batch), close
+        if close.any():
+            rows = rows.copy()
+            rows[close] = self._exact.infer(batch[close])
+        return rows, close
 
 
 def are_close(rows: _Rows, margin: float) -> NDArray[np.bool_]:

@@ -6,13 +6,13 @@ uint8 [N, H, W, 3] -> normalise, model, softmax, all in the graph -> float32 [N,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Tuple
+from typing import Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.engines.base import Pick
-from worker.engines.sessions import batches_at_once, open_session, together, warm
+from worker.engines.sessions import batches_at_once, open_session, sizes, together, warm, why
 
 
 class ExportEngine:
@@ -35,12 +35,14 @@ class ExportEngine:
         """
         self.name = pick.engine
         self.device = pick.device
-        self.why = pick.why
         self.at_once = batches_at_once(pick.device)
         self._most = together(pick.engine, max_batch)
         self._session = open_session(path, pick, weights_dir, most=self._most)
+        self.why = why(pick, self._session)
         self._input = self._session.get_inputs()[0].name
         self._shape = shape
+        #: Batches run as the next larger of these, if any: on CUDA the first one of a size takes seconds.
+        self._sizes = sizes(max_batch) if pick.device != "cpu" else []
 
     def warm_up(self) -> None:
         """See Engine."""
@@ -49,7 +51,13 @@ class ExportEngine:
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""
         parts = [batch[start : start + self._most] for start in range(0, len(batch), self._most)]
-        answers: List[NDArray[np.float32]] = [
-            self._session.run(None, {self._input: part})[0] for part in parts
-        ]
+        answers = [self._run(part) for part in parts]
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        count = len(images)
+        size = min((each for each in self._sizes if each >= count), default=count)
+        if size > count:
+            images = np.concatenate([images, np.zeros((size - count, *self._shape), np.uint8)])
+        answers: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        return answers[:count]

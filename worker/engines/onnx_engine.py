@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -11,7 +13,10 @@ import onnxruntime
 
 from wire.errors import NanofleetError
 from wire.printable import first_line, plain
+from worker.engines.installed import CUDA, TENSORRT, providers
 from worker.engines.sessions import Damaged, DeviceUnusable, out_of_memory, threads_of_a_batch
+
+log = logging.getLogger(__name__)
 
 Provider = Union[str, Tuple[str, Dict[str, Any]]]
 
@@ -44,6 +49,8 @@ def open_session(
         DeviceUnusable: onnxruntime would run it on the CPU instead.
         NanofleetError: something else is in the way, such as too little memory.
     """
+    if device != "cpu":
+        _load_cuda()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its warnings are for those who build the graph; its errors it raises
     # Threads that spin while they wait take the decoders' cores.
@@ -51,23 +58,46 @@ def open_session(
         options.intra_op_num_threads = threads_of_a_batch()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(
-            content or str(path),
-            options,
-            providers=_providers(device, weights_dir, precision),
-            enable_fallback=int(device != "cpu"),  # to the CPU from the CPU, with a line on stdout
+        session, reason = _first_session(
+            content or str(path), options, _providers(device, weights_dir, precision)
         )
     # Its exceptions have no common class but Exception.
     except Exception as error:
         damaged = type(error).__name__ in _DAMAGED and not out_of_memory(error)
         kind = Damaged if damaged else NanofleetError
         raise kind(f"{path}: onnxruntime cannot load it: {_why(error)}") from error
-    if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+    if device != "cpu" and CUDA not in session.get_providers():
         raise DeviceUnusable(
             f"onnxruntime cannot use device {device}: CUDA and cuDNN must be those that it was built for. "
             "Or take --engine torch or --device cpu"
-        )
+        ) from reason
     return session
+
+
+def _first_session(
+    model: Union[str, bytes], options: onnxruntime.SessionOptions, choices: List[List[Provider]]
+) -> Tuple[onnxruntime.InferenceSession, Optional[Exception]]:
+    """A session by the first providers that can be had, and what was wrong with the last ones that cannot.
+
+    ONNX Runtime would go on to the next ones by itself, and say so on stdout, which is the program's.
+    """
+    reason: Optional[Exception] = None
+    for each in choices[:-1]:
+        try:
+            return onnxruntime.InferenceSession(model, options, providers=each, enable_fallback=0), reason
+        except (ValueError, RuntimeError) as error:  # what it raises of a file is neither
+            reason = error
+    return onnxruntime.InferenceSession(model, options, providers=choices[-1], enable_fallback=0), reason
+
+
+@lru_cache(maxsize=None)
+def _load_cuda() -> None:
+    """Load CUDA's libraries from the packages that pip installs beside PyTorch, if they are there."""
+    if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on
+        # What is missing there the system may have; it would be said on stdout.
+        vars(onnxruntime)["print"] = lambda *words, **how: log.debug(" ".join(map(str, words)))
+        with contextlib.suppress(Exception):
+            onnxruntime.preload_dlls()
 
 
 def _why(error: Exception) -> str:
@@ -104,24 +134,33 @@ def _why(error: Exception) -> str:
     return first_line(error) or type(error).__name__
 
 
-def _providers(device: str, weights_dir: Path, precision: str) -> List[Provider]:
-    if device == "cpu":
-        return ["CPUExecutionProvider"]
+def _providers(device: str, weights_dir: Path, precision: str) -> List[List[Provider]]:
+    """What may run a session: the fastest first, and at last what is always there."""
+    cpu: List[Provider] = ["CPUExecutionProvider"]
+    built_for = providers()
+    if device == "cpu" or CUDA not in built_for:
+        return [cpu]
     place = {"device_id": int(device.partition(":")[2] or 0)}
     # TF32 is float32 with 10 bits of mantissa instead of 23, which it takes unless told.
-    cuda = {**place, "use_tf32": int(precision != "float32")}
-    providers: List[Provider] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
-    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
-        folder = weights_dir / "nanofleet" / "tensorrt"
-        with contextlib.suppress(OSError):  # without the folder they are built at each start
-            folder.mkdir(parents=True, exist_ok=True)
-        cache = {
-            "trt_fp16_enable": precision == "float16",
-            "trt_engine_cache_enable": True,  # building one takes minutes
-            "trt_engine_cache_path": str(folder),
-        }
-        providers.insert(0, ("TensorrtExecutionProvider", {**place, **cache}))
-    return providers
+    cuda: List[Provider] = [(CUDA, {**place, "use_tf32": int(precision != "float32")}), *cpu]
+    if precision == "float32" or TENSORRT not in built_for:  # it takes TF32, and has no option not to
+        return [cuda, cpu]
+    folder = weights_dir / "nanofleet" / "tensorrt"
+    with contextlib.suppress(OSError):  # without the folder they are built at each start
+        folder.mkdir(parents=True, exist_ok=True)
+    cache = {
+        "trt_fp16_enable": True,
+        "trt_engine_cache_enable": True,  # building one takes minutes
+        "trt_engine_cache_path": str(folder),
+    }
+    return [[(TENSORRT, {**place, **cache}), *cuda], cuda, cpu]
+
+
+def runs_by(session: Any, precision: str) -> str:
+    """What runs a session on a CUDA device, in a few words."""
+    if TENSORRT in session.get_providers():
+        return "TensorRT"
+    return "CUDA" if precision == "float32" else "CUDA without TensorRT, in float32 or TF32"
 
 
 def quiet() -> onnxruntime.RunOptions:

@@ -54,6 +54,11 @@ def cut(model: Any) -> Tuple[Any, Optional[Any]]:
     Returns:
         The graph itself and None, where it does not end so.
     """
+    body = model.clone()
+    layers = [each for each in body.get_ordered_ops() if each.get_type_name() in _LAYERS]
+    if not layers or layers[-1].get_type_name() != "MatMul":
+        return model, None
+
     import openvino
 
     try:
@@ -61,10 +66,6 @@ def cut(model: Any) -> Tuple[Any, Optional[Any]]:
     except ImportError:  # 2024
         from openvino.runtime import op
 
-    body = model.clone()
-    layers = [each for each in body.get_ordered_ops() if each.get_type_name() in _LAYERS]
-    if not layers or layers[-1].get_type_name() != "MatMul":
-        return model, None
     given, features = layers[-1].input(0), layers[-1].input_value(0)
     handed = op.Parameter(features.get_element_type(), features.get_partial_shape())
     given.replace_source_output(handed.output(0))

@@ -5,9 +5,9 @@ CUDA:  TensorRT in ONNX Runtime, if built so ──> ONNX Runtime      else ─�
        no PyTorch that can use CUDA ───────────> ONNX Runtime, on CUDA if it is built so
 CPU:   ONNX Runtime, if installed ─────────────> ONNX Runtime      else ──> PyTorch
 
-Beside ONNX Runtime on a CPU others may be installed: `worker.engines.fastest` finds out which one is faster.
-PyTorch takes seconds and hundreds of megabytes to import, and may not be there, or not start: it is asked for
-CUDA only where it would run the model.
+Where several may run it, `worker.engines.fastest` finds out which one is the fastest: this is what serves
+until that is known. PyTorch takes seconds and hundreds of megabytes to import, and may not be there, or not
+start: it is asked for CUDA only where it would run the model, and not before others were tried.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import importlib.util
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 from wire.errors import SettingsError
 from wire.install import how_to_install
 from wire.printable import cut, first_line
 from worker.engines.base import EngineName, Pick
-from worker.engines.fastest.candidates import has_openvino
+from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, has_openvino, providers
 
 # Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
 _CUDA_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
 _DEVICE = re.compile(r"auto|cpu(:0)?|cuda(:(0|[1-9]\d{0,2}))?")
-_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
 def pick_engine(engine: EngineName, device: str, own_onnx: bool) -> Pick:
@@ -96,35 +95,28 @@ def torch_engine() -> Tuple[Any, str]:
     return module, ""
 
 
-def has_torch() -> bool:
-    """Whether PyTorch is installed, without importing it."""
-    return importlib.util.find_spec("torch") is not None
-
-
 def _fastest(device: str) -> Pick:
     if _without_asking(device)[0] is not None:
         return _onnxruntime(device, "the fastest on a CPU")
-    providers = _providers()
-    if _TENSORRT in providers:
+    if TENSORRT in providers():
         return _onnxruntime(device, "with TensorRT the fastest on CUDA")
-    try:
-        place, whether = torch_device(device)
-    except SettingsError:
-        if _CUDA not in providers:
-            raise
-        return _onnxruntime(device, "PyTorch cannot use it")
+    why = "half precision; onnxruntime is not built with TensorRT"
+    libraries = cuda_libraries()
+    if len(libraries) > 1:  # asked, PyTorch would keep memory of the device from the others
+        place = "cuda" if device == "auto" else device
+        return Pick("torch", place, f"{why}; {place}: both are built for it")
+    if "onnxruntime" in libraries:
+        return _onnxruntime(device, "PyTorch is not there, or built without CUDA")
+    place, whether = torch_device(device)
     if place != "cpu":
-        why = "half precision; onnxruntime is not built with TensorRT"
         return Pick("torch", place, f"{why}; {place}: {whether}")
-    if _CUDA in providers:
-        return _onnxruntime(device, whether)
     return Pick("onnxruntime", "cpu", f"the fastest on a CPU; cpu: {whether}")
 
 
 def _onnxruntime(name: str, why: str) -> Pick:
     place, whether = _without_asking(name)
     if place is None:
-        if _CUDA in _providers():
+        if CUDA in providers():
             place = "cuda" if name == "auto" else name
             whether = "this onnxruntime is built for it" if name == "auto" else "asked for"
         elif name == "auto":
@@ -155,10 +147,3 @@ def _without_asking(name: str) -> Tuple[Any, str]:
     if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
         return "cpu", "no CUDA device"
     return None, ""
-
-
-def _providers() -> List[str]:
-    import onnxruntime
-
-    providers: List[str] = onnxruntime.get_available_providers()
-    return providers

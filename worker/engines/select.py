@@ -1,5 +1,6 @@
-"""Opens a model with the engine that `worker.engines.picking` picks, or with the next best.
+"""Opens a model with the fastest engine, or with what `worker.engines.picking` picks, or with the next best.
 
+PyTorch cannot use CUDA ──────────────────────────────────> ONNX Runtime, if that can
 ONNX Runtime cannot use CUDA, which nobody has demanded ──> PyTorch, if that can      else ──> the CPU
 an export is needed, and cannot be made ──────────────────> PyTorch
 """
@@ -15,14 +16,16 @@ from typing import Callable, Optional, Tuple
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, Pick, Precision, TwoClasses
+from worker.engines.fastest.candidates import candidates
 from worker.engines.fastest.choosing import Wish, open_fastest
 from worker.engines.fastest.subject import Subject
 from worker.engines.int8.calibration import calibration_of
 from worker.engines.int8.graph import Int8, int8_of
+from worker.engines.leftovers import remove_leftovers
 from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
+from worker.engines.pytorch.opening import open_torch
 from worker.engines.sessions import Damaged, DeviceUnusable
-from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
@@ -87,6 +90,9 @@ def open_model(
     foreign = None if own_onnx or "@" in choice.model else by_name(choice.model)
     if foreign:
         raise SettingsError(foreign)
+    remove_leftovers(weights_dir)
+    if calibration and precision != "int8":
+        log.warning("--calibration %s: left aside, because of --precision %s", calibration, precision)
     frames = calibration_of(calibration) if precision == "int8" and calibration else None
     pick = pick_engine(engine, device, own_onnx)
     if precision != "exact" and pick.device != "cpu":
@@ -95,16 +101,17 @@ def open_model(
         pick = pick._replace(why=f"{pick.why}; int8 is for onnxruntime and openvino on a CPU")
     wish = Wish(engine, precision, max_batch, weights_dir, race, stop, frames)
     open_file = partial(_open_file, choice, wish=wish)
-    open_torch = partial(_open_torch, choice, wish=wish)
+    with_torch = partial(open_torch, choice, max_batch=max_batch, weights_dir=weights_dir)
     open_export = partial(_open_export, choice, wish=wish)
+    alone = pick.device == "cpu" or not candidates(engine, precision, pick.device)
     if own_onnx:
         opened = _or_on_cpu(open_file, pick, device)
-    elif pick.engine == "torch":
-        opened = open_torch(pick)
+    elif pick.engine == "torch" and alone:
+        opened = with_torch(pick)
     elif engine in ("onnxruntime", "openvino"):
         opened = _or_on_cpu(open_export, pick, device)
     else:
-        opened = _or_with_torch(open_export, open_torch, pick, device, choice.model)
+        opened = _or_with_torch(open_export, with_torch, pick, device, choice.model)
     return _as_chosen(choice, *opened)
 
 
@@ -144,6 +151,8 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
         int8: Optional[Int8] = None
 
         def open_with(pick: Pick) -> Tuple[Model, Engine]:
+            if pick.engine == "torch":
+                return open_torch(choice, pick, wish.max_batch, wish.weights_dir)
             graph = int8.made(wish.stop) if int8 and pick.precision == "int8" else path
             try:
                 return model, ExportEngine(graph, shape, pick, wish.max_batch, wish.weights_dir)
@@ -152,39 +161,33 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
                     remove_part(graph)
                 raise
 
-        if pick.device != "cpu":
-            return open_with(pick)
-        if wish.calibration:
+        if wish.calibration and pick.device == "cpu":
             int8 = int8_of(choice, model, path, wish.calibration)
-        subject = Subject(choice=choice, sha256=model.sha256, export=path, shape=shape, int8=int8)
+        about = {"shape": shape, "seen_from": model.seen_from, "int8": int8}
+        subject = Subject(choice=choice, device=pick.device, sha256=model.sha256, export=path, **about)
         return open_fastest(subject, pick, wish, open_with)
 
     return opened(choice, wish.weights_dir, open_it, wish.stop)
 
 
-def _open_torch(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model, Engine]:
-    engine, reason = torch_engine()
-    if engine is None:
-        raise NeedsTorch(choice, f"{choice.model}: PyTorch, which is to run it, {reason}")
-    from worker.models.loader import load_model
-
-    model, module = load_model(choice, wish.weights_dir)
-    return model, engine.TorchEngine(
-        model, module, pick.device, pick.why, wish.max_batch, exact=wish.precision == "exact"
-    )
-
-
 def _or_with_torch(
-    open_it: Open, open_torch: Open, pick: Pick, device: str, name: str
+    open_it: Open, with_torch: Open, pick: Pick, device: str, name: str
 ) -> Tuple[Model, Engine]:
-    """Open an export with ONNX Runtime, or with PyTorch where there is none, or CUDA is PyTorch's alone."""
+    """Open an export, or with PyTorch where there is none; on CUDA with what can use that, or on the CPU."""
     from worker.engines.exports.cache import ExportError
 
     try:
+        if pick.engine == "torch":
+            try:
+                return open_it(pick)
+            except DeviceUnusable as error:
+                pick = pick._replace(
+                    engine="onnxruntime", why=f"{error}; {pick.device}: onnxruntime is built for it"
+                )
         return _or_on_cpu(open_it, pick, device, or_torch=True)
     except (ExportError, DeviceUnusable) as error:
         log.warning("%s: %s; running it with PyTorch", name, error)
-        return open_torch(pick._replace(why=f"onnxruntime is faster, but {error}"))
+        return with_torch(pick._replace(why=f"onnxruntime is faster, but {error}"))
 
 
 def _or_on_cpu(open_it: Open, pick: Pick, device: str, *, or_torch: bool = False) -> Tuple[Model, Engine]:

@@ -31,7 +31,7 @@ class Damaged(SettingsError):
 
 
 class DeviceUnusable(SettingsError):
-    """The CUDA libraries that this build of onnxruntime wants are not there."""
+    """A library cannot use the CUDA device: it is not for that, or does not find what it needs there."""
 
 
 class Session(Protocol):
@@ -76,6 +76,15 @@ def open_session(
     return session
 
 
+def why(pick: Pick, session: Session) -> str:
+    """Why this library, and on CUDA what of it runs the session."""
+    if pick.device == "cpu":
+        return pick.why
+    from worker.engines.onnx_engine import runs_by
+
+    return f"{pick.why}; {runs_by(session, pick.precision)}"
+
+
 def batches_at_once(device: str) -> int:
     """Threads that should run a session at the same time."""
     return CPU_BATCHES if device == "cpu" else 1
@@ -88,7 +97,12 @@ def threads_of_a_batch() -> int:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error of a library's, or of Python's, says that there is no more memory."""
-    return isinstance(error, MemoryError) or "alloc" in str(error)
+    return isinstance(error, MemoryError) or any(word in str(error) for word in ("alloc", "out of memory"))
+
+
+def sizes(max_batch: int) -> List[int]:
+    """Batch sizes that run on CUDA: powers of two, and the largest. Others run as the next larger one."""
+    return [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch] + [max_batch]
 
 
 def together(library: str, max_batch: int) -> int:
@@ -100,15 +114,18 @@ def warm(engine: Engine, shape: Tuple[int, int, int], most: int) -> None:
     """Run the batches that an engine has to have seen before it serves.
 
     OpenVINO compiles for each size of batch, and for each of the batches that run at once: 20 to 30 ms.
+    On CUDA, ONNX Runtime looks for the fastest convolutions of each, which takes seconds; TensorRT builds for
+    all between the least and the largest that it has seen, so that these come first.
 
     Args:
         engine: which.
         shape: of an image.
         most: images that its session runs together.
     """
-    every = engine.name == "openvino"
+    openvino = engine.name == "openvino"
+    some = sizes(most) if engine.device != "cpu" else sorted({1, most})
     engine.infer(np.zeros((1, *shape), np.uint8))  # alone: a library may set itself up
     with ThreadPoolExecutor(engine.at_once) as threads:
-        for size in range(1, most + 1) if every else sorted({1, most}):
+        for size in range(1, most + 1) if openvino else reversed(some):
             batch = np.zeros((size, *shape), np.uint8)
-            list(threads.map(engine.infer, [batch] * (engine.at_once if every else 1)))
+            list(threads.map(engine.infer, [batch] * (engine.at_once if openvino else 1)))

@@ -43,9 +43,14 @@ class Model(BaseModel):
     #: Assumptions, where the file says nothing: a sentence each, with the setting that says otherwise.
     assumed: Tuple[str, ...] = ()
 
+    @property
+    def seen_from(self) -> Optional[float]:
+        """The probability from which on a label is seen; None if only one can be."""
+        return self.threshold if self.multi_label else None
+
     def seen(self, probabilities: NDArray[np.float32]) -> Optional[Tuple[str, ...]]:
         """All labels that are seen, best first, by float32 [classes]; None if only one can be."""
-        if not self.multi_label:
+        if self.seen_from is None:
             return None
         best = np.argsort(-probabilities, kind="stable")
-        return tuple(self.classes[index] for index in best if probabilities[index] >= self.threshold)
+        return tuple(self.classes[index] for index in best if probabilities[index] >= self.seen_from)

@@ -17,6 +17,7 @@ from worker.engines.select import best_batch, runs_on_cpu
 from worker.engines.shared.alarm import STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.engine import open_shared
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
 from worker.life import Life
 from worker.processes.forked import Report, Work
@@ -31,7 +32,7 @@ LEAVE, LEAVE_AT_ONCE = signal.SIGUSR1, signal.SIGUSR2
 _LONGEST = 4000
 
 
-def engine_process(settings: WorkerSettings, rendezvous: Rendezvous) -> Work:
+def engine_process(settings: WorkerSettings, rendezvous: Rendezvous, pulse: Pulse) -> Work:
     """Run the models for all front ends; reports `max_batch` and `on_cpu` once it can."""
 
     def work(report: Report) -> int:
@@ -52,7 +53,7 @@ def engine_process(settings: WorkerSettings, rendezvous: Rendezvous) -> Work:
         def open_it(choice: ModelChoice) -> Opened:
             return open_engine(choice, settled, never)
 
-        serve(rendezvous, open_it, settled.max_batch, settled.stall_timeout)
+        serve(rendezvous, open_it, settled.max_batch, settled.stall_timeout, pulse)
 
     return _reporting(work)
 

@@ -24,10 +24,11 @@ from wire.waiting import wait_until
 from worker import service
 from worker.engines.shared.channel import Rendezvous
 from worker.processes import shares
+from worker.processes.engine_process import EngineProcess
 from worker.processes.forked import reap_others
 from worker.processes.front_end import FrontEnd
 from worker.processes.member import End, Member
-from worker.processes.roles import LEAVE, LEAVE_AT_ONCE, engine_process
+from worker.processes.roles import LEAVE, LEAVE_AT_ONCE
 from worker.settings import WorkerSettings
 from worker.watchdog import notify
 
@@ -92,7 +93,7 @@ class Supervisor:
         self._leaving = leaving
         self._signals = signals
         self._rendezvous = Rendezvous()
-        self._engine = Member("engine process", engine_process(settings, self._rendezvous))
+        self._engine = EngineProcess(settings, self._rendezvous)
         self._front_ends: List[FrontEnd] = []
         self._codes: List[int] = []
         self._error: Optional[NanofleetError] = None
@@ -151,7 +152,7 @@ class Supervisor:
             if "max_batch" in facts:
                 # The front ends keep to it, whatever suits the device that the next one finds.
                 settled = self._settings.model_copy(update={"max_batch": facts["max_batch"]})
-                self._engine.work = engine_process(settled, self._rendezvous)
+                self._engine.settle(settled)
                 return facts
             time.sleep(_STEP_SECONDS)
         return None
@@ -166,6 +167,7 @@ class Supervisor:
             raise KeyboardInterrupt
         reap_others({member.process.pid for member in self._members if member.process})
         self._relay_notices()
+        self._engine.end_if_stuck()
         end = self._engine.ended()
         if end is not None:
             self._start_again(self._engine, end)

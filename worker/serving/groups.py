@@ -72,7 +72,7 @@ class Grouping:
         """A model's likeliest groups, by float32 [classes]; None if none of its labels is in a group."""
         latest = self._latest
         if latest is None or latest[0] is not model:
-            score = scorer(self._groups, model.classes, model.threshold if model.multi_label else None)
+            score = scorer(self._groups, model.classes, model.seen_from)
             self._latest = latest = (model, score)
             self._warn(model, has_groups=score is not None)
         return latest[1] and latest[1](probabilities)

@@ -12,6 +12,7 @@ from worker.decode.pool import DecoderPool
 from worker.engines.close_calls import CloseCalls
 from worker.engines.opened import Opened, files_of
 from worker.engines.select import open_model
+from worker.engines.shared.engine import SharedEngine
 from worker.engines.trial import tried
 from worker.life import Life
 from worker.models.info import Model
@@ -84,7 +85,7 @@ def open_serving(
         engine.device,
         engine.why,
     )
-    if isinstance(engine, CloseCalls):
+    if isinstance(engine, (CloseCalls, SharedEngine)):
         engine.count_by(inference.count_close_calls)
     decoders = _decoders(model, settings, inference, life)
     return LoadedModel(choice, files, model, engine, decoders)

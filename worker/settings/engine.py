@@ -51,7 +51,13 @@ class EngineSettings(ModelChoice):
     )
 
     @model_validator(mode="after")
-    def _int8_is_calibrated(self) -> EngineSettings:
+    def _int8_is_calibrated_and_nothing_else(self) -> EngineSettings:
+        # Who says another precision, as to compare them, need not take the folder out of a file.
+        if self.calibration is not None and "precision" not in self.model_fields_set:
+            raise ValueError(
+                "--calibration: its frames are for --precision int8 alone: say that as well, or leave them "
+                "out"
+            )
         if self.precision == "int8" and self.calibration is None:
             raise ValueError(
                 "--precision int8 is calibrated with frames of your cameras: --calibration FOLDER names a "

@@ -69,7 +69,7 @@ def test_a_killed_observer_is_replaced_and_nothing_is_counted_twice(
     wait_frames(listener, root, 4)
     first.stop(signal.SIGKILL)
     others = [each for each in observers if each is not first]
-    second = wait_for(lambda: [each for each in others if each.is_active], 10, "another one")[0]
+    second = wait_for(lambda: [each for each in others if each.is_active], what="another one")[0]
     send(listener, root, 5, 3)
     wait_frames(listener, root, 7)
     assert {state.stable for state in states(listener, root) if state.frames >= 4} == {"cat"}

@@ -40,7 +40,7 @@ def join() -> Iterator[Callable[..., Member]]:
     yield connect
     for member in members:
         member.connection.close(session_expiry=0)
-        assert member.connection.ended.wait(5), "the network thread has not ended"
+        assert member.connection.ended.wait(30), "the network thread has not ended"
 
 
 def openssl(folder: Path, *arguments: str) -> None:

@@ -50,7 +50,7 @@ class Member:
         return [delivery.payload for delivery in list(self.received)]
 
     def wait_received(self, count: int) -> List[Delivery]:
-        wait_for(lambda: len(self.received) >= count, 10, f"{count} messages")
+        wait_for(lambda: len(self.received) >= count, what=f"{count} messages")
         return list(self.received)
 
     def ack(self, *deliveries: Delivery) -> List[bool]:
@@ -58,14 +58,14 @@ class Member:
         answers: List[bool] = []
         for delivery in deliveries:
             self.connection.call(lambda delivery=delivery: answers.append(self.connection.ack(delivery)))  # type: ignore[misc]
-        wait_for(lambda: len(answers) == len(deliveries), 10, "acks")
+        wait_for(lambda: len(answers) == len(deliveries), what="acks")
         return answers
 
     def wait_subscribed(self) -> None:
         """What was posted before this has been sent, and mosquitto answers in order."""
         done: List[int] = []
         self.connection.publish(Publication(f"probe/{uuid.uuid4().hex}", b"", on_puback=done.append))
-        wait_for(lambda: done, 10, "PUBACK")
+        wait_for(lambda: done, what="PUBACK")
 
     def break_connection(self) -> None:
         """Lose the connection as a broken cable does: no DISCONNECT."""
@@ -77,7 +77,7 @@ class Member:
             sock.shutdown(socket.SHUT_RDWR)
 
         self.connection.call(shut)
-        wait_for(lambda: self.losses > before, 10, "on_lost")
+        wait_for(lambda: self.losses > before, what="on_lost")
 
 
 def send(sender: Member, topic: str, *payloads: bytes, **options: Any) -> List[int]:

@@ -110,9 +110,9 @@ def test_leaving_a_busy_broker_neither_publishes_the_will_nor_keeps_the_session(
     time.sleep(0.3)  # by now the DISCONNECT has left
     broker.process.send_signal(signal.SIGCONT)
     closing.join()
-    wait_for(lambda: len(listener.on(f"{root}/last")) == 3, 10, "the last messages")
+    wait_for(lambda: len(listener.on(f"{root}/last")) == 3, what="the last messages")
     listener.publish(f"{root}/will", b"sentinel")
-    wait_for(lambda: listener.on(f"{root}/will"), 10)
+    wait_for(lambda: listener.on(f"{root}/will"))
     assert [message.payload for message in listener.on(f"{root}/will")] == [b"sentinel"]
     assert join(broker.url, client_id=member.connection.client_id).sessions == [False]
 
@@ -148,7 +148,7 @@ def test_close_sends_what_was_published(broker_url: str, root: str, join: Callab
 def test_close_does_not_wait_for_a_broker_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     member = Member(f"mqtt://127.0.0.1:{free_port()}")
     with member.connection as connection, caplog.at_level(logging.WARNING):
-        wait_for(lambda: "cannot reach" in caplog.text, 10, "a warning")
+        wait_for(lambda: "cannot reach" in caplog.text, what="a warning")
         connection.close(timeout=0.5)
         assert connection.ended.is_set()
     connection.close()  # a second time does nothing

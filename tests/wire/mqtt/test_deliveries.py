@@ -99,7 +99,7 @@ def test_small_packets_do_not_wait_for_each_other(mosquitto_url: str, join: Call
     member = join(mosquitto_url)
     assert is_without_delay(member)
     member.break_connection()
-    wait_for(member.connection.connected.is_set, 10, "connected again")
+    wait_for(member.connection.connected.is_set, what="connected again")
     assert is_without_delay(member)
 
 
@@ -135,7 +135,7 @@ def test_a_packet_published_before_the_limit_is_known(
     for payload in (bytes(50_000), b"small"):
         writer.connection.publish(Publication(f"{root}/a", payload, on_puback=codes.append))
     with writer.connection:
-        wait_for(lambda: len(codes) == 2, 10, "both reason codes")
+        wait_for(lambda: len(codes) == 2, what="both reason codes")
         assert codes == [0x95, 0x10]
         assert writer.losses == 0
 

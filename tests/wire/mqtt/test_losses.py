@@ -105,7 +105,7 @@ def write_before_reading(
         publish(b"second")
 
     publish(b"first")
-    wait_for(lambda: broker.published, 10, "the first publication")
+    wait_for(lambda: broker.published, what="the first publication")
     member.connection.call(be_busy)
     return member, codes
 
@@ -129,5 +129,5 @@ def test_a_puback_counts_also_where_writing_meets_the_end_first(
     """Else the frame would be sent, and answered, twice."""
     with LastWords(lambda mid: b"\x40\x02" + mid, certificates if tls else None) as broker:
         _, codes = write_before_reading(join, broker, certificates if tls else None)
-        wait_for(lambda: len(codes) == 2, 10, "both PUBACKs")
+        wait_for(lambda: len(codes) == 2, what="both PUBACKs")
         assert broker.published == [(0, b"first"), (1, b"second")]

@@ -40,7 +40,7 @@ def test_what_was_not_acked_comes_again(broker_url: str, root: str, join: Callab
     assert reader.ack(*again) == [True, True]
     reader.wait_subscribed()
     reader.break_connection()
-    wait_for(reader.connection.connected.is_set, 10, "connected again")
+    wait_for(reader.connection.connected.is_set, what="connected again")
     assert not wait_quietly(lambda: len(reader.received) > 5)
 
 
@@ -52,7 +52,7 @@ def test_no_ack_while_disconnected(
     send(join(broker.url), f"{root}/a", b"1")
     (delivery,) = reader.wait_received(1)
     broker.stop()
-    wait_for(lambda: reader.losses == 1, 10, "on_lost")
+    wait_for(lambda: reader.losses == 1, what="on_lost")
     assert reader.ack(delivery) == [False]
 
 
@@ -61,13 +61,13 @@ def test_a_new_process_finds_the_session(mosquitto_url: str, root: str, join: Ca
     writer = join(mosquitto_url)
     with Member(mosquitto_url, f"{root}/#", client_id=name, session_expiry=60).connection as before:
         before.wait_connected(NEVER)
-        wait_for(lambda: send(writer, f"{root}/probe", b"") == [0], 10, "subscribed")
+        wait_for(lambda: send(writer, f"{root}/probe", b"") == [0], what="subscribed")
     assert send(writer, f"{root}/a", b"while away") == [0]
     after = join(mosquitto_url, f"{root}/#", client_id=name, session_expiry=60)
     assert after.sessions == [True]
-    wait_for(lambda: b"while away" in after.payloads(), 10, "the frame that waited")
+    wait_for(lambda: b"while away" in after.payloads(), what="the frame that waited")
     after.connection.close(session_expiry=0)
-    wait_for(lambda: send(writer, f"{root}/a", b"x") == [0x10], 10, "the session to end")
+    wait_for(lambda: send(writer, f"{root}/a", b"x") == [0x10], what="the session to end")
 
 
 def test_a_broker_that_restarts_gets_what_was_published_meanwhile(
@@ -89,14 +89,14 @@ def test_a_broker_that_restarts_gets_what_was_published_meanwhile(
     writer = join(broker.url, session_expiry=60)
     send(writer, f"{root}/a", b"before")
     broker.stop()
-    wait_for(lambda: writer.losses == 1 and reader.losses == 1, 10, "on_lost")
+    wait_for(lambda: writer.losses == 1 and reader.losses == 1, what="on_lost")
     codes: List[int] = []
     for n in range(20):
         writer.connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=codes.append))
     assert not wait_quietly(lambda: bool(codes), 0.2)
     broker.start()
     wait_for(lambda: len(codes) == 20, 20, "20 PUBACKs")
-    wait_for(lambda: len(received) == 21, 10, "21 messages")
+    wait_for(lambda: len(received) == 21, what="21 messages")
     assert received == [b"before", *[b"%d" % n for n in range(20)]]
     assert writer.connection.reconnects >= 1
 
@@ -115,8 +115,8 @@ def test_what_was_in_flight_is_sent_again(
             *(f"{root}/a", b"precious"), stamps=lambda: [("try", f"{next(ticks)}")], on_puback=codes.append
         )
         writer.connection.publish(frame)
-        wait_for(lambda: len(broker.published) == 2, 10, "the frame, twice")
-        wait_for(lambda: codes == [0], 10, "one PUBACK")
+        wait_for(lambda: len(broker.published) == 2, what="the frame, twice")
+        wait_for(lambda: codes == [0], what="one PUBACK")
         assert all(b"precious" in packet for packet in broker.published)
         assert [b"\x03try\x00\x01%d" % number in broker.published[number - 1] for number in (1, 2)] == [
             True
@@ -152,10 +152,10 @@ def test_subscribing_again_holds_across_a_reconnect(
     send(writer, f"{root}/a", b"back")
     reader.wait_received(1)
     reader.break_connection()
-    wait_for(reader.connection.connected.is_set, 10, "connected again")
+    wait_for(reader.connection.connected.is_set, what="connected again")
     reader.wait_subscribed()
     send(writer, f"{root}/a", b"and again")
-    wait_for(lambda: reader.payloads()[-1:] == [b"and again"], 10, "the last one")
+    wait_for(lambda: reader.payloads()[-1:] == [b"and again"], what="the last one")
     assert set(reader.payloads()) == {b"back", b"and again"}
 
 
@@ -178,7 +178,7 @@ def test_subscribing_as_the_connection_is_lost_waits_for_the_next(
     connection.call(lose_the_connection)
     connection.subscribe([f"{root}/a"])
     both_are_posted.set()
-    wait_for(lambda: len(reader.sessions) == 2 or connection.failure, 10, "the next connection")
+    wait_for(lambda: len(reader.sessions) == 2 or connection.failure, what="the next connection")
     connection.check()
     reader.wait_subscribed()
     send(join(mosquitto_url), f"{root}/a", b"received")
@@ -192,7 +192,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for_with_a_warning(
     broker.stop()
     with caplog.at_level(logging.WARNING):
         member = join(broker.url, wait=False)
-        wait_for(lambda: "cannot reach" in caplog.text, 10, "a warning")
+        wait_for(lambda: "cannot reach" in caplog.text, what="a warning")
     assert f"cannot reach {broker.url}: " in caplog.text
     assert "trying again in 1 s" in caplog.text
     broker.start()
@@ -212,7 +212,7 @@ def test_a_broker_that_refuses_later_is_retried(
     broker.config.write_text(open_config.replace("allow_anonymous true", "allow_anonymous false"))
     with caplog.at_level(logging.WARNING):
         broker.start()
-        wait_for(lambda: "refused: not authorised" in caplog.text, 10, "a warning")
+        wait_for(lambda: "refused: not authorised" in caplog.text, what="a warning")
     broker.stop()
     broker.config.write_text(open_config)
     broker.start()
@@ -233,4 +233,4 @@ def test_what_is_no_broker_is_retried_with_a_hint(
 ) -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, caplog.at_level(logging.WARNING):
         join(f"mqtt://127.0.0.1:{port}", wait=False)
-        wait_for(lambda: "is this the broker's MQTT port?" in caplog.text, 10, "a hint")
+        wait_for(lambda: "is this the broker's MQTT port?" in caplog.text, what="a hint")

@@ -88,7 +88,7 @@ def test_reading_that_is_not_allowed(mosquitto: Callable[..., Mosquitto], tmp_pa
     )
     member = Member(broker.url, "nanofleet/results/door")
     with pytest.raises(ConnectionRefused) as caught, member.connection as connection:
-        wait_for(lambda: connection.check() or connection.ended.is_set(), 10)
+        wait_for(lambda: connection.check() or connection.ended.is_set())
     text = str(caught.value)
     assert "does not let this member read nanofleet/results/door" in text
     assert "ACL" in text
@@ -174,7 +174,7 @@ def test_a_connection_that_cannot_keep_its_promise(
     broker = BrokerSettings(broker=mosquitto(*QOS_0).url, root=root).open_broker()
     connection = Connection(broker, f"{root}-c", on_delivery=lambda delivery: None, will=will)
     with pytest.raises(SettingsError, match="QoS 0 alone"), connection:
-        wait_for(lambda: connection.check() or connection.ended.is_set(), 10)
+        wait_for(lambda: connection.check() or connection.ended.is_set())
 
 
 def test_a_broker_that_comes_back_with_less_is_waited_for(
@@ -185,7 +185,7 @@ def test_a_broker_that_comes_back_with_less_is_waited_for(
     whole = broker.config.read_text()
     settings = BrokerSettings(broker=broker.url, root=root)
     with Connection(settings.open_broker(), f"{root}-c", on_delivery=lambda delivery: None) as connection:
-        wait_for(connection.connected.is_set, 10, "a first connection")
+        wait_for(connection.connected.is_set, what="a first connection")
         broker.stop()
         broker.config.write_text(f"{whole}max_qos 0\n")
         broker.start()

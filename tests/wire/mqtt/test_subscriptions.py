@@ -21,7 +21,7 @@ def test_an_unsuback_that_is_due_to_an_earlier_call_confirms_no_later_one(
         )
         member.connection.unsubscribe(["a"])
         member.connection.unsubscribe(["b"])
-        wait_for(lambda: confirmed, 10, "the message behind the first UNSUBACK")
+        wait_for(lambda: confirmed, what="the message behind the first UNSUBACK")
         assert confirmed == [False]
         send(member, "c", b"x")
         assert member.connection.unsubscribed.wait(10)
@@ -43,7 +43,7 @@ def test_no_two_packets_without_their_answers_have_one_id(join: Callable[..., Me
             ]
         ):
             begin()
-            wait_for(lambda: len(broker.ids) > count, 10, "the packet")  # noqa: B023
+            wait_for(lambda: len(broker.ids) > count, what="the packet")  # noqa: B023
             # As after 65,535 others.
             connection.call(lambda: setattr(connection._client, "_last_mid", 0))
         assert broker.ids == [1, 2, 3, 4, 5, 6]

@@ -78,7 +78,7 @@ def test_tls_to_a_port_without_it(
     )
     with member.connection as connection:
         assert not wait_quietly(connection.connected.is_set, 0.5)
-        wait_for(lambda: "if it speaks no TLS on this port, write mqtt://" in caplog.text, 10, "a hint")
+        wait_for(lambda: "if it speaks no TLS on this port, write mqtt://" in caplog.text, what="a hint")
 
 
 def test_plain_mqtt_to_a_tls_port(
@@ -86,7 +86,7 @@ def test_plain_mqtt_to_a_tls_port(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         join(secure().url, wait=False)
-        wait_for(lambda: "If it speaks TLS on this port, write mqtts://" in caplog.text, 10, "a hint")
+        wait_for(lambda: "If it speaks TLS on this port, write mqtts://" in caplog.text, what="a hint")
 
 
 def test_websockets(mosquitto_url: str, root: str, join: Callable[..., Member]) -> None:
@@ -121,5 +121,5 @@ def test_what_is_no_websocket(
     with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
         with caplog.at_level(logging.WARNING):
             join(f"ws://127.0.0.1:{port}", wait=False)
-            wait_for(lambda: "cannot reach ws://127.0.0.1" in caplog.text, 10, "a warning")
+            wait_for(lambda: "cannot reach ws://127.0.0.1" in caplog.text, what="a warning")
         assert "WebSocket" in caplog.text

@@ -6,21 +6,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.worker.engines.exports import choice_in
 from worker.engines.exports.cache import exported
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights folder with a small network's checkpoint, and its export."""
+def made(weights_dir: Path) -> Path:
+    """A weights folder with a small network's checkpoint, and its export; made once for all processes."""
     import torch  # here, because most tests of this folder do without
     import torchvision.models as zoo
 
-    folder = tmp_path_factory.mktemp("made")
-    torch.manual_seed(0)
-    torch.save(zoo.squeezenet1_1(weights=None, num_classes=3).state_dict(), folder / "mine.pth")
-    exported(choice_in(folder), folder)
+    folder = weights_dir.with_name("made")
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "mine.pth").exists():
+            torch.manual_seed(0)
+            torch.save(zoo.squeezenet1_1(weights=None, num_classes=3).state_dict(), folder / "mine.pth")
+        exported(choice_in(folder), folder)
     return folder
 
 

@@ -24,6 +24,13 @@ def choice_in(folder: Path, **fields: object) -> ModelChoice:
     return ModelChoice(**{"model": model, "crop": 64, "resize": 72, **fields})
 
 
+def labels_in(folder: Path) -> Path:
+    """Names for its classes."""
+    path = folder.parent / "three.txt"
+    path.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    return path
+
+
 def entries(folder: Path) -> List[str]:
     """Exports, and what should not be left beside them."""
     names = (path.name for path in (folder / "nanofleet").iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -73,6 +74,18 @@ def opened(path: Path, names: Sequence[str] = (), **fields: Any) -> Tuple[Model,
         fields["labels"] = labels
     choice = ModelChoice(model=str(path), **fields)
     return open_model(choice, engine="auto", device="cpu", max_batch=4, weights_dir=path.parent)
+
+
+def slow_model(folder: Path) -> Sequence[str]:
+    """Write a model that takes long enough for engines to be compared; a worker's flags for it."""
+    net = Net()
+    wide = net.add("Resize", "x", "", net.const([1.0, 1.0, 4.0, 4.0]), mode="nearest")
+    for weights in ((64, 3), (64, 64), (3, 64)):
+        wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
+    path = net.give(net.add("Softmax", net.means(wide), axis=1)).save(folder / "slow.onnx")
+    (folder / "labels.txt").write_text("a\nb\nc", encoding="utf-8")
+    pin = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ("--model", str(path), "--labels", str(folder / "labels.txt"), "--sha256", pin)
 
 
 def pictures(number: int, channels: int = 3, height: int = SIDE, width: int = SIDE) -> NDArray[np.uint8]:

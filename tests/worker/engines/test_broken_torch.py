@@ -15,8 +15,10 @@ from typing import Callable, Dict
 import pytest
 
 from tests.fleets import Fleet
-from tests.harness import MODEL, nanofleet, statuses, wait_for
+from tests.harness import MODEL, statuses, wait_for
 from tests.worker.engines.graphs import SIDE, Net
+from wire.model_choice import ModelChoice
+from worker.engines.exports.cache import exported
 
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = "libcudart.so.10.2: cannot open shared object file: No such file or directory"
@@ -67,19 +69,17 @@ def run_in(environment: Dict[str, str], folder: Path, *arguments: str) -> subpro
     return done
 
 
-def has_export(weights_dir: Path, photos: Path) -> None:
-    """Another test may have made it."""
-    done = nanofleet(
-        "classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(weights_dir)
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def weights_dir(weights_dir: Path) -> Path:
+    """With an export, which another test may have made."""
+    exported(ModelChoice(model=MODEL), weights_dir)
+    return weights_dir
 
 
 def test_a_worker_serves_an_export_on_the_cpu_and_says_why(
     environment: Dict[str, str], weights_dir: Path, photos: Path, tmp_path: Path, mosquitto_url: str,
     root: str, fleet: Fleet,
 ) -> None:  # fmt: skip
-    has_export(weights_dir, photos)
     listener = fleet.listen("#")
     flags = ["--model", MODEL, "--weights-dir", str(weights_dir), "--state-dir", str(tmp_path)]
     flags += ["--broker", mosquitto_url, "--root", root, "--worker-id", f"{root}-w1", "--metrics-port", "0"]
@@ -101,7 +101,6 @@ def test_a_worker_serves_an_export_on_the_cpu_and_says_why(
 def test_what_needs_it_says_so(
     run: Callable[..., subprocess.CompletedProcess[str]], weights_dir: Path, photos: Path, tmp_path: Path
 ) -> None:
-    has_export(weights_dir, photos)
     classify = ["classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir"]
     for arguments, says in (
         (
@@ -133,7 +132,6 @@ def test_a_damaged_export_is_kept_until_there_is_another(
     run: Callable[..., subprocess.CompletedProcess[str]], weights_dir: Path, photos: Path, tmp_path: Path
 ) -> None:
     """Another onnxruntime, or a copy, may read it yet."""
-    has_export(weights_dir, photos)
     shutil.copytree(weights_dir / "nanofleet", tmp_path / "nanofleet")
     for graph in (tmp_path / "nanofleet").glob("*.onnx"):
         graph.write_bytes(graph.read_bytes()[:1000])
@@ -146,7 +144,6 @@ def test_a_damaged_export_is_kept_until_there_is_another(
 
 
 def test_a_torchvision_for_another_torch_says_so(weights_dir: Path, photos: Path, tmp_path: Path) -> None:
-    has_export(weights_dir, photos)
     environment = with_another_torchvision(tmp_path)
     reason = f"cannot be imported: RuntimeError: {MADE_FOR_ANOTHER}"
     classify = ["classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir"]

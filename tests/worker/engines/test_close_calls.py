@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
+import time
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
@@ -13,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.end_to_end.front_ends import ready
 from tests.fleets import Fleet
 from tests.harness import nanofleet, statuses, wait_for
 from tests.metrics import metric
@@ -22,12 +25,13 @@ from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, EngineName, TwoClasses
 from worker.engines.close_calls import ALONE, CloseCalls, are_close, margin_of
 from worker.engines.fastest import kept
-from worker.engines.fastest.candidates import candidates, releases
+from worker.engines.fastest.candidates import candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
 from worker.engines.fastest.race import FIRST, LAST, _with_close_calls, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
+from worker.engines.installed import releases
 from worker.engines.select import open_model
 
 Rows = NDArray[np.float32]
@@ -161,14 +165,16 @@ def test_classes_that_stand_by_themselves_have_no_gaps() -> None:
 # --- the race, and what is kept of it -----------------------------------------------------------------
 
 
-def mixed(path: Path) -> ModelChoice:
-    """A model of three classes that are often close; each picture takes a moment."""
+def mixed(path: Path, *, several: bool = False) -> ModelChoice:
+    """A model of three classes that are often close, or of which several may be seen; it takes a moment."""
     net = Net()
     wide = net.add("Resize", "x", "", net.const([1.0, 1.0, 2.0, 2.0]), mode="nearest")
     for weights in ((32, 3), (64, 32), (3, 64)):
         wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
-    logits = net.add("Mul", net.add("Add", net.means(), net.means(wide)), net.const([10.0]))
-    net.give(net.add("Softmax", logits, axis=1), ("N", 3)).save(path)
+    means = net.add("Sub", net.add("Add", net.means(), net.means(wide)), net.const([0.4]))
+    logits = net.add("Mul", means, net.const([10.0]))
+    last = net.add("Sigmoid", logits) if several else net.add("Softmax", logits, axis=1)
+    net.give(last, ("N", 3)).save(path)
     return labelled(path, "red", "green", "blue")
 
 
@@ -241,6 +247,43 @@ def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     choice = mixed(tmp_path / "net.onnx")
     verdict = race(subject_of(choice), candidates("openvino", "half"), 4, tmp_path, tmp_path / ".race.part")
     assert verdict.winner.again == "openvino", verdict.why
+
+
+def test_a_pair_that_was_killed_is_tried_again_another_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    library(tmp_path, "rounds, and is killed beside another", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    choice = mixed(tmp_path / "net.onnx")
+    for _ in range(2):
+        engine = opened(choice)
+        assert not isinstance(engine, CloseCalls)
+        assert "only, and together with another engine was killed (SIGKILL)" in engine.why
+    assert caplog.text.count("finding out what runs it fastest") == 1
+    file = file_of(subject_of(choice), "auto", "half", tmp_path)
+    yesterday = time.time() - 86_400
+    os.utime(file, (yesterday, yesterday))
+    opened(choice)
+    assert caplog.text.count("finding out what runs it fastest") == 2
+    assert file.stat().st_mtime > yesterday + 1
+
+
+@pytest.mark.parametrize(
+    ("threshold", "says"),
+    [(None, "but agrees with float32 on"), (0.9999, "gives all drawn pictures the same")],
+)
+def test_of_several_labels_those_that_are_seen_have_to_be_the_same(
+    threshold: Optional[float], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best one is, in all pictures; it is the threshold that half precision crosses."""
+    library(tmp_path, "rounds upwards", monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    choice = mixed(tmp_path / "net.onnx", several=True).model_copy(update={"threshold": threshold})
+    verdict = race(subject_of(choice), candidates("auto", "half"), 4, tmp_path, tmp_path / ".race.part")
+    (half,) = [trial for trial in verdict.trials if trial.precision == "float16"]
+    assert not half.agrees
+    assert says in half.says
 
 
 @pytest.mark.parametrize(("wrong", "ms"), [(4, 1), (0, 9)])
@@ -327,8 +370,9 @@ def test_a_verdict_of_before_there_were_close_calls_is_none(
 # --- served -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_worker_counts_them(
-    tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    processes: int, tmp_path: Path, photos: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library(tmp_path, "is right", monkeypatch)
     choice = mixed(tmp_path / "net.onnx")
@@ -336,7 +380,9 @@ def test_a_worker_counts_them(
     kept_for(choice, "auto", DEFAULT, half)
     model = ["--model", choice.model, "--labels", str(choice.labels), "--fit", "squeeze", "--scaling", "unit"]
     listener = fleet.listen("#")
-    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), "--engine", "auto", "--device", "cpu")
+    how = ("--engine", "auto", "--device", "cpu", "--processes", str(processes))
+    worker = fleet.worker(*model, "--weights-dir", str(tmp_path), *how, wait=False)
+    ready(worker, times=processes)
     status = wait_for(lambda: statuses(listener.messages), what="a status")[0]
     assert status.engine_why.startswith(
         "openvino float16 (0% close calls again by onnxruntime float32): 1 ms"
@@ -344,6 +390,7 @@ def test_a_worker_counts_them(
     for colour in ("red", "gray", "blue"):  # one of which has three classes that are as good
         fleet.send("door", picture(colour))
     wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == 3, what="the answers")
-    assert metric(worker, "nanofleet_close_calls_total") == 1
+    ports = range(worker.metrics_port, worker.metrics_port + processes)
+    assert sum(metric(worker, "nanofleet_close_calls_total", port=port) for port in ports) == 1
     done = nanofleet("classify", str(photos / "coffee.png"), *model, "--weights-dir", str(tmp_path))
     assert "close calls again by onnxruntime float32" in done.stdout, done.stdout + done.stderr

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tests.worker.photos import FOLDER, PHOTOS
 from wire.model_choice import ModelChoice
 from worker.decode.image import decode
-from worker.engines.pytorch.cuda_slots import agree, reason, sizes
+from worker.engines.pytorch.cuda_slots import agree, reason
 from worker.engines.pytorch.engine import TorchEngine
+from worker.engines.sessions import sizes
 from worker.models.info import Model
 from worker.models.loader import load_model
 

@@ -19,7 +19,9 @@ from tests.worker.photos import PHOTOS, crops
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick, top_k
-from worker.engines.onnx_engine import _providers
+from worker.engines.exports.cache import exported
+from worker.engines.installed import CUDA, TENSORRT
+from worker.engines.onnx_engine import _providers, open_session
 from worker.engines.pytorch.engine import TorchEngine, cuda_device
 from worker.engines.select import open_model
 from worker.engines.sessions import DeviceUnusable
@@ -29,6 +31,7 @@ from worker.models.loader import load_model
 
 LITE0 = ModelChoice(model="efficientnet_lite0")
 ROOT = Path(__file__).resolve().parents[3]
+CPU = ["CPUExecutionProvider"]
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 
@@ -117,7 +120,7 @@ def test_a_gpu_that_onnxruntime_cannot_use_is_not_called_used(
     weights_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A build that misses cuDNN leaves the CUDA provider out, and says it in its log alone."""
-    monkeypatch.setattr("worker.engines.onnx_engine._providers", lambda *_: ["CPUExecutionProvider"])
+    monkeypatch.setattr("worker.engines.onnx_engine._providers", lambda *_: [["CPUExecutionProvider"]])
     pick = Pick("onnxruntime", "cuda", "for a test")
     monkeypatch.setattr("worker.engines.select.pick_engine", lambda *_: pick)
     with pytest.raises(DeviceUnusable, match="onnxruntime cannot use device cuda"):
@@ -125,6 +128,19 @@ def test_a_gpu_that_onnxruntime_cannot_use_is_not_called_used(
     _, engine = open_model(LITE0, engine="auto", device="auto", max_batch=1, weights_dir=weights_dir)
     assert (engine.name, engine.device) == ("onnxruntime", "cpu")
     assert "; cpu: onnxruntime cannot use device cuda" in engine.why
+
+
+def test_libraries_that_are_not_there_leave_stdout_alone(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A build with TensorRT, and no TensorRT: `classify --json` may be writing there."""
+    _, path = exported(LITE0, weights_dir)
+    refused: Any = [("CPUExecutionProvider", "no options"), *CPU]
+    monkeypatch.setattr("worker.engines.onnx_engine._providers", lambda *_: [refused, refused, CPU])
+    with pytest.raises(DeviceUnusable) as raised:
+        open_session(path, "cuda", weights_dir)
+    assert "providers" in str(raised.value.__cause__)
+    assert capfd.readouterr().out == ""
 
 
 @without_cuda
@@ -148,17 +164,23 @@ def tf32() -> Iterator[List[Any]]:
         place.allow_tf32 = was
 
 
-def test_exact_is_without_tf32(tf32: List[Any], tmp_path: Path) -> None:
+def test_exact_is_without_tf32(tf32: List[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU both libraries round what they multiply to 10 bits of mantissa, unless told."""
     lite0 = load_model(LITE0, Path("unused"))
     TorchEngine(*lite0, "cpu", "", 1)
     assert [place.allow_tf32 for place in tf32] == [True, True]
     TorchEngine(*lite0, "cpu", "", 1, exact=True)
     assert [place.allow_tf32 for place in tf32] == [False, False]
+    monkeypatch.setattr("worker.engines.onnx_engine.providers", lambda: [CUDA, *CPU])
     exact: Any = _providers("cuda:1", tmp_path, "float32")
     half: Any = _providers("cuda:1", tmp_path, "float16")
-    assert dict(exact[:-1])["CUDAExecutionProvider"] == {"device_id": 1, "use_tf32": 0}
-    assert dict(half[:-1])["CUDAExecutionProvider"] == {"device_id": 1, "use_tf32": 1}
+    assert exact == [[(CUDA, {"device_id": 1, "use_tf32": 0}), *CPU], CPU]
+    assert half == [[(CUDA, {"device_id": 1, "use_tf32": 1}), *CPU], CPU]
+    monkeypatch.setattr("worker.engines.onnx_engine.providers", lambda: [TENSORRT, CUDA, *CPU])
+    assert _providers("cuda:1", tmp_path, "float32") == exact  # TensorRT takes it as well
+    tensorrt: Any = _providers("cuda:1", tmp_path, "float16")
+    assert [first for (first, _), *_ in tensorrt[:-1]] == [TENSORRT, CUDA]
+    assert tensorrt[1:] == half
 
 
 @without_cuda

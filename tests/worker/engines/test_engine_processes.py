@@ -22,6 +22,7 @@ from worker.engines.shared import models as models_side
 from worker.engines.shared.alarm import STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.engine import EngineEnded, SharedEngine, _connected, open_shared
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
 from worker.processes.forked import Forked, Report
 
@@ -84,7 +85,7 @@ class Processes:
             return Opened(files_of(choice), model(name), engine())
 
         def work(report: Report) -> int:
-            serve(self.rendezvous, open_it, MAX_BATCH, stall_timeout)
+            serve(self.rendezvous, open_it, MAX_BATCH, stall_timeout, Pulse())
 
         self._all.append(Forked("engine process", work))
         return self._all[-1]

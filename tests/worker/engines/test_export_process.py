@@ -75,15 +75,17 @@ def test_a_signal_to_all_ends_it_without_a_word(
     assert " INFO    exporting squeezenet1_1@" in said or not late
     assert more == ""
     assert entries(folder) == []
-    assert not Path(f"/proc/{exporter}").exists()
+    wait_for(lambda: not Path(f"/proc/{exporter}").exists(), what="the child's end")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_a_killed_one_leaves_is_gone_with_the_next_start(folder: Path) -> None:
     with start_classifying(folder) as process:
-        wait_for(lambda: any((folder / "nanofleet").glob(".*.part")), what="a part")
+        (exporter,) = wait_for(
+            lambda: exporters(folder), what="a child"
+        )  # before, it may hold its parent's lock
         process.kill()
-    wait_for(lambda: not exporters(folder), what="the child's end")
+    wait_for(lambda: not Path(f"/proc/{exporter}").exists(), what="the child's end")
     assert any(".part" in name for name in entries(folder))
     # What is under way in another process stays.
     (folder / "nanofleet" / ".other-0123.onnx.part").mkdir()

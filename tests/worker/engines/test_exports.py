@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -18,10 +18,11 @@ import torchvision.models as zoo
 from tests.worker.engines.exports import choice_in, entries
 from wire.errors import SettingsError
 from wire.model_choice import ModelChoice
-from worker.engines.exports import entry
+from worker.engines.exports import cache, entry
 from worker.engines.exports.cache import exported
 from worker.engines.exports.entry import find
 from worker.engines.select import open_model
+from worker.engines.sessions import Damaged
 from worker.models.weights import KEPT, file_of, sha256_of
 
 
@@ -122,14 +123,20 @@ def test_a_package_that_was_upgraded_is_exported_anew(
     assert find(path, weights_dir, None) == (None, f"{upgraded} is not what its export was made from")
 
 
-def test_a_damaged_graph_is_made_anew(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_graph_is_made_anew(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, path = exported(choice_in(folder), folder)
+    flags: Dict[str, Any] = {"engine": "onnxruntime", "device": "cpu", "max_batch": 2}
     for damage in (b"", b"no graph", path.read_bytes()[:1000]):
-        caplog.clear()
         path.write_bytes(damage)
-        with pytest.raises(SettingsError, match=r"mine\.pth has 3 classes: name them in a file.*--labels"):
-            open_model(choice_in(folder), engine="onnxruntime", device="cpu", max_batch=2, weights_dir=folder)
-        assert "exporting it again" in caplog.text
+        with monkeypatch.context() as without_torch:
+            without_torch.setattr(cache, "has_torch", lambda: False)
+            with pytest.raises(Damaged):
+                open_model(choice_in(folder), weights_dir=folder, **flags)
+    with pytest.raises(SettingsError, match=r"mine\.pth has 3 classes: name them in a file.*--labels"):
+        open_model(choice_in(folder), weights_dir=folder, **flags)
+    assert "exporting it again" in caplog.text
     assert "exporting it again" not in _reopened(folder, caplog)
 
 
@@ -144,10 +151,12 @@ def _reopened(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
     return caplog.text
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"name": "x"}'])
-def test_a_damaged_description_is_made_anew(damage: bytes, folder: Path) -> None:
+def test_a_damaged_description_is_made_anew(folder: Path) -> None:
     model, path = exported(choice_in(folder), folder)
-    path.with_suffix(".json").write_bytes(damage)
+    assert find(path, folder, None) == (model, "")
+    for damage in (b"", b"{", b'{"name": "x"}'):
+        path.with_suffix(".json").write_bytes(damage)
+        assert find(path, folder, None)[0] is None
     assert exported(choice_in(folder), folder) == (model, path)
 
 

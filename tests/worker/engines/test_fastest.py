@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.fleets import Fleet
 from tests.harness import nanofleet, processes_of, statuses, wait_for
-from tests.worker.engines.exports import ROOT, choice_in, read_only
+from tests.worker.engines.exports import ROOT, choice_in, labels_in, read_only
 from tests.worker.engines.graphs import Net
 from tests.worker.engines.hostile import endless
 from tests.worker.engines.libraries import library, needs_openvino, release
@@ -52,12 +52,6 @@ def raced(folder: Path) -> Verdict:
 def opened(folder: Path, **how: Any) -> Tuple[Model, Engine]:
     given = {"engine": "auto", "device": "cpu", "max_batch": 4, "weights_dir": folder, "race": True, **how}
     return open_model(choice_in(folder, labels=labels_in(folder)), **given)
-
-
-def labels_in(folder: Path) -> Path:
-    path = folder.parent / "three.txt"
-    path.write_text("red\ngreen\nblue\n", encoding="utf-8")
-    return path
 
 
 def kept(folder: Path) -> List[Path]:
@@ -205,7 +199,7 @@ def test_what_a_killed_process_leaves_of_a_race_the_next_start_removes(
     finally:
         starting.kill()
         starting.wait()
-    assert list(temporary.glob("nanofleet-race-*")) == []
+    assert list(temporary.glob("nanofleet-engines-*")) == []
     wait_for(lambda: not processes_of("worker.engines.fastest.process", folder), what="the child's end")
     opened(folder, race=False)
     assert list(folder.glob("nanofleet/.*.part")) == []

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import nanofleet
+from tests.tiny import tiny_model
 from tests.worker.engines.exports import ROOT, choice_in, read_only
 from tests.worker.engines.graphs import Net
 from wire.errors import NanofleetError, SettingsError
@@ -30,6 +31,7 @@ from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import candidates
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.pictures import drawn
+from worker.engines.fastest.places import place_of
 from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
@@ -194,7 +196,8 @@ def test_what_agrees_may_win(tmp_path: Path, frames: Path, monkeypatch: pytest.M
 def test_a_graph_that_int8_spoils_is_refused(
     tmp_path: Path, frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.engines.fastest.process.SLOWER", 100)
+    patient = place_of("cpu")._replace(slower=100)
+    monkeypatch.setattr("worker.engines.fastest.process.place_of", lambda device: patient)
     int8 = int8_in(tmp_path, frames, spoiled=True).prepared(None)
     verdict = raced(int8, monkeypatch)
     assert verdict.winner.precision == "float32"
@@ -372,3 +375,15 @@ def test_without_frames_it_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"--calibration {tmp_path}: 0 pictures" in done.stderr
     assert "--calibration" in nanofleet("worker", "--help").stdout
+
+
+def test_frames_that_another_precision_has_no_use_for_are_left_aside_which_is_said(
+    tmp_path: Path, photos: Path
+) -> None:
+    how = [*tiny_model(), "--engine", "onnxruntime", "--calibration", str(tmp_path)]
+    done = nanofleet("classify", str(photos / "coffee.png"), *how, "--precision", "exact")
+    assert done.returncode == 0, done.stderr
+    assert f"--calibration {tmp_path}: left aside, because of --precision exact" in done.stderr
+    done = nanofleet("classify", str(photos / "coffee.png"), *how)
+    assert done.returncode == 2
+    assert "--calibration: its frames are for --precision int8 alone" in done.stderr

@@ -9,7 +9,7 @@ import struct
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn
+from typing import Any, Callable, Dict, List, NoReturn
 
 import numpy as np
 import pytest
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 
 from tests.harness import wait_for
 from tests.worker.engines.sharing import CHOICE, MAX_BATCH, STALL_TIMEOUT, background, pixels
-from tests.worker.serving.small import ChannelEngine, model
+from tests.worker.serving.small import SIDE, ChannelEngine, model
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
+from worker.engines.close_calls import CloseCalls
 from worker.engines.opened import Opened, files_of
 from worker.engines.shared import server as server_side
 from worker.engines.shared.alarm import Alarm
 from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
-from worker.engines.shared.engine import open_shared
+from worker.engines.shared.engine import SharedEngine, open_shared
 from worker.engines.shared.models import Models
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
 
 
@@ -38,24 +40,25 @@ class Server:
         errors: what is raised instead, by the model's name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], Any] = ChannelEngine) -> None:
+        self._make = make
         self.rendezvous = Rendezvous()
         self.opened: List[ModelChoice] = []
-        self.engines: weakref.WeakSet[ChannelEngine] = weakref.WeakSet()
+        self.engines: weakref.WeakSet[Any] = weakref.WeakSet()
         self.errors: Dict[str, BaseException] = {}
-        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT)
+        arguments = (self.rendezvous, self._open, MAX_BATCH, STALL_TIMEOUT, Pulse())
         threading.Thread(target=serve, args=arguments, daemon=True).start()
 
     def _open(self, choice: ModelChoice) -> Opened:
         self.opened.append(choice)
         if choice.model in self.errors:
             raise self.errors[choice.model]
-        engine = ChannelEngine()
+        engine = self._make()
         self.engines.add(engine)
         return Opened(files_of(choice), model(choice.model), engine)
 
     @property
-    def engine(self) -> ChannelEngine:
+    def engine(self) -> Any:
         """The only one."""
         (engine,) = self.engines
         return engine
@@ -97,6 +100,29 @@ def test_what_waits_for_the_engine_makes_one_batch_in_the_order_it_came() -> Non
     assert server.engine.batches[0] == 2
     assert len(server.engine.batches) == 3
     assert max(server.engine.batches) in (7, 8)  # two of 3, 4 and 5, never more than MAX_BATCH
+
+
+def test_each_front_end_counts_the_close_calls_of_its_own_batch() -> None:
+    quick, exact = ChannelEngine(), ChannelEngine(swapped=True)
+    server = Server(lambda: CloseCalls(quick, exact, margin=0.1))
+    close, clear = np.full((1, SIDE, SIDE, 3), 9, np.uint8), np.full((1, SIDE, SIDE, 3), (1, 2, 9), np.uint8)
+    batches = [np.concatenate(pictures) for pictures in ([clear], [close, clear, close], [clear], [close])]
+    engines = [open_shared(server.rendezvous, CHOICE).engine for _ in batches]
+    counted: List[List[int]] = [[] for _ in batches]
+    for engine, numbers in zip(engines, counted):
+        assert isinstance(engine, SharedEngine)
+        engine.count_by(numbers.append)
+    quick.gate.clear()
+    quick.batches.clear()
+    found = [background(lambda: engines[0].infer(batches[0]))]
+    wait_for(lambda: quick.batches == [1])
+    for engine, batch in zip(engines[1:], batches[1:]):
+        found.append(background(lambda e=engine, b=batch: e.infer(b)))  # type: ignore[misc]
+    wait_for(lambda: sum(map(len, _waiting(server))) == 5, what="all wait")
+    quick.gate.set()
+    wait_for(lambda: all(found), what="the answers")
+    assert quick.batches == [1, 5]  # of three front ends
+    assert [sum(numbers) for numbers in counted] == [0, 2, 0, 1]
 
 
 def _waiting(server: Server) -> List[NDArray[np.uint8]]:
@@ -180,7 +206,9 @@ def refusal(server: Server) -> RuntimeError:
 def test_a_channel_is_open_until_its_last_batch_is_done() -> None:
     """Or another one may get the number of its descriptor, and this one's answer."""
     engine = ChannelEngine()
-    models = Models(lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT))
+    models = Models(
+        lambda choice: Opened({}, model("small"), engine), MAX_BATCH, Alarm(STALL_TIMEOUT, Pulse())
+    )
     ours, theirs = socket.socketpair()
     serving = threading.Thread(target=server_side._serve, args=(theirs, models), daemon=True)
     serving.start()

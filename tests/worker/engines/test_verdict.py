@@ -42,6 +42,41 @@ def test_probabilities_agree_as_well() -> None:
     assert agreement(single - 0.06, single) == (100, 0, False)
 
 
+def several(*seen: float) -> NDArray[np.float32]:
+    """Of three classes that each stand by themselves: the first one's probability for each picture."""
+    return np.stack([np.array(seen, np.float32), np.full(len(seen), 0.9), np.full(len(seen), 0.1)], axis=1)
+
+
+def test_of_several_labels_the_set_of_those_that_are_seen_has_to_be_the_same() -> None:
+    expected = several(*[0.2] * 97, 0.48, 0.52, 0.9)
+    assert agreement(several(*[0.2] * 97, 0.48, 0.49, 0.9), expected, 0.5) == (100, 99, True)
+    assert agreement(several(*[0.2] * 97, 0.51, 0.49, 0.9), expected, 0.5) == (100, 98, False)
+    assert agreement(several(*[0.2] * 97, 0.51, 0.49, 0.9), expected, 0.6) == (100, 100, True)
+    # By the best one alone, all were the same.
+    assert agreement(several(*[0.2] * 97, 0.51, 0.49, 0.9), expected).enough
+
+
+def test_a_label_that_is_clearly_seen_or_not_stays_so() -> None:
+    assert agreement(several(*[0.2] * 99, 0.49), several(*[0.2] * 99, 0.56), 0.5) == (100, 99, False)
+    assert agreement(several(*[0.2] * 99, 0.51), several(*[0.2] * 99, 0.44), 0.5) == (100, 99, False)
+
+
+def test_which_of_several_unseen_classes_is_the_best_is_nobodys_label() -> None:
+    dark = np.random.default_rng(7).uniform(0, 0.02, (2, 100, 3)).astype(np.float32)
+    assert agreement(dark[0], dark[1], 0.5) == (100, 100, True)
+    assert not agreement(dark[0], dark[1]).enough
+
+
+def test_a_class_that_is_as_good_as_seen_and_unseen_is_no_label() -> None:
+    assert agreement(several(*[0.2] * 98, 0.495, 0.505), several(*[0.2] * 98, 0.505, 0.495), 0.5)[0] == 98
+
+
+def test_one_set_of_labels_for_all_tells_nothing() -> None:
+    assert tells_apart(several(0.2, 0.7), 0.5)
+    assert not tells_apart(several(0.2, 0.4), 0.5)
+    assert not tells_apart(several(0.2, 0.7, 0.5, 0.5, 0.5), 0.5)
+
+
 def test_what_is_no_number_is_none_in_both() -> None:
     expected = answers(*[0.9] * 99, np.nan)
     assert agreement(expected, expected) == (100, 100, True)

@@ -47,7 +47,7 @@ class Following:
         return self.changes.get(timeout=10)
 
     def wait_state(self, state: str) -> Change:
-        wait_for(lambda: self.commands.change is not None and self.commands.change.state == state, 10)
+        wait_for(lambda: self.commands.change is not None and self.commands.change.state == state)
         assert self.commands.change is not None
         return self.commands.change
 
@@ -65,7 +65,7 @@ def test_the_command_for_one_worker_goes_before_the_fleets(tmp_path: Path) -> No
         assert following.next() == ("c", False)
         receive(FLEET, b"")
         assert following.next() == ("own", False)
-        wait_for(lambda: following.commands.change is None, 10)
+        wait_for(lambda: following.commands.change is None)
     assert [change and (change.model, change.state) for change in following.reports] == [
         ("a", "loading"),
         ("a", "serving"),
@@ -144,7 +144,7 @@ def test_a_served_command_that_cannot_be_noted_is_no_failure(tmp_path: Path) -> 
         following.commands.receive(FLEET, command("a"))
         assert following.wait_state("serving").model == "a"
         following.commands.receive(FLEET, b"")
-        wait_for(lambda: following.commands.change is None, 10)
+        wait_for(lambda: following.commands.change is None)
     assert following.commands.first_choices({}) == [OWN]
 
 

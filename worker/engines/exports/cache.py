@@ -22,19 +22,18 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from wire.errors import NanofleetError, SettingsError
-from wire.files import part_of
 from wire.model_choice import ModelChoice, is_checkpoint
-from worker.engines.child import cleaning_up_first, how_it_ended, run_child
+from worker.engines.child import how_it_ended
 from worker.engines.exports import failures
 from worker.engines.exports.entry import Entry, find, put
-from worker.engines.exports.folder import made_at, out_of_reach
-from worker.engines.picking import has_torch
+from worker.engines.exports.folder import made_at, made_by_child, out_of_reach
+from worker.engines.installed import has_torch
 from worker.engines.sessions import Damaged
 from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import lock, remove_long_unused, remove_part, remove_stale_parts
+from worker.models.weights import lock, remove_long_unused, remove_stale_parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -170,26 +169,14 @@ def _export_once(
 def _export(
     choice: ModelChoice, bare: ModelChoice, weights_dir: Path, path: Path, stop: Optional[threading.Event]
 ) -> Model:
-    part = part_of(path)
     free = failures.warn_of_little_memory(choice)
-    level = logging.getLevelName(log.getEffectiveLevel())
     wanted = bare.model_copy(update={"sha256": choice.sha256})
-    with cleaning_up_first():
-        try:
-            remove_part(part)
-            # Of the folder's owner alone, as temporary files are: PyTorch leaves some.
-            part.mkdir(mode=0o700)
-            graph = part / "model.onnx"
-            arguments = [wanted.model_dump_json(), str(weights_dir), str(graph), level, str(Path.cwd())]
-            reply = run_child(
-                "worker.engines.exports.process", arguments, stop=stop, environment={"TMPDIR": str(part)}
-            )
-            if "entry" in reply:
-                entry = Entry.model_validate(reply["entry"])
-                put(path, graph, entry)
-                return entry.model
-        finally:
-            remove_part(part)
+    given = [wanted.model_dump_json(), str(weights_dir)]
+    with made_by_child(path, "worker.engines.exports.process", given, stop) as (graph, reply):
+        if "entry" in reply:
+            entry = Entry.model_validate(reply["entry"])
+            put(path, graph, entry)
+            return entry.model
     raise _error_of(choice, reply, free)
 
 

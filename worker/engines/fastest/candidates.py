@@ -1,41 +1,41 @@
-"""The candidates: libraries that are installed, each in the precisions that may be tried.
+"""The candidates: libraries that are installed for a device, each in the precisions that may be tried.
 
-PyTorch is none of them: to import it takes seconds, and to serve with it 300 MB more. Where it would be
-faster than ONNX Runtime, on a processor with instructions for half precision, OpenVINO was faster still. It
-serves on a CPU where ONNX Runtime is not installed.
+CPU   ONNX Runtime, OpenVINO     in float32, then in 16 bits and int8, where those may be tried
+CUDA  PyTorch, ONNX Runtime      in float32 without TF32, then as half precision has it
+
+On a CPU, PyTorch is none of them: to import it takes seconds, and to serve with it 300 MB more. Where it
+would be faster than ONNX Runtime, on a processor with instructions for half precision, OpenVINO was faster
+still. It serves on a CPU where ONNX Runtime is not installed.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from typing import Dict, List, NamedTuple
+from typing import List, NamedTuple
 
-from typing_extensions import Literal
-
-from worker.engines.base import EngineName, Precision
-
-#: Distributions by which the libraries come.
-_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino")
+from worker.engines.base import EngineName, Library, Numbers, Precision
+from worker.engines.installed import cuda_libraries, has_openvino
 
 
 class Candidate(NamedTuple):
     """A library, and what it computes in."""
 
-    engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+    engine: Library
+    precision: Numbers = "float32"
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision}"
 
 
-def candidates(engine: EngineName, precision: Precision) -> List[Candidate]:
-    """The candidates, each library's float32 before its others; the first is the one that needs no trial.
+def candidates(engine: EngineName, precision: Precision, device: str = "cpu") -> List[Candidate]:
+    """The candidates, each library's float32 before its others.
 
     Args:
         engine: `auto`, or the only one that may serve.
         precision: `exact` for float32 alone, `half` for 16 bits as well, `int8` for these and int8.
+        device: `cpu`, where the first needs no trial; or a CUDA device, where one library alone needs none.
     """
+    if device != "cpu":
+        return _on_cuda(precision) if engine == "auto" and len(cuda_libraries()) > 1 else []
     found: List[Candidate] = []
     if engine in ("auto", "onnxruntime"):
         found.append(Candidate("onnxruntime"))
@@ -48,17 +48,6 @@ def candidates(engine: EngineName, precision: Precision) -> List[Candidate]:
     return found
 
 
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed, without importing it."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def releases() -> Dict[str, str]:
-    """The releases of the libraries, without importing them."""
-    found = {}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def _on_cuda(precision: Precision) -> List[Candidate]:
+    numbers: List[Numbers] = ["float32"] if precision == "exact" else ["float32", "float16"]
+    return [Candidate(library, each) for library in cuda_libraries() for each in numbers]

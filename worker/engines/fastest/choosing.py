@@ -24,7 +24,7 @@ from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
 from worker.engines.int8.calibration import Calibration
 from worker.models.info import Model
-from worker.models.weights import lock, remove_stale_parts
+from worker.models.weights import lock
 
 log = logging.getLogger(__name__)
 #: Opens a model with one engine.
@@ -47,7 +47,7 @@ class Wish(NamedTuple):
 
 
 def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Open) -> Tuple[Model, Engine]:
-    """Open a model on the CPU with what runs it fastest here.
+    """Open a model with what runs it fastest here, on the default's device.
 
     Args:
         subject: the model.
@@ -71,29 +71,34 @@ def open_fastest(subject: Subject, default: Pick, wish: Wish, open_it: Open) -> 
 
 
 def _chosen(subject: Subject, default: Pick, wish: Wish) -> Chosen:
-    entrants = candidates(wish.engine, wish.precision)
+    entrants = candidates(wish.engine, wish.precision, default.device)
     if len(entrants) < 2:
         return Chosen(default)
     verdict = _verdict(subject, entrants, wish)
-    where = f"cpu: {default.why.partition('cpu: ')[2]}"
+    where = f"{default.device}: {default.why.partition(f'{default.device}: ')[2]}"
     if verdict is None:
-        return Chosen(default._replace(why=f"not compared yet with {entrants[1]}; {where}"))
+        return Chosen(default._replace(why=f"not compared yet with {_rival(default, entrants)}; {where}"))
     winner = verdict.winner
-    pick = Pick(winner.engine, "cpu", f"{verdict.why}; {where}", winner.precision)
+    pick = Pick(winner.engine, default.device, f"{verdict.why}; {where}", winner.precision)
     if winner.again is None:
         return Chosen(pick)
     return Chosen(pick, pick._replace(engine=winner.again, precision="float32"), winner.margin)
 
 
+def _rival(default: Pick, entrants: Sequence[Candidate]) -> Candidate:
+    """The candidate that is most like the default, of another library if there is one."""
+    others = [each for each in entrants if each != (default.engine, default.precision)]
+    return min(others, key=lambda each: (each.engine == default.engine, each.precision != default.precision))
+
+
 def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Optional[Verdict]:
     """The verdict that is kept, or that of a race; None where there is neither."""
     file = file_of(subject, wish.engine, wish.precision, wish.weights_dir)
-    verdict = read(file)
+    verdict = read(file, subject.device)
     if verdict is not None or not wish.race:
         return verdict
-    remove_stale_parts(file.parent)
     with _alone(file):
-        verdict = read(file)  # another worker may just have found it
+        verdict = read(file, subject.device)  # another worker may just have found it
         if verdict is not None:
             return verdict
         if subject.int8:

@@ -1,6 +1,6 @@
 """Verdicts as they are kept, beside the exports: NAME-KEY.engine, which a second start reads.
 
-key      the model, its graph, how it is opened, what may serve, and this machine's processor
+key      the model, its graph, how it is opened, what may serve, this machine's processor, its GPU and driver
 content  the verdict, and the file's own name; another release of a library asks for a new one
 """
 
@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import List, Optional
 
@@ -22,15 +23,17 @@ from labels import read_labels
 from wire.files import PUBLIC, write_whole
 from worker import cores
 from worker.engines.base import EngineName, Precision
-from worker.engines.fastest.candidates import releases
+from worker.engines.fastest.gpu import gpu
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Verdict
+from worker.engines.installed import releases
 from worker.models.weights import remove_long_unused
 
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 4
+FORMAT = 5
+_DAY = 86_400
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
 _TELLING = re.compile(r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU [a-z]+)\s*:")
@@ -42,7 +45,7 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
     Raises:
         SettingsError: the label file of an ONNX file cannot be used.
     """
-    fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "threshold", "sha256"})
+    fields = subject.choice.model_dump(mode="json", exclude={"model", "labels", "sha256"})
     ingredients = {
         "format": FORMAT,
         "sha256": subject.sha256,
@@ -50,7 +53,7 @@ def file_of(subject: Subject, engine: EngineName, precision: Precision, weights_
         "choice": fields,
         "labels": _number_of_labels(subject),
         "asked": [engine, precision, *([subject.int8.path.name] if subject.int8 else [])],
-        "machine": machine(),
+        "machine": machine(subject.device),
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_]", "", subject.name.partition("-")[0])[:64] or "model"
@@ -70,18 +73,19 @@ def _graph_of(export: Path) -> List[object]:
     return [export.stem]
 
 
-def machine() -> List[str]:
-    """What tells this machine's processor from others."""
+def machine(device: str = "cpu") -> List[str]:
+    """What tells this machine's processor from others, and its CUDA device."""
     try:
         lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         lines = []
     kinds = {" ".join(line.split()) for line in lines if _TELLING.match(line)}
-    return [str(cores.available()), *sorted(kinds)]
+    found = [str(cores.available()), *sorted(kinds)]
+    return found if device == "cpu" else [*found, "cuda", *gpu(device)]
 
 
-def read(file: Path) -> Optional[Verdict]:
-    """A verdict that still holds, if there is one."""
+def read(file: Path, device: str = "cpu") -> Optional[Verdict]:
+    """A verdict that still holds on a device, if there is one."""
     try:
         # One that another user has planted, or a link to another model's, would have a library open a file
         # that it was not tried with.
@@ -92,8 +96,10 @@ def read(file: Path) -> Optional[Verdict]:
         verdict = Verdict.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    if verdict.file != file.name or verdict.releases != releases():
+    if verdict.file != file.name or verdict.releases != releases(device):
         return None
+    if verdict.lasts_for_a_day:
+        return verdict if 0 <= time.time() - state.st_mtime < _DAY else None
     with contextlib.suppress(OSError):  # a read-only folder
         os.utime(file)
     return verdict

@@ -6,8 +6,8 @@ python -m worker.engines.fastest.process
 
 from __future__ import annotations
 
+import itertools
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -21,13 +21,16 @@ from worker.engines.base import Engine, Pick
 from worker.engines.child_process import answer
 from worker.engines.close_calls import Chosen
 from worker.engines.fastest.pictures import drawn
-from worker.engines.fastest.race import FIRST, LAST, SECONDS
+from worker.engines.fastest.places import Place, place_of
+from worker.engines.fastest.race import FIRST, LAST
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import tells_apart
 from worker.engines.int8.graph import Int8
 from worker.engines.limits import causes, limit_memory, limit_time, refused_memory
 from worker.engines.openvino_engine import NoInstructions
 
+#: The `why` of picks, to which engines on CUDA add how they run.
+TRIED = "tried"
 #: What is said of a candidate that is refused memory.
 TOO_LARGE = "wants too much memory"
 #: What is said of 16 bits where nothing would show that they answer otherwise.
@@ -36,43 +39,48 @@ UNTOLD = "is not tried, because float32 gives all drawn pictures the same label,
 FRAMES = 100
 #: Seconds of it after which its speed is known.
 ENOUGH = 0.6
-#: Pictures after which a candidate ends that is so much slower than the best so far.
-FEW, SLOWER = 24, 1.2
+#: Pictures after which a candidate ends that is much slower than the best so far.
+FEW = 24
 
 
 def main(arguments: Sequence[str]) -> None:
     """Open the model with one candidate, time it, and keep what it answers."""
     subject, engine, precision, again, margin, best, max_batch, weights_dir, place, folder = arguments
-    pick = Pick(engine, "cpu", "tried", precision)  # type: ignore[arg-type]
-    exact = Pick(again, "cpu", "tried") if again else None  # type: ignore[arg-type]
-    chosen = Chosen(pick, exact, float(margin))
     model = Subject.model_validate_json(subject)
+    pick = Pick(engine, model.device, TRIED, precision)  # type: ignore[arg-type]
+    exact = Pick(again, model.device, TRIED) if again else None  # type: ignore[arg-type]
+    chosen = Chosen(pick, exact, float(margin))
 
     def work() -> Dict[str, Any]:
-        limit_time(SECONDS)
+        limit_time(place_of(model.device).seconds)
         return _try(model, chosen, float(best), int(max_batch), Path(weights_dir), Path(place))
 
     answer(folder, "CRITICAL", work)
 
 
 def _try(
-    subject: Subject, chosen: Chosen, best: float, max_batch: int, weights_dir: Path, place: Path
+    subject: Subject, chosen: Chosen, best: float, max_batch: int, weights_dir: Path, folder: Path
 ) -> Dict[str, Any]:
     try:
-        limit_memory(subject.files)
-        shape, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
-        if chosen.pick.precision != "float32" and not tells_apart(np.load(place / FIRST)):
+        if subject.device == "cpu":  # CUDA reserves more than it takes
+            limit_memory(subject.files)
+        kind, engine = chosen.opened(lambda pick: subject.open(pick, max_batch, weights_dir))
+        exact = chosen.pick.precision == "float32"
+        if not exact and not tells_apart(np.load(folder / FIRST), kind.seen_from):
             return {"error": UNTOLD}
         engine.warm_up()
-        ms, answers = _timed(engine, _pictures(place / "pictures.npy", shape, subject.int8), best, max_batch)
+        pictures = _pictures(folder / "pictures.npy", kind.shape, subject.int8)
+        ms, answers = _timed(engine, pictures, best, max_batch, place_of(subject.device))
     except Exception as error:  # noqa: BLE001 - libraries raise anything; it is the answer
         if isinstance(error, NoInstructions):
             return {"absent": True}
         return {"error": _says(error), "passing": _is_passing(error)}
     if answers is None:
         return {"ms": ms, "slower": True}
-    np.save(place / LAST, answers)
-    return {"ms": ms}
+    np.save(folder / LAST, answers)
+    note = engine.why[len(TRIED) :].strip("; ")
+    passing = "out of memory" in note  # so that it had to do without graphs
+    return {"ms": ms, "seen_from": kind.seen_from, "note": note, "passing": passing}
 
 
 def _says(error: Exception) -> str:
@@ -97,26 +105,28 @@ def _pictures(file: Path, shape: Tuple[int, int, int], int8: Optional[Int8]) -> 
     return pictures
 
 
-def _timed(
-    engine: Engine, pictures: NDArray[np.uint8], best: float, max_batch: int
-) -> Tuple[float, Optional[NDArray[np.float32]]]:
-    """Milliseconds of processor time a picture, and the answers; without them, if that is too slow anyway.
+def _batches(pictures: NDArray[np.uint8], sizes: Sequence[int]) -> List[NDArray[np.uint8]]:
+    """The pictures in batches of these sizes, one after the other and again; the last may be smaller."""
+    ends = itertools.accumulate(itertools.islice(itertools.cycle(sizes), len(pictures)))
+    return np.split(pictures, [end for end in ends if end < len(pictures)])
 
-    Processor time, because others may want the processor meanwhile; where decoders share it with the engine,
-    it is what decides how many frames get through.
-    """
+
+def _timed(
+    engine: Engine, pictures: NDArray[np.uint8], best: float, max_batch: int, place: Place
+) -> Tuple[float, Optional[NDArray[np.float32]]]:
+    """Milliseconds a picture, and the answers; without them, if that is too slow anyway."""
     took: List[float] = []
     with ThreadPoolExecutor(engine.at_once) as threads:
 
         def ms_of(pictures: NDArray[np.uint8]) -> Tuple[float, NDArray[np.float32]]:
-            batches = [pictures[start : start + max_batch] for start in range(0, len(pictures), max_batch)]
-            began = time.process_time()
+            batches = _batches(pictures, place.batches(max_batch))
+            began = place.clock()
             answers = list(threads.map(engine.infer, batches))
-            took.append(time.process_time() - began)
+            took.append(place.clock() - began)
             return took[-1] / len(pictures) * 1000, np.concatenate(answers)
 
         ms = min(ms_of(pictures[:FEW])[0] for _ in range(2))  # the first round finds everything cold
-        if ms > SLOWER * best:
+        if ms > place.slower * best:
             return ms, None
         ms, answers = ms_of(pictures)
         while sum(took) < ENOUGH:

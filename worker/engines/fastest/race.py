@@ -1,7 +1,7 @@
 """A race: each candidate runs the model for a moment, in a process of its own, one after the other.
 
-A library may crash on a processor that it was not built for, or on a graph, or take all memory: then a child
-ends, and not a worker that serves. No two of them are in memory at once.
+A library may crash on a processor or a GPU that it was not built for, or on a graph, or take all memory: then
+a child ends, and not a worker that serves. No two of them are in memory at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import signal
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
@@ -21,19 +20,18 @@ from wire.errors import NanofleetError
 from wire.printable import cut, first_line
 from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
 from worker.engines.close_calls import MOST_CLOSE, are_close, margin_of
-from worker.engines.fastest.candidates import Candidate, releases
+from worker.engines.fastest.candidates import Candidate
+from worker.engines.fastest.places import place_of
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict, agreement, fastest
-from worker.engines.limits import SECONDS_PER_CPU_SECOND
+from worker.engines.installed import releases
+from worker.engines.leftovers import temporary_folder
 from worker.models.weights import remove_part
 
 log = logging.getLogger(__name__)
 
-#: Milliseconds a picture that are next to nothing beside its decoding: others are not tried then.
+#: Milliseconds of CPU a picture that are next to nothing beside its decoding: others are not tried then.
 QUICK = 0.1
-#: Seconds of processor time that a candidate may take, and how long to wait for them.
-SECONDS = 60
-PATIENCE = SECONDS * SECONDS_PER_CPU_SECOND
 #: The files of the first one's answers, and of the last one's, in the folder of a race.
 FIRST, LAST = "first.npy", "answers.npy"
 #: What is said of a candidate that runs for ever, or nearly so.
@@ -41,7 +39,7 @@ TOO_LONG = "takes too long"
 
 
 class Unfair(Exception):
-    """What all candidates are compared with did not run."""
+    """Nothing ran that candidates could be compared with."""
 
 
 def race(
@@ -56,7 +54,8 @@ def race(
 
     Args:
         subject: the model.
-        candidates: what to run it with; the first is what the others are compared with.
+        candidates: what to run it with, in float32 first. On a CPU the others are compared with the first; on
+            CUDA, where that may be for another card, with the first that runs.
         max_batch: frames in a batch.
         weights_dir: where weights are kept.
         part: a folder to make for the race's time; where that can't be, it is a temporary one.
@@ -64,18 +63,19 @@ def race(
 
     Raises:
         NanofleetError: `stop` was set.
-        Unfair: the first does not run.
+        Unfair: that does not run.
         OSError: there is no temporary folder.
     """
     log.info("%s: finding out what runs it fastest here: this happens once", subject.choice.model)
     trials: List[Trial] = []
+    place, on_cpu = place_of(subject.device), subject.device == "cpu"
     with cleaning_up_first(), _made(part) as folder:
         arguments = [str(max_batch), str(weights_dir), str(folder), str(Path.cwd())]
 
         def run(candidate: Candidate, again: str = "", margin: float = 0) -> Dict[str, Any]:
             best = min((trial.ms for trial in trials if trial.agrees), default=math.inf)
             how = [*candidate, again, str(margin), str(best)]
-            return _run([subject.model_dump_json(), *how, *arguments], stop)
+            return _run([subject.model_dump_json(), *how, *arguments], place.patience, stop)
 
         for candidate in candidates:
             if any(trial.failed and trial.engine == candidate.engine for trial in trials):
@@ -88,11 +88,12 @@ def race(
             if exact and trial.pictures and not trial.agrees and trial.precision != "float32":
                 trial = _with_close_calls(trial, exact, folder, run)
             trials.append(trial)
-            if trials[0].failed or trials[0].ms < QUICK:
+            if on_cpu and (trials[0].failed or trials[0].ms < QUICK):
                 break
-    if trials[0].passing or trials[0].failed not in ("", TOO_LONG):  # that fares no better the next time
-        raise Unfair(trials[0].says)
-    return Verdict(releases=releases(), trials=tuple(trials))
+    hopeless = on_cpu and trials[0].failed == TOO_LONG and not trials[0].passing  # the next time as well
+    if fastest(trials) is None and not hopeless:
+        raise Unfair("; ".join(trial.says for trial in trials))
+    return Verdict(releases=releases(subject.device), unit=place.unit, trials=tuple(trials))
 
 
 @contextlib.contextmanager
@@ -102,8 +103,8 @@ def _made(part: Path) -> Iterator[Path]:
         remove_part(part)
         part.mkdir(mode=0o700)
     except OSError:
-        with tempfile.TemporaryDirectory(prefix="nanofleet-race-") as folder:
-            yield Path(folder)
+        with temporary_folder() as folder:
+            yield folder
         return
     try:
         yield part
@@ -111,14 +112,14 @@ def _made(part: Path) -> Iterator[Path]:
         remove_part(part)
 
 
-def _run(arguments: Sequence[str], stop: Optional[threading.Event]) -> Dict[str, Any]:
+def _run(arguments: Sequence[str], seconds: float, stop: Optional[threading.Event]) -> Dict[str, Any]:
     """Run the process that tries a candidate; returns what it says, or an error, which may be `passing`.
 
     Raises:
         NanofleetError: `stop` was set.
     """
     try:
-        reply = run_child("worker.engines.fastest.process", arguments, stop=stop, seconds=PATIENCE)
+        reply = run_child("worker.engines.fastest.process", arguments, stop=stop, seconds=seconds)
     except TimeoutError:  # it got too little of the processor
         return {"error": TOO_LONG, "passing": True}
     except NanofleetError as error:
@@ -144,9 +145,10 @@ def _trial(candidate: Candidate, reply: Dict[str, Any], folder: Path) -> Trial:
     first, answers = folder / FIRST, folder / LAST
     if not first.exists():
         first.write_bytes(answers.read_bytes())
-    compared = agreement(np.load(answers), np.load(first))
-    figures = {"ms": reply["ms"], "pictures": compared.pictures, "same": compared.same}
-    return Trial(**candidate._asdict(), **figures, agrees=compared.enough)
+    compared = agreement(np.load(answers), np.load(first), reply["seen_from"])
+    figures = {key: reply[key] for key in ("ms", "note", "passing")}
+    figures.update(pictures=compared.pictures, same=compared.same, agrees=compared.enough)
+    return Trial(**candidate._asdict(), **figures)
 
 
 def _with_close_calls(
@@ -170,4 +172,4 @@ def _with_close_calls(
     both = _trial(trial.candidate, run(trial.candidate, exact.engine, margin), folder)
     if both.agrees:
         return both.model_copy(update={"again": exact.engine, "margin": margin, "close": float(close.mean())})
-    return trial.model_copy(update={"passing": both.passing})
+    return trial.model_copy(update={"alone": both.failed if both.passing else ""})

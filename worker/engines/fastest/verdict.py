@@ -7,9 +7,10 @@ from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import Literal
 
+from worker.engines.base import Library, Numbers
 from worker.engines.fastest.candidates import Candidate
+from worker.engines.fastest.places import Unit
 
 #: Of a picture's two best classes: one that is ahead by more than this is clearly the label.
 CLEAR = 0.05
@@ -34,19 +35,23 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["float32", "float16", "bfloat16", "int8"]
-    #: Milliseconds of CPU a picture, with what its close calls take.
+    engine: Library
+    precision: Numbers
+    #: What its engine says of how it runs on CUDA; empty on a CPU.
+    note: str = ""
+    #: Milliseconds a picture, of CPU or on CUDA, with what its close calls take.
     ms: float = Field(0, ge=0, allow_inf_nan=False)
     #: Pictures that have a label, and those of them to which it gave that; none, if it was too slow anyway.
     pictures: int = 0
     same: int = 0
     agrees: bool = False
     #: What answers its close calls again, in float32, because it would not agree without; else none.
-    again: Optional[Literal["onnxruntime", "openvino"]] = None
+    again: Optional[Library] = None
     #: The least gap that is no close call, and the share of pictures that have less; see `CloseCalls`.
     margin: float = Field(0, ge=0, allow_inf_nan=False)
     close: float = Field(0, ge=0, le=1)
+    #: Why no other answers its close calls again, where that may be otherwise another day.
+    alone: str = ""
     #: Why there are no figures.
     failed: str = ""
     #: Whether that may be otherwise the next time.
@@ -79,11 +84,13 @@ class Trial(BaseModel):
             if self.agrees or not self.pictures
             else f", but agrees with float32 on {self.same} of {self.pictures} only"
         )
-        return f"{self.how} {self.ms:.3g}{but}"
+        alone = f", and together with another engine {self.alone}" if self.alone else ""
+        note = self.note and f" ({self.note})"
+        return f"{self.how}{note} {self.ms:.3g}{but}{alone}"
 
 
 class Verdict(BaseModel):
-    """All trials of a race, the default's first, and each more exact one before those less exact."""
+    """All trials of a race, each library's more exact ones before those less exact."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -91,6 +98,8 @@ class Verdict(BaseModel):
     file: str = ""
     #: Of the libraries that took part.
     releases: Dict[str, str]
+    #: What the milliseconds are of.
+    unit: Unit = "ms of CPU a picture"
     trials: Tuple[Trial, ...] = Field(min_length=1)
 
     @property
@@ -104,13 +113,18 @@ class Verdict(BaseModel):
         return not any(trial.passing for trial in self.trials)
 
     @property
+    def lasts_for_a_day(self) -> bool:
+        """Whether one of another day may end otherwise, when there is the memory for two engines."""
+        return any(trial.alone for trial in self.trials)
+
+    @property
     def why(self) -> str:
         """Why that one."""
         winner = self.winner
         others = [trial.says for trial in self.trials if trial is not winner]
         if winner.failed:
             return "; ".join([winner.says, *others])
-        first = f"{winner.how}: {winner.ms:.3g} ms of CPU a picture"
+        first = f"{winner.how}: {winner.ms:.3g} {self.unit}"  # its engine says the note
         agrees = f"agrees with float32 on {winner.same} of {winner.pictures}"
         return "; ".join([first, *others, *([] if winner is self.trials[0] else [agrees])])
 
@@ -131,32 +145,46 @@ class Agreement(NamedTuple):
     enough: bool
 
 
-def tells_apart(expected: NDArray[np.float32]) -> bool:
-    """Whether most pictures have a label, and not all the same: else labels show nothing of a candidate."""
+def tells_apart(expected: NDArray[np.float32], seen_from: Optional[float] = None) -> bool:
+    """Whether most pictures have a label, and not all the same: else labels show nothing of a candidate.
+
+    Args:
+        expected: as in `agreement`.
+        seen_from: as in `agreement`.
+    """
     expected = _of_classes(expected)
-    labels = expected.argmax(1)[_labelled(expected)]
-    return len(labels) >= LABELLED * len(expected) and len(np.unique(labels)) > 1
+    labels = expected.argmax(1) if seen_from is None else expected >= seen_from
+    labels = labels[_labelled(expected, seen_from)]
+    return len(labels) >= LABELLED * len(expected) and len(np.unique(labels, axis=0)) > 1
 
 
-def agreement(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Agreement:
+def agreement(
+    found: NDArray[np.float32], expected: NDArray[np.float32], seen_from: Optional[float] = None
+) -> Agreement:
     """Compare answers, by labels and by probabilities.
 
     Args:
         found: [pictures, classes], probabilities of a candidate.
         expected: the same of float32.
+        seen_from: the probability from which on a label is seen, where several may be; a picture's label is
+            then the set of them.
     """
     finite = np.isfinite(expected)
     if found.shape != expected.shape or not np.array_equal(np.isfinite(found), finite):
         return Agreement(len(expected), 0, False)
     far = np.abs(found[finite] - expected[finite]) > CLOSE
     found, expected = _of_classes(found), _of_classes(expected)
-    same = found.argmax(1) == expected.argmax(1)
-    labelled = _labelled(expected)
+    other = found.argmax(1) != expected.argmax(1)
     second, best = _two_best(expected)
     with np.errstate(invalid="ignore"):
-        clear = best - second > CLEAR
-    pictures, alike = int(labelled.sum()), int(same[labelled].sum())
-    enough = alike >= SAME * pictures and same[clear].all() and not far.any()
+        wrong = other & (best - second > CLEAR)
+        if seen_from is not None:
+            changed = (found >= seen_from) != (expected >= seen_from)
+            other = changed.any(1)
+            wrong |= (changed & (np.abs(expected - seen_from) > CLEAR)).any(1)
+    labelled = _labelled(expected, seen_from)
+    pictures, alike = int(labelled.sum()), int((~other)[labelled].sum())
+    enough = alike >= SAME * pictures and not wrong.any() and not far.any()
     return Agreement(pictures, alike, bool(enough))
 
 
@@ -165,11 +193,14 @@ def _of_classes(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows if rows.shape[1] > 1 else np.concatenate([1 - rows, rows], axis=1)
 
 
-def _labelled(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pictures have a label."""
-    second, best = _two_best(rows)
-    none: NDArray[np.bool_] = second > TIE * best
-    return ~none
+def _labelled(rows: NDArray[np.float32], seen_from: Optional[float]) -> NDArray[np.bool_]:
+    """Which pictures have a label; or a set of them, where none is as good as seen and as not seen."""
+    if seen_from is None:
+        second, best = _two_best(rows)
+        labelled: NDArray[np.bool_] = ~(second > TIE * best)
+        return labelled
+    either = (rows > TIE * seen_from) & (rows * TIE < seen_from)
+    return np.logical_not(either.any(1))
 
 
 def _two_best(rows: NDArray[np.float32]) -> NDArray[np.float32]:

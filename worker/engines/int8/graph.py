@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from wire.errors import NanofleetError, SettingsError
-from wire.files import part_of, sync
+from wire.files import sync
 from wire.model_choice import ModelChoice
 from worker.decode.preprocessing import Preprocessing
-from worker.engines.child import CRASHES, cleaning_up_first, how_it_ended, run_child
-from worker.engines.exports.folder import made_at, out_of_reach
-from worker.engines.fastest.candidates import releases
+from worker.engines.child import CRASHES, how_it_ended
+from worker.engines.exports.folder import made_at, made_by_child, out_of_reach
+from worker.engines.installed import releases
 from worker.engines.int8.calibration import MOST, Calibration
 from worker.models.info import Model
-from worker.models.weights import lock, remove_long_unused, remove_part, remove_stale_parts
+from worker.models.weights import lock, remove_long_unused
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,6 @@ class Int8(BaseModel):
         """
         path = out_of_reach(self.path) if self.pinned else self.path
         try:
-            remove_stale_parts(path.parent)
             if not path.exists():
                 path, _ = made_at(path, self.pinned, lambda path: self._make_once(path, stop))
         except OSError as error:
@@ -126,27 +125,14 @@ class Int8(BaseModel):
             "%s: quantising it to int8 by up to %d pictures of %s: this happens once",
             *(self.name, MOST, self.calibration.folder),
         )
-        part = part_of(path)
-        level = logging.getLevelName(log.getEffectiveLevel())
-        with cleaning_up_first():
-            try:
-                remove_part(part)
-                part.mkdir(mode=0o700)
-                _check_disk(part, self.export)
-                graph = part / "int8.onnx"
-                reply = run_child(
-                    "worker.engines.int8.process",
-                    [self.model_dump_json(), str(graph), level, str(Path.cwd())],
-                    stop=stop,
-                    environment={"TMPDIR": str(part)},  # onnxruntime keeps its steps there
-                )
-                if reply.get("made"):
-                    sync(graph)
-                    graph.replace(path)
-                    sync(path.parent)
-                    return
-            finally:
-                remove_part(part)
+        _check_disk(path.parent, self.export)
+        given = [self.model_dump_json()]
+        with made_by_child(path, "worker.engines.int8.process", given, stop) as (graph, reply):
+            if reply.get("made"):
+                sync(graph)
+                graph.replace(path)
+                sync(path.parent)
+                return
         if reply.get("kind") == "settings":
             raise SettingsError(reply["error"])
         code = reply["exit_code"]
@@ -157,7 +143,7 @@ class Int8(BaseModel):
 def _check_disk(folder: Path, export: Path) -> None:
     free, needed = shutil.disk_usage(folder).free, DISK * export.stat().st_size
     if free < needed:
-        why = f"it takes {needed >> 20} MiB of disk in {folder.parent}, of which {free >> 20} are free"
+        why = f"it takes {needed >> 20} MiB of disk in {folder}, of which {free >> 20} are free"
         raise CannotQuantise(why, passing=True)
 
 

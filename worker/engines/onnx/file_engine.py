@@ -26,7 +26,7 @@ from worker.engines.onnx.scores import (
     quantization_of,
     rows,
 )
-from worker.engines.sessions import Session, batches_at_once, out_of_memory, together, warm
+from worker.engines.sessions import Session, batches_at_once, out_of_memory, together, warm, why
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -43,7 +43,7 @@ class OnnxFileEngine:
         """Call `settle` before anything else."""
         self.name = pick.engine
         self.device = pick.device
-        self.why = pick.why
+        self.why = why(pick, session)
         self.at_once = batches_at_once(pick.device)
         self._path = path
         self._session = session

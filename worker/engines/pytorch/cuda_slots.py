@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from wire.printable import first_line
+from worker.engines.sessions import sizes
 
 #: uint8 [N, H, W, C] on the device -> float32 [N, classes] on the device.
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -151,11 +152,6 @@ class Slots:
             return slot.infer(batch)
         finally:
             self._free.put(slot)
-
-
-def sizes(max_batch: int) -> List[int]:
-    """Batch sizes to have graphs for: powers of two, and the largest. Others run as the next larger one."""
-    return [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch] + [max_batch]
 
 
 def reason(error: BaseException) -> str:

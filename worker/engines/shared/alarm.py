@@ -1,6 +1,7 @@
 """Limits of time: a batch or a model that takes longer ends the process, so that the next one can go on.
 
 It is the kernel that ends it, by SIGALRM: a library that hangs may keep all threads of Python's from running.
+Between them the process has a pulse, without which its parent ends it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import signal
 import threading
 import time
 from typing import Dict, Iterator
+
+from worker.engines.shared.pulse import Pulse
 
 #: What ends it.
 STALLED = signal.SIGALRM
@@ -23,13 +26,15 @@ _LONGEST = 1e8
 class Alarm:
     """A process has one; its threads share it."""
 
-    def __init__(self, stall_timeout: float) -> None:
+    def __init__(self, stall_timeout: float, pulse: Pulse) -> None:
         """Begin with nothing that is to end in time.
 
         Args:
-            stall_timeout: seconds that a batch may take.
+            stall_timeout: seconds that a batch may take, and that the process may do without a pulse.
+            pulse: its own.
         """
         self.stall_timeout = stall_timeout
+        self._pulse = pulse
         self._lock = threading.Lock()
         #: When each block that lasts has to have ended.
         self._ends: Dict[object, float] = {}
@@ -48,8 +53,13 @@ class Alarm:
                 del self._ends[block]
                 self._set()
 
+    def beat(self) -> None:
+        """Show that the process runs."""
+        with self._lock:
+            self._set()
+
     def _set(self) -> None:
-        left = 0.0  # that is none at all
-        if self._ends:
-            left = max(min(self._ends.values()) - time.monotonic(), 1e-3)
-        signal.setitimer(signal.ITIMER_REAL, left)
+        left = [end - time.monotonic() for end in self._ends.values()]
+        signal.setitimer(signal.ITIMER_REAL, max(min(left), 1e-3) if left else 0)  # 0 is none at all
+        # What may take an hour may keep the next beat from coming for as long.
+        self._pulse.promise(max([self.stall_timeout, *left]))

@@ -4,7 +4,7 @@ front end                                engine process
   {"choice": …}            ───────────>  opens the model, or has it open
                            <───────────  what it is, and memory; or {"error": …}, and the end
   pixels in the memory; 3  ───────────>  runs a batch of three
-                           <───────────  3 again; probabilities in the memory
+                           <───────────  1, of which float32 answered one again; probabilities in the memory
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def receive_message(channel: socket.socket) -> Tuple[Dict[str, Any], List[int]]:
 
 
 def send_count(channel: socket.socket, count: int) -> None:
-    """Hand a batch over, or what came of it.
+    """Hand over how many pictures a batch has, or how many of them were close calls.
 
     Raises:
         Lost: nobody is there to get it.
@@ -128,7 +128,7 @@ def send_count(channel: socket.socket, count: int) -> None:
 
 
 def receive_count(channel: socket.socket) -> int:
-    """Wait for a batch, or what comes of it.
+    """Wait for a batch, or for its end; see `send_count`.
 
     Raises:
         Lost: none will come.

@@ -8,7 +8,7 @@ import os
 import queue
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +87,8 @@ class _Channel:
         """How many engine processes have begun to run the batch."""
         return int(self._area.begun[0])
 
-    def infer(self, batch: NDArray[np.uint8], begun: int) -> NDArray[np.float32]:
-        """See Engine.
+    def infer(self, batch: NDArray[np.uint8], begun: int) -> Tuple[NDArray[np.float32], int]:
+        """See Engine; and how many of the batch were close calls.
 
         Args:
             batch: the pixels.
@@ -101,8 +101,8 @@ class _Channel:
         self._area.begun[0] = begun
         np.copyto(self._area.pixels[:size], batch)
         send_count(self._socket, size)
-        receive_count(self._socket)
-        return self._area.rows[:size].copy()
+        close_calls = receive_count(self._socket)
+        return self._area.rows[:size].copy(), close_calls
 
 
 def _connected(rendezvous: Rendezvous, choice: ModelChoice) -> _Channel:
@@ -131,10 +131,15 @@ class SharedEngine:
         self._rendezvous = rendezvous
         self._choice = choice
         self._model = first.model
+        self._count: Callable[[int], object] = lambda close_calls: None
         self._free: queue.SimpleQueue[_Channel] = queue.SimpleQueue()
         self._free.put(first)
         for _ in range(1, self.at_once):
             self._free.put(self._again())
+
+    def count_by(self, count: Callable[[int], object]) -> None:
+        """See `worker.engines.close_calls.CloseCalls`: the engine process has one, or does without."""
+        self._count = count
 
     def warm_up(self) -> None:
         """See Engine: it is warm."""
@@ -150,7 +155,9 @@ class SharedEngine:
         try:
             while True:
                 with contextlib.suppress(Lost):
-                    return channel.infer(batch, begun)
+                    rows, close_calls = channel.infer(batch, begun)
+                    self._count(close_calls)
+                    return rows
                 begun = channel.begun
                 channel.close()
                 if begun >= MOST_BEGUN:

@@ -6,11 +6,12 @@ import collections
 import logging
 import os
 import threading
-from typing import Callable, Deque, List, NamedTuple
+from typing import Callable, Deque, List, NamedTuple, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.engines.close_calls import CloseCalls
 from worker.engines.opened import Opened
 from worker.engines.shared.alarm import Alarm
 
@@ -26,8 +27,8 @@ class Request(NamedTuple):
     rows: NDArray[np.float32]
     #: uint32 [1], how many engine processes have begun to run it.
     begun: NDArray[np.uint32]
-    #: Called when that is there, in a thread of the engine's.
-    done: Callable[[], None]
+    #: Called when that is there, in a thread of the engine's, with how many of it were close calls.
+    done: Callable[[int], None]
 
     @property
     def is_suspect(self) -> bool:
@@ -124,10 +125,17 @@ class Runner:
         images = batch[0].pixels
         if len(batch) > 1:
             images = np.concatenate([request.pixels for request in batch])
-        rows = self.opened.engine.infer(images)
+        rows, again = self._answer(images)
         began = 0
         for request in batch:
-            size = len(request.pixels)
-            request.rows[:] = rows[began : began + size]
-            began += size
-            request.done()
+            mine = slice(began, began + len(request.pixels))
+            request.rows[:] = rows[mine]
+            request.done(int(again[mine].sum()))
+            began = mine.stop
+
+    def _answer(self, images: NDArray[np.uint8]) -> Tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The rows, and which of them are of close calls."""
+        engine = self.opened.engine
+        if isinstance(engine, CloseCalls):
+            return engine.answer(images)
+        return engine.infer(images), np.zeros(len(images), np.bool_)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import socket
 import threading
+import time
 from typing import Any, Callable, Dict, NoReturn
 
 from wire.decoder.memory import shared_memory
@@ -26,9 +26,12 @@ from worker.engines.shared.channel import (
     size_of_area,
 )
 from worker.engines.shared.models import Models
+from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.runner import Request, Runner
 
 log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
 
 
 def serve(
@@ -36,6 +39,7 @@ def serve(
     open_it: Callable[[ModelChoice], Opened],
     max_batch: int,
     stall_timeout: float,
+    pulse: Pulse,
 ) -> NoReturn:
     """Run what front ends send, until the process ends.
 
@@ -44,11 +48,20 @@ def serve(
         open_it: opens a model, warm.
         max_batch: images in a batch, at most.
         stall_timeout: seconds that a batch may take; the process ends when one takes longer.
+        pulse: the process's.
     """
-    models = Models(open_it, max_batch, Alarm(stall_timeout))
+    alarm = Alarm(stall_timeout, pulse)
+    models = Models(open_it, max_batch, alarm)
+    threading.Thread(target=_beat, args=(alarm,), name="pulse", daemon=True).start()
     while True:
         channel = rendezvous.accept()
         threading.Thread(target=_serve, args=(channel, models), name="channel", daemon=True).start()
+
+
+def _beat(alarm: Alarm) -> NoReturn:
+    while True:
+        alarm.beat()
+        time.sleep(_BEAT_SECONDS)
 
 
 def _serve(channel: socket.socket, models: Models) -> None:
@@ -91,9 +104,9 @@ def _run_batches(channel: socket.socket, runner: Runner, area: Area) -> None:
     """
     in_use = threading.Semaphore()  # by a batch that is not answered
 
-    def hand_over(count: int) -> None:
+    def hand_over(close_calls: int) -> None:
         with contextlib.suppress(Lost):
-            send_count(channel, count)
+            send_count(channel, close_calls)
         in_use.release()
 
     try:
@@ -102,8 +115,7 @@ def _run_batches(channel: socket.socket, runner: Runner, area: Area) -> None:
             if not 1 <= count <= runner.max_batch:
                 raise Lost(f"{count} images")
             in_use.acquire()
-            done = functools.partial(hand_over, count)
-            runner.submit(Request(area.pixels[:count], area.rows[:count], area.begun, done))
+            runner.submit(Request(area.pixels[:count], area.rows[:count], area.begun, hand_over))
     finally:
         in_use.acquire()  # another channel may get the number of this one's descriptor
 

@@ -1,0 +1,52 @@
+"""The engine process, as the supervisor sees it: one that is stuck is ended, so that the next one goes on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+
+from worker.engines.shared.alarm import OPEN_TIMEOUT
+from worker.engines.shared.channel import Rendezvous
+from worker.engines.shared.pulse import Pulse
+from worker.processes.member import Member
+from worker.processes.roles import engine_process
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which the engine process's own alarm, which says more, would have ended it.
+_GRACE = 2.0
+#: Seconds between two looks after which this process was itself stopped, as the other may have been.
+_STOPPED = 5.0
+
+
+class EngineProcess(Member):
+    """The engine process, and its pulse."""
+
+    def __init__(self, settings: WorkerSettings, rendezvous: Rendezvous) -> None:
+        self._rendezvous = rendezvous
+        self._stall_timeout = settings.stall_timeout
+        self._pulse = Pulse()
+        self._looked = time.monotonic()
+        super().__init__("engine process", engine_process(settings, rendezvous, self._pulse))
+
+    def settle(self, settings: WorkerSettings) -> None:
+        """Have the next ones run by these settings."""
+        self.work = engine_process(settings, self._rendezvous, self._pulse)
+
+    def start(self) -> None:
+        """Start a process, whose pulse begins when it can serve."""
+        self._pulse.promise(OPEN_TIMEOUT)
+        super().start()
+
+    def end_if_stuck(self) -> None:
+        """Kill the process if it has no pulse any more."""
+        looked, self._looked = self._looked, time.monotonic()
+        if self._looked - looked > _STOPPED:
+            self._pulse.promise(max(self._stall_timeout, -self._pulse.late))
+        about = (self.name, self._stall_timeout)
+        if self.process is not None and self._pulse.late > _GRACE:
+            log.error("%s: no sign of life for %g s (--stall-timeout); ending it", *about)
+            self.send_signal(signal.SIGKILL)
+            self._pulse.promise(OPEN_TIMEOUT)  # it takes a moment to end
