@@ -175,6 +175,9 @@ def of_decoding(size: str) -> Iterator[Step]:
         "nvJPEG, one by one", len(raw), lambda: lambda: [decode_jpeg(each, device="cuda") for each in raw]
     )
     yield _step(f"nvJPEG, {AT_ONCE} at once", AT_ONCE, lambda: lambda: decode_jpeg(many, device="cuda"))
+    # A picture of which a part is missing shows only so: it then differs from itself.
+    twice = f"nvJPEG, {AT_ONCE} at once, each twice"
+    yield _step(twice, AT_ONCE, lambda: lambda: decode_jpeg([*many, *many], device="cuda"))
     yield _step(f"nvJPEG, {AT_ONCE} at once, resized there", AT_ONCE, lambda: fitted)
 
 
