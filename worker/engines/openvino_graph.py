@@ -18,17 +18,19 @@ def forms(model: Any, most: int) -> Dict[int, Any]:
     """A graph for batches of any size, by sizes of which all others can be made; none of another graph.
 
     OpenVINO decides when it compiles what it fuses, and where it lays what layers hand on. Of shapes that are
-    still open it fuses less, such as the first layer's bias.
+    still open it fuses less, such as the first layer's bias. One that is made for one image inside, such as
+    by a constant of that shape, is for batches of 1 alone: after two, which it cannot run, OpenVINO runs
+    nothing more with it.
 
     Args:
         model: the graph.
         most: images of the largest batch.
     """
-    if len(model.inputs) != 1 or _weights(model) > LARGE:
+    if len(model.inputs) != 1:
         return {}
-    sizes = [size for size in (1, 2, 4, 8) if size <= most]
-    found = {size: _of_batch(model, size) for size in sizes}
-    return {} if None in found.values() else found
+    tried = {size: _of_batch(model, size) for size in (1, 2, 4, 8) if size <= most}
+    found = {size: form for size, form in tried.items() if form}
+    return found if 1 in found and (len(found) == 1 or _weights(model) <= LARGE) else {}
 
 
 def _of_batch(model: Any, size: int) -> Optional[Any]:

@@ -62,11 +62,23 @@ def test_batches_of_other_sizes_are_run_in_parts(most: int, tmp_path: Path) -> N
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_graph_that_is_made_for_one_image_inside_is_compiled_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_a_graph_that_is_made_for_one_image_inside_runs_one_after_the_other(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_graph, "LARGE", 100 if large else openvino_graph.LARGE)
     net = Net()
-    flat = net.add("Reshape", net.means(layer(net)), net.const([1, -1], np.int64))
-    net.give(flat, (1, "C")).save(tmp_path / "net.onnx")
-    assert not forms(read(tmp_path / "net.onnx"), 4)
+    token = net.const(RNG.normal(size=(1, 1, 3)))  # of a transformer, traced with one image
+    both = net.add(
+        "Concat", token, net.add("Unsqueeze", net.means(layer(net)), net.const([1], np.int64)), axis=1
+    )
+    path = net.give(net.add("ReduceMean", both, axes=[1], keepdims=0), ("N", 3)).save(tmp_path / "net.onnx")
+    assert list(forms(read(path), 4)) == [1]
+    batch = images(5)
+    session, other = open_session(path, "float32", None, 4), open_onnxruntime(path, "cpu", tmp_path)
+    expected = [other.run(None, {"x": batch[number : number + 1]})[0][0] for number in range(5)]
+    for count in (2, 1, 5):
+        np.testing.assert_allclose(session.run(None, {"x": batch[:count]})[0], expected[:count], atol=1e-5)
 
 
 def test_a_graph_of_one_size_is_compiled_as_it_is(tmp_path: Path) -> None:
