@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.harness import wait_for
-from tests.worker.engines.sharing import CHOICE, MAX_BATCH, STALL_TIMEOUT, background, pixels
+from tests.worker.engines.sharing import CHOICE, MAX_BATCH, background, pixels
 from tests.worker.serving.small import ChannelEngine, model
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
@@ -22,9 +22,11 @@ from worker.engines.shared import models as models_side
 from worker.engines.shared.alarm import STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.engine import EngineEnded, SharedEngine, _connected, open_shared
-from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
+from worker.processes.engine_process import EngineProcess
 from worker.processes.forked import Forked, Report
+from worker.processes.member import Member
+from worker.settings import WorkerSettings
 
 # Python 3.12 warns of forking with threads, which those who run tests have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -66,29 +68,54 @@ class TwoAtOnce(ChannelEngine):
     at_once = 2
 
 
+class Supervised(EngineProcess):
+    """An engine process that serves an engine of a test's."""
+
+    def __init__(
+        self, rendezvous: Rendezvous, open_it: Callable[[ModelChoice], Opened], stall_timeout: float
+    ) -> None:
+        flags = ("--stall-timeout", str(stall_timeout))
+        super().__init__(WorkerSettings.from_command_line("nanofleet worker", flags), rendezvous)
+
+        def work(report: Report) -> int:
+            serve(rendezvous, open_it, MAX_BATCH, stall_timeout, self._pulse)
+
+        self.work = work
+
+
+def running(member: Member) -> Forked:
+    """The process, which may have ended."""
+    assert member.process
+    return member.process
+
+
 class Processes:
     """Engine processes, one after the other."""
 
     def __init__(self) -> None:
         self.rendezvous = Rendezvous()
-        self._all: List[Forked] = []
+        self._all: List[Supervised] = []
 
     def start(
         self,
         engine: Callable[[], ChannelEngine] = ChannelEngine,
         name: str = "small",
-        stall_timeout: float = STALL_TIMEOUT,
+        stall_timeout: float = 3600,
     ) -> Forked:
         """Start the next one, whose model has a name."""
 
         def open_it(choice: ModelChoice) -> Opened:
             return Opened(files_of(choice), model(name), engine())
 
-        def work(report: Report) -> int:
-            serve(self.rendezvous, open_it, MAX_BATCH, stall_timeout, Pulse())
+        self._all.append(Supervised(self.rendezvous, open_it, stall_timeout))
+        self._all[-1].start()
+        return running(self._all[-1])
 
-        self._all.append(Forked("engine process", work))
-        return self._all[-1]
+    def wait_stuck(self) -> int:
+        """Look after the last one until it has ended; returns its exit code."""
+        last = self._all[-1]
+        wait_for(lambda: last.end_if_stuck() or running(last).exit_code(), what="the process ends")
+        return running(last).exit_code() or 0
 
     def kill(self, process: Forked) -> None:
         """End one."""
@@ -98,8 +125,8 @@ class Processes:
     def close(self) -> None:
         """End them all."""
         for each in self._all:
-            self.kill(each)
-            each.close()
+            self.kill(running(each))
+            running(each).close()
         self.rendezvous.close()
 
 
@@ -122,11 +149,10 @@ def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers(processe
 
 
 def test_an_engine_that_hangs_ends_its_process_and_the_next_one_answers(processes: Processes) -> None:
-    hanging = processes.start(HangingEngine, stall_timeout=0.3)
+    processes.start(HangingEngine, stall_timeout=0.3)
     engine, batch = open_shared(processes.rendezvous, CHOICE).engine, pixels(2)
     found = background(lambda: engine.infer(batch))
-    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
-    assert hanging.exit_code() == -STALLED
+    assert processes.wait_stuck() == -STALLED
     processes.start(stall_timeout=0.3)
     (answer,) = wait_for(lambda: found, what="the next one answers")
     np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
@@ -140,10 +166,9 @@ def test_a_model_that_hangs_while_it_is_opened_ends_its_process(
         return ChannelEngine()
 
     monkeypatch.setattr(models_side, "OPEN_TIMEOUT", 0.3)
-    hanging = processes.start(hang)
+    processes.start(hang, stall_timeout=0.3)
     found = background(lambda: open_shared(processes.rendezvous, CHOICE))
-    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
-    assert hanging.exit_code() == -STALLED
+    assert processes.wait_stuck() == -STALLED
     monkeypatch.undo()
     processes.start()
     wait_for(lambda: found, what="the next one opens it")
