@@ -111,11 +111,9 @@ class Processes:
         self._all[-1].start()
         return running(self._all[-1])
 
-    def wait_stuck(self) -> int:
-        """Look after the last one until it has ended; returns its exit code."""
-        last = self._all[-1]
-        wait_for(lambda: last.end_if_stuck() or running(last).exit_code(), what="the process ends")
-        return running(last).exit_code() or 0
+    def look_after(self, until: Callable[[], Any]) -> Any:
+        """Look after the last one, as its supervisor does."""
+        return wait_for(lambda: self._all[-1].end_if_stuck() or until())
 
     def kill(self, process: Forked) -> None:
         """End one."""
@@ -149,10 +147,10 @@ def test_an_engine_that_fails_ends_its_process_and_the_next_one_answers(processe
 
 
 def test_an_engine_that_hangs_ends_its_process_and_the_next_one_answers(processes: Processes) -> None:
-    processes.start(HangingEngine, stall_timeout=0.3)
+    hanging = processes.start(HangingEngine, stall_timeout=0.3)
     engine, batch = open_shared(processes.rendezvous, CHOICE).engine, pixels(2)
     found = background(lambda: engine.infer(batch))
-    assert processes.wait_stuck() == -STALLED
+    assert processes.look_after(hanging.exit_code) == -STALLED
     processes.start(stall_timeout=0.3)
     (answer,) = wait_for(lambda: found, what="the next one answers")
     np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
@@ -166,12 +164,27 @@ def test_a_model_that_hangs_while_it_is_opened_ends_its_process(
         return ChannelEngine()
 
     monkeypatch.setattr(models_side, "OPEN_TIMEOUT", 0.3)
-    processes.start(hang, stall_timeout=0.3)
+    hanging = processes.start(hang, stall_timeout=0.3)
     found = background(lambda: open_shared(processes.rendezvous, CHOICE))
-    assert processes.wait_stuck() == -STALLED
+    assert processes.look_after(hanging.exit_code) == -STALLED
     monkeypatch.undo()
     processes.start()
     wait_for(lambda: found, what="the next one opens it")
+
+
+def test_a_model_that_keeps_python_from_running_while_it_is_opened_is_waited_for(
+    processes: Processes,
+) -> None:
+    """As a library does that compiles."""
+
+    def compile_it() -> ChannelEngine:
+        ctypes.PyDLL(None).sleep(4)
+        return ChannelEngine()
+
+    slow = processes.start(compile_it, stall_timeout=1)
+    found = background(lambda: open_shared(processes.rendezvous, CHOICE))
+    processes.look_after(lambda: found or slow.exit_code())
+    assert slow.exit_code() is None
 
 
 def test_a_batch_that_ends_two_engine_processes_is_given_up_and_no_other(processes: Processes) -> None:
