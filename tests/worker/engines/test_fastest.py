@@ -158,6 +158,16 @@ def test_a_second_start_has_no_race_until_a_library_is_another(
     assert caplog.text.count(RACES) == 4
 
 
+def test_a_library_that_pip_has_half_removed_keeps_nobody_from_serving(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pip leaves where it is interrupted, or finds files that it does not know, says no release."""
+    library(tmp_path, "crashes", monkeypatch)
+    (tmp_path / "library" / "onnxruntime-1.0.dist-info").mkdir()
+    assert opened(folder)[1].name == "onnxruntime"
+    assert kept(folder)
+
+
 def test_a_verdict_on_another_model_or_another_graph_is_none(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
