@@ -11,10 +11,12 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple, cast
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from tests.worker.engines.exports import ROOT, choice_in, labels_in
+from tests.worker.engines.graphs import Net
 from worker.engines.base import Engine, Pick
 from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import Candidate, candidates
@@ -27,6 +29,7 @@ from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, releases
+from worker.engines.onnx_engine import _first_session
 from worker.engines.picking import pick_engine
 from worker.engines.select import open_model
 from worker.engines.sessions import DeviceUnusable, open_session
@@ -130,15 +133,29 @@ def test_on_cuda_an_export_runs_in_the_sizes_that_are_warm(
 
     seen = SimpleNamespace(run=run, get_inputs=session.get_inputs, get_providers=lambda: [CUDA])
     monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_: seen)
-    shape, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
+    kind, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
     assert engine.why == "tried; CUDA without TensorRT, in float32 or TF32"
     engine.warm_up()
     assert ran == [1, 6, 4, 2, 1]
-    pictures = drawn(shape, 8)
+    pictures = drawn(kind.shape, 8)
     expected = session.run(None, {"pixels": pictures})[0]
     for count in (3, 5, 6, 8):
         np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
     assert ran[5:] == [4, 6, 6, 6, 2]
+
+
+def test_a_session_has_the_first_providers_that_can_be_had_and_says_why_not_those_before(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Older releases would go on to others by themselves, with lines on stdout, and keep the reason."""
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=1)).save(tmp_path / "net.onnx")
+    unusable, usable = [("CPUExecutionProvider", 5)], ["CPUExecutionProvider"]
+    choices = cast(Any, [unusable, usable, usable])
+    session, reason = _first_session(str(path), onnxruntime.SessionOptions(), choices)
+    assert session.get_providers() == usable
+    assert isinstance(reason, ValueError)
+    assert capfd.readouterr().out == ""
 
 
 # --- the verdict --------------------------------------------------------------------------------------
