@@ -17,6 +17,7 @@ import torch
 
 from tests.worker.engines.exports import ROOT, choice_in, labels_in
 from tests.worker.engines.graphs import Net
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick
 from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import Candidate, candidates
@@ -29,6 +30,7 @@ from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, releases
+from worker.engines.onnx.file import open_onnx
 from worker.engines.onnx_engine import _first_session
 from worker.engines.picking import pick_engine
 from worker.engines.select import open_model
@@ -142,6 +144,34 @@ def test_on_cuda_an_export_runs_in_the_sizes_that_are_warm(
     for count in (3, 5, 6, 8):
         np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
     assert ran[5:] == [4, 6, 6, 6, 2]
+
+
+def test_on_cuda_an_onnx_file_runs_in_the_sizes_that_are_warm_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=1)).save(tmp_path / "net.onnx")
+    choice = ModelChoice(model=str(path), labels=labels_in(tmp_path), fit="squeeze", scaling="unit")
+    session = open_session(path, Pick("onnxruntime", "cpu", ""), tmp_path)
+    ran: List[int] = []
+
+    def run(names: None, feed: Dict[str, Any], options: Any) -> List[Any]:
+        ran.append(len(feed["x"]))
+        return session.run(names, feed, options)
+
+    has = {"get_inputs": session.get_inputs, "get_outputs": session.get_outputs}
+    seen = SimpleNamespace(run=run, get_providers=lambda: [CUDA], **has)
+    monkeypatch.setattr("worker.engines.onnx.file.open_session", lambda *_: seen)
+    model, engine = open_onnx(choice, Pick("onnxruntime", "cuda", "tried", "float16"), 6, tmp_path)
+    ran.clear()
+    engine.warm_up()
+    assert ran == [1, 6, 4, 2, 1]
+    pictures = drawn(model.preprocessing.shape, 8)
+    expected = np.concatenate([engine.infer(picture[None]) for picture in pictures])
+    for count, sizes in ((3, [4]), (5, [6]), (6, [6]), (8, [6, 2])):
+        ran.clear()
+        np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
+        assert ran == sizes
 
 
 def test_a_session_has_the_first_providers_that_can_be_had_and_says_why_not_those_before(
