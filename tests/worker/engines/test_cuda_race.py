@@ -42,7 +42,7 @@ both_on_cuda = pytest.mark.skipif(
     not torch.cuda.is_available() or len(cuda_libraries()) < 2,
     reason="no CUDA device, or no onnxruntime for it",
 )
-BY_NAME = Pick("onnxruntime", "cuda", "with TensorRT the fastest on CUDA; cuda: asked for", "float16")
+BY_NAME = Pick("onnxruntime", "cuda", "the fastest on CUDA if TensorRT is there; cuda: asked for", "float16")
 
 
 def subject_in(folder: Path, device: str) -> Subject:
