@@ -88,6 +88,16 @@ def test_what_answers_wrongly_or_does_not_run_is_not_taken(
     assert re.search(says, verdict.why), verdict.why
 
 
+def test_a_library_that_fails_in_one_precision_is_tried_in_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "refuses float16", monkeypatch)
+    *_, half, other = raced(folder).trials
+    assert (half.precision, other.precision) == ("float16", "bfloat16")
+    assert "no kernel" in half.failed
+    assert "no kernel" not in other.failed
+
+
 def test_what_costs_next_to_nothing_is_not_made_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
