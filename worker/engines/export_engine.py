@@ -36,11 +36,11 @@ class ExportEngine:
         self.name = pick.engine
         self.device = pick.device
         self.at_once = batches_at_once(pick.device)
-        self._session = open_session(path, pick, weights_dir)
+        self._most = together(pick.engine, max_batch)
+        self._session = open_session(path, pick, weights_dir, most=self._most)
         self.why = why(pick, self._session)
         self._input = self._session.get_inputs()[0].name
         self._shape = shape
-        self._most = together(pick.engine, max_batch)
         #: Batches run as the next larger of these, if any: on CUDA the first one of a size takes seconds.
         self._sizes = sizes(max_batch) if pick.device != "cpu" else []
 

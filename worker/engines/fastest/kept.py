@@ -32,7 +32,7 @@ from worker.models.weights import remove_long_unused
 log = logging.getLogger(__name__)
 
 #: Of the content, and of how candidates are tried: a new number asks for new verdicts.
-FORMAT = 4
+FORMAT = 5
 _DAY = 86_400
 _PROCESSOR = Path("/proc/cpuinfo")
 #: Lines of it that tell processors apart: those of x86, and those of ARM.
