@@ -134,7 +134,7 @@ def test_on_cuda_an_export_runs_in_the_sizes_that_are_warm(
         return session.run(names, feed)
 
     seen = SimpleNamespace(run=run, get_inputs=session.get_inputs, get_providers=lambda: [CUDA])
-    monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_: seen)
+    monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_, **how: seen)
     kind, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
     assert engine.why == "tried; CUDA without TensorRT, in float32 or TF32"
     engine.warm_up()
@@ -161,7 +161,7 @@ def test_on_cuda_an_onnx_file_runs_in_the_sizes_that_are_warm_as_well(
 
     has = {"get_inputs": session.get_inputs, "get_outputs": session.get_outputs}
     seen = SimpleNamespace(run=run, get_providers=lambda: [CUDA], **has)
-    monkeypatch.setattr("worker.engines.onnx.file.open_session", lambda *_: seen)
+    monkeypatch.setattr("worker.engines.onnx.file.open_session", lambda *_, **how: seen)
     model, engine = open_onnx(choice, Pick("onnxruntime", "cuda", "tried", "float16"), 6, tmp_path)
     ran.clear()
     engine.warm_up()
