@@ -33,7 +33,7 @@ def forms(model: Any, most: int) -> Dict[int, Any]:
 
 def _of_batch(model: Any, size: int) -> Optional[Any]:
     shape = model.input(0).get_partial_shape()
-    if shape.rank.is_dynamic or len(shape) < 2 or shape[0].is_static:
+    if shape.rank.is_dynamic or len(shape) != 4 or shape[0].is_static:  # of three, it is one image, and open
         return None
     shape[0] = size
     fixed = model.clone()

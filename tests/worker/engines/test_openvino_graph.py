@@ -73,6 +73,15 @@ def test_a_graph_of_one_size_is_compiled_as_it_is(tmp_path: Path) -> None:
     assert not forms(read(classifier(tmp_path / "net.onnx", 2)), 4)
 
 
+def test_the_rows_of_one_image_are_no_batch(tmp_path: Path) -> None:
+    net = Net(("H", "W", 3))
+    image = net.add("Unsqueeze", net.add("Transpose", "x", perm=[2, 0, 1]), net.const([0], np.int64))
+    path = net.give(net.means(image), (1, 3)).save(tmp_path / "net.onnx")
+    photo = images(1)[0].transpose(1, 2, 0).copy()
+    (found,) = open_session(path, "float32", None, 1).run(None, {"x": photo})
+    np.testing.assert_allclose(found, [photo.mean((0, 1))], atol=1e-6)
+
+
 def test_a_large_graph_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_graph, "LARGE", 100)
     path = classifier(tmp_path / "net.onnx")
