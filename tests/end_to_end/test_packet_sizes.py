@@ -17,6 +17,7 @@ def test_worker_observer_publisher_and_listeners_do_without_it(
     with Boaster(fleet.url, 268_435_456) as broker:
         listener = fleet.listen("results/+", "cameras/+")
         worker = fleet.at(broker.url).worker("--observe")
+        worker.wait_said("observing the cameras")
         where = ("--broker", broker.url, "--root", fleet.root)
         sent = nanofleet(
             "publish", str(photos / "coffee.png"), "--camera", "door", "--spool-dir", str(tmp_path), *where

@@ -5,6 +5,7 @@ fastest/         which of the libraries that are installed is the fastest on a C
 close_calls      half precision of which float32 answers again what is close
 pytorch/         the PyTorch engine
 sessions         ONNX graphs opened by onnx_engine (ONNX Runtime) or openvino_engine (OpenVINO)
+openvino_graph   the forms of a graph that OpenVINO compiles
 export_engine    the engine for what exports/ makes of a model that PyTorch knows
 int8/            such an export in 8 bits, calibrated on frames
 onnx/            ONNX files of any tool, and the engine that runs those

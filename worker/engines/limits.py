@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
 from wire.private import keep_memory_private
-from worker import memory
+from worker import cores, memory
 from worker.engines.sessions import out_of_memory
 
 #: Bytes of memory that any file may take, for what its layers hand on: less than half of a Jetson Nano's.
 BASE = 2 << 30
+#: And so many for each processor, for stacks of threads and batches that run at once. Of 64, OpenVINO took 44
+#: MiB for each.
+PER_CORE = 64 << 20
 #: And so many for each byte of its files: as read, as parsed, as onnxruntime has it, and as its operators do.
 #: Half precision took 6 on a CPU, other files 4 to 5; weights of 8 bits become floats.
 PER_BYTE = 12
@@ -30,8 +34,8 @@ def limit_memory(files: Sequence[Path]) -> None:
     """Have the kernel refuse this process more memory than a graph in these files may take."""
     # Not the address space, of which each thread takes much that it does not use.
     size = sum(file.stat().st_size for file in files if file.is_file())
-    most = min(BASE, memory.total() // 2) + PER_BYTE * size
-    _limit(resource.RLIMIT_DATA, most)
+    base = min(BASE + PER_CORE * cores.available(), memory.total() // 2)
+    _limit(resource.RLIMIT_DATA, _held() + base + PER_BYTE * size)
 
 
 def refused_memory(error: BaseException) -> Optional[int]:
@@ -39,6 +43,14 @@ def refused_memory(error: BaseException) -> Optional[int]:
     if not any(map(out_of_memory, causes(error))):
         return None
     return resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20
+
+
+def _held() -> int:
+    """Bytes that count already, used or not: NumPy has a thread for each processor, and 40 MiB for each."""
+    with contextlib.suppress(OSError):  # no Linux
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[5]
+        return int(pages) * resource.getpagesize()
+    return 0
 
 
 def _limit(what: int, most: int) -> None:

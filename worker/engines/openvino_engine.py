@@ -13,6 +13,7 @@ import numpy as np
 
 from wire.errors import NanofleetError
 from wire.printable import plain
+from worker.engines.openvino_graph import cut, forms
 from worker.engines.sessions import CPU_BATCHES, Damaged, out_of_memory, threads_of_a_batch
 
 #: Its own names of precisions. A graph in int8 says itself what is in int8; the rest of it is in float32.
@@ -43,18 +44,50 @@ class Port(NamedTuple):
     shape: List[Optional[int]]
 
 
-class OpenvinoSession:
-    """See `worker.engines.sessions.Session`."""
+class _Compiled:
+    """A compiled graph, with memory for each of the batches that run at once."""
 
-    def __init__(self, compiled: Any) -> None:
-        """Wrap a compiled model."""
-        self._compiled = compiled
-        self._inputs = [_port(each) for each in compiled.inputs]
-        self._outputs = [_port(each) for each in compiled.outputs]
-        # Each request has memory for one batch.
+    def __init__(self, model: Any, precision: str) -> None:
+        settings = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "NUM_STREAMS": CPU_BATCHES,
+            "INFERENCE_NUM_THREADS": CPU_BATCHES * threads_of_a_batch(),
+            "ENABLE_CPU_PINNING": False,  # decoders want the same cores
+        }
+        compiled = _core().compile_model(model, "CPU", settings)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(CPU_BATCHES):
             self._requests.put(compiled.create_infer_request())
+        self._outputs = range(len(compiled.outputs))
+
+    def run(self, arrays: List[Any]) -> List[Any]:
+        """All outputs for the inputs."""
+        request = self._requests.get()
+        try:
+            # The batch is read where it lies; the answers are copied, because the next batch overwrites them.
+            results = request.infer(arrays, share_inputs=True, share_outputs=False)
+        finally:
+            self._requests.put(request)
+        return [results[number] for number in self._outputs]
+
+
+class OpenvinoSession:
+    """See `worker.engines.sessions.Session`."""
+
+    def __init__(self, model: Any, forms: Dict[int, Any], last: Optional[Any], precision: str) -> None:
+        """Compile a graph.
+
+        Args:
+            model: the graph, or all but its last layer.
+            forms: it again, for batches of one size each; none, and it is compiled for any size.
+            last: the last layer, which computes in float32, if it is by itself.
+            precision: what the graph computes in.
+        """
+        self._inputs = [_port(each) for each in model.inputs]
+        self._outputs = [_port(each) for each in (last or model).outputs]
+        self._sizes = {size: _Compiled(form, precision) for size, form in forms.items()}
+        self._any = None if forms else _Compiled(model, precision)
+        self._last = last and _Compiled(last, "float32")
 
     def get_inputs(self) -> List[Port]:
         """See Session."""
@@ -66,23 +99,27 @@ class OpenvinoSession:
 
     def run(self, names: None, feed: Dict[str, Any], options: Any = None) -> List[Any]:
         """See Session."""
-        images = [feed[each.name] for each in self._inputs]
-        request = self._requests.get()
-        try:
-            # The batch is read where it lies; the answers are copied, because the next batch overwrites them.
-            results = request.infer(images, share_inputs=True, share_outputs=False)
-        finally:
-            self._requests.put(request)
-        return [results[number] for number in range(len(self._outputs))]
+        arrays = [feed[each.name] for each in self._inputs]
+        found = self._any.run(arrays) if self._any else self._in_parts(arrays[0])
+        return self._last.run(found) if self._last else found
+
+    def _in_parts(self, images: Any) -> List[Any]:
+        parts, start = [], 0
+        while start < len(images):
+            size = max(size for size in self._sizes if size <= len(images) - start)
+            parts.append(self._sizes[size].run([images[start : start + size]]))
+            start += size
+        return parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts)]
 
 
-def open_session(path: Path, precision: str, content: Optional[bytes] = None) -> OpenvinoSession:
+def open_session(path: Path, precision: str, content: Optional[bytes], most: int) -> OpenvinoSession:
     """A session for an ONNX file.
 
     Args:
         path: the file.
         precision: one of PRECISIONS.
         content: what is in the file, if that was read already.
+        most: images of the largest batch.
 
     Raises:
         Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
@@ -94,15 +131,11 @@ def open_session(path: Path, precision: str, content: Optional[bytes] = None) ->
         raise NoInstructions(
             f"{path}: openvino cannot run it: this processor does not compute in {precision}"
         )
-    settings = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-        "NUM_STREAMS": CPU_BATCHES,
-        "INFERENCE_NUM_THREADS": CPU_BATCHES * threads_of_a_batch(),
-        "ENABLE_CPU_PINNING": False,  # decoders want the same cores
-    }
     try:
-        model = core.read_model(content or str(path))
-        return OpenvinoSession(core.compile_model(model, "CPU", settings))
+        model, last = core.read_model(content or str(path)), None
+        if precision in ("float16", "bfloat16"):
+            model, last = cut(model)
+        return OpenvinoSession(model, forms(model, most), last, precision)
     except Exception as error:  # it has no exceptions of its own
         kind = NanofleetError if out_of_memory(error) else Damaged
         raise kind(f"{path}: openvino cannot load it: {_why(error)}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from typing_extensions import Protocol
@@ -21,7 +21,7 @@ from worker.engines.base import Engine, Pick
 
 #: Batches that a session runs at the same time on a CPU. Costs a single frame some of its speed.
 CPU_BATCHES = cores.batches()
-#: Images that OpenVINO runs together, at most: it compiles for each number, and keeps memory for it.
+#: Images that OpenVINO runs together, at most: it compiles for several numbers, and keeps memory for each.
 #: More than these gave less than 3% more frames.
 OPENVINO_TOGETHER = 8
 
@@ -47,7 +47,9 @@ class Session(Protocol):
         """All outputs for the inputs by their names; from any thread."""
 
 
-def open_session(path: Path, pick: Pick, weights_dir: Path, content: Optional[bytes] = None) -> Session:
+def open_session(
+    path: Path, pick: Pick, weights_dir: Path, content: Optional[bytes] = None, most: int = 1
+) -> Session:
     """A session for an ONNX file.
 
     Args:
@@ -55,6 +57,7 @@ def open_session(path: Path, pick: Pick, weights_dir: Path, content: Optional[by
         pick: the library, the device and the precision.
         weights_dir: where TensorRT keeps the engines that it builds.
         content: what is in the file, if that was read already.
+        most: images that are run together, at most; more are run in parts.
 
     Raises:
         Damaged: the file is no ONNX model, or a damaged one, or needs operators that are not there.
@@ -65,7 +68,7 @@ def open_session(path: Path, pick: Pick, weights_dir: Path, content: Optional[by
     if pick.engine == "openvino":
         from worker.engines import openvino_engine
 
-        session = openvino_engine.open_session(path, pick.precision, content)
+        session = openvino_engine.open_session(path, pick.precision, content, most)
     else:
         from worker.engines import onnx_engine
 
@@ -100,6 +103,11 @@ def out_of_memory(error: BaseException) -> bool:
 def sizes(max_batch: int) -> List[int]:
     """Batch sizes that run on CUDA: powers of two, and the largest. Others run as the next larger one."""
     return [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch] + [max_batch]
+
+
+def size_of(count: int, some: Sequence[int]) -> int:
+    """The size in which a batch runs: the least of some that holds it, or its own."""
+    return min((each for each in some if each >= count), default=count)
 
 
 def together(library: str, max_batch: int) -> int:

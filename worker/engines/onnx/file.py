@@ -24,7 +24,7 @@ from worker.engines.onnx.graph.nodes import Graph
 from worker.engines.onnx.input import input_of
 from worker.engines.onnx.metadata import fitting_names, stated_in
 from worker.engines.onnx.recipe import recipe_of
-from worker.engines.sessions import open_session
+from worker.engines.sessions import open_session, together
 from worker.models.info import Model
 from worker.models.overrides import IMAGENET_NAMES
 
@@ -45,7 +45,7 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
     """
     path = Path(choice.model)
     proto, content, sha256 = load_onnx(path, choice.sha256)
-    session = open_session(path, pick, weights_dir, content)
+    session = open_session(path, pick, weights_dir, content, together(pick.engine, max_batch))
     del content
     return _understood(path, proto, sha256, session, choice, pick, max_batch)
 
