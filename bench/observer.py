@@ -15,7 +15,7 @@ from bench.measure import FPS, Notify, Row, frames_for, rows_of, shuffled_rounds
 from bench.processes import Process
 from bench.settings import BenchSettings
 from bench.site import Driver, Site, prepared, prints
-from bench.threads import OBSERVER, cpu_by_thread
+from bench.threads import OBSERVER, spent_by_thread
 from bench.weights import find_weights
 from wire.errors import NanofleetError
 
@@ -43,10 +43,8 @@ class Member(NamedTuple):
 
     def measured(self, order: Order) -> Row:
         """What an order takes, with the CPU of the worker's process, and of the observer's threads in it."""
-        pid = self.worker.process.pid
-        before = cpu_by_thread(pid)
-        row = self.driver.measure(order).row()
-        spent = {name: seconds - before.get(name, 0.0) for name, seconds in cpu_by_thread(pid).items()}
+        with spent_by_thread(self.worker.process.pid) as spent:
+            row = self.driver.measure(order).row()
         per_frame = 1000 / row["frames"]
         own = {WORKER_CPU: per_frame * sum(spent.values()), OBSERVER_CPU: per_frame * spent.get(OBSERVER, 0)}
         return {**row, **own}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Sequence
 
-from bench.measure import CPU, FPS, Row, rows_of
+from bench.measure import FPS, Row, rows_of
 from bench.rows import median_of, of_way, paired
-from bench.transport import ANSWERS, BARE
+from bench.transport import ANSWERS, BY_THREAD, TRANSPORT, parts
 
 #: Whom the others are held against.
 NANOFLEET = "nanofleet"
@@ -41,11 +41,10 @@ def times(rows: Sequence[Row], model: str, size: str, way: str) -> Optional[floa
 
 
 def transport_cpu(rows: Sequence[Row], payload: int) -> Optional[float]:
-    """Milliseconds of CPU a frame for all but decoding and the engine; None if it was not measured."""
-    rows = rows_of(rows, experiment="transport", payload=payload)
-    alone = {row["round"]: row[CPU] for row in rows_of(rows, way=BARE)}
-    whole = [row for row in rows_of(rows, way=ANSWERS) if row["round"] in alone]
-    return median_of([row[CPU] - alone[row["round"]] for row in whole])
+    """Milliseconds of CPU a frame for the transport's parts together; None if they were not measured."""
+    found = rows_of(rows, experiment="transport", payload=payload, way=ANSWERS)
+    spent = [parts(row) for row in found if BY_THREAD in row]
+    return median_of([sum(each[name] for name in TRANSPORT) for each in spent])
 
 
 def cameras(rows: Sequence[Row]) -> Optional[float]:

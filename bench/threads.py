@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Iterator
 
 from fleet.cli import main
 
@@ -53,6 +53,15 @@ def cpu_by_thread(pid: int) -> Dict[str, float]:
             name, seconds = before.partition("(")[2], sum(map(int, after.split()[11:13])) / _TICKS
             spent[name] = spent.get(name, 0.0) + seconds
     return spent
+
+
+@contextlib.contextmanager
+def spent_by_thread(pid: int) -> Iterator[Dict[str, float]]:
+    """The CPU seconds of a process's threads, by name, while the block lasts: filled in at its end."""
+    spent: Dict[str, float] = {}
+    before = cpu_by_thread(pid)
+    yield spent
+    spent.update({name: seconds - before.get(name, 0.0) for name, seconds in cpu_by_thread(pid).items()})
 
 
 if __name__ == "__main__":

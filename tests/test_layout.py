@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("labels", "wire", "publisher", "worker", "fleet")
 #: Of the worker: each may import those before it. Those of one line do not import each other.
 FLOORS: Tuple[Set[str], ...] = (
-    {"worker.control_groups"},
+    {"worker.control_groups", "worker.awake"},
     {
         "worker.errors",
         "worker.cores",

@@ -21,5 +21,5 @@ delivery     received, in turn, acked (unacked: the one place that acks frames, 
 payload      a message's bytes -> the picture in it, and what stands beside it
 
 Imports point down this list, and none back up; `delivery` and `payload` know no model. Below all of them lies
-what each may use: errors, life, machine, memory, metrics (and their server), settings, watchdog.
+what each may use: awake, errors, life, machine, memory, metrics (and their server), settings, watchdog.
 """

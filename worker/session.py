@@ -198,6 +198,7 @@ class Session:
 
     def _tick(self) -> None:
         self._pipeline.clocks.note()
+        self._peers.tick()
         if not self._worker.life.online:  # what is published while offline piles up
             return
         self._publish_status()

@@ -13,6 +13,7 @@ import time
 from typing import Callable, Dict, List, Optional
 
 from wire.errors import NanofleetError
+from worker.awake import Awake
 
 #: Seconds in which a state must get into a supervisor's queue.
 _NOTIFY_TIMEOUT = 0.5
@@ -36,6 +37,7 @@ class Watchdog:
         """
         self._limit = limit
         self._post = post
+        self._awake = Awake()
         self._asked: Optional[float] = None
         self._parts: Dict[str, Callable[[], float]] = {"network thread": self._network}
 
@@ -54,8 +56,9 @@ class Watchdog:
         Raises:
             Stalled: one makes no progress.
         """
+        awake = self._awake.look()
         for name, stalled_for in self._parts.items():
-            seconds = stalled_for()
+            seconds = min(stalled_for(), awake)
             if seconds > self._limit:
                 raise Stalled(
                     f"the {name} has made no progress for {seconds:.0f} s (--stall-timeout); "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from rich.table import Table
 
@@ -14,7 +14,7 @@ from bench.roles import parts_of
 from bench.rows import quantile
 from bench.sharing import ARRANGEMENTS, FAST, FLOODS, QUIET_RATE, SLOW
 from bench.tables.table import new_table
-from bench.transport import PAYLOADS, READERS
+from bench.transport import ANSWERS, BARE, BY_THREAD, PAYLOADS, READERS, TRANSPORT, parts
 
 
 def growth(rows: Sequence[Row]) -> Iterator[Table]:
@@ -40,7 +40,7 @@ def growth(rows: Sequence[Row]) -> Iterator[Table]:
 
 
 def transport(rows: Sequence[Row]) -> Iterator[Table]:
-    """What the broker and a reader that only reads can do."""
+    """What the broker and a reader that only reads can do, and where nanofleet's time goes."""
     rows = rows_of(rows, experiment="transport")
     columns = ("who reads", "frames/s", "low - high", "CPU ms/frame", "its own")
     table = new_table("The transport alone", "payload", *columns)
@@ -55,6 +55,28 @@ def transport(rows: Sequence[Row]) -> Iterator[Table]:
                 table.add_row(f"{payload:,}", name, *cells, f"{cpu.median:.2f}", f"{own:.2f}")
     if table.row_count:
         yield table
+    answered = [row for row in rows_of(rows, way=ANSWERS) if BY_THREAD in row]
+    if answered:
+        yield _transport_parts(answered, rows_of(rows, way=BARE))
+
+
+def _transport_parts(answered: Sequence[Row], bare: Sequence[Row]) -> Table:
+    payloads = sorted({row["payload"] for row in answered})
+    table = new_table("nanofleet, answers: its CPU, ms/frame", "part", *(f"{each:,}" for each in payloads))
+    spent = {payload: [parts(row) for row in rows_of(answered, payload=payload)] for payload in payloads}
+
+    def add(name: str, of: Callable[[Row], float]) -> None:
+        medians = (statistics.median(of(each) for each in spent[payload]) for payload in payloads)
+        table.add_row(name, *(f"{median:.3f}" for median in medians))
+
+    for name in parts(answered[0]):
+        add(name, lambda each, name=name: each[name])  # type: ignore[misc]
+    add("the transport: the first four", lambda each: sum(each[name] for name in TRANSPORT))
+    alone = [spread(rows_of(bare, payload=payload), CPU) for payload in payloads]
+    table.add_row(
+        "decoding and classifying in a loop", *(f"{each.median:.3f}" if each else "" for each in alone)
+    )
+    return table
 
 
 def fairness(rows: Sequence[Row]) -> Iterator[Table]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from bench.compare import OTHER, THIS
-from bench.measure import CPU, rows_of
+from bench.measure import CPU, FPS
 from bench.observer import ACTIVE, FIXED, FULL, WITHOUT
 from bench.report import markdown, tables
 from bench.settings import BenchSettings
 from bench.sharing import ARRANGEMENTS
 from bench.targets import times, transport_cpu
-from bench.transport import ANSWERS, BARE
+from bench.transport import ANSWERS, BARE, BY_THREAD
 from bench.ways import WAYS
 from tests.bench.rows import ROWS, WAY_NAMES, observed, row
 
@@ -72,16 +72,24 @@ def test_a_frames_cpu_is_told_by_whose_it_was() -> None:
     }
 
 
-def test_the_transport_is_what_a_loop_without_it_does_not_take() -> None:
-    rows = [
-        {**{"experiment": "transport", "round": number, "payload": 57_000, "way": way}, CPU: cpu}
-        for number, whole, alone in [(0, 0.75, 0.25), (1, 1.5, 1.0), (2, 9.0, 0.1)]
-        for way, cpu in [(ANSWERS, whole), (BARE, alone)]
-    ]
-    assert transport_cpu(rows, 57_000) == 0.5
+def test_the_transport_is_publisher_broker_network_thread_and_handing_over() -> None:
+    of = {"bench.drivers.publisher": 0.125, "mosquitto": 0.0625, "bench.threads": 0.5}
+    of["worker.decode.process"] = 0.25
+    threads = {"network": 0.125, "decoder-0": 0.0625, "decoder-1": 0.0625, "engine-0": 0.125}
+    threads.update({"observer": 0.0625, "metrics": 0.0625})
+    row = {"experiment": "transport", "round": 0, "payload": 57_000, "way": ANSWERS, FPS: 50.0}
+    row.update({CPU: 0.9375, "cpu_ms_per_frame_of": of, BY_THREAD: threads})
+    loop = {"experiment": "transport", "round": 0, "payload": 57_000, "way": BARE, FPS: 60.0, CPU: 0.25}
+    loop["cpu_ms_per_frame_of"] = {"bench.drivers.bare": 0.25}
+    rows = [row, loop, {**row, "round": 1, "error": "it broke"}, {**loop, "payload": 230_000}]
+    del rows[2][BY_THREAD]
+    assert transport_cpu(rows, 57_000) == 0.4375
     assert transport_cpu(rows, 230_000) is None
-    assert transport_cpu(rows_of(rows, way=ANSWERS), 57_000) is None
-    assert cells_of(rows_of(rows, round=0))["the transport alone, CPU ms/frame"][-1] == "0.50 reached"
+    cells = cells_of(rows)
+    assert cells["the transport alone, CPU ms/frame"][-1] == "0.44 reached"
+    told = ("network thread", "handing over to decoders", "decoders", "observer")
+    assert [cells[name] for name in told] == [["0.125"], ["0.125"], ["0.250"], ["0.062"]]
+    assert cells["decoding and classifying in a loop"] == ["0.250"]
 
 
 def test_a_whole_name_chooses_one_way_and_a_part_all_that_have_it() -> None:

@@ -122,6 +122,32 @@ def test_an_engine_process_that_is_stopped_is_replaced_and_what_waited_is_answer
     assert worker.stop() == 0
 
 
+@needs_onnx
+def test_what_is_stopped_as_a_whole_goes_on_as_if_nothing_had_been(
+    fleet: Fleet, photos: Path, tmp_path: Path
+) -> None:
+    """As by Ctrl-Z, `docker pause` or `systemctl freeze`."""
+    how = (*slow_model(tmp_path), "--engine", "onnxruntime", "--stall-timeout", "4")
+    soon = ("--status-interval", "1", "--adopt-after", "2")
+    worker = ready(fleet.worker(*how, *soon, *TWO, wait=False))
+    listener, before = fleet.listen("results/+"), family(worker)
+    frames = {f"frame-{number}" for number in range(100)}
+    for frame_id in frames:
+        fleet.send("door", photo(photos), frame_id)
+    wait_for(lambda: answered(listener), what="it is busy")
+    everybody = [worker.process.pid, *before]
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(7)  # longer than a batch or a picture may take, or another front end be silent
+    assert len(answered(listener)) < len(frames)
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: answered(listener) == frames, what="all answers")
+    assert family(worker) == before, worker.log.read_text()
+    assert not worker.said("does not return")
+    assert worker.stop() == 0
+
+
 def test_a_model_that_is_gone_when_the_engine_process_dies_gives_way_to_the_workers_own(
     fleet: Fleet, photos: Path
 ) -> None:

@@ -178,6 +178,19 @@ def test_a_network_thread_that_hangs_is_noticed(mosquitto_url: str) -> None:
         release.set()
 
 
+def test_what_the_worker_was_stopped_for_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-Z, or by `docker pause`."""
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    dog = Watchdog(60, lambda ask: None)  # nobody answers
+    for seconds in (0, 3600, *[1] * 60):
+        now[0] += seconds
+        dog.check()
+    now[0] += 1
+    with pytest.raises(Stalled, match="network thread has made no progress for 61 s"):
+        dog.check()
+
+
 def test_systemd_hears_of_a_worker_that_waits_for_its_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fleet: Fleet
 ) -> None:

@@ -2,6 +2,7 @@
 
 decoder    replaces the process after whatever a picture has done to it          parent
 child      one process: its pipes, its memory (memory), its replies             parent
+limit      the time that it has                                                 parent
 process    jobs on stdin, replies on stdout, what came of them in the memory    child
 fence      what it may ask of the kernel meanwhile                              child
 shrinker   pictures made small, by the process whose main is shrink             parent

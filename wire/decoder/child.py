@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import AbstractSet, NamedTuple, Sequence
 
+from wire.decoder.limit import Limit
 from wire.decoder.memory import shared_memory
 from wire.decoder.process import CANNOT_START, JOB, REPLY, ROOM, UNFIT
 from wire.errors import NanofleetError, SettingsError
@@ -104,7 +105,7 @@ class Child:
             NanofleetError: it reports another fault, or sends nothing.
         """
         try:
-            hello = self._receive(time.monotonic() + START_TIMEOUT, {CANNOT_START, UNFIT})
+            hello = self._receive(Limit(START_TIMEOUT), {CANNOT_START, UNFIT})
         except EOFError:
             raise NanofleetError(f"a decoder process {self._fate()} before it was ready") from None
         except TimeoutError:
@@ -125,14 +126,14 @@ class Child:
                 ended.
         """
         began = time.monotonic()
-        deadline = began + timeout
+        limit = Limit(timeout)
         try:
             if len(picture) <= ROOM:
                 self._room[: len(picture)] = picture
-            self._send(JOB.pack(len(picture), *region), deadline)
+            self._send(JOB.pack(len(picture), *region), limit)
             if len(picture) > ROOM:
-                self._send(picture, deadline)
-            reply = self._receive(deadline, REASONS)
+                self._send(picture, limit)
+            reply = self._receive(limit, REASONS)
             if reply.milliseconds > (time.monotonic() - began) * 1000 + 1:
                 raise Unreadable  # no sum of times would ever be right again
         except TimeoutError:
@@ -170,18 +171,18 @@ class Child:
         self._stdout.close()
         self._room = self._memory = memoryview(b"")  # unmapped once the last view of it is gone
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, data: bytes, limit: Limit) -> None:
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self._stdin.fileno(), rest) :]
             except BlockingIOError:
-                _wait(self._writable, deadline)
+                limit.wait(self._writable)
 
-    def _receive(self, deadline: float, reasons: AbstractSet[str]) -> _Reply:
+    def _receive(self, limit: Limit, reasons: AbstractSet[str]) -> _Reply:
         data = b""
         while len(data) < REPLY.size:
-            _wait(self._readable, deadline)
+            limit.wait(self._readable)
             chunk = os.read(self._stdout.fileno(), REPLY.size - len(data))
             if not chunk:
                 raise EOFError
@@ -241,8 +242,3 @@ def _text(padded: bytes) -> str:
     if not text.isprintable():
         raise Unreadable
     return text
-
-
-def _wait(pipe: select.poll, deadline: float) -> None:
-    if not pipe.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError

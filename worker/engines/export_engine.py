@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.engines.base import Pick
-from worker.engines.sessions import batches_at_once, open_session, sizes, together, warm, why
+from worker.engines.sessions import batches_at_once, open_session, size_of, sizes, together, warm, why
 
 
 class ExportEngine:
@@ -56,7 +56,7 @@ class ExportEngine:
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(images)
-        size = min((each for each in self._sizes if each >= count), default=count)
+        size = size_of(count, self._sizes)
         if size > count:
             images = np.concatenate([images, np.zeros((size - count, *self._shape), np.uint8)])
         answers: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
@@ -60,8 +61,7 @@ def releases(device: str = "cpu") -> Dict[str, str]:
     """The releases of the libraries that may run a model on a device."""
     found = {}
     for name in _DISTRIBUTIONS if device == "cpu" else _ON_CUDA:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, KeyError):
+            # None, or from some Python on a KeyError: what pip has half removed says none.
+            found[name] = importlib.metadata.version(name) or "unknown"
     return found

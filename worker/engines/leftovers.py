@@ -48,8 +48,8 @@ def temporary_folder() -> Iterator[Path]:
         held = None
         with contextlib.suppress(FileNotFoundError):
             held = lock(folder / _LOCK)
-        if held is not None:  # else another process took it for a leftover, before it was locked
-            break
+        if held is not None and os.fstat(held.fileno()).st_nlink:
+            break  # else another process took it for a leftover, before it was locked
     with held:
         try:
             yield folder

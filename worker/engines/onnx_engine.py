@@ -77,17 +77,24 @@ def open_session(
 def _first_session(
     model: Union[str, bytes], options: onnxruntime.SessionOptions, choices: List[List[Provider]]
 ) -> Tuple[onnxruntime.InferenceSession, Optional[Exception]]:
-    """A session by the first providers that can be had, and what was wrong with the last ones that cannot.
-
-    ONNX Runtime would go on to the next ones by itself, and say so on stdout, which is the program's.
-    """
+    """A session by the first providers that can be had, and what was wrong with the last ones that cannot."""
     reason: Optional[Exception] = None
     for each in choices[:-1]:
         try:
-            return onnxruntime.InferenceSession(model, options, providers=each, enable_fallback=0), reason
+            return _Session(model, options, providers=each), reason
         except (ValueError, RuntimeError) as error:  # what it raises of a file is neither
             reason = error
-    return onnxruntime.InferenceSession(model, options, providers=choices[-1], enable_fallback=0), reason
+    return _Session(model, options, providers=choices[-1]), reason
+
+
+class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+    """A session by the providers that are asked for, or none.
+
+    ONNX Runtime would go on to others by itself, and say so on stdout, which is the program's. Older releases
+    do not know its option not to.
+    """
+
+    _enable_fallback = property(lambda self: False, lambda self, enable: None)
 
 
 @lru_cache(maxsize=None)

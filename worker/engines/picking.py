@@ -99,7 +99,7 @@ def _fastest(device: str) -> Pick:
     if _without_asking(device)[0] is not None:
         return _onnxruntime(device, "the fastest on a CPU")
     if TENSORRT in providers():
-        return _onnxruntime(device, "with TensorRT the fastest on CUDA")
+        return _onnxruntime(device, "the fastest on CUDA if TensorRT is there")
     why = "half precision; onnxruntime is not built with TensorRT"
     libraries = cuda_libraries()
     if len(libraries) > 1:  # asked, PyTorch would keep memory of the device from the others

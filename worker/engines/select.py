@@ -26,6 +26,7 @@ from worker.engines.onnx.files import is_onnx
 from worker.engines.picking import pick_engine, torch_device, torch_engine
 from worker.engines.pytorch.opening import open_torch
 from worker.engines.sessions import Damaged, DeviceUnusable
+from worker.engines.without_torch import NeedsTorch
 from worker.models.foreign import by_name
 from worker.models.info import Model
 from worker.models.overrides import relabelled
@@ -152,7 +153,10 @@ def _open_export(choice: ModelChoice, pick: Pick, *, wish: Wish) -> Tuple[Model,
 
         def open_with(pick: Pick) -> Tuple[Model, Engine]:
             if pick.engine == "torch":
-                return open_torch(choice, pick, wish.max_batch, wish.weights_dir)
+                try:
+                    return open_torch(choice, pick, wish.max_batch, wish.weights_dir)
+                except NeedsTorch as error:  # nobody has imported it before: another library may do
+                    raise DeviceUnusable(error.fact) from error
             graph = int8.made(wish.stop) if int8 and pick.precision == "int8" else path
             try:
                 return model, ExportEngine(graph, shape, pick, wish.max_batch, wish.weights_dir)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from typing_extensions import Protocol
@@ -103,6 +103,11 @@ def out_of_memory(error: BaseException) -> bool:
 def sizes(max_batch: int) -> List[int]:
     """Batch sizes that run on CUDA: powers of two, and the largest. Others run as the next larger one."""
     return [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch] + [max_batch]
+
+
+def size_of(count: int, some: Sequence[int]) -> int:
+    """The size in which a batch runs: the least of some that holds it, or its own."""
+    return min((each for each in some if each >= count), default=count)
 
 
 def together(library: str, max_batch: int) -> int:

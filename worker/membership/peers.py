@@ -67,6 +67,8 @@ class Peers:
         self._reads = (group, inputs)
         self._grace = grace
         self._clock = clock
+        self._lease = lease
+        self._ticked = clock()
         self._most_silence = max(MOST_SILENCE_SECONDS, lease)
         self._peers: Dict[str, _Peer] = {}
         #: The processes whose beacons stand at this broker, by worker.
@@ -129,6 +131,17 @@ class Peers:
         self._peers.clear()
         self._claims.clear()
         self._here.clear()
+
+    def tick(self) -> None:
+        """Look at the clock, with every status.
+
+        A worker that has not done so for its own lease, because it was stopped, cannot tell who was silent:
+        `docker pause` or `systemctl freeze` may have stopped all, and each would adopt the others.
+        """
+        ticked, self._ticked = self._ticked, self._clock()
+        if self._ticked - ticked > self._lease:
+            for worker, peer in self._peers.items():
+                self._peers[worker] = replace(peer, received=self._ticked)
 
     def abandoned(self) -> Optional[WorkerStatus]:
         """The last status of a dead worker whose session this one is to adopt now, if there is one."""

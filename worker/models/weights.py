@@ -147,8 +147,8 @@ def remove_part(part: Path) -> None:
 
 def remove_stale_parts(folder: Path) -> None:
     """Remove what killed processes have left in a folder: nobody holds the locks of it."""
-    for part in folder.glob(".*.part*"):
-        path = folder / part.name[1:].partition(".part")[0]
+    for part in folder.glob(".?*.part"):
+        path = folder / part.name[1 : -len(".part")]
         with contextlib.suppress(OSError), lock(path, timeout=0):
             log.info("removing %s, which a process has left that was killed", part)
             remove_part(part)

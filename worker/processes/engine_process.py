@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
-import time
 
-from worker.engines.shared.alarm import OPEN_TIMEOUT
+from worker.awake import Awake
+from worker.engines.shared.alarm import OPEN_TIMEOUT, STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.pulse import Pulse
 from worker.processes.member import Member
@@ -15,10 +16,8 @@ from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which the engine process's own alarm, which says more, would have ended it.
+#: Seconds after which a batch's limit of time, which says more, would have ended it.
 _GRACE = 2.0
-#: Seconds between two looks after which this process was itself stopped, as the other may have been.
-_STOPPED = 5.0
 
 
 class EngineProcess(Member):
@@ -28,7 +27,7 @@ class EngineProcess(Member):
         self._rendezvous = rendezvous
         self._stall_timeout = settings.stall_timeout
         self._pulse = Pulse()
-        self._looked = time.monotonic()
+        self._awake = Awake()
         super().__init__("engine process", engine_process(settings, rendezvous, self._pulse))
 
     def settle(self, settings: WorkerSettings) -> None:
@@ -38,15 +37,19 @@ class EngineProcess(Member):
     def start(self) -> None:
         """Start a process, whose pulse begins when it can serve."""
         self._pulse.promise(OPEN_TIMEOUT)
+        self._pulse.end_by(math.inf)
         super().start()
 
     def end_if_stuck(self) -> None:
-        """Kill the process if it has no pulse any more."""
-        looked, self._looked = self._looked, time.monotonic()
-        if self._looked - looked > _STOPPED:
-            self._pulse.promise(max(self._stall_timeout, -self._pulse.late))
-        about = (self.name, self._stall_timeout)
-        if self.process is not None and self._pulse.late > _GRACE:
+        """End the process if it has no pulse any more, or takes too long for what it does."""
+        # What both were stopped for does not count.
+        most = self._awake.look() - self._stall_timeout
+        if self.process is None:
+            return
+        if min(self._pulse.late, most) > _GRACE:
+            about = (self.name, self._stall_timeout)
             log.error("%s: no sign of life for %g s (--stall-timeout); ending it", *about)
             self.send_signal(signal.SIGKILL)
             self._pulse.promise(OPEN_TIMEOUT)  # it takes a moment to end
+        elif min(self._pulse.overdue, most) > 0:
+            self.send_signal(STALLED)

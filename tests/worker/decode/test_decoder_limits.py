@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -79,6 +80,36 @@ def test_a_hang_ends_at_the_time_limit(outcomes: Outcomes, photo: bytes, extra: 
         pool.submit("next", photo)
         outcomes.pixels()
         assert pid not in decoders()
+
+
+#: Has a picture decoded by a process that is stopped, whose id it prints; then what comes of it.
+STOPPED = """
+import sys
+from pathlib import Path
+from tests.worker.decode.pools import RECIPE, stop, the_decoder
+from worker.decode.decoder import Limits, decoder_for
+
+with decoder_for(RECIPE, Limits(timeout=1)) as decoder:
+    stop(the_decoder())
+    print(the_decoder(), flush=True)
+    print(decoder.decode(Path(sys.argv[1]).read_bytes()).width)
+"""
+
+
+def test_what_all_were_stopped_for_does_not_count(photo: bytes, tmp_path: Path) -> None:
+    """As by Ctrl-Z, or by `docker pause`."""
+    (tmp_path / "photo").write_bytes(photo)
+    command = [sys.executable, "-c", STOPPED, str(tmp_path / "photo")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        decoder = int(parent.stdout.readline())
+        stat = Path(f"/proc/{parent.pid}/stat")
+        wait_for(lambda: stat.read_text(encoding="ascii").rsplit(") ", 1)[1][0] == "S", what="it waits")
+        parent.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        for pid in (decoder, parent.pid):
+            os.kill(pid, signal.SIGCONT)
+        assert parent.stdout.read() == f"{Image.open(io.BytesIO(photo)).width}\n"
 
 
 def test_a_slow_image_ends_at_the_time_limit(outcomes: Outcomes, photo: bytes, large: bytes) -> None:

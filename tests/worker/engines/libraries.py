@@ -45,7 +45,7 @@ def Tensor(array):
 
 class Core:
     def get_property(self, device, name):
-        return ["FP32", "FP16"]
+        return ["FP32", "FP16", *(["BF16"] if BEHAVIOUR == "refuses float16" else [])]
 
     def read_model(self, model):
         return Model(model)
@@ -55,6 +55,8 @@ class Core:
             self.all = np.ones(1 << 36, np.uint8)
         if BEHAVIOUR == "finds a full disk":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if BEHAVIOUR == "refuses float16" and settings["INFERENCE_PRECISION_HINT"] == "f16":
+            raise RuntimeError("no kernel")
         if BEHAVIOUR == "refuses":
             raise RuntimeError("Check 'x' failed\\nno such operator")
         rounds = ROUNDS and settings["INFERENCE_PRECISION_HINT"] == "f16"

@@ -35,6 +35,14 @@ candidates.has_openvino = lambda: False
 sys.exit(main(sys.argv[1:]))
 """
 
+#: The same, where PyTorch and ONNX Runtime are both built for CUDA, as far as their builds say.
+COMMAND_FOR_CUDA = f"""
+from worker.engines import installed
+
+installed.cuda_libraries = lambda: ["torch", "onnxruntime"]
+{COMMAND}
+"""
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Dict[str, str]:
@@ -60,8 +68,10 @@ def run(environment: Dict[str, str], tmp_path: Path) -> Callable[..., subprocess
     return lambda *arguments: run_in(environment, tmp_path, *arguments)
 
 
-def run_in(environment: Dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", COMMAND, *arguments]
+def run_in(
+    environment: Dict[str, str], folder: Path, *arguments: str, script: str = COMMAND
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(
         command, env=environment, cwd=str(folder), capture_output=True, text=True, check=False
     )
@@ -96,6 +106,17 @@ def test_a_worker_serves_an_export_on_the_cpu_and_says_why(
         finally:
             worker.terminate()
     assert worker.returncode == 0
+
+
+def test_where_onnxruntime_is_built_for_cuda_as_well_it_serves(
+    environment: Dict[str, str], weights_dir: Path, photos: Path, tmp_path: Path
+) -> None:
+    """It is not imported before it is to run the model."""
+    classify = ["classify", str(photos / "coffee.png"), "--model", MODEL, "--weights-dir", str(weights_dir)]
+    done = run_in(environment, tmp_path, *classify, script=COMMAND_FOR_CUDA)
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime on cpu (" in done.stdout
+    assert f"{MODEL}: PyTorch, which is to run it, cannot be imported: OSError: {MISSING}" in done.stdout
 
 
 def test_what_needs_it_says_so(

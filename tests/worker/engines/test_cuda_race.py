@@ -11,10 +11,13 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple, cast
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from tests.worker.engines.exports import ROOT, choice_in, labels_in
+from tests.worker.engines.graphs import Net
+from wire.model_choice import ModelChoice
 from worker.engines.base import Engine, Pick
 from worker.engines.exports.cache import exported
 from worker.engines.fastest.candidates import Candidate, candidates
@@ -27,6 +30,8 @@ from worker.engines.fastest.race import race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, releases
+from worker.engines.onnx.file import open_onnx
+from worker.engines.onnx_engine import _first_session
 from worker.engines.picking import pick_engine
 from worker.engines.select import open_model
 from worker.engines.sessions import DeviceUnusable, open_session
@@ -37,7 +42,7 @@ both_on_cuda = pytest.mark.skipif(
     not torch.cuda.is_available() or len(cuda_libraries()) < 2,
     reason="no CUDA device, or no onnxruntime for it",
 )
-BY_NAME = Pick("onnxruntime", "cuda", "with TensorRT the fastest on CUDA; cuda: asked for", "float16")
+BY_NAME = Pick("onnxruntime", "cuda", "the fastest on CUDA if TensorRT is there; cuda: asked for", "float16")
 
 
 def subject_in(folder: Path, device: str) -> Subject:
@@ -129,16 +134,58 @@ def test_on_cuda_an_export_runs_in_the_sizes_that_are_warm(
         return session.run(names, feed)
 
     seen = SimpleNamespace(run=run, get_inputs=session.get_inputs, get_providers=lambda: [CUDA])
-    monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_: seen)
-    shape, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
+    monkeypatch.setattr("worker.engines.export_engine.open_session", lambda *_, **how: seen)
+    kind, engine = subject.open(Pick("onnxruntime", "cuda", "tried", "float16"), 6, folder)
     assert engine.why == "tried; CUDA without TensorRT, in float32 or TF32"
     engine.warm_up()
     assert ran == [1, 6, 4, 2, 1]
-    pictures = drawn(shape, 8)
+    pictures = drawn(kind.shape, 8)
     expected = session.run(None, {"pixels": pictures})[0]
     for count in (3, 5, 6, 8):
         np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
     assert ran[5:] == [4, 6, 6, 6, 2]
+
+
+def test_on_cuda_an_onnx_file_runs_in_the_sizes_that_are_warm_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=1)).save(tmp_path / "net.onnx")
+    choice = ModelChoice(model=str(path), labels=labels_in(tmp_path), fit="squeeze", scaling="unit")
+    session = open_session(path, Pick("onnxruntime", "cpu", ""), tmp_path)
+    ran: List[int] = []
+
+    def run(names: None, feed: Dict[str, Any], options: Any) -> List[Any]:
+        ran.append(len(feed["x"]))
+        return session.run(names, feed, options)
+
+    has = {"get_inputs": session.get_inputs, "get_outputs": session.get_outputs}
+    seen = SimpleNamespace(run=run, get_providers=lambda: [CUDA], **has)
+    monkeypatch.setattr("worker.engines.onnx.file.open_session", lambda *_, **how: seen)
+    model, engine = open_onnx(choice, Pick("onnxruntime", "cuda", "tried", "float16"), 6, tmp_path)
+    ran.clear()
+    engine.warm_up()
+    assert ran == [1, 6, 4, 2, 1]
+    pictures = drawn(model.preprocessing.shape, 8)
+    expected = np.concatenate([engine.infer(picture[None]) for picture in pictures])
+    for count, sizes in ((3, [4]), (5, [6]), (6, [6]), (8, [6, 2])):
+        ran.clear()
+        np.testing.assert_allclose(engine.infer(pictures[:count]), expected[:count], atol=1e-5)
+        assert ran == sizes
+
+
+def test_a_session_has_the_first_providers_that_can_be_had_and_says_why_not_those_before(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Older releases would go on to others by themselves, with lines on stdout, and keep the reason."""
+    net = Net()
+    path = net.give(net.add("Softmax", net.means(), axis=1)).save(tmp_path / "net.onnx")
+    unusable, usable = [("CPUExecutionProvider", 5)], ["CPUExecutionProvider"]
+    choices = cast(Any, [unusable, usable, usable])
+    session, reason = _first_session(str(path), onnxruntime.SessionOptions(), choices)
+    assert session.get_providers() == usable
+    assert isinstance(reason, ValueError)
+    assert capfd.readouterr().out == ""
 
 
 # --- the verdict --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.harness import wait_for
-from tests.worker.engines.sharing import CHOICE, MAX_BATCH, STALL_TIMEOUT, background, pixels
+from tests.worker.engines.sharing import CHOICE, MAX_BATCH, background, pixels
 from tests.worker.serving.small import ChannelEngine, model
 from wire.errors import NanofleetError, SettingsError
 from wire.model_choice import ModelChoice
@@ -22,9 +22,11 @@ from worker.engines.shared import models as models_side
 from worker.engines.shared.alarm import STALLED
 from worker.engines.shared.channel import Rendezvous
 from worker.engines.shared.engine import EngineEnded, SharedEngine, _connected, open_shared
-from worker.engines.shared.pulse import Pulse
 from worker.engines.shared.server import serve
+from worker.processes.engine_process import EngineProcess
 from worker.processes.forked import Forked, Report
+from worker.processes.member import Member
+from worker.settings import WorkerSettings
 
 # Python 3.12 warns of forking with threads, which those who run tests have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -66,29 +68,52 @@ class TwoAtOnce(ChannelEngine):
     at_once = 2
 
 
+class Supervised(EngineProcess):
+    """An engine process that serves an engine of a test's."""
+
+    def __init__(
+        self, rendezvous: Rendezvous, open_it: Callable[[ModelChoice], Opened], stall_timeout: float
+    ) -> None:
+        flags = ("--stall-timeout", str(stall_timeout))
+        super().__init__(WorkerSettings.from_command_line("nanofleet worker", flags), rendezvous)
+
+        def work(report: Report) -> int:
+            serve(rendezvous, open_it, MAX_BATCH, stall_timeout, self._pulse)
+
+        self.work = work
+
+
+def running(member: Member) -> Forked:
+    """The process, which may have ended."""
+    assert member.process
+    return member.process
+
+
 class Processes:
     """Engine processes, one after the other."""
 
     def __init__(self) -> None:
         self.rendezvous = Rendezvous()
-        self._all: List[Forked] = []
+        self._all: List[Supervised] = []
 
     def start(
         self,
         engine: Callable[[], ChannelEngine] = ChannelEngine,
         name: str = "small",
-        stall_timeout: float = STALL_TIMEOUT,
+        stall_timeout: float = 3600,
     ) -> Forked:
         """Start the next one, whose model has a name."""
 
         def open_it(choice: ModelChoice) -> Opened:
             return Opened(files_of(choice), model(name), engine())
 
-        def work(report: Report) -> int:
-            serve(self.rendezvous, open_it, MAX_BATCH, stall_timeout, Pulse())
+        self._all.append(Supervised(self.rendezvous, open_it, stall_timeout))
+        self._all[-1].start()
+        return running(self._all[-1])
 
-        self._all.append(Forked("engine process", work))
-        return self._all[-1]
+    def look_after(self, until: Callable[[], Any]) -> Any:
+        """Look after the last one, as its supervisor does."""
+        return wait_for(lambda: self._all[-1].end_if_stuck() or until())
 
     def kill(self, process: Forked) -> None:
         """End one."""
@@ -98,8 +123,8 @@ class Processes:
     def close(self) -> None:
         """End them all."""
         for each in self._all:
-            self.kill(each)
-            each.close()
+            self.kill(running(each))
+            running(each).close()
         self.rendezvous.close()
 
 
@@ -125,8 +150,7 @@ def test_an_engine_that_hangs_ends_its_process_and_the_next_one_answers(processe
     hanging = processes.start(HangingEngine, stall_timeout=0.3)
     engine, batch = open_shared(processes.rendezvous, CHOICE).engine, pixels(2)
     found = background(lambda: engine.infer(batch))
-    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
-    assert hanging.exit_code() == -STALLED
+    assert processes.look_after(hanging.exit_code) == -STALLED
     processes.start(stall_timeout=0.3)
     (answer,) = wait_for(lambda: found, what="the next one answers")
     np.testing.assert_array_equal(answer, ChannelEngine().infer(batch))
@@ -140,13 +164,27 @@ def test_a_model_that_hangs_while_it_is_opened_ends_its_process(
         return ChannelEngine()
 
     monkeypatch.setattr(models_side, "OPEN_TIMEOUT", 0.3)
-    hanging = processes.start(hang)
+    hanging = processes.start(hang, stall_timeout=0.3)
     found = background(lambda: open_shared(processes.rendezvous, CHOICE))
-    wait_for(lambda: hanging.exit_code() is not None, what="the process ends")
-    assert hanging.exit_code() == -STALLED
+    assert processes.look_after(hanging.exit_code) == -STALLED
     monkeypatch.undo()
     processes.start()
     wait_for(lambda: found, what="the next one opens it")
+
+
+def test_a_model_that_keeps_python_from_running_while_it_is_opened_is_waited_for(
+    processes: Processes,
+) -> None:
+    """As a library does that compiles."""
+
+    def compile_it() -> ChannelEngine:
+        ctypes.PyDLL(None).sleep(4)
+        return ChannelEngine()
+
+    slow = processes.start(compile_it, stall_timeout=1)
+    found = background(lambda: open_shared(processes.rendezvous, CHOICE))
+    processes.look_after(lambda: found or slow.exit_code())
+    assert slow.exit_code() is None
 
 
 def test_a_batch_that_ends_two_engine_processes_is_given_up_and_no_other(processes: Processes) -> None:

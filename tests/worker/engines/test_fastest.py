@@ -88,6 +88,16 @@ def test_what_answers_wrongly_or_does_not_run_is_not_taken(
     assert re.search(says, verdict.why), verdict.why
 
 
+def test_a_library_that_fails_in_one_precision_is_tried_in_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library(tmp_path, "refuses float16", monkeypatch)
+    *_, half, other = raced(folder).trials
+    assert (half.precision, other.precision) == ("float16", "bfloat16")
+    assert "no kernel" in half.failed
+    assert "no kernel" not in other.failed
+
+
 def test_what_costs_next_to_nothing_is_not_made_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +166,16 @@ def test_a_second_start_has_no_race_until_a_library_is_another(
     file.chmod(0o644)
     opened(folder)
     assert caplog.text.count(RACES) == 4
+
+
+def test_a_library_that_pip_has_half_removed_keeps_nobody_from_serving(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pip leaves where it is interrupted, or finds files that it does not know, says no release."""
+    library(tmp_path, "crashes", monkeypatch)
+    (tmp_path / "library" / "onnxruntime-1.0.dist-info").mkdir()
+    assert opened(folder)[1].name == "onnxruntime"
+    assert kept(folder)
 
 
 def test_a_verdict_on_another_model_or_another_graph_is_none(

@@ -18,7 +18,11 @@ from tests.harness import processes_of, wait_for
 from tests.worker.engines.exports import ROOT
 from tests.worker.engines.graphs import slow_model
 from tests.worker.engines.libraries import library
+from worker.decode.preprocessing import Preprocessing
+from worker.engines.exports.entry import Entry
 from worker.engines.leftovers import remove_leftovers, temporary_folder
+from worker.models.info import Model
+from worker.models.weights import lock
 
 #: Where a race is held: beside the weights, or in a temporary folder where that cannot be.
 PLACES = {"beside the weights": ("weights/nanofleet", ".*.part"), "temporary": ("temporary", "nanofleet-*")}
@@ -71,6 +75,46 @@ def test_a_temporary_folder_is_there_for_as_long_as_its_process_wants_it(
         assert (folder / "graph.onnx").exists()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not list(temporary.iterdir())
+
+
+def test_a_start_takes_nothing_from_those_that_start_beside_it(temporary: Path, tmp_path: Path) -> None:
+    """Neither the description of an export that is half written, nor a temporary folder that is just made."""
+    script = """
+        import sys
+        from pathlib import Path
+        from worker.engines.leftovers import remove_leftovers
+
+        print("starts", flush=True)
+        while True:
+            remove_leftovers(Path(sys.argv[1]))
+    """
+    (tmp_path / "nanofleet").mkdir()
+    recipe = Preprocessing(resize=8, crop=8)
+    net = Model(name="net", weights="none", sha256="0" * 64, classes=("a", "b"), preprocessing=recipe)
+    path = tmp_path / "nanofleet" / "net-1.onnx"
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout
+            assert other.stdout.readline()
+            for _ in range(300):
+                Entry(model=net).write(path, lasting=True)
+                with temporary_folder() as folder:
+                    (folder / "graph.onnx").touch()
+        finally:
+            other.kill()
+
+
+def test_what_other_programs_keep_there_stays(tmp_path: Path) -> None:
+    """As rsync's temporary files, and folders of whoever keeps the weights."""
+    (tmp_path / ".net.part1.pth.a1B2c3").touch()
+    (tmp_path / ".my.partners").mkdir()
+    (tmp_path / ".net.part").touch()
+    with lock(tmp_path / "net.part1.pth"):
+        (tmp_path / ".net.part1.pth.part").touch()
+        remove_leftovers(tmp_path)
+    left = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert left == {".net.part1.pth.a1B2c3", ".my.partners", ".net.part1.pth.part"}
 
 
 def test_what_others_have_planted_is_neither_followed_nor_removed(temporary: Path, tmp_path: Path) -> None:

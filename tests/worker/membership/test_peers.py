@@ -20,7 +20,9 @@ class Group:
     def __init__(self, *names: str, grace: float = GRACE) -> None:
         self.now = 1000.0
         self.living = list(names)
-        self.peers = {name: Peers(name, "workers", INPUTS, grace, clock=lambda: self.now) for name in names}
+        self.peers = {
+            name: Peers(name, "workers", INPUTS, grace, clock=lambda: self.now, lease=LEASE) for name in names
+        }
 
     def receive(self, message: WorkerStatus, *, retained: bool = False) -> None:
         for peers in self.peers.values():
@@ -33,6 +35,7 @@ class Group:
         while self.now < until:
             self.now = min(self.now + 10, until)
             for name in self.living:
+                self.peers[name].tick()
                 self.receive(status(name))
 
     def claim(self, dead: str, worker: str, state: str = "draining", instance: str = "") -> None:
@@ -133,6 +136,19 @@ def test_an_adopted_worker_whose_last_word_was_online_takes_no_frames() -> None:
     assert group.peers["a"].takers() == []
     group.receive(status("dead", instance="second life"))
     assert [peer.worker for peer in group.peers["a"].takers()] == ["dead"]
+
+
+def test_workers_that_were_stopped_together_do_not_adopt_each_other() -> None:
+    """As by `docker pause` of all, the broker among them."""
+    group = Group("a", "b")
+    group.wait(10)
+    group.now += 3600
+    for name in group.living:
+        group.peers[name].tick()
+        assert group.peers[name].abandoned() is None
+    group.living.remove("b")
+    group.wait(LEASE + GRACE)
+    assert group.adopters("b") == ["a"]
 
 
 @pytest.mark.parametrize("state", ["draining", "ended"])

@@ -37,8 +37,9 @@ class Entry(BaseModel):
         Raises:
             OSError: it cannot be written.
         """
-        content = self.model_dump_json().encode()
-        write_whole(path.with_suffix(".json"), content, PUBLIC, lasting=lasting)
+        file = path.with_suffix(".json")
+        with lock(file):  # else another worker's start takes what is half written for a leftover
+            write_whole(file, self.model_dump_json().encode(), PUBLIC, lasting=lasting)
 
     def weights(self, weights_dir: Path) -> Optional[Path]:
         """The file of weights that PyTorch would load here; None if none is to be compared."""

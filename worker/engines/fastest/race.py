@@ -78,7 +78,7 @@ def race(
             return _run([subject.model_dump_json(), *how, *arguments], place.patience, stop)
 
         for candidate in candidates:
-            if any(trial.failed and trial.engine == candidate.engine for trial in trials):
+            if any(trial.failed and trial.candidate == Candidate(candidate.engine) for trial in trials):
                 continue  # if not in float32, then not in less
             reply = run(candidate)
             if reply.get("absent"):

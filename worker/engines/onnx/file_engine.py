@@ -26,7 +26,16 @@ from worker.engines.onnx.scores import (
     quantization_of,
     rows,
 )
-from worker.engines.sessions import Session, batches_at_once, out_of_memory, together, warm, why
+from worker.engines.sessions import (
+    Session,
+    batches_at_once,
+    out_of_memory,
+    size_of,
+    sizes,
+    together,
+    warm,
+    why,
+)
 
 if TYPE_CHECKING:
     from worker.engines.base import Pick
@@ -52,8 +61,9 @@ class OnnxFileEngine:
         self._most = together(pick.engine, max_batch)
         scale, shift = recipe.normalisation
         self._scale, self._shift = np.array(scale, np.float32), np.array(shift, np.float32)
-        #: Images in a run; None for as many as there are.
+        #: Images in a run; None for as many as there are, or the next larger of some: see `ExportEngine`.
         self._size = wanted.batch
+        self._sizes = sizes(max_batch) if pick.device != "cpu" else []
         self._options: Any = None
         if pick.engine == "onnxruntime":
             from worker.engines.onnx_engine import quiet
@@ -107,7 +117,7 @@ class OnnxFileEngine:
         parts = []
         for start in range(0, len(batch), most):
             images = batch[start : start + most]
-            size = self._size or len(images)
+            size = self._size or size_of(len(images), self._sizes)
             raw = self._run(images, size)[self._output]
             part = rows(raw, size, self._keys)
             if part is None:

@@ -1,12 +1,12 @@
 """Limits of time: a batch or a model that takes longer ends the process, so that the next one can go on.
 
-It is the kernel that ends it, by SIGALRM: a library that hangs may keep all threads of Python's from running.
-Between them the process has a pulse, without which its parent ends it.
+It is its parent that ends it, by SIGALRM: a library that hangs may keep all threads of Python's from running.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -19,8 +19,6 @@ STALLED = signal.SIGALRM
 #: Seconds to open a model. A download over a slow network and TensorRT's building take a long while, and what
 #: takes longer hangs.
 OPEN_TIMEOUT = 3600.0
-#: Seconds, at most, because the kernel does not count to any number: three years.
-_LONGEST = 1e8
 
 
 class Alarm:
@@ -41,10 +39,10 @@ class Alarm:
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """End the process if the block lasts longer."""
+        """Have the process ended if the block lasts longer."""
         block = object()
         with self._lock:
-            self._ends[block] = time.monotonic() + min(seconds, _LONGEST)
+            self._ends[block] = time.monotonic() + seconds
             self._set()
         try:
             yield
@@ -59,7 +57,7 @@ class Alarm:
             self._set()
 
     def _set(self) -> None:
-        left = [end - time.monotonic() for end in self._ends.values()]
-        signal.setitimer(signal.ITIMER_REAL, max(min(left), 1e-3) if left else 0)  # 0 is none at all
+        ends = self._ends.values()
+        self._pulse.end_by(min(ends, default=math.inf))
         # What may take an hour may keep the next beat from coming for as long.
-        self._pulse.promise(max([self.stall_timeout, *left]))
+        self._pulse.promise(max([self.stall_timeout, *(end - time.monotonic() for end in ends)]))
