@@ -83,3 +83,19 @@ def test_close_wakes_who_waits() -> None:
     batcher: Batcher[int] = Batcher(max_batch=2, max_delay=0)
     threading.Timer(0.05, batcher.close).start()
     assert batcher.take() == []
+
+
+@pytest.mark.parametrize("delay", [0, 1e-9, 1e-6, 1e-5])
+def test_a_batch_is_never_waited_for_longer_however_short_the_delay_is(delay: float) -> None:
+    def take() -> None:
+        for number in range(2_000):
+            batcher: Batcher[int] = Batcher(max_batch=4, max_delay=delay)
+            for _ in range(2):  # of the second, the queue has been waited for before
+                batcher.put(number)
+                taken.append(batcher.take())
+
+    taken: List[List[int]] = []
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert taken == [[number] for number in range(2_000) for _ in range(2)]
