@@ -206,6 +206,15 @@ def picture(colour: str) -> bytes:
     return buffer.getvalue()
 
 
+def to_be_raced(
+    folder: Path, openvino: str, monkeypatch: pytest.MonkeyPatch, several: bool = False
+) -> ModelChoice:
+    """A model that is raced, small as it is, by ONNX Runtime and by an OpenVINO that behaves so."""
+    library(folder, openvino, monkeypatch)
+    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
+    return mixed(folder / "net.onnx", several=several)
+
+
 PICTURES = drawn((SIDE, SIDE, 3), 400)[200:]  # no race has seen those
 
 
@@ -213,9 +222,7 @@ def test_half_precision_serves_where_float32_answers_its_close_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    library(tmp_path, "rounds", monkeypatch)
-    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
-    choice = mixed(tmp_path / "net.onnx")
+    choice = to_be_raced(tmp_path, "rounds", monkeypatch)
     engine = opened(choice)
     assert isinstance(engine, CloseCalls), engine.why
     verdict = read(file_of(subject_of(choice), "auto", "half", tmp_path))
@@ -242,9 +249,7 @@ def test_half_precision_serves_where_float32_answers_its_close_calls(
 def test_a_library_that_alone_may_serve_answers_its_own_close_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library(tmp_path, "rounds", monkeypatch)
-    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
-    choice = mixed(tmp_path / "net.onnx")
+    choice = to_be_raced(tmp_path, "rounds", monkeypatch)
     verdict = race(subject_of(choice), candidates("openvino", "half"), 4, tmp_path, tmp_path / ".race.part")
     assert verdict.winner.again == "openvino", verdict.why
 
@@ -253,9 +258,7 @@ def test_a_pair_that_was_killed_is_tried_again_another_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    library(tmp_path, "rounds, and is killed beside another", monkeypatch)
-    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
-    choice = mixed(tmp_path / "net.onnx")
+    choice = to_be_raced(tmp_path, "rounds, and is killed beside another", monkeypatch)
     for _ in range(2):
         engine = opened(choice)
         assert not isinstance(engine, CloseCalls)
@@ -281,9 +284,9 @@ def test_of_several_labels_those_that_are_seen_have_to_be_the_same(
     threshold: Optional[float], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best one is, in all pictures; it is the threshold that half precision crosses."""
-    library(tmp_path, "rounds upwards", monkeypatch)
-    monkeypatch.setattr("worker.engines.fastest.race.QUICK", 0)
-    choice = mixed(tmp_path / "net.onnx", several=True).model_copy(update={"threshold": threshold})
+    choice = to_be_raced(tmp_path, "rounds upwards", monkeypatch, several=True).model_copy(
+        update={"threshold": threshold}
+    )
     verdict = race(subject_of(choice), candidates("auto", "half"), 4, tmp_path, tmp_path / ".race.part")
     (half,) = [trial for trial in verdict.trials if trial.precision == "float16"]
     assert not half.agrees
