@@ -77,14 +77,10 @@ def transport(settings: BenchSettings, notify: Notify, known: Sequence[Row]) -> 
                 driver = Driver(start(site), site.folder / "driver.log")
                 for payload in PAYLOADS:
                     order = warmed_up(driver, settings.seconds, Order(0, "thumbnail", payload=payload))
-                    measure = _by_thread if name == ANSWERS else _as_a_whole
-                    yield {**common, "payload": payload, **measure(site, driver, order)}
+                    row = _by_thread(site, driver, order) if name == ANSWERS else driver.measure(order).row()
+                    yield {**common, "payload": payload, **row}
         except NanofleetError as error:
             yield {**common, "error": str(error)}
-
-
-def _as_a_whole(site: Site, driver: Driver, order: Order) -> Row:
-    return driver.measure(order).row()
 
 
 def _by_thread(site: Site, driver: Driver, order: Order) -> Row:
