@@ -62,13 +62,18 @@ def lock(file: Path) -> Optional[IO[str]]:
     """Take a file, made if need be, until it is closed; None if another process has it.
 
     What it holds stays as it is: opening it to write would wipe what its holder has written.
+
+    Raises:
+        OSError: it cannot be opened, or its disk has no locks.
     """
     held = private.open_file(file, "a+", encoding="ascii")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         held.close()
-        return None
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
     return held
 
 

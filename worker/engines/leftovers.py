@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import IO, Iterator, Optional
 
 from wire.files import lock
 from worker.models.weights import remove_stale_parts
@@ -43,18 +43,27 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         OSError: none can be made.
     """
-    while True:
+    held = None
+    while held is None:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        held = None
-        with contextlib.suppress(FileNotFoundError):
-            held = lock(folder / _LOCK)
-        if held is not None and os.fstat(held.fileno()).st_nlink:
-            break  # else another process took it for a leftover, before it was locked
+        held = _hold(folder)
     with held:
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(folder: Path) -> Optional[IO[str]]:
+    """The lock of a folder that was just made; None if another process took it for a leftover before."""
+    try:
+        held = lock(folder / _LOCK)
+    except FileNotFoundError:
+        return None
+    if held is not None and not os.fstat(held.fileno()).st_nlink:
+        held.close()
+        return None
+    return held
 
 
 def _is_mine(folder: Path) -> bool:
