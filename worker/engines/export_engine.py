@@ -46,7 +46,7 @@ class ExportEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, self._most)
+        warm(self, self._session, self._shape, self._most)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""

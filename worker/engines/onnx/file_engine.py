@@ -105,7 +105,8 @@ class OnnxFileEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, 1 if self._size else self._most)  # of a fixed size there is no other
+        most = 1 if self._size else self._most  # of a fixed size there is no other
+        warm(self, self._session, self._shape, most)
 
     def infer(self, batch: _Pixels) -> NDArray[np.float32]:
         """See Engine."""
