@@ -21,9 +21,6 @@ from worker.engines.base import Engine, Pick
 
 #: Batches that a session runs at the same time on a CPU. Costs a single frame some of its speed.
 CPU_BATCHES = cores.batches()
-#: Images that OpenVINO runs together, at most: it compiles for several numbers, and keeps memory for each.
-#: More than these gave less than 3% more frames.
-OPENVINO_TOGETHER = 8
 
 
 class Damaged(SettingsError):
@@ -110,9 +107,9 @@ def size_of(count: int, some: Sequence[int]) -> int:
     return min((each for each in some if each >= count), default=count)
 
 
-def together(library: str, max_batch: int) -> int:
+def together(pick: Pick, max_batch: int) -> int:
     """Images that a session should run together, at most, of batches that may have more."""
-    return min(max_batch, OPENVINO_TOGETHER) if library == "openvino" else max_batch
+    return min(max_batch, pick.together) if pick.engine == "openvino" else max_batch
 
 
 def warm(engine: Engine, session: Any, shape: Tuple[int, int, int], most: int) -> None:
