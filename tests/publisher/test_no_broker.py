@@ -10,8 +10,8 @@ from typing import Callable, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import Mosquitto, nanofleet, wait_for
+from tests.ports import free_port
 from tests.publisher.answerer import Answerer, frame_ids, kept
 
 

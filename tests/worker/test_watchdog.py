@@ -17,9 +17,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from PIL import Image
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
 from tests.harness import WorkerProcess, wait_for
+from tests.ports import free_port
 from wire.broker import BrokerSettings
 from wire.messages import Rejection, Result
 from wire.mqtt.connection import Connection

@@ -15,9 +15,9 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 import pytest
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
 from tests.harness import Mosquitto, wait_for
+from tests.ports import free_port
 from tests.wire.mqtt.members import (
     NEVER,
     Member,
