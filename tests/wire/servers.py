@@ -272,7 +272,6 @@ class Boaster(Server):
     def serve(self, client: socket.socket) -> None:
         with socket.create_connection(self._broker) as broker, broker.makefile("rb", 0) as stream:
             self.keep(broker)
-            client.settimeout(20)
             broker.sendall(client.recv(65536))
             _, body = _packet(stream)  # CONNACK: flags, reason, the length of its properties, and these
             properties = body[3:] + struct.pack("!BI", 39, self._size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import re
@@ -152,6 +153,7 @@ def test_nothing_is_left_of_many_replacements(outcomes: Outcomes, photo: bytes) 
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    gc.collect()  # what earlier tests have left open
     before = open_files()
     with open_pool(outcomes, slots=1) as pool:
         running = open_files()
