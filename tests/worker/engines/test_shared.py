@@ -204,6 +204,14 @@ def refusal(server: Server) -> RuntimeError:
     return error.value
 
 
+def test_where_nobody_can_be_asked_nothing_is_left_open() -> None:
+    rendezvous = Rendezvous()
+    rendezvous.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        rendezvous.connect()
+    gc.collect()
+
+
 def test_a_channel_is_open_until_its_last_batch_is_done() -> None:
     """Or another one may get the number of its descriptor, and this one's answer."""
     engine = ChannelEngine()
