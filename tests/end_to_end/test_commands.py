@@ -100,7 +100,7 @@ def test_a_demo_that_is_ended_leaves_no_worker(tmp_path: Path) -> None:
         commands = [_content(p / "cmdline").split(b"\0") for p in its_processes()]
         return any({b"worker", *(each.encode() for each in given)} <= set(command) for command in commands)
 
-    wait_for(has_worker, 30, "a worker")
+    wait_for(has_worker, what="a worker")
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(30) == 128 + signal.SIGTERM, log.read_text()
     wait_for(lambda: not its_processes(), what="its workers are gone")

@@ -63,7 +63,7 @@ def test_a_loop_waits_for_a_broker_that_comes_later(
         answerer = Answerer(broker.url, root)
         wait_for(lambda: len(frame_ids(answerer)) > 80, what="all of them")
         publisher.send_signal(signal.SIGINT)
-        publisher.communicate(timeout=30)
+        publisher.communicate(timeout=60)
     answerer.close()
 
 

@@ -210,7 +210,7 @@ class LastWords(Server):
                 if number:
                     client.sendall(b"\x40\x02" + mid)
                     continue
-                assert self.speak.wait(20)
+                assert self.speak.wait(60)
                 client.sendall(self._words(mid))
                 _reset_on_close(client)
                 break
