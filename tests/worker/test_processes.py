@@ -251,3 +251,39 @@ def test_an_engine_process_without_a_pulse_is_killed_but_not_for_what_its_superv
     assert end[-1]
     assert end[-1].code == -signal.SIGKILL
     rendezvous.close()
+
+
+def test_an_engine_process_that_is_stopped_while_it_opens_a_model_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Opening(EngineProcess):
+        def __init__(self) -> None:
+            super().__init__(settings("--stall-timeout", "9"), rendezvous)
+            self.work = sleep
+
+    def sleep(report: Report) -> int:
+        signal.pause()
+        return 0
+
+    def look_for(seconds: int) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        for _ in range(seconds):
+            now[0] += 1
+            process.end_if_stuck()
+        monkeypatch.undo()
+
+    now, rendezvous = [time.monotonic()], Rendezvous()
+    process = Opening()
+    process.start()  # its promise is to be heard of within an hour
+    assert process.process
+    look_for(30)
+    os.kill(process.process.pid, signal.SIGSTOP)
+    os.waitpid(process.process.pid, os.WUNTRACED)
+    look_for(10)
+    assert process.ended() is None
+    look_for(3)
+    end: List[Optional[End]] = []
+    wait_for(lambda: end.append(process.ended()) or end[-1])
+    assert end[-1]
+    assert end[-1].code == -signal.SIGKILL
+    rendezvous.close()

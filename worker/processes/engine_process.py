@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import time
+from pathlib import Path
 
 from worker.awake import Awake
 from worker.engines.shared.alarm import OPEN_TIMEOUT, STALLED
@@ -28,6 +30,8 @@ class EngineProcess(Member):
         self._stall_timeout = settings.stall_timeout
         self._pulse = Pulse()
         self._awake = Awake()
+        #: When the process was last seen not to be stopped.
+        self._seen_running = time.monotonic()
         super().__init__("engine process", engine_process(settings, rendezvous, self._pulse))
 
     def settle(self, settings: WorkerSettings) -> None:
@@ -38,6 +42,7 @@ class EngineProcess(Member):
         """Start a process, whose pulse begins when it can serve."""
         self._pulse.promise(OPEN_TIMEOUT)
         self._pulse.end_by(math.inf)
+        self._seen_running = time.monotonic()
         super().start()
 
     def end_if_stuck(self) -> None:
@@ -46,10 +51,24 @@ class EngineProcess(Member):
         most = self._awake.look() - self._stall_timeout
         if self.process is None:
             return
-        if min(self._pulse.late, most) > _GRACE:
+        # While it opens a model, a process may do without a pulse for an hour, but not stopped.
+        if not _is_stopped(self.process.pid):
+            self._seen_running = time.monotonic()
+        late = max(self._pulse.late, time.monotonic() - self._seen_running - self._stall_timeout)
+        if min(late, most) > _GRACE:
             about = (self.name, self._stall_timeout)
             log.error("%s: no sign of life for %g s (--stall-timeout); ending it", *about)
             self.send_signal(signal.SIGKILL)
             self._pulse.promise(OPEN_TIMEOUT)  # it takes a moment to end
+            self._seen_running = time.monotonic()
         elif min(self._pulse.overdue, most) > 0:
             self.send_signal(STALLED)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process was stopped, as by SIGSTOP."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # it has just ended
+        return False
+    return state.rpartition(b")")[2].split()[0] == b"T"
