@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import socket
 import struct
 import threading
@@ -24,7 +25,14 @@ from worker.engines.close_calls import CloseCalls
 from worker.engines.opened import Opened, files_of
 from worker.engines.shared import server as server_side
 from worker.engines.shared.alarm import Alarm
-from worker.engines.shared.channel import Rendezvous, receive_message, send_count, send_message
+from worker.engines.shared.channel import (
+    Lost,
+    Rendezvous,
+    _send,
+    receive_message,
+    send_count,
+    send_message,
+)
 from worker.engines.shared.engine import SharedEngine, open_shared
 from worker.engines.shared.models import Models
 from worker.engines.shared.pulse import Pulse
@@ -245,3 +253,17 @@ def test_a_count_that_the_memory_cannot_hold_ends_that_channel_alone(count: int)
         channel.sendall(struct.pack("<I", count))
         assert channel.recv(1) == b""
     assert engine.infer(pixels(1)).shape == (1, 3)
+
+
+def test_a_message_that_ends_early_leaves_nothing_open() -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    with theirs:
+        _send(ours, b"\0", reading)  # of a process that is killed then
+        ours.close()
+        os.close(reading)
+        with pytest.raises(Lost):
+            receive_message(theirs)
+    with pytest.raises(BrokenPipeError):  # nobody has its other end any more
+        os.write(writing, b"\0")
+    os.close(writing)

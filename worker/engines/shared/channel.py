@@ -174,5 +174,7 @@ def _receive(channel: socket.socket, size: int) -> Tuple[bytes, List[int]]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     if len(content) < size:
+        for fd in fds:
+            os.close(fd)
         raise Lost
     return content, list(fds)
