@@ -108,6 +108,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker, heeded
     log.info("worker %s: loading %s", worker.id, choices[0].model)
     with contextlib.ExitStack() as parts:
         parts.enter_context(switch.opened(*choices))
+        worker.report_model()
         signals = parts.enter_context(stop_signals(life.leaving, always=heeded))
         parts.enter_context(inference.running(switch.serving.engine.at_once))
         if retained is None:
