@@ -76,6 +76,7 @@ def run(
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
     metrics = Metrics()
+    metrics.certificate_ends = broker.credentials.ends
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id, beside(worker_id):
         metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
