@@ -79,8 +79,7 @@ def test_a_restarted_home_assistant_knows_every_state(
         camera="door", label="tabby", confidence=0.7, group="cat", frame_id="f2", at=utc_now()
     )
     root = f"{some.topics.root}/"
-    classified = f"event.{ids(some, 'door')}_classified"
-    home.wait_state(classified, "unknown")
+    home.wait_state(f"sensor.{ids(some, 'door')}_label", "tabby")
     some.listener.publish(some.topics.camera_event("door"), event.encode())
     before = home.wait_known(root, len(CAMERA) + len(WORKER))
     home.stop()

@@ -38,6 +38,7 @@ class _Told(NamedTuple):
     name: str
     area: str
     vocabulary: Vocabulary
+    silent_after: float
     before: cameras.Shown
     now: cameras.Shown
 
@@ -95,23 +96,31 @@ class Announcer:
                 self._standing[topic] = found
         return True
 
-    def camera(self, state: CameraState, vocabulary: Vocabulary = ANYTHING) -> bool:
+    def camera(
+        self, state: CameraState, vocabulary: Vocabulary = ANYTHING, silent_after: float = 0.0
+    ) -> bool:
         """Announce a camera, if that changes something; to be called before its state is published.
+
+        Args:
+            state: the one that is published next.
+            vocabulary: what its sensors may show.
+            silent_after: seconds without an answer after which it is silent; 0: never.
 
         Returns:
             Whether it replaces another announcement: until Home Assistant has followed that, it reads the
-            state as the former one says.
+            state as the former one says, and then knows none that may expire.
         """
         if not self._enabled:
             return False
         topic = cameras.camera_topic(state.camera, self._topics, self._prefix)
         now, former = cameras.shown(state), self._told.get(topic)
-        told = _Told(state.name, state.area, vocabulary, former.now if former else now, now)
+        before = former.now if former else now
+        told = _Told(state.name, state.area, vocabulary, silent_after, before, now)
         if told == former:  # as it is with most states
             return False
         self._told[topic] = told
-        replaces = topic in self._wanted
-        wanted = cameras.announce(state, self._topics, self._prefix, vocabulary, told.before)
+        replaces = topic in self._wanted or topic in self._standing
+        wanted = cameras.announce(state, self._topics, self._prefix, vocabulary, before, silent_after)
         return self._announce(wanted) and replaces
 
     def worker(self, status: WorkerStatus) -> None:

@@ -85,9 +85,17 @@ def test_it_announces_all_again_on_request() -> None:
 def test_what_stands_there_is_not_announced_again() -> None:
     kept, state = Kept(), CameraState(camera="door")
     assert kept.announcer.receive(DOOR, cameras.announce(state, TOPICS, "ha").encode())
-    kept.announcer.camera(state)
+    assert not kept.announcer.camera(state)
     assert kept.take() == []
     kept.announcer.again()
+    assert kept.take() == [DOOR]
+
+
+def test_a_former_observers_announcement_is_replaced_as_ones_own() -> None:
+    """Home Assistant then has to be given the state once more."""
+    kept, state = Kept(), CameraState(camera="door")
+    kept.announcer.receive(DOOR, cameras.announce(state, TOPICS, "ha").encode())
+    assert kept.announcer.camera(state, silent_after=60.0)
     assert kept.take() == [DOOR]
 
 
