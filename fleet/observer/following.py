@@ -24,6 +24,7 @@ from fleet.observer.task import Task
 from fleet.observer.workers import Workers
 from wire.camera_settings import CameraBook
 from wire.cameras import CameraState
+from wire.discovery import BIRTH_TOPIC
 from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
@@ -185,7 +186,7 @@ class Following:
             self._receive_state(topic[len(topics.camera("")) :], delivery)
         elif topic.startswith(topics.camera_settings("")):
             self.cameras.receive_settings(topic[len(topics.camera_settings("")) :], delivery.payload)
-        elif topic == topics.announce or (topic == self._announcer.birth and delivery.payload == b"online"):
+        elif topic == topics.announce or (topic == BIRTH_TOPIC and delivery.payload == b"online"):
             self._asked = True
         elif self._announcer.receive(topic, delivery.payload) and not delivery.payload:
             self._publishing.empty(topic)

@@ -13,7 +13,7 @@ import yaml
 from tests.harness import wait_for
 from tests.homeassistant.conftest import Announced
 from tests.homeassistant.core import HomeAssistant
-from tests.homeassistant.expected import PICTURE, ids
+from tests.homeassistant.expected import PICTURE, device, ids
 from wire.messages import utc_now
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "home-assistant"
@@ -174,6 +174,8 @@ def test_the_dashboard_shows_cameras_and_workers(
     wait_for(lambda: home.state(f"image.{prefix}_frame").get("state", "unknown") != "unknown")
     home.wait_state(f"binary_sensor.{ids(some, 'garden')}_problem", "on")
     home.wait_state(f"sensor.{ids(some, 'nano-1')}_temperature", "41.5")
+    renamed = {"device_id": device(home, some.topics.worker("nano-1"))["id"], "name_by_user": "Nano | hall"}
+    home.ask({"type": "config/device_registry/update", **renamed})
     cameras, workers = rendered(home, some)
     door, garden = cameras.split("### ")[1:]
     picture = home.state(f"image.{prefix}_frame")["attributes"]["entity_picture"]
@@ -186,8 +188,8 @@ def test_the_dashboard_shows_cameras_and_workers(
         "**cat**, 93 %; no label is sure enough; **its last picture was rejected**"
     )
     head, rule, row = workers.splitlines()
-    assert head.count("|") == rule.count("|") == row.count("|")
-    assert row == "| nano-1 | runs | mobilenet_v2 | 12.5 fps | 42 ms | 41.5 °C |"
+    assert head.count("|") == rule.count("|") == row.replace("\\|", "").count("|")
+    assert row == "| Nano \\| hall | runs | mobilenet_v2 | 12.5 fps | 42 ms | 41.5 °C |"
 
 
 def test_the_dashboard_shows_no_unit_of_what_is_not_known(

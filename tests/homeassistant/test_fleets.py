@@ -10,6 +10,7 @@ from tests.homeassistant.conftest import Announced, standing
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import BUTTONS, CAMERA, PICTURE, WORKER, ids
 from wire.cameras import CameraEvent
+from wire.discovery import BIRTH_TOPIC
 from wire.messages import utc_now
 
 OF_A_WORKER = len(WORKER) + len(BUTTONS)
@@ -90,7 +91,7 @@ def test_a_restarted_home_assistant_knows_every_state(
     home.start()
     [born] = wait_for(lambda: birth.messages)
     birth.close()
-    assert (born.topic, born.payload) == (some.announcer.birth, b"online")
+    assert (born.topic, born.payload) == (BIRTH_TOPIC, b"online")
     some.announcer.again()
     # Only the picture's time is that of its coming.
     image = f"image.{ids(some, 'door')}_frame"

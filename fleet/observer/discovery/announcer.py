@@ -17,7 +17,7 @@ from fleet.observer.discovery.device import Announcement
 from fleet.observer.discovery.standing import Standing, digest, platforms, read
 from fleet.observer.vocabulary import ANYTHING, Vocabulary
 from wire.cameras import CameraState
-from wire.discovery import birth_topic, discovery_filter
+from wire.discovery import BIRTH_TOPIC, discovery_filter
 from wire.messages import WorkerStatus
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
@@ -63,8 +63,6 @@ class Announcer:
         self._enabled = prefix is not None
         self._prefix = prefix or ""
         self._publish = publish
-        #: Where Home Assistant says `online` once it has started: then everything is announced again.
-        self.birth = birth_topic(self._prefix)
         self._filter = discovery_filter(self._prefix, topics)
         #: What a former observer has announced, and this one has not yet; to be kept until `keep`.
         self._standing: Dict[str, Standing] = {}
@@ -78,7 +76,7 @@ class Announcer:
     @property
     def subscriptions(self) -> List[str]:
         """The topic filters whose messages `receive` wants, at QoS 1."""
-        return [self.birth, self._filter] if self._enabled else []
+        return [BIRTH_TOPIC, self._filter] if self._enabled else []
 
     def receive(self, topic: str, payload: bytes) -> bool:
         """Take in what is announced already, of whatever topic; whether it was one of the announcer's."""

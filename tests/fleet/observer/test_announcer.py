@@ -73,7 +73,6 @@ def test_it_announces_all_again_on_request() -> None:
     kept.announcer.camera(CameraState(camera="door"))
     kept.announcer.worker(status("nano-1"))
     kept.take()
-    assert kept.announcer.birth == "ha/status"
     kept.announcer.again()
     assert kept.take() == [DOOR, NANO]
     kept.announcer.remove_camera("door")
@@ -230,7 +229,7 @@ def test_what_others_have_put_in_the_place_of_components_is_replaced() -> None:
 
 def test_messages_of_others_are_not_for_the_announcer() -> None:
     kept = Kept()
-    assert kept.announcer.subscriptions == ["ha/status", "ha/device/home_2fcams/+/config"]
+    assert kept.announcer.subscriptions == ["homeassistant/status", "ha/device/home_2fcams/+/config"]
     for topic in ("ha/device/nanofleet/camera-door/config", "home/cams/cameras/door", "ha/statuses"):
         assert not kept.announcer.receive(topic, b"online")
 
