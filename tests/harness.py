@@ -20,7 +20,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from fleet.ports import free_port
+from tests.ports import free_port
 from wire.messages import AdoptionClaim, Change, WorkerStatus
 from wire.waiting import wait_until
 
@@ -43,8 +43,8 @@ def need(
     return path
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = "") -> Any:
-    """Wait until something is true, and return it; fail loudly otherwise."""
+def wait_for(condition: Callable[[], Any], timeout: float = 90.0, what: str = "") -> Any:
+    """Wait until something is true, and return it; fail loudly otherwise. A busy machine is no reason."""
     found: Any = None
 
     def look() -> Any:
@@ -94,7 +94,7 @@ class Mosquitto:
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(signum)
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
 
@@ -121,7 +121,7 @@ class Listener:
         wait_for(self.client.is_connected, what="listener connected")
         if topics:
             self.client.subscribe([(topic, 1) for topic in topics])
-            assert self._subscribed.wait(10)
+            assert self._subscribed.wait(60)
 
     def on(self, prefix: str) -> List[mqtt.MQTTMessage]:
         """The messages so far whose topic begins so."""
@@ -146,7 +146,9 @@ class WorkerProcess:
     ) -> None:
         self.id = worker_id
         self._start_new_session = start_new_session
-        self.metrics_port = free_port()
+        # Each front end has one of its own.
+        processes = flags[flags.index("--processes") + 1] if "--processes" in flags else "1"
+        self.metrics_port = free_port(count=int(processes))
         self.log = folder / f"{worker_id}.log"
         # Comparing the engines takes seconds, and tests mostly do not care which one it is.
         engine = () if "--engine" in flags else ("--engine", "onnxruntime")

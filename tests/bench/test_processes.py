@@ -14,8 +14,8 @@ from typing import List
 import pytest
 
 from bench.drive import Load, Order, one_by_one
-from fleet.ports import free_port
 from tests.harness import wait_for
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

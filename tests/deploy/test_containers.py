@@ -13,8 +13,8 @@ from typing import Dict, List, Set, Tuple
 import pytest
 import yaml
 
-from fleet.ports import free_port
 from tests.deploy.files import DEPLOY, DOCKERFILES, ROOT, instructions, run
+from tests.ports import free_port
 from worker.metrics import Metrics
 from worker.metrics_server import serve_metrics
 

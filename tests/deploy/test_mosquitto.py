@@ -86,7 +86,7 @@ class Client:
 
     def subscribe(self, topic: str) -> None:
         self.client.subscribe(topic, 1)
-        assert self.subscribed.wait(10)
+        assert self.subscribed.wait(60)
 
 
 def test_limits_fit_the_worker() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import List, Set
 
@@ -22,8 +23,8 @@ def ready(worker: WorkerProcess, times: int = 2) -> WorkerProcess:
 
 
 def children(pid: int) -> List[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that a process has started; none, if it has just ended itself."""
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def engine_process(worker: WorkerProcess) -> int:
@@ -38,7 +39,13 @@ def front_ends(worker: WorkerProcess) -> List[int]:
 
 
 def name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    return _read(f"/proc/{pid}/comm").strip()
+
+
+def _read(file: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(file).read_text()
+    return ""
 
 
 def family(worker: WorkerProcess) -> List[int]:

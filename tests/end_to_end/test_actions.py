@@ -11,11 +11,11 @@ from typing import Iterator, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.faults.killing import at_work
 from tests.faults.proxy import Proxy
 from tests.fleets import Fleet, on_both_brokers
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.ports import free_port
 from tests.tiny import tiny_model
 from wire.messages import Result, WorkerAction, WorkerStatus
 
@@ -188,7 +188,7 @@ def test_with_ignore_control_it_follows_none(photos: Path, fleet: Fleet) -> None
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 def test_with_a_broker_of_its_own_it_drains_and_does_not_restart(tmp_path: Path, fleet: Fleet) -> None:
-    url = f"embedded://127.0.0.1:{free_port()}"
+    url = f"embedded://127.0.0.1:{free_port(count=2)}"
     worker = WorkerProcess(tmp_path, url, fleet.root, "w1", *tiny_model())
     try:
         worker.wait_ready()

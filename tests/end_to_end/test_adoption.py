@@ -54,10 +54,10 @@ def test_frames_of_a_dead_worker_are_answered_by_one_of_the_others(
     send(fleet, range(30, 90))
     heir = wait_for(lambda: adopter(listener.messages, dead.id), 60, "adopted")
     assert heir in {worker.id for worker in living}
-    wait_for(lambda: len(set(ids(listener.on(f"{fleet.root}/results/")))) == 90, 30, "90 answers")
+    wait_for(lambda: len(set(ids(listener.on(f"{fleet.root}/results/")))) == 90, what="90 answers")
     before = len(listener.on(f"{fleet.root}/results/"))
     send(fleet, range(90, 120))
-    wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == before + 30, 30, "30 more, each once")
+    wait_for(lambda: len(listener.on(f"{fleet.root}/results/")) == before + 30, what="30 more, each once")
     wait_for(lambda: sum(worker.said(f"adopted {dead.id}") for worker in living) == 1, what="one adopter")
     (by,) = [worker for worker in living if worker.said(f"adopted {dead.id}")]
     assert metric(by, ADOPTIONS, outcome="adopted") == 1
@@ -128,7 +128,7 @@ def test_a_worker_that_was_only_away_is_adopted_again_when_it_dies(
         wait_taken_back(fleet, listener, away, heir)
         away.stop(signal.SIGKILL)
         send(fleet, range(20))
-        wait_for(lambda: len(set(ids(listener.on(f"{fleet.root}/results/")))) == 20, 30, "20 answers")
+        wait_for(lambda: len(set(ids(listener.on(f"{fleet.root}/results/")))) == 20, what="20 answers")
 
 
 def test_a_worker_that_left_in_good_order_is_not_adopted(
@@ -138,7 +138,7 @@ def test_a_worker_that_left_in_good_order_is_not_adopted(
     listener = fleet.listen("results/+", "workers/#")
     assert first.stop() == 0
     since = len(statuses(listener.messages))
-    wait_for(lambda: len(statuses(listener.messages)) > since + 10, 30, "five seconds of statuses")
+    wait_for(lambda: len(statuses(listener.messages)) > since + 10, what="five seconds of statuses")
     wait_for(lambda: last_status(listener, first).state == "offline", what="its last status")
     assert not second.said("adopting")
 
@@ -161,7 +161,7 @@ def test_adopting_a_session_that_is_gone_loses_no_frame(
     while living.log.read_text().count("no session of dead-") < 8:
         send(fleet, range(sent, sent + 10))
         sent += 10
-        wait_for(lambda due=sent - 40: answered() >= due, 30, "all but the last forty")  # type: ignore[misc]
+        wait_for(lambda due=sent - 40: answered() >= due, what="all but the last forty")  # type: ignore[misc]
     wait_for(lambda: answered() == sent, 60, f"{sent} answers")
     assert not any(adopter(listener.messages, f"dead-{n}") for n in range(8))
     assert living.stop() == 0

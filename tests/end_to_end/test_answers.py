@@ -75,7 +75,7 @@ def test_plain_clients_speak_3_1_1(mosquitto: Callable[..., Mosquitto], photos: 
             subprocess.run(
                 [need("mosquitto_pub"), *address, "-t", f"{fleet.root}/frames/door", "-f", image], check=True
             )
-            output, _ = subscriber.communicate(timeout=40)
+            output, _ = subscriber.communicate(timeout=60)
         answer = json.loads(output)
         assert answer["label"] == CHELSEA
         assert answer["schema"] == 1

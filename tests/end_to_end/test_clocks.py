@@ -61,7 +61,7 @@ def test_a_camera_whose_clock_is_an_hour_behind_is_answered_and_named(
     for _ in range(5):
         fleet.send("door", image, **captured(HOUR))
         fleet.send("hall", image, **captured(0))
-    wait_for(lambda: len(listener.messages) == 10, 30, "ten answers")
+    wait_for(lambda: len(listener.messages) == 10, what="ten answers")
     assert outcomes(listener, fleet.root) == ["door result"] * 5 + ["hall result"] * 5
     said = "the clock of camera door seems to be 60.0 min behind this worker's"
     assert worker.log.read_text().count(said) == 1
@@ -79,7 +79,7 @@ def test_what_has_waited_is_told_from_a_wrong_clock(
     image = (photos / "rocket.jpg").read_bytes()
     for camera, wrong in (("right", 0.0), ("wrong", HOUR)):
         fleet.send(camera, image, **captured(wrong))
-    wait_for(lambda: len(listener.messages) == 2, 30, "two answers")
+    wait_for(lambda: len(listener.messages) == 2, what="two answers")
     note = worker.log.with_suffix(".clocks")
     wait_for(lambda: note.exists() and len(json.loads(note.read_bytes())) == 2, what="a note of two cameras")
     worker.stop(signal.SIGKILL)
@@ -160,9 +160,9 @@ def test_a_machine_without_a_battery_hears_of_the_time(
             with Client(broker, "door") as camera:
                 for _ in range(4):
                     assert camera.publish("nanofleet/frames/door", image, **captured(0)) == 0
-            wait_for(lambda: len(results(home)) == 4, 30, "four answers")
+            wait_for(lambda: len(results(home)) == 4, what="four answers")
             assert {result.worker for result in results(home)} == {"nano-1", "nano-2"}
-            wait_for(lambda: heartbeats(home, "nano-1") >= 5, 30, "longer than a lease and the grace")
+            wait_for(lambda: heartbeats(home, "nano-1") >= 5, what="longer than a lease and the grace")
         assert not any("/rejects/" in message.topic for message in home.messages)
         assert {each.state for each in statuses(home.messages)} == {"online"}
     assert not any(worker.said("adopt") for worker in (wrong, right))

@@ -13,9 +13,9 @@ from typing import List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
 from tests.harness import MODEL, WorkerProcess, nanofleet, need, wait_for
+from tests.ports import free_port
 
 embedded = pytest.mark.skipif(sys.version_info < (3, 9), reason="iotcore has no wheel for Python 3.8")
 
@@ -100,7 +100,7 @@ def test_a_demo_that_is_ended_leaves_no_worker(tmp_path: Path) -> None:
         commands = [_content(p / "cmdline").split(b"\0") for p in its_processes()]
         return any({b"worker", *(each.encode() for each in given)} <= set(command) for command in commands)
 
-    wait_for(has_worker, 30, "a worker")
+    wait_for(has_worker, what="a worker")
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(30) == 128 + signal.SIGTERM, log.read_text()
     wait_for(lambda: not its_processes(), what="its workers are gone")
@@ -116,7 +116,7 @@ def _content(path: Path) -> bytes:
 
 @embedded
 def test_a_worker_brings_its_own_broker(tmp_path: Path, photos: Path, fleet: Fleet) -> None:
-    port = free_port()
+    port = free_port(count=2)
     fleet.at(f"embedded://127.0.0.1:{port}").worker("--model", MODEL)
     sent = nanofleet(
         *("publish", str(photos / "coffee.png"), "--wait"),

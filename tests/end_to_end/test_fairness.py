@@ -49,7 +49,7 @@ def test_each_camera_has_its_own_limit_of_age(
     image = (photos / "rocket.jpg").read_bytes()
     for camera, age in (("door", 100), ("hall", 100), ("hall", 4000), ("door", 1)):
         fleet.send(camera, image, **captured(age))
-    wait_for(lambda: len(listener.messages) == 4, 30, "four answers")
+    wait_for(lambda: len(listener.messages) == 4, what="four answers")
     answered = sorted(Result.decode(m.payload).camera for m in listener.on(f"{fleet.root}/results/"))
     rejected = [Rejection.decode(m.payload) for m in listener.on(f"{fleet.root}/rejects/")]
     assert answered == ["door", "hall"]

@@ -10,11 +10,11 @@ from typing import Callable, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.faults.killing import at_work
 from tests.faults.proxy import Proxy
 from tests.fleets import Fleet
 from tests.harness import Mosquitto, WorkerProcess, statuses, wait_for
+from tests.ports import free_port
 from tests.tiny import tiny_model
 
 
@@ -173,7 +173,7 @@ def test_it_waits_no_longer_than_drain_timeout(
 def test_a_stop_of_the_whole_group_leaves_the_embedded_broker_for_the_last_answers(
     signum: signal.Signals, photos: Path, tmp_path: Path, fleet: Fleet
 ) -> None:
-    url = f"embedded://127.0.0.1:{free_port()}"
+    url = f"embedded://127.0.0.1:{free_port(count=2)}"
     flags = ("--max-delay", "4", "--max-batch", "64", *tiny_model())
     worker = WorkerProcess(tmp_path, url, fleet.root, "w1", *flags, start_new_session=True)
     worker.wait_ready()

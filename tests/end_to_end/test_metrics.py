@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 
 import pytest
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
 from tests.harness import WorkerProcess, need, wait_for
+from tests.ports import free_port
 from tests.tiny import TINY, tiny_model
 from wire.messages import Reason
 

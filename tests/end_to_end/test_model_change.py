@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from typing import Callable, Dict
 
-from fleet.ports import free_port
 from tests.end_to_end.commanding import (
     OTHER,
     OTHER_CHOICE,
@@ -27,6 +26,7 @@ from tests.harness import (
     failures,
     wait_for,
 )
+from tests.ports import free_port
 from tests.tiny import COFFEE, TINY, TINY_NAME, tiny_model
 from wire.messages import ModelCommand
 

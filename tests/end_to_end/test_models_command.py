@@ -9,8 +9,8 @@ from typing import List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import nanofleet
+from tests.ports import free_port
 from tests.worker.seeded import seed_weights
 
 

@@ -13,11 +13,11 @@ from typing import Dict, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.end_to_end.commanding import OTHER, USE_OTHER, answers, models, photo, start
 from tests.end_to_end.front_ends import TWO, answered, engine_process, family, front_ends, ready
 from tests.fleets import Fleet
 from tests.harness import WorkerProcess, nanofleet, needs_root, statuses, wait_for
+from tests.ports import free_port
 from tests.tiny import COFFEE, tiny_model
 from wire.messages import WorkerAction
 from worker.membership.identity import claim_worker_id

@@ -127,11 +127,11 @@ def test_what_is_stopped_as_a_whole_goes_on_as_if_nothing_had_been(
     fleet: Fleet, photos: Path, tmp_path: Path
 ) -> None:
     """As by Ctrl-Z, `docker pause` or `systemctl freeze`."""
-    how = (*slow_model(tmp_path), "--engine", "onnxruntime", "--stall-timeout", "4")
+    how = (*slow_model(tmp_path, scale=8), "--engine", "onnxruntime", "--stall-timeout", "4")
     soon = ("--status-interval", "1", "--adopt-after", "2")
     worker = ready(fleet.worker(*how, *soon, *TWO, wait=False))
     listener, before = fleet.listen("results/+"), family(worker)
-    frames = {f"frame-{number}" for number in range(100)}
+    frames = {f"frame-{number}" for number in range(30)}
     for frame_id in frames:
         fleet.send("door", photo(photos), frame_id)
     wait_for(lambda: answered(listener), what="it is busy")
@@ -190,12 +190,14 @@ def await_alive(states: List[bytes]) -> None:
     wait_for(lambda: states[began:].count(b"WATCHDOG=1") >= 3, what="WATCHDOG=1")
 
 
-def take_lock(file: Path) -> IO[str]:
-    """Get hold of a worker id as soon as its worker lets go of it."""
-    while True:
-        held = lock(file)
-        if held is not None:
-            return held
+def take_id(worker: WorkerProcess, number: int) -> IO[str]:
+    """Kill a front end, and get hold of its id before its supervisor starts the next one."""
+    file = worker.log.with_name(f"{worker.id}-{number}.lock")
+    worker.process.send_signal(signal.SIGSTOP)
+    os.kill(int(file.read_text()), signal.SIGKILL)
+    held: IO[str] = wait_for(lambda: lock(file), what="it lets go of its id")
+    worker.process.send_signal(signal.SIGCONT)
+    return held
 
 
 def test_a_front_end_whose_id_is_taken_is_missing_and_the_others_go_on(
@@ -203,9 +205,7 @@ def test_a_front_end_whose_id_is_taken_is_missing_and_the_others_go_on(
 ) -> None:
     with notified(tmp_path, monkeypatch) as states:
         worker = ready(fleet.worker(*TWO, "--status-interval", "0.2", wait=False))
-        file = fleet.folder / f"{worker.id}-2.lock"
-        os.kill(int(file.read_text()), signal.SIGKILL)
-        with take_lock(file):
+        with take_id(worker, 2):
             worker.wait_said("the others go on without it")
             listener = fleet.listen("results/+")
             for number in range(4):  # the broker keeps some for the one that is missing

@@ -155,7 +155,7 @@ def test_a_worker_adopts_another_under_its_own_name(
                 == 0
             )
         wait_for(lambda: adopter(list(listener.messages), "nano-1") == "nano-2", 60, "adopted by nano-2")
-        wait_for(lambda: len(answered(listener)) == 60, 30, "60 answers")
+        wait_for(lambda: len(answered(listener)) == 60, what="60 answers")
     assert "as nanofleet-worker-nano-1 (p5, c0, k30, u'nano-2')" in broker.log.read_text()
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import List, Optional, Set, Tuple
 
-from fleet.ports import free_port
+from tests.ports import free_port
 
 PUBACK = 4
 

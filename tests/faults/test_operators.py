@@ -12,12 +12,12 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from fleet.ports import free_port
 from tests.faults.case import SLOW, Case
 from tests.faults.killing import kill_at_work
 from tests.fleet.provisioned import GuardedBroker, provision
 from tests.harness import Mosquitto, nanofleet, statuses, wait_for
 from tests.metrics import metric
+from tests.ports import free_port
 from tests.worker.engines.graphs import Net
 from wire.messages import ModelCommand
 

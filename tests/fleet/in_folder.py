@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Set
 
-from fleet.ports import free_port
 from tests.fleet.provisioned import Client
 from tests.harness import WorkerProcess
+from tests.ports import free_port
 from tests.tiny import tiny_model
 from wire.messages import Result
 

@@ -13,9 +13,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from fleet.ports import free_port
 from fleet.provision.rights import INNER_ROLES
 from tests.harness import Mosquitto, nanofleet, wait_for
+from tests.ports import free_port
 
 REFUSED = 0x87
 
@@ -34,8 +34,6 @@ class GuardedBroker(Mosquitto):
         super().__init__(folder)
         self.fleet = fleet
         self.inner_port = free_port()
-        while self.inner_port == self.port:
-            self.inner_port = free_port()
         text = (fleet / "broker" / "mosquitto.conf").read_text()
         for pattern, here, times in (
             (r"listener 8883$", f"listener {self.port} 127.0.0.1", 1),
@@ -169,7 +167,7 @@ class Client:
         """Subscribe, and wait for the SUBACK."""
         self._subscribed.clear()
         self.client.subscribe([(topic, 1) for topic in topics])
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def publish(self, topic: str, payload: bytes = b"-", **options: Any) -> int:
         """Publish at QoS 1; returns the PUBACK's reason code."""

@@ -11,8 +11,8 @@ from typing import Callable, ContextManager, Iterator, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import nanofleet
+from tests.ports import free_port
 
 COMMANDS = (
     ["workers"],

@@ -17,9 +17,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import aiohttp
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import wait_for
 from tests.homeassistant.seed import access_token, seed
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
 #: `make home-assistant` makes it.

@@ -10,8 +10,8 @@ from typing import Callable, List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import Mosquitto, nanofleet, wait_for
+from tests.ports import free_port
 from tests.publisher.answerer import Answerer, frame_ids, kept
 
 
@@ -63,7 +63,7 @@ def test_a_loop_waits_for_a_broker_that_comes_later(
         answerer = Answerer(broker.url, root)
         wait_for(lambda: len(frame_ids(answerer)) > 80, what="all of them")
         publisher.send_signal(signal.SIGINT)
-        publisher.communicate(timeout=30)
+        publisher.communicate(timeout=60)
     answerer.close()
 
 

@@ -154,7 +154,7 @@ def test_files_that_vanish_before_their_turn(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as publisher:
         wait_for(lambda: answerer.messages, what="a first frame")
         Path(sources[1]).unlink()
-        output, errors = publisher.communicate(timeout=30)
+        output, errors = publisher.communicate(timeout=60)
     assert publisher.returncode == 1
     assert "sent 2, answered 2, rejected 0, missing 0, not sent 1" in output
     assert "two.jpg: not sent: No such file or directory" in errors

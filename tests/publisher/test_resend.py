@@ -122,7 +122,7 @@ def test_a_fleet_that_returns_after_long_gets_frames_at_once(
         wait_for(lambda: sent[0].tries >= 12, 20, "doubled each time, the twelfth would come after minutes")
         sent[0].tries = 5000  # after a day without a fleet
         answerer = Answerer(mosquitto_url, root)
-        wait_for(lambda: all(each.answer for each in sent), 20, "four answers")
+        wait_for(lambda: all(each.answer for each in sent), what="four answers")
     answerer.close()
 
 

@@ -18,16 +18,18 @@ from tests.publisher.answerer import Answerer, kept
 
 def test_a_pace_and_ctrl_c(answerer: Answerer, address: List[str], image: Callable[[str], str]) -> None:
     command = [sys.executable, "-m", "fleet", "publish", image("one"), "--loop", "--fps", "10", "--wait"]
+    began = time.monotonic()
     with subprocess.Popen([*command, *address], stdout=subprocess.PIPE, text=True) as publisher:
-        wait_for(lambda: answerer.messages, what="a first frame")
-        time.sleep(2)
+        wait_for(lambda: len(answerer.messages) >= 20, what="20 frames")
+        assert time.monotonic() - began > 1.8, "at 10 a second"
         publisher.send_signal(signal.SIGINT)
-        output, _ = publisher.communicate(timeout=10)
+        output, _ = publisher.communicate(timeout=60)
     assert publisher.returncode in (0, 1), "a loop has no other end than Ctrl-C"
-    assert 10 <= len(answerer.messages) <= 40
     sent = re.search(r"sent (\d+), ", output)
     assert sent
-    assert abs(int(sent.group(1)) - len(answerer.messages)) <= 1, "one may have been on its way"
+    wait_for(
+        lambda: abs(int(sent[1]) - len(answerer.messages)) <= 1, what="all but one, which was on its way"
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_a_signal_says_what_stays(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as publisher:
         wait_for(lambda: len(kept(tmp_path)) == 20, what="20 frames in the spool")
         publisher.send_signal(signum)
-        output, _ = publisher.communicate(timeout=20)
+        output, _ = publisher.communicate(timeout=60)
     assert publisher.returncode == code
     (folder,) = {file.parent.parent for file in kept(tmp_path)}
     assert f"20 frames stay in the spool, and the next run sends them: {folder}\n" in output
@@ -61,7 +63,7 @@ def test_without_a_spool_a_signal_says_what_was_not_answered(
         assert "00.jpg" in publisher.stdout.readline()
         wait_for(lambda: len(answerer.messages) == 2, what="both frames")
         publisher.send_signal(signum)
-        output, _ = publisher.communicate(timeout=20)
+        output, _ = publisher.communicate(timeout=60)
     answerer.close()
     assert publisher.returncode == code
     assert "sent 2, answered 1, rejected 0, missing 1" in output

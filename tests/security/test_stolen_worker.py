@@ -218,7 +218,7 @@ def test_a_session_that_gets_every_frame_is_ended_all_the_same(fleet: Besieged) 
         ids.extend(fleet.send())
         return adoptions(fleet) > before
 
-    wait_for(ended, 20, "the end of the adoption")
+    wait_for(ended, what="the end of the adoption")
     fleet.wait_answered(ids)
     fleet.goes_on()
 

@@ -210,7 +210,7 @@ class LastWords(Server):
                 if number:
                     client.sendall(b"\x40\x02" + mid)
                     continue
-                assert self.speak.wait(20)
+                assert self.speak.wait(60)
                 client.sendall(self._words(mid))
                 _reset_on_close(client)
                 break
@@ -272,7 +272,6 @@ class Boaster(Server):
     def serve(self, client: socket.socket) -> None:
         with socket.create_connection(self._broker) as broker, broker.makefile("rb", 0) as stream:
             self.keep(broker)
-            client.settimeout(20)
             broker.sendall(client.recv(65536))
             _, body = _packet(stream)  # CONNACK: flags, reason, the length of its properties, and these
             properties = body[3:] + struct.pack("!BI", 39, self._size)

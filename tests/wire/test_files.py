@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,8 +13,12 @@ import pytest
 from wire.files import lock
 
 
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def _is_open(file: Path) -> bool:
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # another thread has just closed it
+            found.add(os.readlink(each))
+    return str(file) in found
 
 
 def test_a_disk_without_locks_is_an_error_that_leaves_no_file_open(
@@ -23,16 +28,18 @@ def test_a_disk_without_locks_is_an_error_that_leaves_no_file_open(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)  # such a disk is a network's
-    before = _open_files()
+    file = tmp_path / "lock"
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
-        lock(tmp_path / "lock")
-    assert _open_files() == before
+        lock(file)
+    assert file.exists()
+    assert not _is_open(file)
 
 
 def test_a_lock_is_another_s_until_it_is_closed(tmp_path: Path) -> None:
     held = lock(tmp_path / "lock")
     assert held is not None
     with held:
+        assert _is_open(tmp_path / "lock")
         assert lock(tmp_path / "lock") is None
     again = lock(tmp_path / "lock")
     assert again is not None

@@ -10,8 +10,8 @@ from typing import Iterator
 
 import pytest
 
-from fleet.ports import free_port
 from tests.harness import wait_for
+from tests.ports import free_port
 from wire.errors import NanofleetError, SettingsError
 from worker import metrics_server
 from worker.metrics import Metrics
@@ -26,10 +26,7 @@ def serve(host: str, port: int, or_next: bool) -> contextlib.AbstractContextMana
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port that somebody listens on, with a free one behind it."""
-    while True:
-        port = free_port()
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
-            break
+    port = free_port(count=2)
     with socket.create_server(("127.0.0.1", port)):
         yield port
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, Set
 
 import pytest
@@ -17,9 +18,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from PIL import Image
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
 from tests.harness import WorkerProcess, wait_for
+from tests.ports import free_port
 from wire.broker import BrokerSettings
 from wire.messages import Rejection, Result
 from wire.mqtt.connection import Connection
@@ -156,23 +157,28 @@ def test_healthz_turns_red(
     assert "decoders or the engine" not in said, "it tells which of the two"
 
 
-def test_a_network_thread_that_hangs_is_noticed(mosquitto_url: str) -> None:
+def test_a_network_thread_that_hangs_is_noticed(mosquitto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = BrokerSettings(broker=mosquitto_url).open_broker()
-    release = threading.Event()
+    now, release = [0.0], threading.Event()
+    for module in ("watchdog", "awake"):
+        monkeypatch.setattr(f"worker.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def hang() -> None:
-        release.wait(10)
+        release.wait(60)
 
     with Connection(broker, "test-watchdog", on_delivery=lambda delivery: None) as connection:
         connection.wait_connected(threading.Event())
-        dog = Watchdog(0.5, connection.call)
+        dog = Watchdog(8, connection.call)
         for _ in range(10):
             dog.check()
-            time.sleep(0.1)
+            answered = threading.Event()
+            connection.call(answered.set)  # what the dog asks comes before
+            assert answered.wait(60)
+            now[0] += 3
         connection.call(hang)
-        time.sleep(0.2)
-        dog.check()
-        time.sleep(1)
+        for _ in range(3):
+            dog.check()
+            now[0] += 3
         with pytest.raises(Stalled, match="network thread"):
             dog.check()
         release.set()

@@ -55,7 +55,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _hold(folder: Path) -> Optional[IO[str]]:
-    """The lock of a folder that was just made; None if another process took it for a leftover before."""
+    """The lock of a folder, if it is free; None if another process has it, or has just removed it."""
     try:
         held = lock(folder / _LOCK)
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def _is_mine(folder: Path) -> bool:
 
 
 def _remove_if_stale(folder: Path) -> None:
-    held = lock(folder / _LOCK)
+    held = _hold(folder)
     if held is not None:
         with held:
             log.info("removing %s, which a process has left that was killed", folder)

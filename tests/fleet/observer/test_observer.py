@@ -179,7 +179,7 @@ def test_nobody_keeps_it_from_going_on_by_messages_that_are_not_retained(
             listener.publish(topic, b"{}")
         return observer.is_active
 
-    wait_for(is_active_in_spite_of_them, 20, "active")
+    wait_for(is_active_in_spite_of_them, what="active")
 
 
 def test_a_camera_that_sends_nothing_is_silent(

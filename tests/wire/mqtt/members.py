@@ -85,7 +85,7 @@ def send(sender: Member, topic: str, *payloads: bytes, **options: Any) -> List[i
     codes: List[int] = []
     for payload in payloads:
         sender.connection.publish(Publication(topic, payload, on_puback=codes.append, **options))
-    wait_for(lambda: len(codes) == len(payloads), 20, f"{len(payloads)} PUBACKs")
+    wait_for(lambda: len(codes) == len(payloads), what=f"{len(payloads)} PUBACKs")
     return codes
 
 

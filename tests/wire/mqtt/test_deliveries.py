@@ -88,7 +88,7 @@ def test_we_keep_to_the_brokers_receive_maximum(
 
     for n in range(60):
         connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=count))
-    wait_for(lambda: len(in_flight) == 60, 20, "60 PUBACKs")
+    wait_for(lambda: len(in_flight) == 60, what="60 PUBACKs")
     # The one that was just confirmed has left already.
     assert max(in_flight) == 3
     assert reader.connection.connected.is_set()

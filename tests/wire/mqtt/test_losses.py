@@ -79,7 +79,7 @@ def test_an_end_before_the_connack_comes_with_hints() -> None:
 def test_one_that_does_not_connect_again_says_why(join: Callable[..., Member]) -> None:
     with answering(b"") as port:
         member = join(f"mqtt://127.0.0.1:{port}", wait=False, reconnect=False)
-        assert member.connection.ended.wait(10)
+        assert member.connection.ended.wait(60)
     assert "before CONNACK" in member.connection.trouble
     assert because(member.connection) == f": {member.connection.trouble}"
 
@@ -101,7 +101,7 @@ def write_before_reading(
 
     def be_busy() -> None:
         broker.speak.set()
-        assert broker.gone.wait(20)
+        assert broker.gone.wait(60)
         publish(b"second")
 
     publish(b"first")
@@ -118,7 +118,7 @@ def test_a_takeover_is_heard_also_where_writing_meets_the_end_first(
     words = b"\xe0\x07\x8e\x05\x1f\x00\x02no"
     with LastWords(lambda mid: words, certificates if tls else None) as broker:
         member, _ = write_before_reading(join, broker, certificates if tls else None)
-        assert member.connection.ended.wait(10)
+        assert member.connection.ended.wait(60)
         assert isinstance(member.connection.failure, DuplicateMember)
 
 

@@ -27,7 +27,7 @@ class Looping:
 
     def stop(self) -> None:
         self.thread.post(lambda: setattr(self, "_stopped", True))
-        self.thread.join(10)
+        self.thread.join(60)
         assert self.thread.ended.is_set()
 
     def _work(self) -> None:
@@ -63,7 +63,7 @@ def test_a_call_that_posts_another_lets_others_run_before_it() -> None:
     thread.run_calls()
     assert ran == ["first", "posted meanwhile"]
     thread.start()
-    assert thread.ended.wait(10)
+    assert thread.ended.wait(60)
 
 
 def test_a_post_of_another_thread_wakes_a_selector_until_it_is_taken_back() -> None:
@@ -79,7 +79,7 @@ def test_a_post_of_another_thread_wakes_a_selector_until_it_is_taken_back() -> N
         thread.post(lambda: None)
         assert selector.select(0)
     thread.start()
-    assert thread.ended.wait(10)
+    assert thread.ended.wait(60)
 
 
 def test_what_a_call_raises_ends_the_thread() -> None:
@@ -91,7 +91,7 @@ def test_what_a_call_raises_ends_the_thread() -> None:
     looping = Looping()
     looping.thread.post(fail)
     looping.thread.start()
-    assert looping.thread.ended.wait(10)
+    assert looping.thread.ended.wait(60)
     assert looping.thread.failure is problem
     assert looping.failures == [problem]
     looping.thread.post(lambda: None)  # nothing is left to run it, and nothing raises
@@ -104,7 +104,7 @@ def test_an_oserror_of_a_call_is_not_taken_for_the_connections() -> None:
     looping = Looping()
     looping.thread.post(fail)
     looping.thread.start()
-    assert looping.thread.ended.wait(10)
+    assert looping.thread.ended.wait(60)
     assert isinstance(looping.thread.failure, HandlerFailed)
     assert "FileNotFoundError: a handler's file" in str(looping.thread.failure)
 
@@ -113,4 +113,4 @@ def test_a_call_does_not_wait_for_the_end_of_a_pause() -> None:
     ran = threading.Event()
     with Looping() as thread:
         thread.post(ran.set)
-        assert ran.wait(10)
+        assert ran.wait(60)

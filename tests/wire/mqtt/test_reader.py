@@ -253,7 +253,7 @@ def test_a_flood_keeps_nobody_from_being_heard(join: Callable[..., Member]) -> N
     taken = itertools.count()
     with Flood() as broker:
         member = join(broker.url, wait=False, on_delivery=lambda delivery: next(taken))
-        wait_for(lambda: next(taken) > 20_000, 20, "many messages")
+        wait_for(lambda: next(taken) > 20_000, what="many messages")
         for _ in range(3):
             ran = threading.Event()
             member.connection.call(ran.set)

@@ -95,7 +95,7 @@ def test_a_broker_that_restarts_gets_what_was_published_meanwhile(
         writer.connection.publish(Publication(f"{root}/a", b"%d" % n, on_puback=codes.append))
     assert not wait_quietly(lambda: bool(codes), 0.2)
     broker.start()
-    wait_for(lambda: len(codes) == 20, 20, "20 PUBACKs")
+    wait_for(lambda: len(codes) == 20, what="20 PUBACKs")
     wait_for(lambda: len(received) == 21, what="21 messages")
     assert received == [b"before", *[b"%d" % n for n in range(20)]]
     assert writer.connection.reconnects >= 1
@@ -134,7 +134,7 @@ def test_unsubscribing_holds_across_a_reconnect(
     assert send(writer, f"{root}/a", b"x") == [0]
     reader.break_connection()
     reader.connection.unsubscribe([f"{root}/#"])
-    assert reader.connection.unsubscribed.wait(10)
+    assert reader.connection.unsubscribed.wait(60)
     assert reader.sessions == [False, True]
     assert send(writer, f"{root}/a", b"y") == [0x10]
 
@@ -145,7 +145,7 @@ def test_subscribing_again_holds_across_a_reconnect(
     reader = join(broker_url, f"{root}/#", session_expiry=60)
     writer = join(broker_url)
     reader.connection.unsubscribe([f"{root}/#"])
-    assert reader.connection.unsubscribed.wait(10)
+    assert reader.connection.unsubscribed.wait(60)
     send(writer, f"{root}/a", b"while away")
     reader.connection.subscribe([f"{root}/#"])
     reader.wait_subscribed()
@@ -165,7 +165,7 @@ def test_subscribing_as_the_connection_is_lost_waits_for_the_next(
     reader = join(mosquitto_url, f"{root}/a")
     connection = reader.connection
     connection.unsubscribe([f"{root}/a"])
-    assert connection.unsubscribed.wait(10)
+    assert connection.unsubscribed.wait(60)
 
     def lose_the_connection() -> None:
         sock = connection._client.socket()
@@ -174,7 +174,7 @@ def test_subscribing_as_the_connection_is_lost_waits_for_the_next(
         connection._io.read()
 
     both_are_posted = threading.Event()
-    connection.call(lambda: both_are_posted.wait(10) and None)
+    connection.call(lambda: both_are_posted.wait(60) and None)
     connection.call(lose_the_connection)
     connection.subscribe([f"{root}/a"])
     both_are_posted.set()
@@ -225,7 +225,7 @@ def test_a_host_name_that_does_not_exist_is_retried(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         join("mqtt://nowhere.invalid", wait=False)
-        wait_for(lambda: "cannot reach mqtt://nowhere.invalid:1883" in caplog.text, 20, "a warning")
+        wait_for(lambda: "cannot reach mqtt://nowhere.invalid:1883" in caplog.text, what="a warning")
 
 
 def test_what_is_no_broker_is_retried_with_a_hint(

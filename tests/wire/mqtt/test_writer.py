@@ -108,4 +108,4 @@ def narrow(member: Member) -> None:
         done.set()
 
     member.connection.call(narrow_it)
-    assert done.wait(10)
+    assert done.wait(60)

@@ -36,7 +36,7 @@ class Outcomes:
     def put(self, job: str, outcome: Outcome) -> None:
         self._done.put((job, outcome))
 
-    def next(self, timeout: float = 10) -> Tuple[str, Outcome]:
+    def next(self, timeout: float = 60) -> Tuple[str, Outcome]:
         return self._done.get(timeout=timeout)
 
     def none_within(self, seconds: float) -> bool:

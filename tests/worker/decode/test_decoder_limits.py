@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import re
@@ -67,31 +68,34 @@ def test_killed_while_idle_costs_no_frame(outcomes: Outcomes, photo: bytes) -> N
 
 @pytest.mark.parametrize("extra", [0, 1_000_000], ids=["small", "larger than a pipe"])
 def test_a_hang_ends_at_the_time_limit(outcomes: Outcomes, photo: bytes, extra: int) -> None:
-    with open_pool(outcomes, slots=1, timeout=0.5) as pool:
+    with open_pool(outcomes, slots=1, timeout=1) as pool:
         pid = the_decoder()
         stop(pid)
         began = time.monotonic()
         pool.submit("doomed", photo + bytes(extra))
         job, outcome = outcomes.next()
-        assert 0.45 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.95
         assert job == "doomed"
         assert isinstance(outcome, DecoderTimeout)
-        assert "0.5 s" in str(outcome)
+        assert "1 s" in str(outcome)
         pool.submit("next", photo)
         outcomes.pixels()
         assert pid not in decoders()
 
 
-#: Has a picture decoded by a process that is stopped, whose id it prints; then what comes of it.
+#: Has a picture decoded by a process that is stopped, whose id it prints, and stops meanwhile; then what
+#: comes of it.
 STOPPED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from tests.worker.decode.pools import RECIPE, stop, the_decoder
 from worker.decode.decoder import Limits, decoder_for
 
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGSTOP))
 with decoder_for(RECIPE, Limits(timeout=1)) as decoder:
     stop(the_decoder())
     print(the_decoder(), flush=True)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
     print(decoder.decode(Path(sys.argv[1]).read_bytes()).width)
 """
 
@@ -104,20 +108,19 @@ def test_what_all_were_stopped_for_does_not_count(photo: bytes, tmp_path: Path) 
         assert parent.stdout
         decoder = int(parent.stdout.readline())
         stat = Path(f"/proc/{parent.pid}/stat")
-        wait_for(lambda: stat.read_text(encoding="ascii").rsplit(") ", 1)[1][0] == "S", what="it waits")
-        parent.send_signal(signal.SIGSTOP)
+        wait_for(lambda: stat.read_text(encoding="ascii").rsplit(") ", 1)[1][0] == "T", what="it stops")
         time.sleep(2)
         for pid in (decoder, parent.pid):
             os.kill(pid, signal.SIGCONT)
         assert parent.stdout.read() == f"{Image.open(io.BytesIO(photo)).width}\n"
 
 
-def test_a_slow_image_ends_at_the_time_limit(outcomes: Outcomes, photo: bytes, large: bytes) -> None:
+def test_a_slow_image_ends_at_the_time_limit(outcomes: Outcomes, large: bytes) -> None:
     with open_pool(outcomes, timeout=0.06) as pool:
+        pid = the_decoder()
         pool.submit("doomed", large)
         assert isinstance(outcomes.next()[1], DecoderTimeout)
-        pool.submit("next", photo)
-        outcomes.pixels()
+        wait_for(lambda: pid not in decoders(), what="its end")
 
 
 def test_memory_is_limited(outcomes: Outcomes, photo: bytes, large: bytes) -> None:
@@ -150,6 +153,7 @@ def test_nothing_is_left_of_many_replacements(outcomes: Outcomes, photo: bytes) 
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    gc.collect()  # what earlier tests have left open
     before = open_files()
     with open_pool(outcomes, slots=1) as pool:
         running = open_files()

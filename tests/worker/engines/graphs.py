@@ -76,10 +76,15 @@ def opened(path: Path, names: Sequence[str] = (), **fields: Any) -> Tuple[Model,
     return open_model(choice, engine="auto", device="cpu", max_batch=4, weights_dir=path.parent)
 
 
-def slow_model(folder: Path) -> Sequence[str]:
-    """Write a model that takes long enough for engines to be compared; a worker's flags for it."""
+def slow_model(folder: Path, scale: float = 4) -> Sequence[str]:
+    """Write a model that takes long enough for engines to be compared; a worker's flags for it.
+
+    Args:
+        folder: where it is written.
+        scale: by how much the sides of its pictures are enlarged first.
+    """
     net = Net()
-    wide = net.add("Resize", "x", "", net.const([1.0, 1.0, 4.0, 4.0]), mode="nearest")
+    wide = net.add("Resize", "x", "", net.const([1.0, 1.0, scale, scale]), mode="nearest")
     for weights in ((64, 3), (64, 64), (3, 64)):
         wide = net.add("Conv", wide, net.const(np.full((*weights, 3, 3), 1e-4)), pads=[1, 1, 1, 1])
     path = net.give(net.add("Softmax", net.means(wide), axis=1)).save(folder / "slow.onnx")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Sequence
+from typing import IO, Sequence
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_what_is_left_of_a_race_goes_with_the_next_start_whatever_that_serves(
     wait_for(lambda: list((tmp_path / folder).glob(f"{pattern}/first.npy")), what="the first one's answers")
     doomed = engine_process(racing) if flags == TWO else racing.process.pid
     os.kill(doomed, signal.SIGKILL)
-    racing.process.wait(30)
+    racing.process.wait(60)
     wait_for(lambda: not processes_of("worker.engines.fastest.process", tmp_path), what="the child's end")
     assert list((tmp_path / folder).glob(pattern))
     ready(fleet.worker(*model, *flags, id="w2", wait=False), times=len(flags) // 2)
@@ -75,6 +75,22 @@ def test_a_temporary_folder_is_there_for_as_long_as_its_process_wants_it(
         assert (folder / "graph.onnx").exists()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not list(temporary.iterdir())
+
+
+def test_a_lock_that_another_start_has_removed_meanwhile_counts_for_nothing(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has made the folder may have made another one, and be working there."""
+
+    def removed_once_opened(file: Path) -> IO[str]:
+        held = (tmp_path / "removed").open("w", encoding="ascii")
+        (tmp_path / "removed").unlink()
+        return held
+
+    with temporary_folder() as folder:
+        monkeypatch.setattr("worker.engines.leftovers.lock", removed_once_opened)
+        remove_leftovers(tmp_path)
+        assert folder.exists()
 
 
 def test_a_start_takes_nothing_from_those_that_start_beside_it(temporary: Path, tmp_path: Path) -> None:

@@ -16,14 +16,20 @@ from worker.engines.openvino_engine import NoInstructions, _core, open_session
 from worker.engines.openvino_graph import cut, forms
 
 pytestmark = needs_openvino
-RNG = np.random.default_rng(1)
+
+
+def rng() -> np.random.Generator:
+    """Draws the same numbers in each test, whichever were run before."""
+    return np.random.default_rng(1)
+
+
 #: Of which no digit fits into 16 bits.
-WEIGHTS = RNG.uniform(10, 20, (3, 4)).astype(np.float32)
+WEIGHTS = rng().uniform(10, 20, (3, 4)).astype(np.float32)
 
 
 def layer(net: Net) -> str:
     """A convolution."""
-    weights = net.const(RNG.normal(size=(3, 3, 3, 3)))
+    weights = net.const(rng().normal(size=(3, 3, 3, 3)))
     return str(net.add("Relu", net.add("Conv", "x", weights, net.const([0.1, -0.2, 0.3]), pads=[1] * 4)))
 
 
@@ -40,7 +46,7 @@ def read(path: Path) -> Any:
 
 
 def images(count: int) -> Any:
-    return RNG.uniform(0, 1, (count, 3, SIDE, SIDE)).astype(np.float32)
+    return rng().uniform(0, 1, (count, 3, SIDE, SIDE)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (3, [1, 2]), (4, [1, 2, 4]), (8, [1, 2, 4, 8])])
@@ -68,7 +74,7 @@ def test_a_graph_that_is_made_for_one_image_inside_runs_one_after_the_other(
 ) -> None:
     monkeypatch.setattr(openvino_graph, "LARGE", 100 if large else openvino_graph.LARGE)
     net = Net()
-    token = net.const(RNG.normal(size=(1, 1, 3)))  # of a transformer, traced with one image
+    token = net.const(rng().normal(size=(1, 1, 3)))  # of a transformer, traced with one image
     both = net.add(
         "Concat", token, net.add("Unsqueeze", net.means(layer(net)), net.const([1], np.int64)), axis=1
     )
@@ -115,7 +121,7 @@ def test_the_last_layer_of_16_bits_is_in_float32(precision: str, count: int, tmp
         session = open_session(path, precision, None, 4)
     except NoInstructions as error:
         pytest.skip(str(error))
-    means = RNG.integers(1, 100, (count, 3)).astype(np.float32)  # these fit into 16 bits
+    means = rng().integers(1, 100, (count, 3)).astype(np.float32)  # these fit into 16 bits
     batch = np.broadcast_to(means[..., None, None], (count, 3, SIDE, SIDE)).copy()
     (found,) = session.run(None, {"x": batch})
     assert [each.shape for each in session.get_outputs()] == [[None, 4]]

@@ -44,7 +44,7 @@ class Following:
         return self.commands.following(self._report)
 
     def next(self) -> Tuple[str, bool]:
-        return self.changes.get(timeout=10)
+        return self.changes.get(timeout=60)
 
     def wait_state(self, state: str) -> Change:
         wait_for(lambda: self.commands.change is not None and self.commands.change.state == state)
@@ -91,7 +91,7 @@ def test_a_command_that_comes_again_changes_nothing(tmp_path: Path) -> None:
 def test_of_several_while_one_loads_the_last_is_followed(tmp_path: Path) -> None:
     following = Following(tmp_path)
     gate: queue.Queue[None] = queue.Queue()
-    following.before = lambda model: gate.get(timeout=10)
+    following.before = lambda model: gate.get(timeout=60)
     with following.begun():
         following.commands.receive(FLEET, command("a"))
         following.wait_state("loading")

@@ -7,8 +7,8 @@ from typing import List
 
 import pytest
 
-from fleet.ports import free_port
 from tests.fleets import Fleet
+from tests.ports import free_port
 from wire.broker import Broker, BrokerSettings
 from wire.errors import NanofleetError
 from worker.serving.first_command import read_commands

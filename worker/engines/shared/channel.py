@@ -43,7 +43,11 @@ class Rendezvous:
         """A front end's end of a new channel."""
         ours, theirs = socket.socketpair()
         with theirs:
-            _send(self._asking, b"\0", theirs.fileno())
+            try:
+                _send(self._asking, b"\0", theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
         return ours
 
     def accept(self) -> socket.socket:
