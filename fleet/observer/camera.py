@@ -189,10 +189,7 @@ class Camera:
         )
 
     def look_for_silence(self, silent_after: float, seconds: float, now: datetime) -> None:
-        """Note whether no answer has come for so long; 0: never.
-
-        What was stable before is not any more, also where nothing but rejections have come.
-        """
+        """Note whether no answer has come for so long; forget what was seen if no result has. 0: never."""
         silent = 0 < silent_after < seconds - self.heard
         if silent != self._facts["silent"]:
             self._update({"silent": silent})
@@ -200,6 +197,8 @@ class Camera:
             self._forget(now)
 
     def _forget(self, now: datetime) -> None:
+        if not self._facts["silent"] and self._facts["label"] is not None:  # pictures come, and are rejected
+            self._update({"label": None, "confidence": None, "top": ()})
         self._label.clear()
         self._group.clear()
         for what in ("stable", "group"):

@@ -86,4 +86,6 @@ def test_what_was_seen_before_a_while_of_rejections_is_not_seen_any_more() -> No
     (state,) = fleet.published()
     assert (state.silent, state.rejected_last, state.stable) == (False, True, "none")
     assert (state.stable_confidence, state.stable_since, state.last_known) == (None, fleet.day, "cat")
+    assert (state.label, state.confidence, state.top) == (None, None, ())
+    assert fleet.published() == []
     assert [fleet.answer("cat") is None for _ in range(3)] == [True, True, False]
