@@ -247,7 +247,7 @@ def adopter(messages: List[mqtt.MQTTMessage], dead: str) -> str:
     return next((claim.worker for claim in claims if claim.state == "ended"), "")
 
 
-def nanofleet(*arguments: str, timeout: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:
+def nanofleet(*arguments: str, timeout: float = 300.0, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the nanofleet command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "fleet", *arguments],

@@ -24,6 +24,9 @@ TIMES = 2.0
 #: The share of pictures that may be close calls. Of more, gaps say nothing of labels, and float32 alone takes
 #: less time: where half precision took 0.55 of its time, from a share of 0.45 on.
 MOST_CLOSE = 0.5
+#: Pictures that the exact engine runs together, at most, if it is OpenVINO: a batch has few close calls, and
+#: graphs for more would take a fifth of the memory of both engines.
+AGAIN_TOGETHER = 2
 #: Batches of which that share is the (exponential) average, and those that float32 then answers alone.
 RECENT, ALONE = 16, 15
 
@@ -44,7 +47,7 @@ class Chosen(NamedTuple):
         """
         if self.again is None:
             return open_it(self.pick)
-        about, exact = open_it(self.again)
+        about, exact = open_it(self.again._replace(together=AGAIN_TOGETHER))
         _, quick = open_it(self.pick)
         return about, CloseCalls(quick, exact, self.margin)
 

@@ -36,7 +36,7 @@ class ExportEngine:
         self.name = pick.engine
         self.device = pick.device
         self.at_once = batches_at_once(pick.device)
-        self._most = together(pick.engine, max_batch)
+        self._most = together(pick, max_batch)
         self._session = open_session(path, pick, weights_dir, most=self._most)
         self.why = why(pick, self._session)
         self._input = self._session.get_inputs()[0].name
@@ -46,7 +46,7 @@ class ExportEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, self._most)
+        warm(self, self._session, self._shape, self._most)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See Engine."""

@@ -103,6 +103,14 @@ class OpenvinoSession:
         found = self._any.run(arrays) if self._any else self._in_parts(arrays[0])
         return self._last.run(found) if self._last else found
 
+    def cold(self, most: int) -> List[int]:
+        """The batches of up to so many images that take longer when they run for the first time.
+
+        A graph of known sizes runs no others than those; one of open sizes is compiled for each, in 20 to 30
+        ms.
+        """
+        return [size for size in self._sizes if size <= most] or list(range(1, most + 1))
+
     def _in_parts(self, images: Any) -> List[Any]:
         parts, start = [], 0
         while start < len(images):

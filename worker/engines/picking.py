@@ -22,6 +22,7 @@ from wire.errors import SettingsError
 from wire.install import how_to_install
 from wire.printable import cut, first_line
 from worker.engines.base import EngineName, Pick
+from worker.engines.fastest.gpu import is_missing
 from worker.engines.installed import CUDA, TENSORRT, cuda_libraries, has_openvino, providers
 
 # Where the drivers of desktop cards, of Jetsons before and after JetPack 6, and of WSL show themselves.
@@ -144,6 +145,6 @@ def _without_asking(name: str) -> Tuple[Any, str]:
     """The CPU, where no library has to be asked; else None."""
     if name in ("cpu", "cpu:0"):
         return "cpu", "asked for"
-    if name == "auto" and not any(Path(node).exists() for node in _CUDA_NODES):
+    if name == "auto" and (not any(Path(node).exists() for node in _CUDA_NODES) or is_missing("cuda")):
         return "cpu", "no CUDA device"
     return None, ""

@@ -21,9 +21,6 @@ from worker.engines.base import Engine, Pick
 
 #: Batches that a session runs at the same time on a CPU. Costs a single frame some of its speed.
 CPU_BATCHES = cores.batches()
-#: Images that OpenVINO runs together, at most: it compiles for several numbers, and keeps memory for each.
-#: More than these gave less than 3% more frames.
-OPENVINO_TOGETHER = 8
 
 
 class Damaged(SettingsError):
@@ -110,27 +107,28 @@ def size_of(count: int, some: Sequence[int]) -> int:
     return min((each for each in some if each >= count), default=count)
 
 
-def together(library: str, max_batch: int) -> int:
+def together(pick: Pick, max_batch: int) -> int:
     """Images that a session should run together, at most, of batches that may have more."""
-    return min(max_batch, OPENVINO_TOGETHER) if library == "openvino" else max_batch
+    return min(max_batch, pick.together) if pick.engine == "openvino" else max_batch
 
 
-def warm(engine: Engine, shape: Tuple[int, int, int], most: int) -> None:
+def warm(engine: Engine, session: Any, shape: Tuple[int, int, int], most: int) -> None:
     """Run the batches that an engine has to have seen before it serves.
 
-    OpenVINO compiles for each size of batch, and for each of the batches that run at once: 20 to 30 ms.
+    OpenVINO gets memory ready, and compiles what it has not yet, for each of the batches that run at once.
     On CUDA, ONNX Runtime looks for the fastest convolutions of each, which takes seconds; TensorRT builds for
     all between the least and the largest that it has seen, so that these come first.
 
     Args:
         engine: which.
+        session: what it runs.
         shape: of an image.
-        most: images that its session runs together.
+        most: images that the session runs together.
     """
     openvino = engine.name == "openvino"
     some = sizes(most) if engine.device != "cpu" else sorted({1, most})
     engine.infer(np.zeros((1, *shape), np.uint8))  # alone: a library may set itself up
     with ThreadPoolExecutor(engine.at_once) as threads:
-        for size in range(1, most + 1) if openvino else reversed(some):
+        for size in session.cold(most) if openvino else reversed(some):
             batch = np.zeros((size, *shape), np.uint8)
             list(threads.map(engine.infer, [batch] * (engine.at_once if openvino else 1)))

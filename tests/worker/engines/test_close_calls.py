@@ -32,6 +32,7 @@ from worker.engines.fastest.race import FIRST, LAST, _with_close_calls, race
 from worker.engines.fastest.subject import Subject
 from worker.engines.fastest.verdict import Trial, Verdict
 from worker.engines.installed import releases
+from worker.engines.openvino_graph import forms
 from worker.engines.select import open_model
 
 Rows = NDArray[np.float32]
@@ -330,6 +331,27 @@ def test_two_libraries_serve_one_model(margin: float, tmp_path: Path) -> None:
     asked = {"precision": "exact", "race": False}
     expected = answers(opened(choice, engine="openvino" if margin < 1 else "onnxruntime", **asked), PICTURES)
     np.testing.assert_array_equal(answers(engine, PICTURES), expected)
+
+
+@needs_openvino
+def test_close_calls_are_few_so_that_what_answers_them_has_few_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: List[int] = []
+
+    def recorded(model: Any, most: int) -> Any:
+        asked_for.append(most)
+        return forms(model, most)
+
+    monkeypatch.setattr("worker.engines.openvino_engine.forms", recorded)
+    choice = mixed(tmp_path / "net.onnx")
+    quick = Trial(engine="openvino", precision="float32", ms=1, agrees=True)
+    kept_for(choice, "auto", DEFAULT, quick.model_copy(update={"again": "openvino", "margin": 100}))
+    engine = opened(choice, race=False)
+    engine.warm_up()
+    assert asked_for == [2, 4]
+    expected = answers(opened(choice, engine="openvino", precision="exact", race=False), PICTURES)
+    np.testing.assert_allclose(answers(engine, PICTURES), expected, atol=1e-5)
 
 
 def test_where_one_of_the_two_cannot_be_opened_the_default_serves(

@@ -231,6 +231,42 @@ def test_a_driver_that_is_not_there_says_nothing() -> None:
     assert gpu("cuda:1") == []
 
 
+def a_driver(monkeypatch: pytest.MonkeyPatch, starts: bool, devices: int) -> None:
+    """One that starts, or finds no device to start with, and has so many."""
+    says = SimpleNamespace(
+        cuInit=lambda flags: 0 if starts else 100,
+        cuDriverGetVersion=lambda number: 1,
+        cuDeviceGet=lambda handle, number: 0 if number < devices else 101,
+    )
+    monkeypatch.setattr("worker.engines.fastest.gpu._driver", lambda: says)
+
+
+@pytest.mark.parametrize("by_name", [TENSORRT, CUDA])  # the default is ONNX Runtime, or PyTorch
+@pytest.mark.parametrize("starts", [False, True])
+def test_where_the_driver_shows_no_device_the_cpu_is_picked_unasked(
+    by_name: str, starts: bool, both: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `CUDA_VISIBLE_DEVICES=""`: PyTorch is not even imported for it."""
+    monkeypatch.setattr("worker.engines.picking._CUDA_NODES", ("/dev/null",))
+    monkeypatch.setattr("worker.engines.picking.providers", lambda: [by_name, CUDA])
+    a_driver(monkeypatch, starts, devices=0)
+    assert pick_engine("auto", "auto", False)[:2] == ("onnxruntime", "cpu")
+    a_driver(monkeypatch, True, devices=1)
+    assert pick_engine("auto", "auto", False).device == "cuda"
+
+
+def test_no_race_is_held_on_a_device_that_the_driver_does_not_have(
+    folder: Path, both: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_driver(monkeypatch, True, devices=3)
+    monkeypatch.setattr("worker.engines.fastest.choosing.race", lambda *_: pytest.fail("it was held"))
+    wish = Wish("auto", "half", 4, folder, True, None)
+    default = BY_NAME._replace(device="cuda:3")
+    picks: List[Pick] = []
+    open_fastest(subject_in(folder, "cuda:3"), default, wish, lambda pick: cast(Any, picks.append(pick)))
+    assert [pick.why.partition(" with ")[0] for pick in picks] == ["not compared yet"]
+
+
 def picks_with(folder: Path, default: Pick, unusable: str = "") -> List[Pick]:
     """What a model is opened with, where a library cannot use the device and there is no time for a race."""
     picks: List[Pick] = []
@@ -294,7 +330,13 @@ def test_where_no_card_is_nothing_is_compared_and_the_cpu_serves(
     assert torch_says.startswith("torch float32 PyTorch cannot use device cuda: ")
     assert onnxruntime_says.startswith("onnxruntime float32 onnxruntime cannot use device cuda")
     assert "float16" not in compared  # if not in float32, then not in less
-    assert not file_of(subject_in(folder, "cuda"), "auto", "half", folder).exists()
+    (file,) = (folder / "nanofleet").glob("*.engine")
+    verdict = read(file, "cuda")
+    assert verdict is not None
+    assert verdict.lasts_for_a_day  # somebody may put right what is wrong
+    before = len(caplog.messages)
+    assert open_model(choice_in(folder, labels=labels_in(folder)), **how)[1].device == "cpu"
+    assert not [line for line in caplog.messages[before:] if "finding out" in line]
     with pytest.raises(DeviceUnusable, match="device cuda:3"):
         open_model(choice_in(folder, labels=labels_in(folder)), device="cuda:3", **{**how, "race": False})
 

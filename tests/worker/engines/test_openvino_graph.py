@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import numpy as np
 import pytest
 
 from tests.worker.engines.graphs import SIDE, Net
 from tests.worker.engines.libraries import needs_openvino
+from wire.model_choice import ModelChoice
 from worker.engines import openvino_graph
+from worker.engines.base import Pick
+from worker.engines.onnx.file import open_onnx
 from worker.engines.onnx_engine import open_session as open_onnxruntime
-from worker.engines.openvino_engine import NoInstructions, _core, open_session
+from worker.engines.openvino_engine import NoInstructions, OpenvinoSession, _core, open_session
 from worker.engines.openvino_graph import cut, forms
 
 pytestmark = needs_openvino
@@ -109,6 +112,25 @@ def test_a_large_graph_is_compiled_once(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_allclose(
         found, open_onnxruntime(path, "cpu", tmp_path).run(None, {"x": batch})[0], atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("large", "sizes"), [(False, [1, 2, 4, 8]), (True, [1, 2, 3, 4, 5, 6, 7, 8])])
+def test_a_graph_is_warmed_for_the_sizes_that_it_has_or_for_every_one(
+    large: bool, sizes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_graph, "LARGE", 100 if large else openvino_graph.LARGE)
+    path = classifier(tmp_path / "net.onnx")
+    _, engine = open_onnx(ModelChoice(model=str(path)), Pick("openvino", "cpu", "asked for"), 16, tmp_path)
+    ran: List[int] = []
+
+    def run(self: Any, names: None, feed: Any, options: Any = None) -> Any:
+        ran.append(len(feed["x"]))
+        return real(self, names, feed, options)
+
+    real = OpenvinoSession.run
+    monkeypatch.setattr(OpenvinoSession, "run", run)
+    engine.warm_up()
+    assert ran == [1, *(size for size in sizes for _ in range(engine.at_once))]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

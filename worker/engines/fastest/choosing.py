@@ -18,6 +18,7 @@ from wire.files import part_of
 from worker.engines.base import Engine, EngineName, Pick, Precision
 from worker.engines.close_calls import Chosen
 from worker.engines.fastest.candidates import Candidate, candidates
+from worker.engines.fastest.gpu import is_missing
 from worker.engines.fastest.kept import file_of, read, write
 from worker.engines.fastest.race import Unfair, race
 from worker.engines.fastest.subject import Subject
@@ -79,6 +80,8 @@ def _chosen(subject: Subject, default: Pick, wish: Wish) -> Chosen:
     if verdict is None:
         return Chosen(default._replace(why=f"not compared yet with {_rival(default, entrants)}; {where}"))
     winner = verdict.winner
+    if winner.failed:  # nothing ran: what serves by default may have been put right since
+        return Chosen(default._replace(why=f"{verdict.why}; {where}"))
     pick = Pick(winner.engine, default.device, f"{verdict.why}; {where}", winner.precision)
     if winner.again is None:
         return Chosen(pick)
@@ -95,7 +98,7 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
     """The verdict that is kept, or that of a race; None where there is neither."""
     file = file_of(subject, wish.engine, wish.precision, wish.weights_dir)
     verdict = read(file, subject.device)
-    if verdict is not None or not wish.race:
+    if verdict is not None or not wish.race or (subject.device != "cpu" and is_missing(subject.device)):
         return verdict
     with _alone(file):
         verdict = read(file, subject.device)  # another worker may just have found it
@@ -108,6 +111,8 @@ def _verdict(subject: Subject, entrants: Sequence[Candidate], wish: Wish) -> Opt
         except (Unfair, OSError) as error:
             log.warning("%s: the engines cannot be compared: %s", subject.choice.model, error)
             return None
+        if verdict.winner.failed:
+            log.warning("%s: the engines cannot be compared: %s", subject.choice.model, verdict.why)
         if verdict.lasts:
             write(file, verdict)
         else:

@@ -39,7 +39,7 @@ TOO_LONG = "takes too long"
 
 
 class Unfair(Exception):
-    """Nothing ran that candidates could be compared with."""
+    """Nothing ran that candidates could be compared with, and the next time something may."""
 
 
 def race(
@@ -63,7 +63,7 @@ def race(
 
     Raises:
         NanofleetError: `stop` was set.
-        Unfair: that does not run.
+        Unfair: that does not run, and may do so the next time.
         OSError: there is no temporary folder.
     """
     log.info("%s: finding out what runs it fastest here: this happens once", subject.choice.model)
@@ -90,7 +90,7 @@ def race(
             trials.append(trial)
             if on_cpu and (trials[0].failed or trials[0].ms < QUICK):
                 break
-    hopeless = on_cpu and trials[0].failed == TOO_LONG and not trials[0].passing  # the next time as well
+    hopeless = trials and all(trial.failed and not trial.passing for trial in trials)  # the next time as well
     if fastest(trials) is None and not hopeless:
         raise Unfair("; ".join(trial.says for trial in trials))
     return Verdict(releases=releases(subject.device), unit=place.unit, trials=tuple(trials))

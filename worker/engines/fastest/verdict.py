@@ -114,8 +114,11 @@ class Verdict(BaseModel):
 
     @property
     def lasts_for_a_day(self) -> bool:
-        """Whether one of another day may end otherwise, when there is the memory for two engines."""
-        return any(trial.alone for trial in self.trials)
+        """Whether one of another day may end otherwise.
+
+        There may be the memory for two engines then, or CUDA's libraries where none could use the device.
+        """
+        return any(trial.alone for trial in self.trials) or all(trial.failed for trial in self.trials)
 
     @property
     def why(self) -> str:

@@ -45,7 +45,7 @@ def open_onnx(choice: ModelChoice, pick: Pick, max_batch: int, weights_dir: Path
     """
     path = Path(choice.model)
     proto, content, sha256 = load_onnx(path, choice.sha256)
-    session = open_session(path, pick, weights_dir, content, together(pick.engine, max_batch))
+    session = open_session(path, pick, weights_dir, content, together(pick, max_batch))
     del content
     return _understood(path, proto, sha256, session, choice, pick, max_batch)
 

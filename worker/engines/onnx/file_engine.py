@@ -58,7 +58,7 @@ class OnnxFileEngine:
         self._session = session
         self._wanted = wanted
         self._shape = recipe.shape
-        self._most = together(pick.engine, max_batch)
+        self._most = together(pick, max_batch)
         scale, shift = recipe.normalisation
         self._scale, self._shift = np.array(scale, np.float32), np.array(shift, np.float32)
         #: Images in a run; None for as many as there are, or the next larger of some: see `ExportEngine`.
@@ -105,7 +105,8 @@ class OnnxFileEngine:
 
     def warm_up(self) -> None:
         """See Engine."""
-        warm(self, self._shape, 1 if self._size else self._most)  # of a fixed size there is no other
+        most = 1 if self._size else self._most  # of a fixed size there is no other
+        warm(self, self._session, self._shape, most)
 
     def infer(self, batch: _Pixels) -> NDArray[np.float32]:
         """See Engine."""
