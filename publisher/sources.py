@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Counter, Iterator, List, NamedTuple, Optional, Sequence
 
-from wire.errors import SettingsError
+from wire.errors import SettingsError, failure_of
 from wire.picture import kinds
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,8 @@ def find_images(sources: Sequence[str]) -> Found:
     """Resolve what the command line names, in its order; folders and globs sorted.
 
     Raises:
-        SettingsError: a source does not exist, or holds no image.
+        SettingsError: a source does not exist, may not be read, or holds no image.
+        NanofleetError: a source cannot be read now.
     """
     found = [_resolve(source) for source in sources]
     return Found([image for each in found for image in each.images], sum(each.failed for each in found))
@@ -108,9 +109,15 @@ def _resolve(source: str) -> Found:
     if source == "-":
         return Found([_read_stdin()])
     path = Path(source)
-    if path.is_file():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        mode = 0  # a pattern, perhaps
+    except OSError as error:  # of a folder above it, for example, that may not be entered
+        raise failure_of(source, error) from None
+    if stat.S_ISREG(mode):
         return Found([ImageFile(source, path)])
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         return _search(path)
     matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
     files = [match for match in matches if match.is_file()]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
-from wire.errors import SettingsError
+from wire.errors import SettingsError, failure_of
 from wire.toml import tomllib
 
 
@@ -54,12 +54,15 @@ def read_config(path: Path, command: str, layout: Layout, named_by: str) -> Dict
 
     Raises:
         SettingsError: it cannot be read, or a key or section of it is none, also of another command.
+        NanofleetError: it cannot be read now.
     """
-    if not path.is_file():
-        raise SettingsError(f"{named_by} {path}: there is no such file")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise SettingsError(f"{named_by} {path}: there is no such file") from None
+    except OSError as error:
+        raise failure_of(f"{named_by} {path}", error) from None
+    except ValueError as error:
         raise SettingsError(f"{named_by} {path}: {error}") from None
     found: Dict[str, Given] = {}
     faults: List[str] = []

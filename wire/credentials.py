@@ -50,7 +50,7 @@ class Credentials:
         try:
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise SettingsError(f"--password-file {self.password_file}: {error}") from None
+            raise SettingsError(f"--password-file {self.password_file}: {error.strerror}") from None
         except UnicodeDecodeError:  # its text would reveal a byte of the password
             raise SettingsError(f"--password-file {self.password_file}: expected text in UTF-8") from None
 

@@ -1,4 +1,4 @@
-"""Where Home Assistant is told of cameras and workers, below its discovery prefix.
+"""Where Home Assistant is told of cameras and workers, and where it says that it is there.
 
 homeassistant/device/nanofleet/camera-door/config    one device of the root nanofleet
 homeassistant/status                                 Home Assistant's own birth and will
@@ -13,6 +13,8 @@ from wire.topics import Topics
 
 #: The prefix, unless Home Assistant is set to another.
 DISCOVERY_PREFIX = "homeassistant"
+#: Where Home Assistant says that it is there, whatever its prefix: then everything is announced again.
+BIRTH_TOPIC = "homeassistant/status"
 _NOT_IN_NODE = re.compile(rb"[^A-Za-z0-9-]")
 
 
@@ -37,8 +39,3 @@ def discovery_topic(prefix: str, topics: Topics, kind: str, name: str) -> str:
 def discovery_filter(prefix: str, topics: Topics) -> str:
     """The topic filter of all that is announced of one root, and of no other."""
     return f"{prefix}/device/{node(topics.root)}/+/config"
-
-
-def birth_topic(prefix: str) -> str:
-    """Where Home Assistant says that it is there: then everything is announced again."""
-    return f"{prefix}/status"

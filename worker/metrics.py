@@ -142,6 +142,13 @@ class ServingMetrics:
         self.worker = Info(
             "nanofleet_worker", "Who this worker is, to be joined on job and instance", registry=registry
         )
+        #: When it began, so that one that starts again and again can be told from one that runs.
+        self.started = Gauge(
+            "nanofleet_start_time_seconds",
+            "When this worker began, in seconds since 1970, by its own clock",
+            registry=registry,
+        )
+        self.started.set_to_current_time()
         self.model = Info("nanofleet_model", "What this worker runs, and on what", registry=registry)
         self.changes = _counter(
             "nanofleet_model_changes",

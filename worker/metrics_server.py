@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Workers beside each other on one machine each take the next port.
 _PORTS_TO_TRY = 100
+#: An address that is no other port's fault: none of this machine, or IPv6 where there is none.
+_NO_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 #: Connections at the same time. More are closed at once: each costs a thread and a file descriptor.
 _MAX_CONNECTIONS = 32
 #: Seconds of silence after which a connection is closed, and seconds after which it is, whatever comes: a
@@ -111,7 +113,8 @@ def _listen(app: Callable[..., Any], host: str, ports: Sequence[int]) -> WSGISer
         except OSError as error:
             if error.errno == errno.EADDRINUSE and port != ports[-1]:
                 continue
-            setting = "--metrics-host" if error.errno == errno.EADDRNOTAVAIL else "--metrics-port"
+            no_address = isinstance(error, socket.gaierror) or error.errno in _NO_ADDRESS
+            setting = "--metrics-host" if no_address else "--metrics-port"
             where = f"cannot listen on {host}, port {port}; name another, or port 0 for no metrics"
             raise failure_of(f"{setting}: {where}", error) from None
     raise AssertionError("there is at least one port")

@@ -76,6 +76,7 @@ def run(
         suits = best_batch(settings.choice, settings.engine, settings.device)
         settings = settings.model_copy(update={"max_batch": suits})
     metrics = Metrics()
+    metrics.certificate_ends = broker.credentials.ends
     with claim_worker_id(settings.state_dir, settings.worker_id) as worker_id, beside(worker_id):
         metrics.serving.worker.info(
             {"worker": worker_id, "group": settings.group, "root": settings.root, "version": wire.__version__}
@@ -108,6 +109,7 @@ def _load_and_serve(worker: Worker, inference: Inference, broker: Broker, heeded
     log.info("worker %s: loading %s", worker.id, choices[0].model)
     with contextlib.ExitStack() as parts:
         parts.enter_context(switch.opened(*choices))
+        worker.report_model()
         signals = parts.enter_context(stop_signals(life.leaving, always=heeded))
         parts.enter_context(inference.running(switch.serving.engine.at_once))
         if retained is None:

@@ -108,7 +108,6 @@ class Session:
         metrics.frames.in_hand.set_function(self._in_hand)
         metrics.membership.aside.set_function(lambda: float(self._pacing.aside))
         metrics.serving.mismatch.set_function(lambda: float(commands.failed))
-        metrics.certificate_ends = self._connection.broker.credentials.ends
         self._worker.report_model()
         with ExitStack() as parts:
             parts.enter_context(self._pipeline)

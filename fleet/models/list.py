@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -58,7 +59,7 @@ def show(settings: ShowSettings) -> int:
     found = [{"name": name, **facts} for facts in _all_facts(name)]
     for facts in found:
         path = _kept_at(facts["url"], settings.weights_dir)
-        facts["path"], facts["present"] = str(path), path.exists()
+        facts["path"], facts["present"] = str(path), os.access(path, os.F_OK)
     if settings.json_:
         _print_json(found)
         return 0

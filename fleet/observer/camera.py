@@ -53,7 +53,7 @@ class Camera:
             top=state.top[:MAX_TOP],
         )
         self.seems_new = False
-        self.heard = heard
+        self.heard = self._classified = heard
         self._newest = newest
         self._of = settings.stable.of
         label = StableLabel(settings.stable, state.stable, state.stable_confidence)
@@ -142,6 +142,7 @@ class Camera:
         if isinstance(answer, Rejection):
             facts.update(last_rejection=answer.reason)
         else:
+            self._classified = seconds
             facts.update(self._seen_in(answer, moment, counts))
         before = {what: self._facts[what] for what in ("stable", "group")}
         self._update(facts)
@@ -188,19 +189,21 @@ class Camera:
         )
 
     def look_for_silence(self, silent_after: float, seconds: float, now: datetime) -> None:
-        """Note whether no answer has come for so long; 0: never. What was stable before is not any more."""
+        """Note whether no answer has come for so long; forget what was seen if no result has. 0: never."""
         silent = 0 < silent_after < seconds - self.heard
-        if silent == self._facts["silent"]:
-            return
-        facts: Dict[str, object] = {"silent": silent}
-        if silent:
-            self._label.clear()
-            self._group.clear()
-            for what in ("stable", "group"):
-                facts.update({what: NONE, f"{what}_confidence": None})
-                if self._facts[what] != NONE:
-                    facts[f"{what}_since"] = now
-        self._update(facts)
+        if silent != self._facts["silent"]:
+            self._update({"silent": silent})
+        if 0 < silent_after < seconds - self._classified:
+            self._forget(now)
+
+    def _forget(self, now: datetime) -> None:
+        if not self._facts["silent"] and self._facts["label"] is not None:  # pictures come, and are rejected
+            self._update({"label": None, "confidence": None, "top": ()})
+        self._label.clear()
+        self._group.clear()
+        for what in ("stable", "group"):
+            if self._facts[what] != NONE:
+                self._update({what: NONE, f"{what}_confidence": None, f"{what}_since": now})
 
     def is_due(self, seconds: float) -> bool:
         """Whether its state is to be published now; if so, that is taken as done."""

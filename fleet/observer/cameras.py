@@ -96,6 +96,11 @@ class Cameras:
         """Somebody has removed a camera: it is new when it sends a frame again."""
         self._cameras.pop(camera, None)
 
+    def silent_after(self, camera: str) -> float:
+        """Seconds without an answer after which a camera is silent; 0: never."""
+        own = self._book.of(camera).silent_after
+        return self._silent_after if own is None else own
+
     def vocabulary(self, camera: str, labels: Optional[Tuple[str, ...]]) -> Vocabulary:
         """What may be seen by a camera, with models of these labels; None: any."""
         return vocabulary(self._book.of(camera), labels)
@@ -118,8 +123,7 @@ class Cameras:
         """The states that are to be published now; time alone makes some due."""
         seconds = self._clock()
         for name, camera in self._cameras.items():
-            own = self._book.of(name).silent_after
-            camera.look_for_silence(self._silent_after if own is None else own, seconds, self._now())
+            camera.look_for_silence(self.silent_after(name), seconds, self._now())
         return [camera.state for camera in self._cameras.values() if camera.is_due(seconds)]
 
     def all_changed(self) -> List[CameraState]:

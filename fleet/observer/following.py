@@ -24,6 +24,7 @@ from fleet.observer.task import Task
 from fleet.observer.workers import Workers
 from wire.camera_settings import CameraBook
 from wire.cameras import CameraState
+from wire.discovery import BIRTH_TOPIC
 from wire.errors import DecodeError, NanofleetError
 from wire.lengths import MAX_ANSWER_PACKET
 from wire.messages import Rejection, Result
@@ -144,8 +145,6 @@ class Following:
         for state in self._restoring.take():
             self.cameras.restore(state)
         self._is_restored = True
-        for known in self.cameras.states():
-            self._announce(known)
         for status in self._workers.statuses():
             self._announcer.worker(status)
         log.info("observing the cameras of %s: %d were known", self._topics.root, len(self.cameras.states()))
@@ -157,12 +156,11 @@ class Following:
         self._announcer.again()
 
     def _publish_state(self, state: CameraState) -> None:
-        if self._announce(state):
-            self.cameras.publish_again(state.camera)
-        self._publishing.put(Publication(self._topics.camera(state.camera), state.encode(), retain=True))
-
-    def _announce(self, state: CameraState) -> bool:
-        return self._announcer.camera(state, self.cameras.vocabulary(state.camera, self._workers.labels))
+        camera = state.camera
+        words = self.cameras.vocabulary(camera, self._workers.labels)
+        if self._announcer.camera(state, words, self.cameras.silent_after(camera)):
+            self.cameras.publish_again(camera)
+        self._publishing.put(Publication(self._topics.camera(camera), state.encode(), retain=True))
 
     def _deliver(self, delivery: Delivery) -> None:
         self.connection.ack(delivery)
@@ -188,7 +186,7 @@ class Following:
             self._receive_state(topic[len(topics.camera("")) :], delivery)
         elif topic.startswith(topics.camera_settings("")):
             self.cameras.receive_settings(topic[len(topics.camera_settings("")) :], delivery.payload)
-        elif topic == topics.announce or (topic == self._announcer.birth and delivery.payload == b"online"):
+        elif topic == topics.announce or (topic == BIRTH_TOPIC and delivery.payload == b"online"):
             self._asked = True
         elif self._announcer.receive(topic, delivery.payload) and not delivery.payload:
             self._publishing.empty(topic)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Mapping
 
-from wire.discovery import birth_topic, discovery_filter
+from wire.discovery import BIRTH_TOPIC, discovery_filter
 from wire.topics import Topics
 
 #: In the order in which they are listed.
@@ -110,7 +110,7 @@ class Rights:
             f"read {topics.observer('+')}",
             f"write {topics.observer(name)}",
             f"read {topics.announce}",
-            f"read {birth_topic(self.prefix)}",
+            f"read {BIRTH_TOPIC}",
             f"readwrite {discovery_filter(self.prefix, topics)}",
         ]
 
@@ -143,7 +143,7 @@ class Rights:
             *self._reads_cameras(),
             f"read {topics.worker('+')}",
             f"read {discovery_filter(self.prefix, topics)}",
-            f"write {birth_topic(self.prefix)}",
+            f"write {BIRTH_TOPIC}",
             f"write {topics.announce}",
             f"write {topics.model_command()}",
             f"write {topics.model_command('+')}",

@@ -22,7 +22,7 @@ from fleet.provision.folder import Done, make
 from fleet.provision.rights import ROLES
 from fleet.provision.settings import ProvisionSettings
 from fleet.provision.wanted import wanted
-from wire.errors import SettingsError
+from wire.errors import failure_of
 from wire.files import locked
 from wire.printable import printable, show
 
@@ -32,6 +32,7 @@ def provision(settings: ProvisionSettings) -> int:
 
     Raises:
         SettingsError: a member would have two roles, or a file cannot be used.
+        NanofleetError: a file cannot be written now.
     """
     folder = settings.folder
     try:
@@ -39,7 +40,7 @@ def provision(settings: ProvisionSettings) -> int:
         with locked(folder):
             done = wanted(settings).write()
     except OSError as error:
-        raise SettingsError(f"{error.filename or folder}: {error.strerror or error}") from None
+        raise failure_of(str(error.filename or folder), error) from None
     _report(folder, done)
     return 0
 

@@ -58,10 +58,10 @@ def types() -> Dict[str, str]:
     [
         (
             "input",
-            ["{camera}", "frigate/{camera}/{object}/snapshot"],
-            ["frigate/+/snapshot", "door", "{camera}/#"],
+            ["{camera}", "frigate/{camera}/{object}/snapshot", "/{site}/{camera}/"],
+            ["frigate/+/snapshot", "door", "{camera}/#", "cam-{camera}", "{camera}.jpg/x", "{camera}/{"],
         ),
-        ("root", ["nanofleet", "site/north"], ["", "$SYS", "/a", "a/+"]),
+        ("root", ["nanofleet", "site/north", "n"], ["", "$SYS", "/a", "a/+", "a/", "{a}"]),
         ("name", ["home-assistant", "a" * 64], ["", "a b", "a" * 65]),
         ("model", ["birds.onnx", "a-1.b.onnx"], ["../birds.onnx", "birds.pt", ".onnx"]),
         ("broker", ["mqtt://me@host:1883", "wss://host/mqtt"], ["host", "http://host"]),

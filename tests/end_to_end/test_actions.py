@@ -15,6 +15,7 @@ from tests.faults.killing import at_work
 from tests.faults.proxy import Proxy
 from tests.fleets import Fleet, on_both_brokers
 from tests.harness import Listener, WorkerProcess, statuses, wait_for
+from tests.metrics import metric
 from tests.ports import free_port
 from tests.tiny import tiny_model
 from wire.messages import Result, WorkerAction, WorkerStatus
@@ -91,6 +92,7 @@ def test_restart_comes_back_as_another_instance_that_answers(
 ) -> None:
     listener = fleet.listen("results/+", "workers/+")
     worker = fleet.worker(*SLOW)
+    began = metric(worker, "nanofleet_start_time_seconds")
     fleet.send("door", (photos / "rocket.jpg").read_bytes(), frame_id="before")
     wait_for(lambda: at_work(worker), what="the frame at work")
     press(listener, fleet, worker, RESTART)
@@ -99,6 +101,7 @@ def test_restart_comes_back_as_another_instance_that_answers(
     assert worker.process.poll() is None, "it is the same process to its supervisor"
     wait_for(lambda: supervisor.notified("READY=1") == 2, what="ready again")
     assert supervisor.notified("STOPPING=1") == 0, "systemd would kill it after that"
+    assert metric(worker, "nanofleet_start_time_seconds") > began, "Prometheus sees another start"
     fleet.send("door", (photos / "rocket.jpg").read_bytes(), frame_id="after")
     wait_for(lambda: len(answers(listener, fleet)) == 2, what="the new instance's answer")
     assert worker.stop() == 0

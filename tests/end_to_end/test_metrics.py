@@ -14,8 +14,9 @@ import pytest
 
 from tests.fleets import Fleet
 from tests.harness import WorkerProcess, need, wait_for
+from tests.metrics import metric
 from tests.ports import free_port
-from tests.tiny import TINY, tiny_model
+from tests.tiny import TINY, TINY_NAME, tiny_model
 from wire.messages import Reason
 
 
@@ -117,6 +118,9 @@ def test_not_ready_while_the_broker_is_away(fleet: Fleet) -> None:
     page = f"http://127.0.0.1:{worker.metrics_port}"
     assert get(f"{page}/readyz")[0] == 503
     assert get(f"{page}/healthz")[0] == 200
+    assert metric(worker, "nanofleet_model_info") == 1, "while it waits for a command, and loads"
+    wait_for(lambda: f'model="{TINY_NAME}"' in get(f"{page}/metrics")[1], what="its model in the metrics")
+    assert metric(worker, "nanofleet_broker_connected") == 0
     assert worker.stop() == 0
 
 

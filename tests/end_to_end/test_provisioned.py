@@ -205,10 +205,12 @@ def test_whatever_is_rotated_is_used_at_the_next_connect(
 
 
 def test_a_certificate_near_its_end_is_told(broker: GuardedBroker, start: Callable[..., Member]) -> None:
+    """Also before there is a connection, which the broker refuses once it has expired."""
     (broker.fleet / "members" / "nano-1" / "client.crt").unlink()
     provision(broker.fleet, "--days", "5")
+    broker.stop()
     worker = start("nano-1")
-    worker.wait_ready()
+    worker.wait_said("cannot reach")
     assert worker.said("--cert-file client.crt: this certificate is good until 20")
     page = f"http://127.0.0.1:{worker.metrics_port}/metrics"
     with urllib.request.urlopen(page) as metrics:
@@ -218,3 +220,4 @@ def test_a_certificate_near_its_end_is_told(broker: GuardedBroker, start: Callab
             if "certificate_expiry_timestamp_seconds " in text and text[0] != "#"
         ]
     assert 4.9 < (float(line.split()[1]) - time.time()) / 86_400 < 5.1
+    worker.stop(signal.SIGKILL)

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import typing
+from pathlib import Path
 from typing import List
 
 import pytest
@@ -137,6 +138,20 @@ def test_a_row_is_a_command_and_its_end_an_exit_code(
     assert capsys.readouterr().err == message
     assert main(["help", "probe"]) == 0
     assert "probe run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("settings", ["worker"]), ("spool list", ["--spool-dir", "/nowhere"])]
+)
+def test_output_to_a_disk_that_is_full_ends_in_one_message(
+    name: str, arguments: List[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is printed, or at the end, when it is little."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main([*name.split(), *arguments]) == 1
+    says = f"nanofleet {name}: its output cannot be written: No space left on device\n"
+    assert capsys.readouterr().err == says
 
 
 def test_a_module_of_our_own_that_is_missing_is_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Announced:
     def camera(self, camera: str, settings: CameraSettings = DEFAULTS, **facts: Any) -> CameraState:
         """A camera's state, announced and published."""
         state = camera_state(camera, **facts)
-        self.announcer.camera(state, vocabulary(settings))
+        self.announcer.camera(state, vocabulary(settings), silent_after=300)
         self.listener.publish(self.topics.camera(camera), state.encode(), retain=True)
         return state
 

@@ -130,6 +130,9 @@ def test_what_a_camera_sees_its_picture_and_its_events(
         home.wait_state(entity, "unavailable")
     home.wait_state(f"binary_sensor.{prefix}_problem", "on")
     assert home.state(f"sensor.{prefix}_last_seen")["state"] != "unavailable"
+    # An event comes before the state that ends a silence, and is not lost.
+    cameras.listener.publish(topics.camera_event("door"), event.model_copy(update={"label": "lynx"}).encode())
+    wait_for(lambda: home.state(f"event.{prefix}_classified")["attributes"].get("label") == "lynx")
 
 
 def test_what_labels_and_names_hold_is_text_and_no_template(

@@ -10,6 +10,7 @@ from tests.homeassistant.conftest import Announced, standing
 from tests.homeassistant.core import HomeAssistant
 from tests.homeassistant.expected import BUTTONS, CAMERA, PICTURE, WORKER, ids
 from wire.cameras import CameraEvent
+from wire.discovery import BIRTH_TOPIC
 from wire.messages import utc_now
 
 OF_A_WORKER = len(WORKER) + len(BUTTONS)
@@ -79,8 +80,7 @@ def test_a_restarted_home_assistant_knows_every_state(
         camera="door", label="tabby", confidence=0.7, group="cat", frame_id="f2", at=utc_now()
     )
     root = f"{some.topics.root}/"
-    classified = f"event.{ids(some, 'door')}_classified"
-    home.wait_state(classified, "unknown")
+    home.wait_state(f"sensor.{ids(some, 'door')}_label", "tabby")
     some.listener.publish(some.topics.camera_event("door"), event.encode())
     before = home.wait_known(root, len(CAMERA) + len(WORKER))
     home.stop()
@@ -91,7 +91,7 @@ def test_a_restarted_home_assistant_knows_every_state(
     home.start()
     [born] = wait_for(lambda: birth.messages)
     birth.close()
-    assert (born.topic, born.payload) == (some.announcer.birth, b"online")
+    assert (born.topic, born.payload) == (BIRTH_TOPIC, b"online")
     some.announcer.again()
     # Only the picture's time is that of its coming.
     image = f"image.{ids(some, 'door')}_frame"

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from publisher.sources import find_images
+from tests.harness import closed
 from wire.errors import SettingsError
 
 
@@ -168,6 +169,12 @@ def test_links_pipes_and_loops(
     assert [Path(image.name).name for image in found] == ["other.jpg", "good.jpg", "link.jpg"]
     assert failed == 2
     assert {Path(message.split(":")[0]).name for message in caplog.messages} == {"loop.jpg", "nowhere.jpg"}
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_named(tmp_path: Path) -> None:
+    image = tmp_path / "closed" / "a.jpg"
+    with closed(image.parent), pytest.raises(SettingsError, match=f"{image}: Permission denied"):
+        find_images([str(image)])
 
 
 @pytest.mark.skipif(sys.platform != "win32" and os.geteuid() == 0, reason="root may read everything")

@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import Literal
 
 from publisher.settings import PublishSettings
-from tests.harness import nanofleet
+from tests.harness import closed, nanofleet
 from wire.errors import SettingsError
 from wire.settings import Names, Settings
 
@@ -175,6 +175,12 @@ def test_so_does_a_value_that_is_found_to_be_bad_later(
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert refusal("--config", str(tmp_path / "no.toml")).endswith("there is no such file")
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
+    config = tmp_path / "closed" / "fleet.toml"
+    with closed(config.parent):
+        assert refusal("--config", str(config)) == f"--config {config}: Permission denied"
 
 
 @pytest.mark.parametrize("flag", ["--max-bat=2", "--bogus", "--password=x"])

@@ -51,7 +51,7 @@ def test_an_address_that_is_not_there_yet_may_come() -> None:
 
 
 def test_an_address_that_is_none_stays_wrong() -> None:
-    with pytest.raises(SettingsError, match=r"cannot listen on no\.such\.host\.invalid"):
+    with pytest.raises(SettingsError, match=r"--metrics-host: cannot listen on no\.such\.host\.invalid"):
         serve("no.such.host.invalid", 9464, or_next=True).__enter__()
 
 

@@ -74,11 +74,13 @@ def _use_credentials(client: mqtt.Client, broker: Broker, tls: FreshTls) -> None
     if broker.secure:
         tls.renew(credentials)
     ends = credentials.ends()
-    if ends is not None and ends - datetime.now(timezone.utc) < CERTIFICATE_WARNING:
+    now = datetime.now(timezone.utc)
+    if ends is not None and ends - now < CERTIFICATE_WARNING:
         log.warning(
-            "--cert-file %s: this certificate is good until %s; put a new one in its place, and the next "
+            "--cert-file %s: this certificate %s %s; put a new one in its place, and the next "
             "connection uses it",
             credentials.cert_file,
+            "is good until" if now < ends else "has expired, on",
             f"{ends:%Y-%m-%d %H:%M}Z",
         )
 

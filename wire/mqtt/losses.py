@@ -102,7 +102,12 @@ def explain_disconnect(reason: ReasonCode, broker: Broker, *, connected: bool) -
     """What the end of a connection means; before its CONNACK the address is likely to be wrong."""
     if connected:
         return str(reason)
+    own, ends = broker.credentials.cert_file, broker.credentials.ends()
+    if broker.secure and ends is not None and ends < datetime.now(timezone.utc):
+        return f"{reason} before CONNACK; --cert-file {own} has expired: put a new one in its place"
     hint = f"{reason} before CONNACK; is this the broker's MQTT port?"
+    if broker.secure and own is not None:
+        return f"{hint} Or does it not take --cert-file {own}? Its own log says why"
     if broker.secure:
         return f"{hint} Or does it ask for a client certificate (--cert-file, --key-file)?"
     return f"{hint} If it speaks TLS on this port, write {broker.scheme}s://"

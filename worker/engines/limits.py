@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import resource
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
@@ -33,7 +34,8 @@ def limit_time(seconds: float) -> None:
 def limit_memory(files: Sequence[Path]) -> None:
     """Have the kernel refuse this process more memory than a graph in these files may take."""
     # Not the address space, of which each thread takes much that it does not use.
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    # What cannot be read has no size here: whoever opens it says why.
+    size = sum(file.stat().st_size for file in files if os.access(file, os.R_OK))
     base = min(BASE + PER_CORE * cores.available(), memory.total() // 2)
     _limit(resource.RLIMIT_DATA, _held() + base + PER_BYTE * size)
 

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 from urllib.parse import urlparse
 
 from filelock import FileLock
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from wire.clock import SET_AFTER
-from wire.errors import NanofleetError, SettingsError
+from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.files import part_of
 
 log = logging.getLogger(__name__)
@@ -52,17 +52,20 @@ def fetch(url: str, folder: Path, *, stalled: float = STALLED) -> Path:
         stalled: seconds without a byte after which the server is given up.
 
     Raises:
+        SettingsError: the folder cannot be used.
         NanofleetError: it cannot be downloaded, or what came has another hash than its name says.
     """
     path = folder / file_of(url)
-    if path.exists():
-        return path
     try:
+        if path.exists():
+            return path
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_parts(folder)
         with lock(path):
             if not path.exists():  # another process may just have downloaded it
                 _download(url, path, stalled)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise failure_of(f"--weights-dir {folder}", error) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it is the answer as well, with a socket
@@ -145,9 +148,16 @@ def remove_part(part: Path) -> None:
             part.unlink()
 
 
+def found_in(folder: Path, pattern: str) -> List[Path]:
+    """The files of a folder; none where it may not be looked into."""
+    with contextlib.suppress(PermissionError):
+        return list(folder.glob(pattern))
+    return []
+
+
 def remove_stale_parts(folder: Path) -> None:
     """Remove what killed processes have left in a folder: nobody holds the locks of it."""
-    for part in folder.glob(".?*.part"):
+    for part in found_in(folder, ".?*.part"):
         path = folder / part.name[1 : -len(".part")]
         with contextlib.suppress(OSError), lock(path, timeout=0):
             log.info("removing %s, which a process has left that was killed", part)
@@ -168,7 +178,7 @@ def is_long_unused(file: Path) -> bool:
 
 def remove_long_unused(folder: Path, pattern: str, *, beside: str = "") -> None:
     """Remove the files of a folder that nobody has used for long, and what lies beside them."""
-    for old in folder.glob(pattern):
+    for old in found_in(folder, pattern):
         with contextlib.suppress(OSError):  # it is another user's, or another worker was faster
             if is_long_unused(old):
                 log.info("removing %s, which nobody used for %d days", old.stem, KEPT // 86_400)

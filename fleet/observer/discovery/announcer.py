@@ -17,7 +17,7 @@ from fleet.observer.discovery.device import Announcement
 from fleet.observer.discovery.standing import Standing, digest, platforms, read
 from fleet.observer.vocabulary import ANYTHING, Vocabulary
 from wire.cameras import CameraState
-from wire.discovery import birth_topic, discovery_filter
+from wire.discovery import BIRTH_TOPIC, discovery_filter
 from wire.messages import WorkerStatus
 from wire.mqtt.packets import Publication
 from wire.mqtt.pubacks import REFUSED
@@ -38,6 +38,7 @@ class _Told(NamedTuple):
     name: str
     area: str
     vocabulary: Vocabulary
+    silent_after: float
     before: cameras.Shown
     now: cameras.Shown
 
@@ -62,8 +63,6 @@ class Announcer:
         self._enabled = prefix is not None
         self._prefix = prefix or ""
         self._publish = publish
-        #: Where Home Assistant says `online` once it has started: then everything is announced again.
-        self.birth = birth_topic(self._prefix)
         self._filter = discovery_filter(self._prefix, topics)
         #: What a former observer has announced, and this one has not yet; to be kept until `keep`.
         self._standing: Dict[str, Standing] = {}
@@ -77,7 +76,7 @@ class Announcer:
     @property
     def subscriptions(self) -> List[str]:
         """The topic filters whose messages `receive` wants, at QoS 1."""
-        return [self.birth, self._filter] if self._enabled else []
+        return [BIRTH_TOPIC, self._filter] if self._enabled else []
 
     def receive(self, topic: str, payload: bytes) -> bool:
         """Take in what is announced already, of whatever topic; whether it was one of the announcer's."""
@@ -95,23 +94,31 @@ class Announcer:
                 self._standing[topic] = found
         return True
 
-    def camera(self, state: CameraState, vocabulary: Vocabulary = ANYTHING) -> bool:
+    def camera(
+        self, state: CameraState, vocabulary: Vocabulary = ANYTHING, silent_after: float = 0.0
+    ) -> bool:
         """Announce a camera, if that changes something; to be called before its state is published.
+
+        Args:
+            state: the one that is published next.
+            vocabulary: what its sensors may show.
+            silent_after: seconds without an answer after which it is silent; 0: never.
 
         Returns:
             Whether it replaces another announcement: until Home Assistant has followed that, it reads the
-            state as the former one says.
+            state as the former one says, and then knows none that may expire.
         """
         if not self._enabled:
             return False
         topic = cameras.camera_topic(state.camera, self._topics, self._prefix)
         now, former = cameras.shown(state), self._told.get(topic)
-        told = _Told(state.name, state.area, vocabulary, former.now if former else now, now)
+        before = former.now if former else now
+        told = _Told(state.name, state.area, vocabulary, silent_after, before, now)
         if told == former:  # as it is with most states
             return False
         self._told[topic] = told
-        replaces = topic in self._wanted
-        wanted = cameras.announce(state, self._topics, self._prefix, vocabulary, told.before)
+        replaces = topic in self._wanted or topic in self._standing
+        wanted = cameras.announce(state, self._topics, self._prefix, vocabulary, before, silent_after)
         return self._announce(wanted) and replaces
 
     def worker(self, status: WorkerStatus) -> None:

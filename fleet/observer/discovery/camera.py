@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from fleet.observer.discovery.device import (
@@ -37,6 +38,9 @@ _SURE = "value_json.confidence if value_json.stable_confidence is none else valu
 _NO_WORDS = ("None", "unknown", "unavailable", "")
 #: Characters of a state in Home Assistant, at most.
 _LONGEST_STATE = 255
+#: Seconds in which another observer publishes a camera's state, if the active one is gone; and until what a
+#: camera sees expires, at most: a year.
+_SUCCESSION, _LONGEST_EXPIRY = 120, 31_536_000
 
 
 class Shown(NamedTuple):
@@ -57,6 +61,7 @@ def announce(
     prefix: str,
     vocabulary: Vocabulary = ANYTHING,
     before: Optional[Shown] = None,
+    silent_after: float = 0.0,
 ) -> Announcement:
     """What is announced of a camera.
 
@@ -67,6 +72,7 @@ def announce(
         vocabulary: what the sensors may show by the camera's settings.
         before: what they show until then; that would be an error in Home Assistant if it were no state that
             they may have.
+        silent_after: seconds without an answer after which the camera is silent; 0: never.
     """
     topic, now = topics.camera(state.camera), shown(state)
     before = before or now
@@ -78,15 +84,17 @@ def announce(
     what_it_sees = {
         **_label(topic, _options(vocabulary.stable, before.stable, now.stable)),
         **_group(topic, _options(vocabulary.group, before.group, now.group)),
-        **_pictures(state.camera, topics),
     }
+    expires = _expiry(silent_after)
     return announcement(
         camera_topic(state.camera, topics, prefix),
         topic,
         f"{topics.root}_{state.camera}",
         device,
         {
-            **{key: {**component, **seen} for key, component in what_it_sees.items()},
+            **{key: {**component, **seen, **expires} for key, component in what_it_sees.items()},
+            "frame": {**_frame(state.camera, topics), **seen},
+            "classified": _classified(state.camera, topics),
             **_how_it_is(topic),
         },
     )
@@ -100,21 +108,19 @@ def camera_topic(camera: str, topics: Topics, prefix: str) -> str:
 # --- what it sees: unavailable while the camera is silent ---------------------------------------------
 
 
-def _pictures(camera: str, topics: Topics) -> Dict[str, Component]:
+def _expiry(silent_after: float) -> Component:
+    """Sensors say nothing any more where no observer is left to say that the camera is silent."""
+    if not silent_after:
+        return {}
+    return {"expire_after": math.ceil(min(silent_after + _SUCCESSION, _LONGEST_EXPIRY))}
+
+
+def _frame(camera: str, topics: Topics) -> Component:
     return {
-        "frame": {
-            "platform": "image",
-            "name": "Frame",
-            "image_topic": topics.snapshot(camera),
-            "content_type": _CONTENT_TYPE,
-        },
-        "classified": {
-            "platform": "event",
-            "name": "Classified",
-            "icon": "mdi:eye-outline",
-            "state_topic": topics.camera_event(camera),
-            "event_types": ["classified"],
-        },
+        "platform": "image",
+        "name": "Frame",
+        "image_topic": topics.snapshot(camera),
+        "content_type": _CONTENT_TYPE,
     }
 
 
@@ -187,7 +193,18 @@ def _percent(confidence: str, topic: str) -> Component:
     }
 
 
-# --- how it is: also while it is silent -----------------------------------------------------------------
+# --- what it saw, and how it is: also while it is silent ------------------------------------------------
+
+
+def _classified(camera: str, topics: Topics) -> Component:
+    """When it saw something new: were it unavailable by then, the event that ends a silence would be lost."""
+    return {
+        "platform": "event",
+        "name": "Classified",
+        "icon": "mdi:eye-outline",
+        "state_topic": topics.camera_event(camera),
+        "event_types": ["classified"],
+    }
 
 
 def _how_it_is(topic: str) -> Dict[str, Component]:

@@ -73,7 +73,6 @@ def test_it_announces_all_again_on_request() -> None:
     kept.announcer.camera(CameraState(camera="door"))
     kept.announcer.worker(status("nano-1"))
     kept.take()
-    assert kept.announcer.birth == "ha/status"
     kept.announcer.again()
     assert kept.take() == [DOOR, NANO]
     kept.announcer.remove_camera("door")
@@ -85,9 +84,17 @@ def test_it_announces_all_again_on_request() -> None:
 def test_what_stands_there_is_not_announced_again() -> None:
     kept, state = Kept(), CameraState(camera="door")
     assert kept.announcer.receive(DOOR, cameras.announce(state, TOPICS, "ha").encode())
-    kept.announcer.camera(state)
+    assert not kept.announcer.camera(state)
     assert kept.take() == []
     kept.announcer.again()
+    assert kept.take() == [DOOR]
+
+
+def test_a_former_observers_announcement_is_replaced_as_ones_own() -> None:
+    """Home Assistant then has to be given the state once more."""
+    kept, state = Kept(), CameraState(camera="door")
+    kept.announcer.receive(DOOR, cameras.announce(state, TOPICS, "ha").encode())
+    assert kept.announcer.camera(state, silent_after=60.0)
     assert kept.take() == [DOOR]
 
 
@@ -222,7 +229,7 @@ def test_what_others_have_put_in_the_place_of_components_is_replaced() -> None:
 
 def test_messages_of_others_are_not_for_the_announcer() -> None:
     kept = Kept()
-    assert kept.announcer.subscriptions == ["ha/status", "ha/device/home_2fcams/+/config"]
+    assert kept.announcer.subscriptions == ["homeassistant/status", "ha/device/home_2fcams/+/config"]
     for topic in ("ha/device/nanofleet/camera-door/config", "home/cams/cameras/door", "ha/statuses"):
         assert not kept.announcer.receive(topic, b"online")
 

@@ -63,8 +63,9 @@ def test_cameras_and_workers_are_announced_once_and_again_on_request(listener: L
     publish_status(listener, root, "nano-1", temperature_celsius=41.0)
     wait_for(lambda: len(announced(listener, root, "worker-nano-1")) == 2, what="its temperature")
     assert announced(listener, root, "camera-door") == ["door", "Front door"]
-    listener.publish(f"{root}-announced/status", b"offline")
-    listener.publish(f"{root}-announced/status", b"online")
+    # Home Assistant's own topic, which another discovery prefix does not change.
+    listener.publish("homeassistant/status", b"offline")
+    listener.publish("homeassistant/status", b"online")
     wait_for(lambda: len(announced(listener, root, "camera-door")) == 3, what="the camera again")
     wait_for(lambda: len(announced(listener, root, "worker-nano-1")) == 3, what="the worker again")
     listener.publish(f"{root}/control/announce", b"")

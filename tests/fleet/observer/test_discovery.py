@@ -75,6 +75,23 @@ def choices(settings: CameraSettings, *seen: str, labels: Optional[Tuple[str, ..
     return {key: components[key].get("options") for key in ("label", "group")}
 
 
+def test_what_a_camera_sees_expires_where_nobody_observes_it_any_more() -> None:
+    """But not before it would have been silent, and another observer had the time to say so."""
+
+    def expiries(silent_after: float) -> Dict[str, int]:
+        state = CameraState(camera="door")
+        told = cameras.announce(state, Topics(), "homeassistant", silent_after=silent_after).payload
+        return {
+            key: component["expire_after"]
+            for key, component in told["components"].items()
+            if "expire_after" in component
+        }
+
+    assert expiries(300.0) == dict.fromkeys(("label", "confidence", "group", "group_confidence"), 420)
+    assert expiries(0.0) == {}
+    assert set(expiries(float("inf")).values()) == {365 * 86400}
+
+
 def test_a_group_is_one_of_those_of_the_cameras_settings() -> None:
     of_the_package = [*read_groups(PACKAGED["home"]), "none"]
     assert choices(CameraSettings(), "none") == {"label": None, "group": of_the_package}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.fleet.members import result
+from tests.fleet.members import rejection, result
 from tests.fleet.observer.watched import NOON, Fleet
 from wire.cameras import CameraSettings, CameraState
 
@@ -71,3 +71,21 @@ def test_an_observer_whose_clock_is_ahead_silences_no_camera() -> None:
     (state,) = fleet.published()
     assert (state.silent, state.stable) == (False, "cat")
     assert [fleet.answer() for _ in range(3)] == [None] * 3
+
+
+def test_what_was_seen_before_a_while_of_rejections_is_not_seen_any_more() -> None:
+    """Such as of a camera that went blind: it is not silent, but nothing is known of what is there now."""
+    fleet = Fleet(silent_after=300)
+    for _ in range(5):
+        fleet.answer("cat")
+    for number in range(4):
+        fleet.published()
+        assert fleet.state().stable == "cat"
+        fleet.wait(100)
+        fleet.cameras.receive(rejection().model_copy(update={"frame_id": f"blind-{number}"}))
+    (state,) = fleet.published()
+    assert (state.silent, state.rejected_last, state.stable) == (False, True, "none")
+    assert (state.stable_confidence, state.stable_since, state.last_known) == (None, fleet.day, "cat")
+    assert (state.label, state.confidence, state.top) == (None, None, ())
+    assert fleet.published() == []
+    assert [fleet.answer("cat") is None for _ in range(3)] == [True, True, False]

@@ -81,10 +81,10 @@ def environment(member: Path) -> Dict[str, str]:
     return {name: value for name, value in pairs if name.startswith("NANOFLEET_")}
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said about something that cannot be done; it is one message, and the exit code is 2."""
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """What is said about something that cannot be done; it is one message, and the exit code."""
     capsys.readouterr()
-    assert main(["provision", *arguments]) == 2
+    assert main(["provision", *arguments]) == code
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("nanofleet provision: ")

@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_says_so_and_leaves_all_as_it_was(
     with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
         while True:
             ballast.write(bytes(4096))
-    assert "No space left on device" in refusal(capsys, str(folder), "--camera", "garden")
+    assert "No space left on device" in refusal(capsys, str(folder), "--camera", "garden", code=1)
     after = snapshot(folder)
     assert {name: after[name] for name in before} == before
     (small_disk / "ballast").unlink()

@@ -72,7 +72,9 @@ def test_announcements_are_below_the_prefix_and_of_this_root_alone(tmp_path: Pat
     members = ("--worker", "nano-1", "--operator", "admin")
     provision(tmp_path, "--root", "site/my_cams", "--discovery-prefix", "ha", *members)
     before = snapshot(tmp_path)
-    assert "topic readwrite ha/device/site_2fmy__cams/+/config\n" in (tmp_path / "broker/acl").read_text()
+    acl = (tmp_path / "broker/acl").read_text()
+    assert "topic readwrite ha/device/site_2fmy__cams/+/config\n" in acl
+    assert "topic read homeassistant/status\n" in acl, "Home Assistant's birth has no other topic for that"
     for name in ("nano-1", "admin"):
         assert environment(tmp_path / "members" / name)["NANOFLEET_DISCOVERY_PREFIX"] == "ha"
     provision(tmp_path)

@@ -14,6 +14,7 @@ from tests.harness import wait_for
 from tests.wire.mqtt.members import Member
 from tests.wire.servers import LastWords, answering
 from wire.broker import Broker
+from wire.credentials import Credentials
 from wire.errors import ConnectionRefused, DuplicateMember, NanofleetError, SettingsError
 from wire.mqtt.losses import NOT_YET_VALID, explain_disconnect, explain_error
 from wire.mqtt.packets import Publication
@@ -74,6 +75,18 @@ def test_an_end_before_the_connack_comes_with_hints() -> None:
     assert plain.startswith("Unspecified error before CONNACK; is this the broker's MQTT port?")
     assert plain.endswith("write mqtts://")
     assert "--cert-file" in explain_disconnect(reason, SECURE, connected=False)
+
+
+@pytest.mark.parametrize(
+    ("year", "text"), [(b"20", "has expired: put a new one in its place"), (b"49", "does it not take --cert")]
+)
+def test_an_end_before_the_connack_may_be_for_the_certificate(tmp_path: Path, year: bytes, text: str) -> None:
+    own = tmp_path / "client.crt"
+    validity = b"\x30\x1e\x17\x0d190101000000Z\x17\x0d" + year + b"0101000000Z"
+    own.write_text(ssl.DER_cert_to_PEM_cert(validity))
+    broker = Broker("mqtts", "broker.lan", 8883, credentials=Credentials(cert_file=own))
+    reason = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
+    assert text in explain_disconnect(reason, broker, connected=False)
 
 
 def test_one_that_does_not_connect_again_says_why(join: Callable[..., Member]) -> None:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems h
 #: Many cores' worth of threads, of which no memory is used.
 SCRIPT = """
 import mmap, resource, sys
+from pathlib import Path
 from worker import cores, memory
 from worker.engines.limits import limit_memory
 
@@ -21,7 +22,7 @@ held, processors, wanted = (int(word) << 20 for word in sys.argv[1:])
 cores.available = lambda: processors >> 20
 memory.total = lambda: 256 << 30
 threads = mmap.mmap(-1, held + 1, mmap.MAP_PRIVATE)
-limit_memory([])
+limit_memory([Path("x" * 300)])  # a name that no file system has: it has no size
 mmap.mmap(-1, wanted, mmap.MAP_PRIVATE)
 """
 

@@ -20,9 +20,9 @@ from typing import Dict, Iterator, List
 
 import pytest
 
-from tests.harness import wait_for
-from wire.errors import NanofleetError
-from worker.models.weights import fetch, sha256_of, warn_of_another
+from tests.harness import closed, wait_for
+from wire.errors import NanofleetError, SettingsError
+from worker.models.weights import fetch, remove_stale_parts, sha256_of, warn_of_another
 
 CONTENT = bytes(range(256)) * 20_000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -214,7 +214,15 @@ def test_offline_a_file_that_was_put_there_is_taken(tmp_path: Path) -> None:
     assert fetch(url, tmp_path) == tmp_path / NAME
 
 
-def test_a_folder_that_cannot_be_made_is_told_like_a_failed_download(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NanofleetError, match=r"NotADirectoryError|FileExistsError"):
+    with pytest.raises(SettingsError, match=r"--weights-dir \S*weights: Not a directory"):
         fetch("http://127.0.0.1:9/net.pth", tmp_path / "file" / "weights")
+
+
+def test_a_folder_that_may_not_be_entered_is_a_wrong_setting(tmp_path: Path) -> None:
+    folder = tmp_path / "closed" / "weights"
+    with closed(folder.parent):
+        remove_stale_parts(folder)
+        with pytest.raises(SettingsError, match=r"--weights-dir \S*weights: Permission denied"):
+            fetch("http://127.0.0.1:9/net.pth", folder)

@@ -33,7 +33,7 @@ from worker.engines.without_torch import NeedsTorch, meant_by
 from worker.models.checkpoint.advice import about_name
 from worker.models.info import ALIASES, Model
 from worker.models.overrides import check_sha256
-from worker.models.weights import lock, remove_long_unused, remove_stale_parts
+from worker.models.weights import found_in, lock, remove_long_unused, remove_stale_parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def exported(
     model, why_not = (None, f"{path} is damaged") if again else find(path, weights_dir, choice.sha256)
     if model is None:
         _check_that_it_can_be_made(choice, path.parent, why_not)
-        if path.exists() and not again:
+        if os.access(path, os.F_OK) and not again:
             log.info("%s: %s", choice.model, why_not)
         make = partial(_export_once, choice, bare, weights_dir, stop=stop, again=again)
         path, new = made_at(path, choice.sha256 is not None, make)
@@ -115,7 +115,7 @@ def _check_that_it_can_be_made(choice: ModelChoice, folder: Path, why: str) -> N
     about = about_name(name) if name.strip() and not name.isidentifier() else None
     if about is not None:
         raise SettingsError(about)
-    meant = meant_by(name, (entry.stem.rpartition("-")[0] for entry in folder.glob("*.json")))
+    meant = meant_by(name, (entry.stem.rpartition("-")[0] for entry in found_in(folder, "*.json")))
     if meant is not None:
         raise SettingsError(f"unknown model {name!r}: did you mean {meant}?")
     raise NeedsTorch(choice, f"{choice.model}: {why}, and PyTorch, which makes one, is not installed")
