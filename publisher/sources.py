@@ -107,16 +107,37 @@ def find_images(sources: Sequence[str]) -> Found:
 def _resolve(source: str) -> Found:
     if source == "-":
         return Found([_read_stdin()])
+    if not source:  # a variable of a script that is not set
+        raise SettingsError("SOURCE: an empty text names nothing; this folder is .")
     path = Path(source)
-    if path.is_file():
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return _expand(source)
+    except OSError as error:
+        raise SettingsError(f"{source}: {error.strerror or error}") from None
+    if kind == stat.S_IFREG:
         return Found([ImageFile(source, path)])
-    if path.is_dir():
+    if kind == stat.S_IFDIR:
         return _search(path)
-    matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
-    files = [match for match in matches if match.is_file()]
+    raise SettingsError(f"{source}: this is no file, but stdin may be it: nanofleet publish - < {source}")
+
+
+def _expand(pattern: str) -> Found:
+    """The files that match a glob, sorted."""
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    files = [match for match in matches if _is_meant(match)]
     if not files:
-        raise SettingsError(f"{source}: there is no such file, folder or match")
+        raise SettingsError(f"{pattern}: there is no such file, folder or match")
     return Found([ImageFile(str(match), match) for match in files])
+
+
+def _is_meant(match: Path) -> bool:
+    """Whether what a glob matches is a file, which may turn out not to be readable: it is named then."""
+    try:
+        return stat.S_ISREG(match.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _search(folder: Path) -> Found:

@@ -125,7 +125,8 @@ class BrokerSettings(Settings):
             )
         try:
             url = urlsplit(self.broker)
-            url.port  # noqa: B018 - with a ValueError where it is no number
+            if url.port == 0:  # and a ValueError where it is no number
+                raise ValueError("no broker listens on port 0")
             (url.hostname or "").encode("idna")  # as connecting does, with the same ValueError
         except ValueError as error:
             raise SettingsError(f"--broker {self.broker}: {error}") from None

@@ -77,7 +77,14 @@ def test_what_is_no_address(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["mqtt://broker:port", "mqtt://broker:99999", "mqtt://[::1", "mqtt://a..b", f"mqtt://{'x' * 64}.local"],
+    [
+        "mqtt://broker:port",
+        "mqtt://broker:0",
+        "mqtt://broker:99999",
+        "mqtt://[::1",
+        "mqtt://a..b",
+        f"mqtt://{'x' * 64}.local",
+    ],
 )
 def test_what_cannot_be_connected_to(url: str) -> None:
     assert refusal(url).startswith(f"--broker {url}: ")
