@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Counter, Iterator, List, NamedTuple, Optional, Sequence
 
 from wire.errors import SettingsError
+from wire.log_lines import NAMED_ONCE
 from wire.picture import kinds
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def _search(folder: Path) -> Found:
     for path in sorted(_files(folder, unreadable)):
         search.judge(path)
     for closed in unreadable:
-        log.warning("%s: not looked through: %s", closed.filename, closed.strerror)
+        log.warning("%s: not looked through: %s", closed.filename, closed.strerror, extra=NAMED_ONCE)
     for kind, count in search.others.items():
         files = "file is" if count == 1 else "files are"
         log.warning("%s: %d %s %s not sent: JPEG, PNG and WebP are", folder, count, kind, files)
@@ -192,7 +193,7 @@ class _Search:
 
     def _fail(self, path: Path, why: str) -> None:
         self.failed += 1
-        log.warning("%s: not sent: %s", path, why)
+        log.warning("%s: not sent: %s", path, why, extra=NAMED_ONCE)
 
 
 def _files(folder: Path, unreadable: List[OSError]) -> Iterator[Path]:

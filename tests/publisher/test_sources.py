@@ -13,7 +13,9 @@ from typing import Any, Callable, Dict
 import pytest
 from PIL import Image as PillowImage
 
+from fleet.logs import BURST
 from publisher.sources import find_images
+from tests.harness import nanofleet
 from wire.errors import SettingsError
 
 
@@ -169,6 +171,16 @@ def test_a_name_that_promises_an_image_is_kept_to(
     (record,) = caplog.messages
     assert name in record
     assert why in record
+
+
+def test_each_file_that_is_not_sent_is_named_however_many_there_are(
+    put: Callable[[Dict[str, bytes]], str],
+) -> None:
+    pages = [f"{number}.jpg" for number in range(BURST + 5)]
+    run = nanofleet("publish", put(dict.fromkeys(pages, b"<html>404</html>")))
+    assert run.returncode == 2
+    named = [line for line in run.stderr.splitlines() if "not sent: text, which is none of" in line]
+    assert {Path(line.split(": ")[0]).name for line in named} == set(pages)
 
 
 def test_other_pictures_are_counted(
