@@ -15,9 +15,9 @@ from typing import Any, Callable, NoReturn, Optional, Sequence, Set
 import wire
 from fleet import OUR_PACKAGES
 from fleet.commands import COMMANDS, Command, find, is_group, split, usage
-from fleet.console import leave_reader
 from fleet.environment import check_variables, drop_service_links
 from fleet.logs import StderrHandler, configure_logging
+from fleet.output import OutputFailed, leave_reader
 from wire.broker import BrokerSettings
 from wire.config_file import Layout
 from wire.errors import NanofleetError, SettingsError
@@ -45,8 +45,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _check_environment()
         settings = command.settings.from_command_line(f"nanofleet {name}", rest, layout())
         log = configure_logging(settings.level, settings.log_format)
-        return _run(command, settings)
+        code = _run(command, settings)
+        sys.stdout.flush()
+        return code
     except NanofleetError as error:
+        if isinstance(error, OutputFailed):
+            leave_reader()
         message = settings.blame(str(error)) if settings else str(error)
         log.end_with(f"nanofleet {name or arguments[0]}", message)
         if error.ends_process:

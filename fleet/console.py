@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from typing import Any
@@ -48,8 +47,3 @@ def has_reader() -> bool:
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def leave_reader() -> None:
-    """Send the rest of the output nowhere: its reader has exited, and Python's last flush must not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import typing
+from pathlib import Path
 from typing import List
 
 import pytest
@@ -144,3 +146,30 @@ def test_a_module_of_our_own_that_is_missing_is_no_extra(monkeypatch: pytest.Mon
     monkeypatch.setitem(COMMANDS, "probe run", row)
     with pytest.raises(ModuleNotFoundError, match=r"labels\.nobody_has_this"):
         main(["probe", "run"])
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_named(unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "fleet", "completion", "bash"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr == "nanofleet completion: stdout: No space left on device\n"
+
+
+def test_a_command_may_be_started_without_its_streams(tmp_path: Path) -> None:
+    closed = 'exec "$@" <&- >&- 2>&-'
+    command = [sys.executable, "-m", "fleet", "spool", "list", "--spool-dir", str(tmp_path)]
+    assert subprocess.run(["sh", "-c", closed, "sh", *command], check=False).returncode == 0
+    command = [sys.executable, "-m", "fleet", "publish", "-"]
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (2, "nanofleet publish: -: stdin gave no bytes\n")
