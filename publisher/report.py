@@ -40,7 +40,7 @@ class Report:
             awaits_answers: whether frames are done with their answers, each of which is printed.
             total: frames to be sent, if that is known.
             restored: frames that an earlier run has left in the spool.
-            failed: files that could not be sent, and were named already.
+            failed: files, or frames in the spool, that could not be sent, and were named already.
             spool_folder: where the spool is, if there is one.
         """
         self.interrupted = False

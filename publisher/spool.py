@@ -23,8 +23,9 @@ from typing import IO, Dict, Optional, Tuple
 from publisher.frame_files import Kept, lock_spool, read_header
 from publisher.refused import RefusedFrames, waiting_name
 from wire import private
-from wire.errors import NanofleetError, SettingsError
+from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.files import sync, write_whole
+from wire.log_lines import NAMED_ONCE
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Spool:
     Attributes:
         client_id: stable, so that the broker keeps answers for whoever opens this spool next.
         kept: the frames in it, oldest first.
+        damaged: how many more there are that cannot be read; each was named.
         drops_oldest: what its publisher does where it is full.
     """
 
@@ -66,6 +68,7 @@ class Spool:
         self._bytes = 0
         self._sequence = 0
         self.kept: Dict[str, Kept] = {}
+        self.damaged = 0
 
     def __enter__(self) -> Spool:
         """Open the first spool that is free, and gather in it the frames of publishers that no longer run.
@@ -97,10 +100,20 @@ class Spool:
     def _read(self) -> None:
         for file in sorted(self._folder.iterdir()):
             if file.suffix == ".frame":
-                self._add(read_header(file))
-                self._sequence = int(file.name.split("-", 1)[0])
+                self._read_frame(file)
             elif file.suffix == ".part":
                 file.unlink()  # `put` did not return to whoever wrote it
+
+    def _read_frame(self, file: Path) -> None:
+        try:
+            kept = read_header(file)
+        except (SettingsError, OSError) as error:  # of a bad disk: the others go on
+            why = error if isinstance(error, SettingsError) else failure_of(str(file), error)
+            log.error("lost from the spool: %s", why, extra=NAMED_ONCE)
+            self.damaged += 1
+        else:
+            self._add(kept)
+            self._sequence = int(file.name.split("-", 1)[0])
 
     def __exit__(self, *exception: object) -> None:
         self._lock.close()
