@@ -15,6 +15,7 @@ import dataclasses
 import errno
 import json
 import logging
+import re
 import threading
 import uuid
 from pathlib import Path
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_PUBLISHERS = 256
+_CLIENT_ID = re.compile(r"nanofleet-publisher-[0-9a-f]{12}")
 
 
 class SpoolFull(NanofleetError):
@@ -80,10 +82,7 @@ class Spool:
             private.make_folder(self._base)
             self._folder, self._lock = self._claim()
             self._gather()
-            identity = self._folder / "client-id"
-            if not identity.exists():
-                write_whole(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
-            self.client_id = identity.read_text(encoding="ascii")
+            self.client_id = _client_id(self._folder / "client-id")
             self._refused.open()
             self._refused_bytes = self._refused.size
         except OSError as error:
@@ -237,3 +236,12 @@ class Spool:
                 for file in folder.glob("*.frame"):
                     file.replace(self._folder / file.name)
                 sync(self._folder)
+
+
+def _client_id(file: Path) -> str:
+    """The id that a file holds; a new one if there is none, or what a power cut has left of it."""
+    known = file.read_text(encoding="ascii", errors="replace") if file.exists() else ""
+    if not _CLIENT_ID.fullmatch(known):
+        known = f"nanofleet-publisher-{uuid.uuid4().hex[:12]}"
+        write_whole(file, known.encode())
+    return known

@@ -75,6 +75,19 @@ def test_a_damaged_frame_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureF
         assert list(spool.kept) == ["c", "d"]
 
 
+@pytest.mark.parametrize("left", [b"", bytes(32), b"\xff\xfe"])
+def test_a_damaged_client_id_is_made_again(tmp_path: Path, left: bytes) -> None:
+    with Spool(tmp_path, 10_000) as spool:
+        put(spool, "a")
+    (tmp_path / "1" / "client-id").write_bytes(left)
+    with Spool(tmp_path, 10_000) as spool:
+        assert spool.client_id.startswith("nanofleet-publisher-")
+        assert list(spool.kept) == ["a"]
+        identity = spool.client_id
+    with Spool(tmp_path, 10_000) as spool:
+        assert spool.client_id == identity
+
+
 def test_its_size_is_bounded(tmp_path: Path) -> None:
     with Spool(tmp_path, 2000) as spool:
         put(spool, "a", bytes(1000))
