@@ -1,6 +1,5 @@
 """`python -m fleet` is the nanofleet command."""
 
-import io
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from fleet import cli
+from fleet.output import prepare_streams
 
 #: Threads of a worker that may still be in an engine's code when it leaves, for example to warm up a model.
 _IN_ENGINES = ("control", "engine-")
@@ -18,9 +18,7 @@ _IN_ENGINES = ("control", "engine-")
 
 def main() -> int:
     """Run the command that this process was started for; returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold any bytes
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     code = cli.main()
     if any(thread.name.startswith(_IN_ENGINES) for thread in threading.enumerate()):
         cli.end_at_once(code)  # PyTorch aborts if the interpreter is taken down around it

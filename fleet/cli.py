@@ -15,9 +15,9 @@ from typing import Any, Callable, NoReturn, Optional, Sequence, Set
 import wire
 from fleet import OUR_PACKAGES
 from fleet.commands import COMMANDS, Command, find, is_group, split, usage
-from fleet.console import is_about_output, leave_reader
 from fleet.environment import check_variables, drop_service_links
 from fleet.logs import StderrHandler, configure_logging
+from fleet.output import OutputFailed, leave_reader
 from wire.broker import BrokerSettings
 from wire.config_file import Layout
 from wire.errors import NanofleetError, SettingsError
@@ -46,11 +46,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         settings = command.settings.from_command_line(f"nanofleet {name}", rest, layout())
         log = configure_logging(settings.level, settings.log_format)
         code = _run(command, settings)
-        print(
-            end="", flush=True
-        )  # Python's own, at the exit, would fail with a code and a message of its own
+        sys.stdout.flush()
         return code
     except NanofleetError as error:
+        if isinstance(error, OutputFailed):
+            leave_reader()
         message = settings.blame(str(error)) if settings else str(error)
         log.end_with(f"nanofleet {name or arguments[0]}", message)
         if error.ends_process:
@@ -60,12 +60,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 130
     except BrokenPipeError:
         leave_reader()
-        return 1
-    except OSError as error:
-        if not is_about_output(error):
-            raise
-        leave_reader()
-        log.end_with(f"nanofleet {name}", f"its output cannot be written: {error.strerror}")
         return 1
 
 

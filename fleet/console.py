@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import select
-import stat
 import sys
 from typing import Any
 
@@ -14,9 +11,6 @@ from rich.status import Status
 from rich.text import Text
 
 from wire.printable import printable
-
-#: What writing to a file may end with, for which nobody can do anything here.
-_OF_FILES = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 class PlainConsole(Console):
@@ -53,15 +47,3 @@ def has_reader() -> bool:
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def is_about_output(error: OSError) -> bool:
-    """Whether an error is that of a file to which the output is sent, such as on a full disk."""
-    mode = os.fstat(sys.stdout.fileno()).st_mode
-    to_file = (stat.S_ISREG(mode) or stat.S_ISCHR(mode)) and not sys.stdout.isatty()
-    return to_file and error.filename is None and error.errno in _OF_FILES
-
-
-def leave_reader() -> None:
-    """Send the rest of the output nowhere: nobody takes it, and Python's last flush must not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 from fleet import OUR_PACKAGES
+from wire.log_lines import NAMED_ONCE
 from wire.printable import cut, plain, printable, printable_lines
 
 #: Lines of one kind in a minute; a flood of bad frames must fill no disk.
@@ -134,7 +135,8 @@ class JsonFormatter(logging.Formatter):
 class RateLimit(logging.Filter):
     """Lets through so many lines of one kind a minute; the next line counts those held back.
 
-    A kind is a place in the code: a message before its arguments are filled in.
+    A kind is a place in the code: a message before its arguments are filled in. Lines that are NAMED_ONCE
+    always pass.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -145,6 +147,8 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a line is let through."""
+        if NAMED_ONCE.items() <= vars(record).items():
+            return True
         kind = (record.name, str(record.msg))
         now = self._clock()
         began, shown, held = self._kinds.get(kind, (now, 0, 0))

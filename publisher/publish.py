@@ -50,7 +50,7 @@ def publish(settings: PublishSettings) -> int:
             awaits_answers=settings.awaits_answers,
             total=None if settings.loop else len(images) + restored,
             restored=restored,
-            failed=failed,
+            failed=failed + (spool.damaged if spool else 0),
             spool_folder=settings.spool_folder if spool else None,
         )
         publisher = _make_publisher(settings, spool, report.done)

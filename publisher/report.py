@@ -15,6 +15,7 @@ from publisher.sent import Sent
 from publisher.spool import SpoolFull
 from publisher.tally import Tally
 from wire.errors import NanofleetError
+from wire.log_lines import NAMED_ONCE
 from wire.messages import Rejection, Result
 from wire.printable import printable
 
@@ -39,7 +40,7 @@ class Report:
             awaits_answers: whether frames are done with their answers, each of which is printed.
             total: frames to be sent, if that is known.
             restored: frames that an earlier run has left in the spool.
-            failed: files that could not be sent, and were named already.
+            failed: files, or frames in the spool, that could not be sent, and were named already.
             spool_folder: where the spool is, if there is one.
         """
         self.interrupted = False
@@ -80,13 +81,14 @@ class Report:
     def not_shrunk(self, name: str, why: str) -> None:
         """A file is sent as it is, although it is too large."""
         if name not in self._not_shrunk:
-            log.warning("%s: not shrunk: %s", name, why)
+            log.warning("%s: not shrunk: %s", name, why, extra=NAMED_ONCE)
         self._not_shrunk.add(name)
 
     def failed(self, name: str, error: Exception) -> None:
         """A file cannot be sent; the others go on."""
         if name not in self._failed:
-            log.warning("%s: not sent: %s", name, str(error).replace(f"{name}: ", "", 1))
+            why = str(error).replace(f"{name}: ", "", 1)
+            log.warning("%s: not sent: %s", name, why, extra=NAMED_ONCE)
         self._failed[name] = str(error)
         self._progress.advance(self._task)
 
@@ -97,7 +99,7 @@ class Report:
         if sent.answer is not None:
             self._print_answer(sent, sent.answer)
         elif sent.unreadable and not sent.dropped:
-            log.error("%s: lost from the spool: %s", sent.source, sent.unreadable)
+            log.error("%s: lost from the spool: %s", sent.source, sent.unreadable, extra=NAMED_ONCE)
         elif sent.refused and not sent.dropped:
             assert sent.reason_code is not None
             why = reason(sent.reason_code)

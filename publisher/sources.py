@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Counter, Iterator, List, NamedTuple, Optional, Sequence
 
 from wire.errors import SettingsError, failure_of
+from wire.log_lines import NAMED_ONCE
 from wire.picture import kinds
 
 log = logging.getLogger(__name__)
@@ -108,22 +109,37 @@ def find_images(sources: Sequence[str]) -> Found:
 def _resolve(source: str) -> Found:
     if source == "-":
         return Found([_read_stdin()])
+    if not source:  # a variable of a script that is not set
+        raise SettingsError("SOURCE: an empty text names nothing; this folder is .")
     path = Path(source)
     try:
-        mode = path.stat().st_mode
+        kind = stat.S_IFMT(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        mode = 0  # a pattern, perhaps
+        return _expand(source)
     except OSError as error:  # of a folder above it, for example, that may not be entered
         raise failure_of(source, error) from None
-    if stat.S_ISREG(mode):
+    if kind == stat.S_IFREG:
         return Found([ImageFile(source, path)])
-    if stat.S_ISDIR(mode):
+    if kind == stat.S_IFDIR:
         return _search(path)
-    matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
-    files = [match for match in matches if match.is_file()]
+    raise SettingsError(f"{source}: this is no file, but stdin may be it: nanofleet publish - < {source}")
+
+
+def _expand(pattern: str) -> Found:
+    """The files that match a glob, sorted."""
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    files = [match for match in matches if _is_meant(match)]
     if not files:
-        raise SettingsError(f"{source}: there is no such file, folder or match")
+        raise SettingsError(f"{pattern}: there is no such file, folder or match")
     return Found([ImageFile(str(match), match) for match in files])
+
+
+def _is_meant(match: Path) -> bool:
+    """Whether what a glob matches is a file, which may turn out not to be readable: it is named then."""
+    try:
+        return stat.S_ISREG(match.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _search(folder: Path) -> Found:
@@ -133,7 +149,7 @@ def _search(folder: Path) -> Found:
     for path in sorted(_files(folder, unreadable)):
         search.judge(path)
     for closed in unreadable:
-        log.warning("%s: not looked through: %s", closed.filename, closed.strerror)
+        log.warning("%s: not looked through: %s", closed.filename, closed.strerror, extra=NAMED_ONCE)
     for kind, count in search.others.items():
         files = "file is" if count == 1 else "files are"
         log.warning("%s: %d %s %s not sent: JPEG, PNG and WebP are", folder, count, kind, files)
@@ -178,7 +194,7 @@ class _Search:
 
     def _fail(self, path: Path, why: str) -> None:
         self.failed += 1
-        log.warning("%s: not sent: %s", path, why)
+        log.warning("%s: not sent: %s", path, why, extra=NAMED_ONCE)
 
 
 def _files(folder: Path, unreadable: List[OSError]) -> Iterator[Path]:

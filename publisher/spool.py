@@ -15,6 +15,7 @@ import dataclasses
 import errno
 import json
 import logging
+import re
 import threading
 import uuid
 from pathlib import Path
@@ -23,13 +24,15 @@ from typing import IO, Dict, Optional, Tuple
 from publisher.frame_files import Kept, lock_spool, read_header
 from publisher.refused import RefusedFrames, waiting_name
 from wire import private
-from wire.errors import NanofleetError, SettingsError
+from wire.errors import NanofleetError, SettingsError, failure_of
 from wire.files import sync, write_whole
+from wire.log_lines import NAMED_ONCE
 
 log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_PUBLISHERS = 256
+_CLIENT_ID = re.compile(r"nanofleet-publisher-[0-9a-f]{12}")
 
 
 class SpoolFull(NanofleetError):
@@ -46,6 +49,7 @@ class Spool:
     Attributes:
         client_id: stable, so that the broker keeps answers for whoever opens this spool next.
         kept: the frames in it, oldest first.
+        damaged: how many more there are that cannot be read; each was named.
         drops_oldest: what its publisher does where it is full.
     """
 
@@ -66,6 +70,7 @@ class Spool:
         self._bytes = 0
         self._sequence = 0
         self.kept: Dict[str, Kept] = {}
+        self.damaged = 0
 
     def __enter__(self) -> Spool:
         """Open the first spool that is free, and gather in it the frames of publishers that no longer run.
@@ -77,10 +82,7 @@ class Spool:
             private.make_folder(self._base)
             self._folder, self._lock = self._claim()
             self._gather()
-            identity = self._folder / "client-id"
-            if not identity.exists():
-                write_whole(identity, f"nanofleet-publisher-{uuid.uuid4().hex[:12]}".encode())
-            self.client_id = identity.read_text(encoding="ascii")
+            self.client_id = _client_id(self._folder / "client-id")
             self._refused.open()
             self._refused_bytes = self._refused.size
         except OSError as error:
@@ -97,10 +99,20 @@ class Spool:
     def _read(self) -> None:
         for file in sorted(self._folder.iterdir()):
             if file.suffix == ".frame":
-                self._add(read_header(file))
-                self._sequence = int(file.name.split("-", 1)[0])
+                self._read_frame(file)
             elif file.suffix == ".part":
                 file.unlink()  # `put` did not return to whoever wrote it
+
+    def _read_frame(self, file: Path) -> None:
+        try:
+            kept = read_header(file)
+        except (SettingsError, OSError) as error:  # of a bad disk: the others go on
+            why = error if isinstance(error, SettingsError) else failure_of(str(file), error)
+            log.error("lost from the spool: %s", why, extra=NAMED_ONCE)
+            self.damaged += 1
+        else:
+            self._add(kept)
+            self._sequence = int(file.name.split("-", 1)[0])
 
     def __exit__(self, *exception: object) -> None:
         self._lock.close()
@@ -224,3 +236,12 @@ class Spool:
                 for file in folder.glob("*.frame"):
                     file.replace(self._folder / file.name)
                 sync(self._folder)
+
+
+def _client_id(file: Path) -> str:
+    """The id that a file holds; a new one if there is none, or what a power cut has left of it."""
+    known = file.read_text(encoding="ascii", errors="replace") if file.exists() else ""
+    if not _CLIENT_ID.fullmatch(known):
+        known = f"nanofleet-publisher-{uuid.uuid4().hex[:12]}"
+        write_whole(file, known.encode())
+    return known

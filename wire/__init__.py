@@ -9,7 +9,7 @@ mqtt           one connection that keeps itself alive
 decoder        a process that decodes pictures, and may die
 picture        bytes of an image -> an upright picture
 errors         what ends a command, and its exit code
-printable      others' text, made fit for a terminal and a log
+printable      others' text, made fit for a terminal and a log; log_lines: which lines are never held back
 signals, waiting, clock            shutting down; waiting until; whether the clock has been set
 files, private, install            whole files and locks; closed to other users; what to install
 """

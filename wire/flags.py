@@ -82,6 +82,11 @@ def metavar_of(field: FieldInfo) -> str:
     return "|".join(choices) or {int: "N", float: "X", Path: "PATH"}.get(_plain_type(field), "TEXT")
 
 
+def is_path(field: FieldInfo) -> bool:
+    """Whether a setting names a file or a folder."""
+    return _plain_type(field) is Path
+
+
 def choices_of(field: FieldInfo) -> List[str]:
     """The words that a setting can be; none where it can be anything."""
     annotation = _plain_type(field)

@@ -16,13 +16,13 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Type, TypeVar
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Annotated, Literal
 
 from wire.config_file import Given, Layout, read_config
 from wire.errors import SettingsError, reason_of
-from wire.flags import flag_of, is_positional, parser_of
+from wire.flags import flag_of, is_path, is_positional, parser_of
 
 ENV_PREFIX = "NANOFLEET_"
 PASSWORD_VARIABLE = ENV_PREFIX + "PASSWORD"
@@ -83,6 +83,14 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Lines of text, or JSON objects, one a line"
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _path_is_named(cls, value: object, info: ValidationInfo) -> object:
+        # A script's variable that is not set: Path("") would be the folder that it happens to run in.
+        if value == "" and is_path(cls.model_fields[info.field_name or ""]):
+            raise ValueError("an empty text names no file or folder; without it the default holds")
+        return value
 
     @property
     def level(self) -> str:

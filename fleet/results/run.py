@@ -16,7 +16,8 @@ import time
 import uuid
 from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
-from fleet.console import has_reader, leave_reader
+from fleet.console import has_reader
+from fleet.output import leave_reader
 from fleet.results.settings import ResultsSettings
 from wire.errors import DecodeError
 from wire.lengths import MAX_ANSWER_PACKET

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fleet.console import has_reader, leave_reader, open_console, plain
+from fleet.console import has_reader, open_console, plain
+from fleet.output import leave_reader
 from fleet.workers.roster import REPORTING, Entry, listen_for_silent, roster, shown_age
 from fleet.workers.settings import WorkersSettings
 from fleet.workers.watch import Fleet

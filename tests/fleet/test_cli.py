@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import typing
@@ -140,22 +141,42 @@ def test_a_row_is_a_command_and_its_end_an_exit_code(
     assert "probe run" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"), [("settings", ["worker"]), ("spool list", ["--spool-dir", "/nowhere"])]
-)
-def test_output_to_a_disk_that_is_full_ends_in_one_message(
-    name: str, arguments: List[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As it is printed, or at the end, when it is little."""
-    with Path("/dev/full").open("w", encoding="utf-8") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        assert main([*name.split(), *arguments]) == 1
-    says = f"nanofleet {name}: its output cannot be written: No space left on device\n"
-    assert capsys.readouterr().err == says
-
-
 def test_a_module_of_our_own_that_is_missing_is_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Command(Settings, "tests.fleet.runners:broken", "ends", extra="probe")
     monkeypatch.setitem(COMMANDS, "probe run", row)
     with pytest.raises(ModuleNotFoundError, match=r"labels\.nobody_has_this"):
         main(["probe", "run"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "unbuffered"),
+    [
+        ("completion", ["bash"], "1"),
+        ("settings", ["worker"], ""),
+        ("spool list", ["--spool-dir", "/nowhere"], ""),  # so little that all of it is written at the end
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named(name: str, arguments: List[str], unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "fleet", *name.split(), *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr == f"nanofleet {name}: stdout: No space left on device\n"
+
+
+def test_a_command_may_be_started_without_its_streams(tmp_path: Path) -> None:
+    closed = 'exec "$@" <&- >&- 2>&-'
+    command = [sys.executable, "-m", "fleet", "spool", "list", "--spool-dir", str(tmp_path)]
+    assert subprocess.run(["sh", "-c", closed, "sh", *command], check=False).returncode == 0
+    command = [sys.executable, "-m", "fleet", "publish", "-"]
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (2, "nanofleet publish: -: stdin gave no bytes\n")

@@ -17,6 +17,7 @@ import pytest
 
 from fleet.logs import BURST, WINDOW_SECONDS, JsonFormatter, PrintableFormatter, RateLimit, TextFormatter
 from tests.harness import nanofleet
+from wire.log_lines import NAMED_ONCE
 from wire.printable import printable
 
 
@@ -94,6 +95,15 @@ def test_a_flood_of_one_kind_is_cut_and_counted_and_others_pass(
     assert stream.getvalue().endswith(f"bad frame 1000 (and {1000 - BURST} more like this)\n")
     logger.warning("bad frame %d", 1001)
     assert stream.getvalue().endswith("bad frame 1001\n")
+
+
+def test_what_is_named_once_is_never_held_back(log: Tuple[logging.Logger, io.StringIO, Clock]) -> None:
+    logger, stream, _ = log
+    for number in range(2 * BURST):
+        logger.warning("file %d", number, extra=NAMED_ONCE)
+        logger.warning("bad frame %d", number)
+    assert stream.getvalue().count("file") == 2 * BURST
+    assert stream.getvalue().count("frame") == BURST
 
 
 @pytest.mark.parametrize("text", ["plain", "Café 北京 🙂", ""])

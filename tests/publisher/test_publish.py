@@ -107,6 +107,14 @@ def test_stdin(answerer: Answerer, address: List[str], photos: Path) -> None:
     assert [m.payload for m in answerer.messages] == [(photos / "rocket.jpg").read_bytes()]
 
 
+def test_a_full_disk_behind_stdout_is_named(answerer: Answerer, address: List[str], photos: Path) -> None:
+    command = [sys.executable, "-m", "fleet", "publish", str(photos / "coffee.png"), *address]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr == "nanofleet publish: stdout: No space left on device\n"
+
+
 def test_too_large_for_the_broker(
     mosquitto: Callable[..., Mosquitto],
     fleet: Fleet,

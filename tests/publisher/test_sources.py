@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -12,8 +13,9 @@ from typing import Any, Callable, Dict
 import pytest
 from PIL import Image as PillowImage
 
+from fleet.logs import BURST
 from publisher.sources import find_images
-from tests.harness import closed
+from tests.harness import closed, nanofleet
 from wire.errors import SettingsError
 
 
@@ -75,6 +77,35 @@ def test_what_is_not_there_is_named(tree: Path, missing: str) -> None:
     with pytest.raises(SettingsError) as raised:
         find_images([str(tree / missing)])
     assert missing in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("", "an empty text names nothing"),  # and not this folder, with all that is in it
+        ("x" * 300, "File name too long"),
+        ("loop.jpg", "Too many levels of symbolic links"),
+        ("pipe.jpg", "nanofleet publish - < pipe.jpg"),
+    ],
+)
+def test_what_cannot_be_a_source_is_named(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, source: str, why: str
+) -> None:
+    (tree / "loop.jpg").symlink_to(tree / "loop.jpg")
+    os.mkfifo(tree / "pipe.jpg")
+    monkeypatch.chdir(tree)
+    with pytest.raises(SettingsError, match=re.escape(why)) as raised:
+        find_images([source])
+    assert str(raised.value).startswith(f"{source or 'SOURCE'}: ")
+
+
+def test_of_what_a_glob_matches_only_folders_and_pipes_are_passed_over(tree: Path) -> None:
+    (tree / "nowhere.jpg").symlink_to(tree / "none.jpg")
+    os.mkfifo(tree / "pipe.jpg")
+    files = {Path(image.name).name: image for image in find_images([str(tree / "*")]).images}
+    assert list(files) == ["a.PNG", "b.jpg", "nowhere.jpg"]
+    with pytest.raises(SettingsError, match=r"nowhere\.jpg: No such file"):
+        files["nowhere.jpg"].read()
 
 
 def test_a_file_that_is_gone_when_its_turn_comes(tree: Path) -> None:
@@ -140,6 +171,16 @@ def test_a_name_that_promises_an_image_is_kept_to(
     (record,) = caplog.messages
     assert name in record
     assert why in record
+
+
+def test_each_file_that_is_not_sent_is_named_however_many_there_are(
+    put: Callable[[Dict[str, bytes]], str],
+) -> None:
+    pages = [f"{number}.jpg" for number in range(BURST + 5)]
+    run = nanofleet("publish", put(dict.fromkeys(pages, b"<html>404</html>")))
+    assert run.returncode == 2
+    named = [line for line in run.stderr.splitlines() if "not sent: text, which is none of" in line]
+    assert {Path(line.split(": ")[0]).name for line in named} == set(pages)
 
 
 def test_other_pictures_are_counted(

@@ -74,6 +74,13 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read().max_batch == 8
 
 
+def test_an_empty_text_is_no_path(tmp_path: Path) -> None:
+    assert refusal("--log-file", "").startswith("--log-file: an empty text names no file or folder")
+    assert refusal("--config", "").startswith("--config: an empty text")
+    config = toml(tmp_path, 'log_file = ""')
+    assert refusal("--config", config).startswith(f"log_file in {config}: an empty text")
+
+
 def test_lists_mean_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["low", "high"]
     assert read("--tray", "low,high").tray == wanted
