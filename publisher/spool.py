@@ -11,6 +11,7 @@ kill and a power cut. Files and not a database, because a full disk must still l
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -81,19 +82,18 @@ class Spool:
         try:
             private.make_folder(self._base)
             self._folder, self._lock = self._claim()
-            self._gather()
-            self.client_id = _client_id(self._folder / "client-id")
-            self._refused.open()
-            self._refused_bytes = self._refused.size
+            with contextlib.ExitStack() as undo:
+                undo.enter_context(self._lock)
+                self._gather()
+                self.client_id = _client_id(self._folder / "client-id")
+                self._refused.open()
+                self._refused_bytes = self._refused.size
+                self._read()
+                undo.pop_all()
         except OSError as error:
             raise SettingsError(
                 f"--spool-dir {self._base}: {error.strerror or error}; name another, or --no-spool"
             ) from None
-        try:
-            self._read()
-        except BaseException:
-            self._lock.close()
-            raise
         return self
 
     def _read(self) -> None:

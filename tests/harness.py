@@ -57,6 +57,15 @@ def wait_for(condition: Callable[[], Any], timeout: float = 90.0, what: str = ""
     return found
 
 
+def is_open(file: Path) -> bool:
+    """Whether this process has a file open."""
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # another thread has just closed it
+            found.add(os.readlink(each))
+    return str(file) in found
+
+
 @contextlib.contextmanager
 def closed(folder: Path) -> Iterator[None]:
     """Make a folder that may not be entered; root, who may, is nobody meanwhile."""

@@ -65,4 +65,9 @@ def _gpu_memory(device: str) -> Optional[Any]:
     # The engine, which opens CUDA, comes first: asking must be neither what imports torch nor what opens it.
     # Nor is it there whole while it is imported, and until then the device is the CPU.
     torch = sys.modules.get("torch") if device != "cpu" else None
-    return torch.cuda.mem_get_info(device) if torch and torch.cuda.is_initialized() else None
+    if not torch or not torch.cuda.is_initialized():
+        return None
+    try:
+        return torch.cuda.mem_get_info(device)
+    except RuntimeError:  # the GPU fails: the other metrics, which tell so, are read all the more
+        return None

@@ -9,7 +9,7 @@ import pytest
 
 from publisher.settings import PublishSettings
 from publisher.spool import Spool, SpoolFull
-from tests.harness import nanofleet
+from tests.harness import is_open, nanofleet
 from tests.publisher.answerer import kept
 from wire.errors import SettingsError
 
@@ -86,6 +86,15 @@ def test_a_damaged_client_id_is_made_again(tmp_path: Path, left: bytes) -> None:
         identity = spool.client_id
     with Spool(tmp_path, 10_000) as spool:
         assert spool.client_id == identity
+
+
+def test_a_spool_that_cannot_be_opened_is_left_to_others(tmp_path: Path) -> None:
+    (tmp_path / "1" / "client-id").mkdir(parents=True)
+    spool = Spool(tmp_path, 10_000)
+    with pytest.raises(SettingsError, match="Is a directory"), spool:
+        pass
+    assert (tmp_path / "1" / "lock").exists()
+    assert not is_open(tmp_path / "1" / "lock")
 
 
 def test_its_size_is_bounded(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -10,15 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import is_open
 from wire.files import lock
-
-
-def _is_open(file: Path) -> bool:
-    found = set()
-    for each in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # another thread has just closed it
-            found.add(os.readlink(each))
-    return str(file) in found
 
 
 def test_a_disk_without_locks_is_an_error_that_leaves_no_file_open(
@@ -32,14 +24,14 @@ def test_a_disk_without_locks_is_an_error_that_leaves_no_file_open(
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
         lock(file)
     assert file.exists()
-    assert not _is_open(file)
+    assert not is_open(file)
 
 
 def test_a_lock_is_another_s_until_it_is_closed(tmp_path: Path) -> None:
     held = lock(tmp_path / "lock")
     assert held is not None
     with held:
-        assert _is_open(tmp_path / "lock")
+        assert is_open(tmp_path / "lock")
         assert lock(tmp_path / "lock") is None
     again = lock(tmp_path / "lock")
     assert again is not None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Dict
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.machine import Machine
@@ -43,3 +46,19 @@ def test_a_machine_that_tells_none(tmp_path: Path) -> None:
     (tmp_path / "thermal_zone0").mkdir()  # a sensor that is switched off
     assert temperatures(tmp_path) == {}
     assert hottest(tmp_path) is None
+
+
+def test_a_gpu_that_fails_takes_no_other_metric_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(device: str) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    cuda = SimpleNamespace(is_initialized=lambda: True, mem_get_info=fail)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    zone = tmp_path / "thermal_zone0"
+    zone.mkdir()
+    (zone / "type").write_text("CPU-therm\n")
+    (zone / "temp").write_text("41000\n")
+    families = list(Machine(lambda: "cuda:0", tmp_path).collect())
+    assert [each.name for each in families] == ["nanofleet_temperature_celsius"]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from wire.errors import NanofleetError
+from wire.printable import printable
 from wire.settings import child_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -122,11 +123,21 @@ def _relayed(
             if not data:
                 return reply
             *lines, rest = (rest + data).split(b"\n")
-            for line in map(json.loads, lines):
+            for line in map(_read, lines):
                 if "logger" in line:
                     logging.getLogger(line["logger"]).log(line["level"], line["message"])
                 else:
                     reply = line
+
+
+def _read(line: bytes) -> Dict[str, Any]:
+    """A record of `worker.engines.child_process`; what a library printed at its import becomes a log's."""
+    with contextlib.suppress(ValueError):
+        record = json.loads(line)
+        if isinstance(record, dict):
+            return record
+    text = printable(line.decode(errors="replace"))
+    return {"logger": __name__, "level": logging.INFO, "message": text}
 
 
 class _Signalled(BaseException):

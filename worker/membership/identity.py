@@ -64,9 +64,11 @@ def _lock_first_free(state_dir: Path, candidates: Sequence[str]) -> Tuple[str, I
             file = state_dir / f"{candidate}.lock"
             held = lock(file)
             if held is not None:
-                held.truncate(0)
-                held.write(str(os.getpid()))
-                held.flush()
+                with contextlib.ExitStack() as undo:
+                    undo.enter_context(held)
+                    held.truncate(0)
+                    os.write(held.fileno(), str(os.getpid()).encode())
+                    undo.pop_all()
                 return candidate, held
             holder = file.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import is_open
 from wire.errors import DuplicateMember, SettingsError
 from wire.topics import is_id
 from worker.membership.identity import claim_shared_id, claim_worker_id
@@ -78,6 +79,14 @@ def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="--state-dir"), claim_worker_id(tmp_path / "file", None):
         pass
+
+
+def test_an_id_whose_holder_cannot_be_written_is_left_to_others(tmp_path: Path) -> None:
+    (tmp_path / "w1.lock").symlink_to("/dev/full")
+    claim = claim_worker_id(tmp_path, "w1")
+    with pytest.raises(SettingsError, match="--state-dir"), claim:
+        pass
+    assert not is_open(Path("/dev/full"))
 
 
 def test_an_error_in_the_block_is_not_taken_for_one_of_the_state_dir(tmp_path: Path) -> None:
