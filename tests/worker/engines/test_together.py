@@ -23,6 +23,7 @@ class Watched:
     def __init__(self, session: Any) -> None:
         self._session = session
         self.runs: List[int] = []
+        self.cold = session.cold
 
     def run(self, names: None, feed: Dict[str, Any], options: Any = None) -> List[Any]:
         (images,) = feed.values()
@@ -62,8 +63,7 @@ def test_a_large_batch_is_run_in_parts(kind: str, folder: Path, tmp_path: Path) 
         choice = choice_in(folder, labels=labels(tmp_path))
     engine, other = engines(choice, folder)
     engine.warm_up()
-    assert set(engine._session.runs) == set(range(1, 9))
-    assert len(engine._session.runs) == 1 + 2 * 8
+    assert sorted(engine._session.runs) == sorted([1, *2 * [1, 2, 4, 8]])
     images = pictures(19, 64 if kind == "export" else SIDE)
     engine._session.runs.clear()
     answers = engine.infer(images)
