@@ -125,10 +125,7 @@ class Connection(ConnectionOptions):
 
     def publish(self, publication: Publication) -> None:
         """Publish at QoS 1 as soon as the broker's window has room; kept across reconnects."""
-        if self._thread.is_current():
-            self._queue.put(publication)
-        else:
-            self.call(lambda: self._queue.put(publication))
+        self._begin(lambda: self._queue.put(publication))
 
     def call(self, function: Callable[[], None]) -> None:
         """Run a function in the network thread, soon."""
@@ -141,11 +138,11 @@ class Connection(ConnectionOptions):
         """
         # One for each call: an UNSUBACK that is due to an earlier one sets none that is waited for now.
         unsubscribed = self.unsubscribed = threading.Event()
-        self.call(lambda: self._subscriptions.drop(topics, unsubscribed, self._is_open()))
+        self._begin(lambda: self._subscriptions.drop(topics, unsubscribed, self._is_open()))
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribe again to topics that were unsubscribed from."""
-        self.call(lambda: self._subscriptions.restore(topics, self._is_open()))
+        self._begin(lambda: self._subscriptions.restore(topics, self._is_open()))
 
     def close(
         self, session_expiry: Optional[int] = None, *, send_will: bool = False, timeout: float = 5.0
@@ -163,6 +160,13 @@ class Connection(ConnectionOptions):
         expiry = self.session_expiry if session_expiry is None else session_expiry
         self.call(lambda: self._begin_close(expiry, send_will))
         self._thread.join(timeout)
+
+    def _begin(self, function: Callable[[], None]) -> None:
+        """Do what queues a packet; in a handler at once: what that publishes next may say that it is done."""
+        if self._thread.is_current():
+            function()
+        else:
+            self.call(function)
 
     # --- for the network thread, which handlers run in ------------------------------------------------
 

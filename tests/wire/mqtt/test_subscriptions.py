@@ -27,6 +27,26 @@ def test_an_unsuback_that_is_due_to_an_earlier_call_confirms_no_later_one(
         assert member.connection.unsubscribed.wait(60)
 
 
+def test_what_a_handler_publishes_comes_behind_what_it_has_subscribed_to(
+    mosquitto_url: str, join: Callable[..., Member]
+) -> None:
+    """A worker that steps in says so, and another may then leave: the broker must have its SUBSCRIBE."""
+    member = join(mosquitto_url, "frames", "status")
+    connection = member.connection
+
+    def step_in() -> None:
+        connection.subscribe(["frames"])
+        connection.publish(Publication("status", b"takes frames"))
+        connection.publish(Publication("frames", b"frame"))
+
+    connection.unsubscribe(["frames"])
+    assert connection.unsubscribed.wait(60)
+    connection.call(step_in)
+    wait_for(lambda: b"takes frames" in member.payloads(), what="the status")
+    member.wait_subscribed()
+    assert b"frame" in member.payloads()
+
+
 def test_no_two_packets_without_their_answers_have_one_id(join: Callable[..., Member]) -> None:
     """A broker takes the second for the first again, or hangs up."""
     with NoAnswers() as broker:
