@@ -69,10 +69,11 @@ def lock(file: Path) -> Optional[IO[str]]:
     held = private.open_file(file, "a+", encoding="ascii")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError:
         held.close()
-        if isinstance(error, BlockingIOError):
-            return None
+        return None
+    except OSError:
+        held.close()
         raise
     return held
 

@@ -218,25 +218,26 @@ def test_a_process_that_dies_again_and_again_is_started_later_each_time(
     assert dying.start_later() == member.FIRST_DELAY
 
 
-def test_an_engine_process_without_a_pulse_is_killed_but_not_for_what_its_supervisor_slept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Sleeping(EngineProcess):
-        def __init__(self) -> None:
-            super().__init__(settings("--stall-timeout", "9"), rendezvous)
-            self.work = sleep
-
+def engine_process_that_sleeps(rendezvous: Rendezvous) -> EngineProcess:
     def sleep(report: Report) -> int:
         signal.pause()
         return 0
 
+    process = EngineProcess(settings("--stall-timeout", "9"), rendezvous)
+    process.work = sleep
+    return process
+
+
+def test_an_engine_process_without_a_pulse_is_killed_but_not_for_what_its_supervisor_slept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def look(later: float) -> None:
         now[0] += later
         process.end_if_stuck()
 
     now, rendezvous = [time.monotonic()], Rendezvous()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    process = Sleeping()
+    process = engine_process_that_sleeps(rendezvous)
     process.start()
     look(member.OPEN_TIMEOUT)  # as if the machine's user had stopped both
     for _ in range(10):
@@ -256,15 +257,6 @@ def test_an_engine_process_without_a_pulse_is_killed_but_not_for_what_its_superv
 def test_an_engine_process_that_is_stopped_while_it_opens_a_model_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Opening(EngineProcess):
-        def __init__(self) -> None:
-            super().__init__(settings("--stall-timeout", "9"), rendezvous)
-            self.work = sleep
-
-    def sleep(report: Report) -> int:
-        signal.pause()
-        return 0
-
     def look_for(seconds: int) -> None:
         monkeypatch.setattr(time, "monotonic", lambda: now[0])
         for _ in range(seconds):
@@ -273,7 +265,7 @@ def test_an_engine_process_that_is_stopped_while_it_opens_a_model_is_killed(
         monkeypatch.undo()
 
     now, rendezvous = [time.monotonic()], Rendezvous()
-    process = Opening()
+    process = engine_process_that_sleeps(rendezvous)
     process.start()  # its promise is to be heard of within an hour
     assert process.process
     look_for(30)
